@@ -1,0 +1,59 @@
+"""Installs the five rooms and the console command ``codeact``.
+
+Versions that were tested together stand in ``constraints.txt``; the ranges here say only what is needed.
+"""
+
+from setuptools import find_packages, setup
+
+ROOMS = ["sandbox", "codeact_train", "rollout", "eval", "launch"]
+
+setup(
+    name="codeact",
+    version="0.1.0",
+    description="Train language-model agents that act by writing Python: collect, train, evaluate, as one loop.",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    package_data={"eval": ["templates/*"], "launch": ["templates/*"]},
+    install_requires=[
+        "aiohttp>=3.9",
+        "datasets>=3.0",
+        "gguf>=0.10",
+        "ipykernel>=7.0",
+        "jinja2>=3.1",
+        "jupyter_client>=8.6",
+        "matplotlib>=3.8",
+        "megatron-core==0.16.1",
+        "numpy>=1.26",
+        "omegaconf>=2.3",
+        "openai>=2.0",
+        "openvino-genai>=2026.4",
+        "pandas>=2.2",
+        "psutil>=5.9",  # Megatron-Core's checkpoint writer needs it and does not say so
+        "pyarrow>=15",
+        "pydantic>=2.7",
+        "ray>=2.40",
+        "rich>=13.7",
+        "safetensors>=0.4",
+        "scipy>=1.11",
+        "sentencepiece>=0.2",
+        "tensorboard>=2.15",
+        "tokenizers>=0.20",
+        "torch>=2.11",
+        "transformers>=5.0",
+        "typer>=0.12",
+    ],
+    extras_require={
+        "dev": ["pytest>=8", "pytest-asyncio>=0.24", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11", "codespell>=2.3",
+                "pre-commit>=3.8"],
+        "deepspeed": ["deepspeed>=0.15"],
+        "flash": ["flash-attn>=2.8"],
+        "vllm": ["vllm>=0.30"],
+    },
+    entry_points={
+        "console_scripts": ["codeact = launch.cli:main"],
+        "jupyter_client.kernel_provisioners": [
+            "codeact-zygote = sandbox.provisioner:ZygoteProvisioner",
+        ],
+    },
+)
