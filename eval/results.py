@@ -1,0 +1,160 @@
+"""What one checkpoint did on one benchmark: the record, its file, and reading all of them back.
+
+Contract: one file per (checkpoint digest × benchmark digest × protocol digest × sampling × seed), named by the digest
+of that key, written to a temporary name, flushed and renamed. Who finds the file need not compute it again; who finds
+half a file, or a file under another key's name, gets a ``ValueError`` saying which one to delete. The form is in
+``docs/files.md``. Cost: one read and one validation per file, about 0.1 ms per episode.
+
+It does not run anything (``eval.sweep`` does) and draws no conclusion (``eval.stats`` does).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from rollout.trajectory import ProtocolRef, Reason, Record, Sampling, Trajectory, digest_of
+
+Group = Literal["trained", "unseen_wording", "unseen_tool"]
+
+
+class CheckpointRef(Record):
+    """Which weights were asked. The base model is ``name="base", epoch=0``."""
+
+    name: str
+    digest: str
+    epoch: int = Field(ge=0)
+    path: str
+
+
+class BenchmarkRef(Record):
+    """Which tasks were asked; ``digest`` changes when any of them does."""
+
+    name: str
+    digest: str
+    tasks: int = Field(ge=1)
+
+
+class EpisodeResult(Record):
+    """One task's outcome; the transcript is in ``eval/bank`` under ``trajectory_id``."""
+
+    task_id: str
+    kind: str
+    group: Group
+    success: bool
+    reason: Reason
+    cells: int = Field(ge=0)
+    error_cells: int = Field(ge=0)
+    recovered: bool
+    """Solved although at least one cell ended in an error."""
+    steps: int = Field(ge=0)
+    prompt_tokens: int = Field(ge=0)
+    completion_tokens: int = Field(ge=0)
+    wall_s: float = Field(ge=0.0)
+    trajectory_id: str
+
+    @classmethod
+    def of(cls, trajectory: Trajectory) -> EpisodeResult:
+        """The result of a finished episode. Raises ``ValueError`` for a group no report knows."""
+        usage, outcome = trajectory.usage, trajectory.outcome
+        return cls.model_validate(
+            {
+                "task_id": trajectory.task.id,
+                "kind": trajectory.task.kind,
+                "group": trajectory.task.group,
+                "success": outcome.success,
+                "reason": outcome.reason,
+                "cells": usage.cells,
+                "error_cells": usage.error_cells,
+                "recovered": outcome.success and usage.error_cells > 0,
+                "steps": usage.steps,
+                "prompt_tokens": usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens,
+                "wall_s": trajectory.wall_s,
+                "trajectory_id": trajectory.id,
+            }
+        )
+
+
+class EvalResult(Record):
+    """One checkpoint on one benchmark under one protocol, sampling and seed: every task exactly once."""
+
+    schema_version: Literal[1] = Field(1, alias="schema")
+    checkpoint: CheckpointRef
+    benchmark: BenchmarkRef
+    protocol: ProtocolRef
+    sampling: Sampling
+    seed: int
+    engine: dict[str, Any]
+    isolation: str
+    started_at: str
+    wall_s: float = Field(ge=0.0)
+    episodes: tuple[EpisodeResult, ...]
+
+    @model_validator(mode="after")
+    def _every_task_once(self) -> EvalResult:
+        counts = Counter(episode.task_id for episode in self.episodes)
+        twice = [task for task, count in counts.items() if count > 1]
+        if twice:
+            raise ValueError(f"episodes: task {twice[0]!r} stands {counts[twice[0]]} times; keep one episode per task")
+        if len(self.episodes) != self.benchmark.tasks:
+            raise ValueError(
+                f"episodes: {len(self.episodes)} for a benchmark of {self.benchmark.tasks} tasks; finish the evaluation"
+            )
+        return self
+
+    @property
+    def key(self) -> str:
+        """Digest naming this piece of work; two results with one key would be the same computation."""
+        return result_key(self.checkpoint.digest, self.benchmark.digest, self.protocol.digest, self.sampling, self.seed)
+
+
+def result_key(
+    checkpoint_digest: str, benchmark_digest: str, protocol_digest: str, sampling: Sampling, seed: int
+) -> str:
+    """The digest of what determines a result; known before anything is run."""
+    return digest_of([checkpoint_digest, benchmark_digest, protocol_digest, sampling.model_dump(), seed])
+
+
+def result_path(folder: Path, key: str) -> Path:
+    """Where the result of ``key`` stands in ``folder`` (``runs/<name>/eval/results``), whether or not it exists yet."""
+    return folder / f"{key}.json"
+
+
+def write_result(folder: Path, result: EvalResult) -> Path:
+    """Writes ``result`` atomically and returns its path; a reader sees the whole file or none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = result_path(folder, result.key)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, suffix=".tmp", delete=False) as file:
+        try:
+            file.write(result.model_dump_json(by_alias=True, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def read_result(path: Path) -> EvalResult:
+    """Reads one result file. Raises ``ValueError`` naming the file when it is damaged or under a wrong name."""
+    try:
+        result = EvalResult.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise ValueError(f"{path}: not a whole result file ({error}); delete it and evaluate again") from error
+    if path.stem != result.key:
+        raise ValueError(f"{path}: holds the result of key {result.key}; delete it and evaluate again")
+    return result
+
+
+def read_results(folder: Path) -> list[EvalResult]:
+    """Every result of ``folder`` by epoch, checkpoint name, benchmark, seed; empty when the folder does not exist."""
+    results = [read_result(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(results, key=lambda r: (r.checkpoint.epoch, r.checkpoint.name, r.benchmark.name, r.seed, r.key))
