@@ -14,9 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
 MessageKind = Literal["instruction", "task", "action", "observation", "proposal", "feedback", "invalid"]
-Reason = Literal[
-    "solved", "wrong_answer", "max_steps", "max_proposals", "max_invalid", "context_full", "deadline", "error"
-]
+Reason = Literal["solved", "wrong_answer", "max_steps", "max_invalid", "context_full", "deadline", "error"]
 ErrorKind = Literal["infra", "sandbox", "model", "task"]
 
 

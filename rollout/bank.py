@@ -1,0 +1,104 @@
+"""The append-only store of trajectories.
+
+Contract: ``append`` returns after the record is on disk (fsync), so a record that was seen is never lost and a killed writer
+leaves at most one unfinished last line, which readers ignore and the next writer cuts off. One writer a folder (an advisory lock
+refuses a second); any number of readers at any time. Ids are unique: appending a known id is refused, so nothing is collected
+twice. Reading is linear in the file; nothing is kept in memory but ids.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from rollout.trajectory import Trajectory
+
+SHARD_BYTES = 256 * 2**20
+
+
+def read_bank(folder: Path) -> Iterator[Trajectory]:
+    """Every whole record of a bank, in the order it was written.
+
+    Raises:
+        ValueError: naming shard and line of a record that is whole and yet not a trajectory.
+    """
+    for shard in sorted(folder.glob("*.jsonl")):
+        with shard.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    break
+                yield _parse(line, shard, number)
+
+
+class BankWriter:
+    """Holds a bank open for appending. Use as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"bank: {folder} is being written by another process; wait for it or end it") from None
+        self.ids = {record.id for record in read_bank(folder)}
+        self._shard = self._open_last()
+
+    def append(self, record: Trajectory) -> None:
+        """Writes one record to disk.
+
+        Raises:
+            ValueError: the id is in the bank already.
+        """
+        if record.id in self.ids:
+            raise ValueError(f"bank: trajectory {record.id} is in {self.folder} already")
+        if self._shard.tell() > SHARD_BYTES:
+            self._shard.close()
+            self._shard = self._open(self._count() + 1)
+        self._shard.write(record.model_dump_json().encode() + b"\n")
+        self._shard.flush()
+        os.fsync(self._shard.fileno())
+        self.ids.add(record.id)
+
+    def close(self) -> None:
+        """Releases the bank."""
+        self._shard.close()
+        self._lock.close()
+
+    def __enter__(self) -> BankWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _count(self) -> int:
+        return len(list(self.folder.glob("*.jsonl")))
+
+    def _open(self, number: int) -> BinaryIO:
+        return (self.folder / f"trajectories-{number:05d}.jsonl").open("ab")
+
+    def _open_last(self) -> BinaryIO:
+        """The last shard, without the unfinished line a killed writer may have left."""
+        shard = self._open(max(1, self._count()))
+        with Path(shard.name).open("rb") as written:
+            content = written.read()
+        shard.truncate(content.rfind(b"\n") + 1)
+        shard.seek(0, os.SEEK_END)
+        return shard
+
+
+def _parse(line: bytes, shard: Path, number: int) -> Trajectory:
+    try:
+        return Trajectory.model_validate_json(line)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the record"
+        raise ValueError(f"bank: {shard}, line {number}: {place}: {first['msg']}; delete or mend the line") from None

@@ -1,0 +1,45 @@
+"""A scripted expert: writes the code a task's demonstration says, from the observations it really gets.
+
+Contract: stateless. The demonstration is run again from its start with the observations in the conversation, so the engine may be
+killed, moved and asked again and says the same. On a fixed share of the tasks, chosen by their digest, it makes a plain mistake
+first and repairs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollout.engines.base import Completion, EngineError
+from rollout.tasks.base import Task
+from rollout.trajectory import Message, Sampling, digest_of
+
+
+class ExpertEngine:
+    """Demonstrates one task. Tokens are not counted: there is no model."""
+
+    name = "expert"
+
+    def __init__(self, task: Task, error_share: float) -> None:
+        if task.expert is None:
+            raise ValueError(f"collect.sources.engine: family '{task.family}' has no expert; use a model")
+        self._expert = task.expert
+        self._errs = int(digest_of(["errs", task.ref.digest], 8), 16) / 16**8 < error_share
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
+        """The next turn of the demonstration."""
+        demonstration = self._expert(self._errs)
+        text = next(demonstration)
+        try:
+            for message in messages:
+                if message.kind in ("observation", "feedback"):
+                    text = demonstration.send(message.content.removeprefix("Observation:\n"))
+        except StopIteration:
+            raise EngineError("model", "the demonstration has ended and the task is not solved") from None
+        except (ValueError, LookupError, SyntaxError) as fault:
+            raise EngineError("model", f"the expert cannot read the observation: {fault}") from None
+        return Completion(
+            text=text, token_ids=None, logprobs=None, prompt_tokens=0, completion_tokens=0, finish_reason="stop"
+        )
+
+    async def close(self) -> None:
+        """Nothing to release."""

@@ -1,0 +1,206 @@
+"""Small generated data sets and questions about them, shared by the kinds ``table`` (pandas) and ``sql`` (sqlite).
+
+Column names are never the words of the question: the column behind "price" may be ``price_eur``, ``Price`` or ``unit_price``.
+They have to be looked at before the question can be answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from rollout.tasks.procedural import vocabulary
+from rollout.tasks.procedural.draft import Wordings
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Theme:
+    """A subject: what the rows are, what they are called by, grouped by and measured by."""
+
+    things: str
+    label: tuple[str, Sequence[str]]
+    group: tuple[str, Sequence[str]]
+    numbers: tuple[tuple[str, tuple[str, ...], int, int], ...]
+    """Concept, possible column names, lowest and highest value."""
+
+
+THEMES = (
+    Theme("orders", ("product", vocabulary.GOODS), ("town", vocabulary.TOWNS),
+          (("price", ("price_eur", "Price", "unit_price"), 5, 90), ("weight", ("weight_kg", "Weight", "net_weight"), 1, 60))),
+    Theme("players", ("player", vocabulary.NAMES), ("team", vocabulary.TEAMS),
+          (("score", ("score_total", "Score", "final_score"), 10, 99), ("age", ("age_years", "Age", "player_age"), 16, 40))),
+    Theme("workers", ("worker", vocabulary.NAMES), ("town", vocabulary.TOWNS),
+          (("salary", ("salary_eur", "Salary", "net_salary"), 1500, 4900), ("hours", ("hours_week", "Hours", "paid_hours"), 10, 45))),
+    Theme("trips", ("driver", vocabulary.NAMES), ("town", vocabulary.TOWNS),
+          (("distance", ("distance_km", "Distance", "total_distance"), 20, 900), ("cost", ("cost_eur", "Cost", "fuel_cost"), 8, 300))),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Rows of a theme under the column names chosen for this task."""
+
+    theme: Theme
+    label: str
+    group: str
+    number: str
+    concept: str
+    rows: tuple[tuple[object, ...], ...]
+    columns: tuple[str, ...]
+
+    def column(self, name: str) -> list[object]:
+        return [row[self.columns.index(name)] for row in self.rows]
+
+
+def draw(rng: Random) -> DataSet:
+    """8 to 12 rows; group values repeat, labels do not, and no two numbers of a column are equal."""
+    theme = rng.choice(THEMES)
+    size = rng.randint(8, 12)
+    label_concept, labels = theme.label
+    group_concept, groups = theme.group
+    chosen_groups = rng.sample(list(groups), 3)
+    named = [(concept, rng.choice(names), low, high) for concept, names, low, high in theme.numbers]
+    concept, number, _, _ = rng.choice(named)
+    label, group = rng.choice((label_concept, label_concept.title())), rng.choice((group_concept, group_concept.title()))
+    columns = (label, group, *(name for _, name, _, _ in named))
+    values = [
+        rng.sample(list(labels), size),
+        # Each group at least twice, so that totals and averages have something to add.
+        rng.sample(chosen_groups * 2 + rng.choices(chosen_groups, k=size - 6), size),
+        *(rng.sample(range(low, high + 1), size) for _, _, low, high in named),
+    ]
+    return DataSet(theme, label, group, number, concept, tuple(zip(*values, strict=True)), columns)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question over a data set: its wordings, its answer in plain Python, and the code that answers it."""
+
+    name: str
+    grader: str
+    wordings: Wordings
+    answer: Callable[[DataSet, dict[str, object]], object]
+
+
+def _of_group(data: DataSet, slots: dict[str, object]) -> list[float]:
+    pairs = zip(data.column(data.group), data.column(data.number), strict=True)
+    return [value for group, value in pairs if group == slots["value"] and isinstance(value, (int, float))]
+
+
+def _measured(data: DataSet, by: str) -> list[tuple[object, float]]:
+    pairs = zip(data.column(by), data.column(data.number), strict=True)
+    return [(key, value) for key, value in pairs if isinstance(value, (int, float))]
+
+
+def _top_group(data: DataSet, slots: dict[str, object]) -> object:
+    totals: dict[object, float] = {}
+    for key, value in _measured(data, data.group):
+        totals[key] = totals.get(key, 0) + value
+    ranked = sorted(totals.values(), reverse=True)
+    # A tie has no single answer; the caller draws another data set.
+    return max(totals, key=totals.__getitem__) if len(ranked) < 2 or ranked[0] > ranked[1] else None
+
+
+QUESTIONS = (
+    Question(
+        "total",
+        "number",
+        Wordings(
+            (
+                "What is the total {concept} of the {things} with {group} {value}?",
+                "Add up the {concept} of all {things} with {group} {value}.",
+            ),
+            ("Summed over every one of the {things} whose {group} is {value}, how much {concept} is that?",),
+        ),
+        lambda data, slots: sum(_of_group(data, slots)),
+    ),
+    Question(
+        "average",
+        "number",
+        Wordings(
+            (
+                "What is the average {concept} of the {things} with {group} {value}? Round to 2 decimals.",
+                "Give the mean {concept} of the {things} with {group} {value}, rounded to 2 decimals.",
+            ),
+            ("On average, which {concept} do the {things} whose {group} is {value} have? Two decimals, please.",),
+        ),
+        lambda data, slots: round(sum(_of_group(data, slots)) / len(_of_group(data, slots)), 2),
+    ),
+    Question(
+        "count",
+        "number",
+        Wordings(
+            (
+                "How many {things} have a {concept} above {limit}?",
+                "Count the {things} with a {concept} greater than {limit}.",
+            ),
+            ("I need the number of {things} whose {concept} exceeds {limit}.",),
+        ),
+        lambda data, slots: sum(value > slots["limit"] for _, value in _measured(data, data.label)),  # type: ignore[operator]
+    ),
+    Question(
+        "highest",
+        "text",
+        Wordings(
+            ("Which {label} has the highest {concept}?", "Name the {label} with the largest {concept}."),
+            ("Find the one {label} that nobody beats in {concept}: the highest of all.",),
+        ),
+        lambda data, slots: max(_measured(data, data.label), key=lambda pair: pair[1])[0],
+    ),
+    Question(
+        "top_group",
+        "text",
+        Wordings(
+            ("Which {group} has the highest total {concept}?", "For which {group} is the total {concept} largest?"),
+            ("Compare the totals of {concept} by {group}: which {group} comes out on top?",),
+        ),
+        _top_group,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A data set with a question about it: everything both kinds need."""
+
+    data: DataSet
+    question: Question
+    slots: dict[str, object]
+    text: str
+    answer: str
+
+
+def ask(rng: Random, group: str, spoil: Callable[[Random, DataSet], DataSet] | None = None) -> Asked:
+    """Draws until the question has one answer. `spoil` may put values into the data that are not numbers."""
+    while True:
+        data = draw(rng)
+        if spoil is not None:
+            data = spoil(rng, data)
+        question = rng.choice(QUESTIONS)
+        measured = sorted(value for _, value in _measured(data, data.label))
+        slots: dict[str, object] = {
+            "value": rng.choice(sorted(set(map(str, data.column(data.group))))),
+            "limit": rng.choice(measured[1:-1]),
+        }
+        if not _of_group(data, slots):
+            continue
+        answer = question.answer(data, slots)
+        if answer is None:
+            continue
+        words = {
+            "things": data.theme.things,
+            "label": data.theme.label[0],
+            "group": data.theme.group[0],
+            "concept": data.concept,
+        }
+        text = question.wordings.pick(rng, group, **words, **slots)
+        return Asked(data, question, slots, text, str(answer))
+
+
+def find_column(shown: str, concept: str) -> str:
+    """The column name in an observation that contains the concept's word."""
+    cleaned = shown.replace("(", " ").replace(")", " ").replace(",", " ").replace("'", " ").replace("[", " ")
+    return next(word for word in cleaned.replace("]", " ").split() if concept in word.lower())

@@ -1,0 +1,67 @@
+"""Kind ``table``: questions over a pandas data frame ``df`` that is already in the kernel.
+
+On two in five tasks the number column holds an entry that is not a number, below the rows a preview shows: plain
+arithmetic raises, and the column has to be converted first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from rollout.tasks.base import Demonstration
+from rollout.tasks.procedural.draft import Draft, act, failed, propose
+from rollout.tasks.procedural.records import Asked, DataSet, ask, find_column
+
+PREVIEW_ROWS = 2
+SPOILED_SHARE = 0.4
+
+
+def make(rng: Random, group: str) -> Draft:
+    """A question over a table."""
+    spoiled = rng.random() < SPOILED_SHARE
+    asked = ask(rng, group, _spoil if spoiled else None)
+    columns = {name: asked.data.column(name) for name in asked.data.columns}
+    return Draft(
+        key=(asked.question.name, asked.data.rows, tuple(asked.slots.items())),
+        prompt=f"The pandas table df lists {asked.data.theme.things}. {asked.text}",
+        answer=asked.answer,
+        grader=asked.question.grader,
+        expert=lambda errs: _demonstrate(asked, errs),
+        setup=f"import pandas as pd\ndf = pd.DataFrame({columns!r})",
+        min_cells=2,
+        fails_first=spoiled,
+    )
+
+
+def _spoil(rng: Random, data: DataSet) -> DataSet:
+    """Puts "n/a" for one number, below the preview, so that it shows only when it hurts."""
+    row, column = rng.randrange(PREVIEW_ROWS + 1, len(data.rows)), data.columns.index(data.number)
+    rows = [list(values) for values in data.rows]
+    rows[row][column] = "n/a"
+    return replace(data, rows=tuple(map(tuple, rows)))
+
+
+def _code(asked: Asked, number: str, label: str, group: str) -> str:
+    value, limit = asked.slots["value"], asked.slots["limit"]
+    return {
+        "total": f'print(df[df["{group}"] == "{value}"]["{number}"].sum())',
+        "average": f'print(round(df[df["{group}"] == "{value}"]["{number}"].mean(), 2))',
+        "count": f'print((df["{number}"] > {limit}).sum())',
+        "highest": f'print(df.loc[df["{number}"].idxmax(), "{label}"])',
+        "top_group": f'print(df.groupby("{group}")["{number}"].sum().idxmax())',
+    }[asked.question.name]
+
+
+def _demonstrate(asked: Asked, errs: bool) -> Demonstration:
+    label, group = asked.data.theme.label[0], asked.data.theme.group[0]
+    if errs:  # takes the words of the question for column names
+        yield act("I compute it.", _code(asked, asked.data.concept, label, group))
+    shown = yield act("I look at the columns.", f"print(df.head({PREVIEW_ROWS}))")
+    number = find_column(shown, asked.data.concept)
+    code = _code(asked, number, find_column(shown, label), find_column(shown, group))
+    result = yield act("Now I compute it.", code)
+    if failed(result):
+        repair = f'df["{number}"] = pd.to_numeric(df["{number}"], errors="coerce")'
+        result = yield act("Some entries are not numbers, I convert them.", f"{repair}\n{code}")
+    yield propose(result)
