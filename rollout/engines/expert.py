@@ -17,9 +17,8 @@ from rollout.trajectory import Message, Sampling, digest_of
 class ExpertEngine:
     """Demonstrates one task. Tokens are not counted: there is no model."""
 
-    name = "expert"
-
-    def __init__(self, task: Task, error_share: float) -> None:
+    def __init__(self, task: Task, name: str, error_share: float) -> None:
+        self.name = name
         if task.expert is None:
             raise ValueError(f"collect.sources.engine: family '{task.family}' has no expert; use a model")
         self._expert = task.expert

@@ -142,7 +142,9 @@ def _refuse_what_would_be_dropped(folder: Path, config: PretrainedConfig) -> Non
     ]
     for refused, what in problems:
         if refused:
-            raise ValueError(f"model={str(folder)!r}: {what} has no faithful GGUF form here; use backend=transformers or vllm")
+            raise ValueError(
+                f"model={str(folder)!r}: {what} has no faithful GGUF form here; use backend=transformers or vllm"
+            )
 
 
 def _add_config(writer: gguf.GGUFWriter, config: PretrainedConfig) -> None:
@@ -164,7 +166,9 @@ def _add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> No
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if model["type"] != "BPE":
-        raise ValueError(f"model={str(folder)!r}: a {model['type']} tokenizer has no GGUF form here; use backend=transformers")
+        raise ValueError(
+            f"model={str(folder)!r}: a {model['type']} tokenizer has no GGUF form here; use backend=transformers"
+        )
     tokens = [f"[unused{index}]" for index in range(vocab_size)]
     kinds = [gguf.TokenType.UNUSED] * vocab_size
     for token, index in tokenizer.get_vocab().items():

@@ -1,0 +1,120 @@
+"""What a model server's backend is: the seam between the HTTP surface and whatever produces tokens.
+
+Contract: a :class:`Backend` turns one :class:`Job` (prompt as token ids) into one :class:`Generated`; many jobs may be
+in flight at once, and cancelling the awaiting task takes the job out of the batch. :class:`Codec` is the text side.
+Does not do: HTTP (``wire.py``), models (``openvino_server.py``, ``transformers_backend.py``, ``scripted_backend.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One completion to make. ``stop`` are strings; the token that completes one is the last one generated."""
+
+    prompt_ids: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Token ids as sampled, end token included, each with its raw (temperature 1) log-probability."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+
+
+class Codec(Protocol):
+    """Text to token ids and back, and the chat template."""
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, token_ids: Sequence[int]) -> str: ...
+
+    def render(self, messages: Sequence[dict[str, str]]) -> list[int]: ...
+
+
+class Backend(Protocol):
+    """A loaded model. ``context_length`` is in tokens; prompt and completion share it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def context_length(self) -> int: ...
+
+    @property
+    def codec(self) -> Codec: ...
+
+    async def generate(self, job: Job) -> Generated: ...
+
+    async def load(self, folder: Path) -> None:
+        """Finish the jobs in flight, then serve the model in ``folder``; jobs that come meanwhile wait."""
+
+    async def close(self) -> None: ...
+
+
+class TokenizerCodec:
+    """The codec of a Hugging Face folder."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text).input_ids)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+    def render(self, messages: Sequence[dict[str, str]]) -> list[int]:
+        prompt = self._tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+        return list(self._tokenizer(prompt, add_special_tokens=False).input_ids)
+
+
+def end_token_ids(folder: Path) -> tuple[int, ...]:
+    """Every token that ends a turn: those of ``generation_config.json`` and the tokenizer's own end token."""
+    from transformers import AutoTokenizer, GenerationConfig
+
+    ends: set[int] = {AutoTokenizer.from_pretrained(folder).eos_token_id}
+    if (folder / "generation_config.json").is_file():
+        configured = GenerationConfig.from_pretrained(folder).eos_token_id
+        ends.update(configured if isinstance(configured, list) else [configured])
+    return tuple(sorted(token for token in ends if token is not None))
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over everything that decides what a model answers: configuration, weights, tokenizer (16 hex digits)."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".json", ".safetensors", ".jinja", ".model") and file.name != "export.json":
+            digest.update(file.name.encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def cut_at_stop(text: str, stop: Sequence[str], *, include: bool) -> str:
+    """``text`` up to the first stop string in it, with or without the stop string itself."""
+    found = [(text.index(s), s) for s in stop if s in text]
+    if not found:
+        return text
+    start, which = min(found)
+    return text[: start + len(which)] if include else text[:start]
