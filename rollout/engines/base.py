@@ -1,0 +1,68 @@
+"""What completes chats: the protocol every engine follows, and the ways it fails.
+
+Contract: :meth:`Engine.complete` returns the next assistant turn, or raises :class:`EngineError`, whose kind says whether
+another attempt can help (``infra``) or not (``model``); :class:`ContextFull` is the one failure that is an outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from rollout.trajectory import Message, Sampling
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One assistant turn.
+
+    ``text`` includes the stop string that ended it. ``token_ids`` are what the engine sampled, an end-of-turn token
+    included, and ``logprobs`` their raw (temperature 1) natural log-probabilities, one each; both are None where the
+    server does not tell. A last token may reach beyond the stop string: the ids are then longer than the text.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] | None
+    logprobs: tuple[float, ...] | None
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: Literal["stop", "length"]
+
+
+class Engine(Protocol):
+    """Completes chats; safe to call concurrently from one event loop."""
+
+    name: str
+    """Stored with every trajectory."""
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
+        """The next assistant turn after ``messages``.
+
+        Args:
+            messages: the conversation so far, ending with a user turn.
+            sampling: how to draw it.
+            session: stable id of the episode; calls of one session go to one server, whose prefix cache knows it.
+
+        Raises:
+            ContextFull: the conversation and ``sampling.max_tokens`` do not fit the model's context.
+            EngineError: anything else.
+        """
+
+    async def close(self) -> None:
+        """Ends connections; the engine is not used afterwards."""
+
+
+class EngineError(Exception):
+    """No completion. ``kind`` is ``infra`` (server away or broken: worth a retry) or ``model`` (it would fail again)."""
+
+    def __init__(self, kind: Literal["infra", "model"], message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class ContextFull(EngineError):
+    """The conversation has outgrown the model's context."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("model", message)

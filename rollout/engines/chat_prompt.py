@@ -1,0 +1,51 @@
+"""A conversation as token ids: the model's own chat template, with earlier turns' ids as they were sampled.
+
+Contract: :meth:`ChatPrompt.ids` renders the template once over the whole conversation and encodes it in pieces, cut
+where an assistant turn has ``token_ids``; those ids are put in unchanged. Text that was sampled as one sequence of tokens
+is therefore never seen by the model as another (encoding is not the inverse of decoding). Cost: about a millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from rollout.trajectory import Message
+
+_MARK = "\N{OBJECT REPLACEMENT CHARACTER}turn{}\N{OBJECT REPLACEMENT CHARACTER}"
+
+
+class ChatPrompt:
+    """The tokenizer and chat template of a model folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def ids(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of the conversation, up to and including the opening of the next assistant turn."""
+        chat, sampled = [], []
+        for index, message in enumerate(messages):
+            content = message.content
+            if message.role == "assistant" and message.token_ids is not None:
+                content = _MARK.format(index)
+                sampled.append((content, message.token_ids))
+            chat.append({"role": message.role, "content": content})
+        text = self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        ids: list[int] = []
+        for mark, token_ids in sampled:
+            piece, text = text.split(mark, 1)
+            ids += self._encode(piece)
+            ids += token_ids
+            # the template closes the turn itself: an end token that was sampled must not stand twice
+            if self._encode(text)[:1] == [token_ids[-1]]:
+                ids.pop()
+        return ids + self._encode(text)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of sampled ids, special tokens left out."""
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=True))
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
