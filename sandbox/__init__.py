@@ -1,0 +1,33 @@
+"""Stateful Python kernels for code that nobody has read.
+
+Contract: a :class:`KernelPool` hands out :class:`Kernel` handles; ``await kernel.run(code)`` gives a
+:class:`CellResult` whatever the code does and raises :class:`SandboxError` only for faults of the sandbox itself. Names
+are imported on first use, because the processes inside the sandbox import this package too and must stay small.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sandbox.kernel import Kernel
+    from sandbox.limits import Limits
+    from sandbox.pool import KernelPool
+    from sandbox.result import CellResult, SandboxError, Status
+    from sandbox.tools import document_tools
+
+_HOMES = {
+    "CellResult": "sandbox.result",
+    "Kernel": "sandbox.kernel",
+    "KernelPool": "sandbox.pool",
+    "Limits": "sandbox.limits",
+    "SandboxError": "sandbox.result",
+    "Status": "sandbox.result",
+    "document_tools": "sandbox.tools",
+}
+__all__ = ["CellResult", "Kernel", "KernelPool", "Limits", "SandboxError", "Status", "document_tools"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sandbox' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,159 @@
+"""The host's side of a cell: what the kernel sends, believed only as far as it must be.
+
+Contract: a :class:`Cell` gathers the messages of one request into a result. It takes types, sizes and order for
+granted nowhere: text that is no text is dropped, bytes are counted against a budget, messages of other cells are
+ignored. Host memory per cell is bounded by ``budget`` plus one frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+from typing import Any
+
+from sandbox.inside.streams import shorten
+from sandbox.inside.wire import IOPUB, SHELL, FrameTooLarge, Splitter, pack
+from sandbox.limits import Limits
+from sandbox.server import Process
+
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+MARKER_CHARS = 60
+_numbers = itertools.count(1)
+
+
+def plain(text: Any, keep: int) -> str:
+    """Text fit to be stored: no ANSI codes, lone surrogates escaped, at most ``keep`` characters and a marker."""
+    if not isinstance(text, str):
+        return ""
+    if "\x1b" in text:
+        text = ANSI.sub("", text)
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return shorten(text, keep + MARKER_CHARS)  # the kernel's own marker may be in it
+
+
+class Cell:
+    """One request and what has come back for it so far."""
+
+    def __init__(self, msg_id: str, limits: Limits) -> None:
+        self.msg_id = msg_id
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.fault: str | None = None
+        """``output_limit`` or ``protocol_violation`` when the kernel must be killed."""
+        self.text: dict[str, str] = {"stdout": "", "stderr": ""}
+        self.value: str | None = None
+        self.error: tuple[str, str, str] | None = None
+        self.outputs: list[dict[str, Any]] = []
+        self._keep = limits.output_chars
+        # four streams of text, escaped six bytes to the character, twice over for frames and headers
+        self._budget = limits.output_chars * 48 + limits.rich_output_kib * 1024 + (1 << 20)
+        self.replied = self._idle = False
+
+    def fail(self, fault: str) -> None:
+        """The kernel broke a rule; the first fault stands."""
+        self.fault = self.fault or fault
+        self.finish()
+
+    def finish(self) -> None:
+        """Nothing more is awaited."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def take(self, channel: int, payload: bytes) -> None:
+        """One frame from the kernel."""
+        self._budget -= len(payload)
+        if self._budget < 0:
+            self.fail("output_limit")
+            return
+        try:
+            message = json.loads(payload)
+            if message["parent_header"].get("msg_id") == self.msg_id:
+                self._take(channel, message["header"]["msg_type"], message["content"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self.fail("protocol_violation")
+        if self.replied and self._idle:
+            self.finish()
+
+    def _take(self, channel: int, kind: str, content: dict[str, Any]) -> None:
+        if channel == SHELL:
+            self.replied = True
+        elif channel != IOPUB:
+            return
+        elif kind == "stream":
+            if content["name"] in self.text:
+                self.text[content["name"]] += content["text"]
+        elif kind == "execute_result":
+            self.value = plain(content["data"].get("text/plain"), self._keep)
+            if len(content["data"]) > 1:
+                self.outputs.append(dict(content["data"]))
+        elif kind in ("display_data", "update_display_data"):
+            self.outputs.append(dict(content["data"]))
+        elif kind == "error":
+            lines = "\n".join(content["traceback"])
+            self.error = (plain(content["ename"], 200), plain(content["evalue"], 2100), plain(lines, self._keep))
+        elif kind == "status" and content["execution_state"] == "idle":
+            self._idle = True
+
+
+class Line:
+    """The host's end of a kernel's connection."""
+
+    def __init__(self, process: Process, limits: Limits) -> None:
+        self._sock = process.line
+        self._limits = limits
+        self._splitter = Splitter(limits.output_chars * 48 + limits.rich_output_kib * 1024 + (1 << 20))
+        self._cell: Cell | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._sock.fileno(), self._on_readable)
+
+    async def request(self, kind: str, content: dict[str, Any]) -> Cell:
+        """Sends a request; the returned cell gathers the answer until :meth:`forget`."""
+        cell = Cell(f"host-{next(_numbers)}", self._limits)
+        self._cell = cell
+        header = {"msg_id": cell.msg_id, "session": "host", "username": "host", "msg_type": kind, "version": "5.3"}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+        try:
+            await self._loop.sock_sendall(self._sock, pack(SHELL, message))
+        except OSError:
+            self._closed()
+        return cell
+
+    def forget(self) -> None:
+        """The cell is over: what still comes for it is dropped."""
+        self._cell = None
+
+    def close(self) -> None:
+        """Stops reading."""
+        self._loop.remove_reader(self._sock.fileno())
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._sock.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._take(data)
+        else:
+            self._closed()
+
+    def _take(self, data: bytes) -> None:
+        cell = self._cell
+        try:
+            frames = self._splitter.feed(data)
+        except FrameTooLarge:
+            self.close()
+            if cell is not None:
+                cell.fail("protocol_violation")
+            return
+        for channel, payload in frames:
+            if cell is not None and cell.fault is None:
+                cell.take(channel, payload)
+
+    def _closed(self) -> None:
+        self.close()
+        if self._cell is not None:
+            self._cell.finish()

@@ -1,0 +1,143 @@
+"""The kernel: one Python thread that answers Jupyter requests around an IPython shell.
+
+Contract: ``execute_request`` answers with the messages of the Jupyter protocol 5.3 (busy, streams, results, reply,
+idle), all of a short cell in one write. SIGINT ends a running cell with KeyboardInterrupt and does nothing between
+cells. Not a boundary: code of a cell can change anything in this process, so the host believes nothing it says beyond
+"this is what the cell printed".
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+from sandbox.inside.port import SocketPort
+from sandbox.inside.shell import SandboxShell
+from sandbox.inside.streams import CELL, Output, OutputLimit
+from sandbox.inside.toolbox import Toolbox
+from sandbox.inside.traceback import describe
+from sandbox.inside.wire import IOPUB
+
+
+class LightKernel:
+    """Serves one connection until it closes or a shutdown is asked for."""
+
+    def __init__(
+        self,
+        port: SocketPort,
+        shell: SandboxShell,
+        streams: tuple[Output, Output],
+        tools: Toolbox,
+        keep: int,
+        rich_bytes: int,
+    ) -> None:
+        self.port, self.shell, self.streams, self.tools = port, shell, streams, tools
+        self.keep, self.rich_bytes = keep, rich_bytes
+        self._cells = 0
+        shell.bind(port, keep)
+
+    def serve(self) -> None:
+        """Answers requests, in order."""
+        signal.signal(signal.SIGINT, self._on_sigint)
+        while True:
+            try:
+                channel, message = self.port.receive()
+            except EOFError:
+                return
+            header = message["header"]
+            answer = getattr(self, f"_on_{header['msg_type']}", None)
+            if answer is None:
+                continue
+            self.port.parent = header
+            self.port.send(IOPUB, "status", {"execution_state": "busy"})
+            reply = answer(message["content"])
+            self.port.send(channel, header["msg_type"].replace("_request", "_reply"), reply, header)
+            self.port.send(IOPUB, "status", {"execution_state": "idle"}, header)
+            self.port.flush()
+            if header["msg_type"] == "shutdown_request":
+                return
+
+    def _on_execute_request(self, content: dict[str, Any]) -> dict[str, Any]:
+        silent = bool(content.get("silent", False))
+        self._begin()
+        error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)
+        count = self.shell.execution_count - 1
+        if error is None:
+            return {"status": "ok", "execution_count": count, "payload": [], "user_expressions": {}}
+        name, value, text = describe(error, self.keep)
+        report = {"ename": name, "evalue": value, "traceback": text.split("\n")}
+        self.port.send(IOPUB, "error", report)
+        return {"status": "error", "execution_count": count, **report}
+
+    def _begin(self) -> None:
+        self._cells += 1
+        CELL.set(self._cells)
+        for stream in self.streams:
+            stream.begin(self._cells, self.port.parent)
+        sys.stdout, sys.stderr = self.streams
+        self.shell.rich_left = self.rich_bytes
+        if signal.getsignal(signal.SIGINT) != self._on_sigint:
+            signal.signal(signal.SIGINT, self._on_sigint)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def _run(self, code: str, silent: bool, store: bool) -> BaseException | None:
+        """Runs the cell; the exception that ended it, if one did."""
+        error: BaseException | None
+        shield = self.port.shield
+        shield.pending = False
+        try:
+            shield.running = True
+            result = self.shell.run_cell(code, store_history=store, silent=silent)
+            shield.running = False
+            error = result.error_before_exec or result.error_in_exec
+        except BaseException as raised:  # an interrupt between two steps of IPython's own
+            error = raised
+        finally:
+            shield.running = False
+        for stream in self.streams:
+            with suppress(OutputLimit):
+                stream.finish()
+        return error
+
+    def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
+        self.port.shield.interrupt()
+
+    def _on_install_tools_request(self, content: dict[str, Any]) -> dict[str, Any]:
+        self.tools.install(content["tools"], self.shell.user_ns)
+        self.shell.user_ns_hidden.update({tool["name"]: None for tool in content["tools"]})
+        return {"status": "ok"}
+
+    def _on_kernel_info_request(self, content: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "protocol_version": "5.3",
+            "implementation": "codeact-light",
+            "implementation_version": "0.1.0",
+            "banner": "",
+            "help_links": [],
+            "language_info": {
+                "name": "python",
+                "version": sys.version.split()[0],
+                "mimetype": "text/x-python",
+                "file_extension": ".py",
+                "pygments_lexer": "ipython3",
+                "codemirror_mode": {"name": "ipython", "version": 3},
+                "nbconvert_exporter": "python",
+            },
+        }
+
+    def _on_shutdown_request(self, content: dict[str, Any]) -> dict[str, Any]:
+        return {"status": "ok", "restart": bool(content.get("restart"))}
+
+    def _on_is_complete_request(self, content: dict[str, Any]) -> dict[str, Any]:
+        status, indent = self.shell.input_transformer_manager.check_complete(content["code"])
+        return {"status": status, "indent": " " * (indent or 0)}
+
+
+def leave() -> None:
+    """Ends the process without running exit handlers, which user code may have filled."""
+    os._exit(0)

@@ -1,0 +1,137 @@
+"""IPython's InteractiveShell made small and safe for a kernel that nobody watches.
+
+Contract: runs cells with IPython's semantics (magics, ``!``, top-level await, ``_`` and ``Out``), sends values and rich
+displays through a :class:`SocketPort`, and leaves errors to :mod:`sandbox.inside.traceback`. It keeps no copy of what
+is printed (IPython 9 does, without bound), no history file, no completer threads. Built once in the fork server, about
+35 ms; a forked kernel only binds its port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import warnings
+from typing import Any
+
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from sandbox.inside.port import SocketPort
+from sandbox.inside.streams import shorten
+
+
+class _Compiler(CachingCompiler):
+    """Names cells the way a person counts them; the name is the same on every machine."""
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
+        return f"<cell {number}>"
+
+
+class _ValueHook(DisplayHook):
+    """Sends the value of a cell's last expression."""
+
+    def write_output_prompt(self) -> None: ...
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
+        shell: Any = self.shell
+        shell.send_bundle("execute_result", format_dict, md_dict, execution_count=self.prompt_count)
+
+    def finish_displayhook(self) -> None: ...
+
+
+class _Publisher(DisplayPublisher):
+    """Sends what ``display`` shows."""
+
+    def publish(  # type: ignore[override]
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **_: Any,
+    ) -> None:
+        kind = "update_display_data" if update else "display_data"
+        self.shell.send_bundle(kind, data, metadata, transient=transient or {})
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.shell.port.publish("clear_output", {"wait": wait})
+
+
+class SandboxShell(InteractiveShell):
+    """The shell of one kernel. ``bind`` gives it the connection after the fork."""
+
+    displayhook_class = _ValueHook
+    display_pub_class = _Publisher
+    compiler_class = _Compiler
+
+    port: SocketPort
+    rich_left = 0
+    keep = 10_000
+
+    def bind(self, port: SocketPort, keep: int) -> None:
+        """Connects the shell; ``keep`` characters of a value's text are sent."""
+        self.port, self.keep = port, keep
+
+    def send_bundle(self, kind: str, data: dict[str, Any], metadata: dict[str, Any] | None, **extra: Any) -> None:
+        """Sends one mime bundle within the cell's budget for rich output."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "push"):
+                stream.push()
+        bundle: dict[str, Any] = {}
+        for mime, value in data.items():
+            if isinstance(value, bytes | bytearray):
+                import base64
+
+                value = base64.b64encode(value).decode("ascii")
+            if mime == "text/plain":
+                bundle[mime] = shorten(str(value), self.keep)
+                continue
+            size = len(value) if isinstance(value, str) else len(json.dumps(value))
+            if size > self.rich_left:
+                bundle.setdefault("text/plain", f"<{mime} of {size:,} characters is over this cell's budget>")
+                continue
+            self.rich_left -= size
+            bundle[mime] = value
+        self.port.publish(kind, {"data": bundle, "metadata": metadata or {}, **extra})
+
+    def _tee(self, channel: str) -> Any:
+        return contextlib.nullcontext()
+
+    def _format_exception_for_storage(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return {}  # formatting for a history nobody reads takes seconds on a deep recursion
+
+    def showtraceback(self, *_: Any, **__: Any) -> None: ...
+
+    def showsyntaxerror(self, *_: Any, **__: Any) -> None: ...
+
+    def showindentationerror(self) -> None: ...
+
+    def enable_gui(self, gui: str | None = None) -> None: ...
+
+    def init_virtualenv(self) -> None: ...
+
+    def ask_exit(self) -> None:
+        raise SystemExit
+
+    def system(self, cmd: str) -> None:
+        """``!cmd``: output goes the raw way, no terminal is needed."""
+        self.user_ns["_exit_code"] = os.waitstatus_to_exitcode(os.system(self.var_expand(cmd, depth=1)))
+
+
+def build_shell() -> SandboxShell:
+    """The one shell of this process. IPython's own folder is never touched."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.HistoryManager.hist_file = ":memory:"
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.xmode = "Minimal"
+    config.InteractiveShell.separate_in = ""
+    shell = SandboxShell.instance(config=config)
+    warnings.filterwarnings("ignore", message="To exit: use 'exit'")
+    return shell

@@ -1,0 +1,153 @@
+"""sys.stdout and sys.stderr of a kernel, and what reaches file descriptors 1 and 2 without passing through them.
+
+Contract: of each stream a cell's first and last ``keep / 2`` characters reach the host, a marker between them says how
+many are missing; a cell that prints more than ``hard`` characters is stopped. Text of a thread or task goes to the cell
+that started it, also after that cell has ended. Descriptors 1 and 2 are files whose growth is read back, in order, at
+the next write or at the end of the cell: no thread, and a flood ends at the file size limit.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from sandbox.inside.port import SocketPort
+
+CELL: ContextVar[int] = ContextVar("cell", default=0)
+
+
+class OutputLimit(BaseException):
+    """Raised inside a cell that printed more than it may. No Exception, so ``except Exception`` does not hold it."""
+
+
+def marker(omitted: int) -> str:
+    """What stands in the place of text that was left out."""
+    return f"\n... {omitted:,} characters omitted ...\n"
+
+
+def shorten(text: str, keep: int) -> str:
+    """Head and tail of ``text``, together ``keep`` characters, with the marker between them when some are missing."""
+    if len(text) <= keep:
+        return text
+    tail = keep // 2
+    head = keep - tail
+    return text[:head] + marker(len(text) - keep) + (text[-tail:] if tail else "")
+
+
+class Output(io.TextIOBase):
+    """One of the two text streams."""
+
+    def __init__(self, name: str, port: SocketPort, fd: int, keep: int, hard: int) -> None:
+        self.name = name
+        self.keep, self.hard = keep, hard
+        self._port = port
+        self._fd = fd
+        self._raw_at = 0
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self.begin(0, {})
+        self._threads: dict[int, int] = {}
+
+    encoding = "utf-8"
+
+    def begin(self, cell: int, parent: dict[str, Any]) -> None:
+        """A new cell: the budget starts anew, threads that are alive keep belonging to the cell before."""
+        previous = getattr(self, "cell", 0)
+        alive = getattr(threading, "_active", {})
+        main = threading.main_thread().ident
+        self._threads = {ident: self._threads.get(ident, previous) for ident in alive if ident != main} if cell else {}
+        self.cell, self._parent = cell, parent
+        self._sent = self._total = 0
+        self._tail = self._text = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return False
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if os.getpid() != self._pid:  # a forked child has no connection of its own: its text goes the raw way
+            os.write(self._fd, text.encode("utf-8", "backslashreplace"))
+            return len(text)
+        if self._owner() == self.cell:
+            self._drain()
+            self._add(text)
+        return len(text)
+
+    def finish(self) -> None:
+        """End of the cell: raw output, then what was held back."""
+        self._drain(stop=False)
+        with self._lock:
+            if self._tail:
+                omitted = self._total - self._sent - len(self._tail)
+                self._publish((marker(omitted) if omitted else "") + self._tail)
+                self._tail = ""
+            self.push()
+
+    def _owner(self) -> int:
+        if threading.current_thread() is threading.main_thread():
+            return CELL.get() or self.cell
+        return self._threads.get(threading.get_ident(), self.cell)
+
+    def _drain(self, stop: bool = True) -> None:
+        size = os.lseek(self._fd, 0, os.SEEK_END)
+        if size == self._raw_at:
+            return
+        while (room := size - self._raw_at) > 0:
+            data = os.pread(self._fd, min(room, 1 << 20), self._raw_at)
+            if not data:
+                break
+            self._raw_at += len(data)
+            self._add(data.decode("utf-8", "replace"), stop)
+        if self._raw_at > 1 << 20:  # give the space back; an appending writer goes on at the new end
+            os.ftruncate(self._fd, 0)
+            self._raw_at = 0
+
+    def _add(self, text: str, stop: bool = True) -> None:
+        with self._lock:
+            self._total += len(text)
+            head = self.keep - self.keep // 2
+            if self._sent < head:
+                now, text = text[: head - self._sent], text[head - self._sent :]
+                self._sent += len(now)
+                self._publish(now)
+            if text:
+                self._tail = (self._tail + text)[-(self.keep // 2) :] if self.keep > 1 else ""
+        if stop and self._total > self.hard:
+            raise OutputLimit(f"the cell printed more than {self.hard:,} characters")
+
+    def push(self) -> None:
+        """Hands the text gathered so far to the connection: many small writes make one message."""
+        with self._lock:
+            text, self._text = self._text, ""
+            if text:
+                self._port.publish("stream", {"name": self.name, "text": text}, self._parent)
+
+    def _publish(self, text: str) -> None:
+        self._text += text
+        if len(self._text) > 8192 or self._port.stale():
+            self.push()
+
+
+def capture(port: SocketPort, keep: int, hard: int, open_file: Callable[[], int]) -> tuple[Output, Output]:
+    """Puts both streams and both descriptors in place. ``open_file`` gives an empty, unlinked, appending file."""
+    outputs = []
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        raw = open_file()
+        os.dup2(raw, fd)
+        os.close(raw)
+        outputs.append(Output(name, port, fd, keep, hard))
+    sys.stdout, sys.stderr = outputs
+    sys.__stdout__, sys.__stderr__ = outputs  # type: ignore[assignment]
+    return outputs[0], outputs[1]

@@ -1,0 +1,125 @@
+"""Host functions inside the kernel: plain Python functions whose bodies are a question to the host.
+
+Contract: arguments and results are JSON (numpy scalars and arrays, sets and tuples are turned into it on the way out);
+a host's exception is raised here under its own name. One question at a time, over an inherited socket: four bytes of
+length, then JSON. An interrupted call leaves its answer to be skipped by the next one.
+"""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+_LENGTH = struct.Struct("!I")
+
+
+class _Shown:
+    """Stands for an annotation or a default the host could only describe."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Toolbox:
+    """The kernel's end of the tool connection."""
+
+    def __init__(self, sock: socket.socket, shield: AbstractContextManager[None] | None = None) -> None:
+        self._sock = sock
+        self._shield = shield or nullcontext()
+        self._lock = threading.RLock()
+        self._buffer = b""
+        self._asked = 0
+
+    def install(self, tools: list[dict[str, Any]], namespace: dict[str, Any]) -> None:
+        """Defines one function per description in ``namespace``."""
+        for tool in tools:
+            namespace[tool["name"]] = self._function(tool)
+
+    def call(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Asks the host; raises what it raised."""
+        arguments = {key: value for key, value in arguments.items() if not isinstance(value, _Shown)}
+        with self._lock:
+            self._asked += 1
+            number = self._asked
+            try:
+                data = json.dumps({"id": number, "name": name, "arguments": arguments}, default=_plain).encode("ascii")
+            except (TypeError, ValueError) as error:
+                raise TypeError(f"{name}() takes JSON values: {error}") from None
+            with self._shield:
+                self._sock.sendall(_LENGTH.pack(len(data)) + data)
+            while True:
+                answer = self._read()
+                if answer["id"] == number:
+                    break
+        if "error" in answer:
+            raise _exception(answer["error"]) from None
+        return answer["result"]
+
+    def _read(self) -> dict[str, Any]:
+        while len(self._buffer) < 4 or len(self._buffer) < 4 + _LENGTH.unpack_from(self._buffer)[0]:
+            data = self._sock.recv(1 << 16)
+            if not data:
+                raise ConnectionError("the host no longer answers tool calls")
+            self._buffer += data
+        end = 4 + _LENGTH.unpack_from(self._buffer)[0]
+        payload, self._buffer = self._buffer[4:end], self._buffer[end:]
+        return json.loads(payload)
+
+    def _function(self, tool: dict[str, Any]) -> Callable[..., Any]:
+        """A function with the host's own signature, so that Python itself checks and explains the arguments."""
+        name, scope = tool["name"], {"_call": self.call}
+        parameters = [_parameter(spec) for spec in tool["parameters"]]
+        bare = inspect.Signature(
+            [
+                p.replace(annotation=p.empty, default=_Shown(f"_default{i}") if p.default is not p.empty else p.empty)
+                for i, p in enumerate(parameters)
+            ]
+        )
+        scope.update({f"_default{i}": p.default for i, p in enumerate(parameters) if p.default is not p.empty})
+        given = ", ".join(f"{p.name!r}: {p.name}" for p in parameters)
+        exec(compile(f"def {name}{bare}:\n    return _call({name!r}, {{{given}}})", "<tool>", "exec"), scope)
+        function: Any = scope[name]
+        returns = _Shown(tool["returns"]) if tool["returns"] else inspect.Signature.empty
+        function.__signature__ = inspect.Signature(parameters, return_annotation=returns)
+        function.__doc__ = tool["doc"]
+        function.__module__ = "tools"
+        return function
+
+
+def _parameter(spec: dict[str, Any]) -> inspect.Parameter:
+    empty = inspect.Parameter.empty
+    default = spec["default"] if "default" in spec else _Shown(spec["shown"]) if "shown" in spec else empty
+    annotation = _Shown(spec["annotation"]) if spec["annotation"] else empty
+    return inspect.Parameter(
+        spec["name"], getattr(inspect.Parameter, spec["kind"]), default=default, annotation=annotation
+    )
+
+
+def _plain(value: Any) -> Any:
+    """JSON for what data libraries hand around."""
+    for method in ("tolist", "isoformat"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    raise TypeError(f"{type(value).__name__} is not one")
+
+
+def _exception(error: dict[str, Any]) -> Exception:
+    kind = getattr(builtins, error["type"], None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        kind = RuntimeError
+    try:
+        return kind(error["message"])
+    except TypeError:  # UnicodeDecodeError and its like want more than a message
+        return RuntimeError(error["message"])

@@ -1,0 +1,50 @@
+"""Jupyter messages over one stream socket, for both ends.
+
+Contract: a frame is a length (4 bytes, big endian), a channel (1 byte) and one JSON object with the four parts of a
+Jupyter message. Keeps order over all channels, which ZeroMQ's separate sockets do not. JSON is ASCII, so lone
+surrogates and NUL survive. Messages are not signed: the socket pair is inherited and nobody else can open it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+SHELL, IOPUB, CONTROL = 0, 1, 2
+_HEAD = struct.Struct("!IB")
+
+
+class FrameTooLarge(ValueError):
+    """The other side announced a frame above the limit."""
+
+
+def pack(channel: int, message: dict[str, Any]) -> bytes:
+    """One frame."""
+    payload = json.dumps(message, separators=(",", ":")).encode("ascii")
+    return _HEAD.pack(len(payload), channel) + payload
+
+
+class Splitter:
+    """Cuts a byte stream into frames; holds at most one incomplete frame of ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Complete frames as (channel, payload). Raises :class:`FrameTooLarge`."""
+        buffer = self._buffer
+        buffer += data
+        start, frames = 0, []
+        while len(buffer) - start >= _HEAD.size:
+            size, channel = _HEAD.unpack_from(buffer, start)
+            if size > self.limit:
+                raise FrameTooLarge(f"a frame of {size} bytes, the limit is {self.limit}")
+            end = start + _HEAD.size + size
+            if len(buffer) < end:
+                break
+            frames.append((channel, bytes(buffer[start + _HEAD.size : end])))
+            start = end
+        del buffer[:start]
+        return frames

@@ -1,0 +1,149 @@
+"""The handle a caller holds: one stateful kernel, whatever happens to the process behind it.
+
+Contract: :meth:`Kernel.run` runs cells one after another in one process and says what each came to. When a cell costs
+the process its life, the result says so (``state_survived`` is False) and the next cell runs in a fresh process with
+the same tools and the same first files. :meth:`Kernel.close` destroys it; kernels are never used by two callers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sandbox.client import Cell, Line, plain
+from sandbox.files import put_file
+from sandbox.limits import Limits
+from sandbox.result import CellResult, SandboxError, Status
+from sandbox.server import Process
+from sandbox.tools import Tool, ToolServer, describe_tools
+
+if TYPE_CHECKING:
+    from sandbox.pool import KernelPool
+
+DEATH_TIMEOUT_S = 10.0
+
+
+class Kernel:
+    """Made by :meth:`KernelPool.acquire`."""
+
+    def __init__(self, pool: KernelPool, tools: Mapping[str, Tool], files: Mapping[str, bytes]) -> None:
+        self._pool, self._tools, self._files = pool, dict(tools), dict(files)
+        self._limits: Limits = pool.limits
+        self._described = describe_tools(self._tools)
+        self._process: Process | None = None
+        self._line: Line
+        self._server: ToolServer
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def tier(self) -> str:
+        """The isolation that holds for this kernel."""
+        return self._pool.tier
+
+    async def attach(self, process: Process) -> None:
+        """Puts a fresh process behind the handle and gives it tools and files."""
+        self._process = process
+        self._line = Line(process, self._limits)
+        self._server = ToolServer(process, self._tools, self._limits)
+        for path, data in self._files.items():
+            await asyncio.to_thread(put_file, process.workspace, path, data)
+        if self._described:
+            cell = await self._line.request("install_tools_request", {"tools": self._described})
+            await asyncio.wait_for(cell.done, DEATH_TIMEOUT_S)
+            self._line.forget()
+
+    async def run(self, code: str, timeout_s: float | None = None) -> CellResult:
+        """Runs one cell to its end, at most ``timeout_s`` plus the grace of an interrupt.
+
+        Raises :class:`SandboxError` for a closed kernel or a sandbox that cannot start a process, never for what the
+        cell does.
+        """
+        async with self._turn:
+            if self._closed:
+                raise SandboxError("this kernel is closed")
+            if self._process is None:
+                await self.attach(await self._pool.take())
+            assert self._process is not None
+            started = time.monotonic()
+            self._server.calls = 0
+            content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+            cell = await self._line.request("execute_request", content)
+            try:
+                status = await self._finish(cell, self._process, timeout_s or self._limits.cell_timeout_s)
+            except BaseException:  # the caller was cancelled: the cell must not go on behind its back
+                await self._discard()
+                raise
+            self._line.forget()
+            return self._result(cell, status, time.monotonic() - started)
+
+    async def restart(self) -> None:
+        """A fresh process: state and workspace as they were at the start."""
+        async with self._turn:
+            await self._discard()
+
+    async def close(self) -> None:
+        """Ends the kernel. Returns when its process is gone."""
+        self._closed = True
+        await self._discard()
+
+    async def __aenter__(self) -> Kernel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _finish(self, cell: Cell, process: Process, timeout_s: float) -> Status:
+        """Waits for the cell, interrupts it at its time, kills what does not stop."""
+        ends: set[asyncio.Future[Any]] = {cell.done, process.exited}
+        await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        late = not cell.done.done() and not process.exited.done()
+        if late:
+            process.signal(signal.SIGINT)
+            grace = self._limits.interrupt_grace_s
+            await asyncio.wait(ends, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        if cell.fault is None and cell.replied:
+            return self._status_of(cell, late)
+        if not cell.done.done() and not process.exited.done():
+            await self._discard()
+            return "timeout_killed"
+        if cell.fault is not None:
+            await self._discard()
+            return "output_limit" if cell.fault == "output_limit" else "protocol_violation"
+        code = await asyncio.wait_for(asyncio.shield(process.exited), DEATH_TIMEOUT_S)
+        await self._discard()
+        return "timeout_killed" if late else "out_of_memory" if code == -signal.SIGKILL else "died"
+
+    def _status_of(self, cell: Cell, late: bool) -> Status:
+        if late:
+            return "timeout_interrupted"
+        if cell.error is None:
+            return "ok"
+        return "output_limit" if cell.error[0] == "OutputLimit" else "error"
+
+    def _result(self, cell: Cell, status: Status, seconds: float) -> CellResult:
+        keep = self._limits.output_chars
+        name, value, traceback = cell.error or (None, None, "")
+        return CellResult(
+            status=status,
+            stdout=plain(cell.text["stdout"], keep),
+            stderr=plain(cell.text["stderr"], keep),
+            value=cell.value,
+            error_name=name,
+            error_value=value,
+            traceback=traceback,
+            outputs=tuple(cell.outputs),
+            seconds=seconds,
+            state_survived=self._process is not None,
+            tool_calls=self._server.calls,
+        )
+
+    async def _discard(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            self._line.close()
+            self._server.close()
+            await self._pool.discard(process)

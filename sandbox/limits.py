@@ -1,0 +1,36 @@
+"""What one kernel may use. Every figure is a hard limit; what a tier cannot enforce is said by ``sandbox.probe``."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Limits(BaseModel):
+    """Budgets of one kernel and of one cell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory_mib: int = Field(1024, ge=64)
+    """Memory a kernel may allocate above what it starts with (which is shared with its siblings)."""
+    cell_timeout_s: float = Field(30.0, gt=0)
+    """Time one cell may take when ``run`` is not told otherwise."""
+    interrupt_grace_s: float = Field(1.0, gt=0)
+    """Time between the interrupt at the end of a cell's time and the kill."""
+    output_chars: int = Field(10_000, ge=200)
+    """Characters kept of each stream, of the value and of the traceback: head and tail, a marker between them."""
+    printed_mib: int = Field(64, ge=1)
+    """What a cell may print, kept or not, before it is stopped with ``output_limit``."""
+    rich_output_kib: int = Field(4096, ge=0)
+    """Size of all rich outputs (pictures, HTML) of one cell together."""
+    processes: int = Field(64, ge=4)
+    """Processes and threads of one kernel, itself included."""
+    open_files: int = Field(256, ge=64)
+    """File descriptors of one process in the kernel."""
+    workspace_mib: int = Field(256, ge=1)
+    """Size of the workspace, and of each single file."""
+    workspace_inodes: int = Field(10_000, ge=100)
+    """Files and folders in the workspace."""
+    tool_calls_per_cell: int = Field(256, ge=0)
+    """Calls of host functions one cell may make."""
+    tool_message_kib: int = Field(1024, ge=1)
+    """Size of the arguments of one tool call, and of its result, as JSON."""

@@ -1,0 +1,119 @@
+"""A pool of warm kernels on one machine.
+
+Contract: one fork server, ``size`` kernels kept ready; :meth:`KernelPool.acquire` hands one out (about a millisecond
+when one is ready, one fork otherwise) and the pool forks the next in the background. Any number of pools may live on a
+machine, one per Ray actor for example; a pool belongs to the event loop that started it. A fork server that dies is
+started again; its kernels are lost and their handles go on with fresh ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+
+from sandbox.kernel import Kernel
+from sandbox.limits import Limits
+from sandbox.result import SandboxError
+from sandbox.server import ForkServer, Process
+from sandbox.tools import Tool
+
+DEFAULT_PRELOAD = ("numpy", "pandas")
+
+
+class KernelPool:
+    """Use as ``async with KernelPool(...) as pool`` or with :meth:`start` and :meth:`close`."""
+
+    def __init__(self, size: int = 4, limits: Limits | None = None, preload: tuple[str, ...] = DEFAULT_PRELOAD) -> None:
+        if size < 0:
+            raise ValueError(f"size: {size} kernels cannot be kept ready; use 0 or more")
+        self.limits = limits or Limits()
+        self._size, self._preload = size, preload
+        self._ready: deque[Process] = deque()
+        self._server: ForkServer | None = None
+        self._restart = asyncio.Lock()
+        self._refilling: asyncio.Task[None] | None = None
+        self._taken: set[Process] = set()
+        self._started = False
+
+    @property
+    def tier(self) -> str:
+        """The isolation tier that holds."""
+        return "T0"
+
+    async def start(self) -> None:
+        """Starts the fork server and the first kernels. Raises :class:`SandboxError`."""
+        self._started = True
+        await self._live_server()
+        self._refill()
+
+    async def acquire(
+        self, tools: Mapping[str, Tool] | None = None, files: Mapping[str, bytes] | None = None
+    ) -> Kernel:
+        """A kernel of one's own with these host functions and these files in its working folder."""
+        kernel = Kernel(self, tools or {}, files or {})
+        await kernel.attach(await self.take())
+        return kernel
+
+    async def take(self) -> Process:
+        """A fresh process: a warm one, else a new one."""
+        if not self._started:
+            raise SandboxError("the pool is not running: use `async with pool` or `await pool.start()`")
+        process = None
+        while self._ready and process is None:
+            candidate = self._ready.popleft()
+            if candidate.exited.done():
+                candidate.release()
+            else:
+                process = candidate
+        if process is None:
+            process = await (await self._live_server()).fork()
+        self._taken.add(process)
+        self._refill()
+        return process
+
+    async def discard(self, process: Process) -> None:
+        """Kills a process that was taken."""
+        if process in self._taken:
+            self._taken.remove(process)
+            await process.server.remove(process)
+
+    async def close(self) -> None:
+        """Ends every kernel, handed out or not, and the fork server."""
+        self._started = False
+        if self._refilling is not None:
+            self._refilling.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._refilling
+        if self._server is not None:
+            await self._server.close()
+        for process in (*self._ready, *self._taken):
+            process.release()
+        self._ready.clear()
+        self._taken.clear()
+
+    async def __aenter__(self) -> KernelPool:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _refill(self) -> None:
+        if self._refilling is None or self._refilling.done():
+            self._refilling = asyncio.ensure_future(self._fill())
+
+    async def _fill(self) -> None:
+        with suppress(SandboxError):  # the caller who finds the pool empty gets to hear of it
+            while self._started and len(self._ready) < self._size:
+                self._ready.append(await (await self._live_server()).fork())
+
+    async def _live_server(self) -> ForkServer:
+        async with self._restart:
+            if self._server is None or not self._server.alive:
+                if self._server is not None:
+                    await self._server.close()
+                self._server = ForkServer(self.limits, self._preload, self.tier)
+                await self._server.start()
+            return self._server

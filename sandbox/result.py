@@ -1,0 +1,49 @@
+"""What a cell came to, and the one exception of this room."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Status = Literal[
+    "ok",
+    "error",
+    "timeout_interrupted",
+    "timeout_killed",
+    "died",
+    "out_of_memory",
+    "output_limit",
+    "protocol_violation",
+]
+
+
+class SandboxError(RuntimeError):
+    """The sandbox itself failed (no fork server, no kernel, a closed pool). Never raised for what a cell does."""
+
+
+class CellResult(BaseModel):
+    """The outcome of one cell. All text is plain: no ANSI codes, no lone surrogates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    status: Status
+    """``ok``; ``error``: the cell raised; ``timeout_interrupted``: stopped at its time, state kept; ``timeout_killed``,
+    ``died``, ``out_of_memory``: the process is gone; ``output_limit``: it printed or sent too much;
+    ``protocol_violation``: the kernel sent what no kernel sends, and was killed."""
+    stdout: str = ""
+    stderr: str = ""
+    value: str | None = None
+    """Text of the last expression, or None when it has no value."""
+    error_name: str | None = None
+    error_value: str | None = None
+    traceback: str = ""
+    """Frames of cells and workspace files only; ends with the exception itself."""
+    outputs: tuple[dict[str, Any], ...] = ()
+    """Rich outputs as mime bundles (``{"image/png": base64, "text/plain": …}``), in order."""
+    seconds: float = 0.0
+    """Wall time from the request to the outcome."""
+    state_survived: bool = True
+    """False when the process is gone: the next cell runs in a fresh kernel, with tools and files as at the start."""
+    tool_calls: int = 0
+    """Calls of host functions the cell made."""

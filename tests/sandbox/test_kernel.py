@@ -1,0 +1,172 @@
+"""What a caller sees of a kernel: results, state, limits, deaths."""
+
+import asyncio
+
+import pytest
+
+from sandbox import KernelPool, SandboxError
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_state_lives_from_cell_to_cell_and_values_are_text(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        assert (await kernel.run("x = [1, 2]")).status == "ok"
+        result = await kernel.run("print('one'); import sys; print('two', file=sys.stderr); x")
+    assert (result.stdout, result.stderr, result.value) == ("one\n", "two\n", "[1, 2]")
+    assert result.state_survived and result.error_name is None
+
+
+async def test_an_error_is_data_with_the_cells_own_frames_only(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        await kernel.run("def half(x):\n    return x / 0")
+        result = await kernel.run("import json\nhalf(json.loads('4'))")
+    assert (result.status, result.error_name, result.error_value) == ("error", "ZeroDivisionError", "division by zero")
+    assert result.traceback.splitlines() == [
+        "Traceback (most recent call last):",
+        '  File "<cell 2>", line 2, in <module>',
+        "    half(json.loads('4'))",
+        '  File "<cell 1>", line 2, in half',
+        "    return x / 0",
+        "ZeroDivisionError: division by zero",
+    ]
+
+
+async def test_library_frames_and_host_paths_stay_out_of_tracebacks(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        result = await kernel.run("import json\njson.loads('{')")
+    assert result.error_name == "JSONDecodeError"
+    assert "site-packages" not in result.traceback and "json/decoder" not in result.traceback
+    assert 'File "<cell 1>", line 2' in result.traceback
+
+
+async def test_a_cause_is_shown_and_a_syntax_error_points(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        caused = await kernel.run("try:\n    1 / 0\nexcept Exception as e:\n    raise ValueError('bad') from e")
+        syntax = await kernel.run("x = = 3")
+    assert caused.traceback.index("ZeroDivisionError") < caused.traceback.index("direct cause")
+    assert caused.traceback.endswith("ValueError: bad")
+    assert syntax.error_name == "SyntaxError" and "    x = = 3\n        ^" in syntax.traceback
+
+
+async def test_an_endless_recursion_is_short(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        result = await kernel.run("def f(n):\n    return f(n + 1)\nf(0)")
+    assert result.error_name == "RecursionError" and len(result.traceback.splitlines()) < 30
+
+
+async def test_top_level_await_magics_and_shell_lines_work(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        assert (await kernel.run("import asyncio\nawait asyncio.sleep(0)\n5")).value == "5"
+        assert (await kernel.run("!echo from the shell")).stdout == "from the shell\n"
+        assert (await kernel.run("%%time\ny = 1")).status == "ok"
+        assert "built-in function len" in (await kernel.run("help(len)")).stdout
+
+
+async def test_raw_output_keeps_its_place(pool: KernelPool) -> None:
+    code = "import os, sys\nprint('a')\nos.write(1, b'b\\n')\nos.system('echo c')\nprint('d')"
+    async with await pool.acquire() as kernel:
+        assert (await kernel.run(code)).stdout == "a\nb\nc\nd\n"
+        assert (
+            await kernel.run("import os\nif os.fork() == 0:\n    print('child'); os._exit(0)\nos.wait()[1]")
+        ).value == "0"
+
+
+async def test_output_keeps_head_and_tail_and_counts_what_is_missing(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        result = await kernel.run("print('A' * 600); print('B' * 5000); print('C' * 600)")
+        value = await kernel.run("'v' * 5000")
+    assert result.status == "ok" and result.stdout.startswith("A" * 500) and result.stdout.endswith("C" * 499 + "\n")
+    assert "... 5,203 characters omitted ..." in result.stdout
+    assert value.value is not None and len(value.value) < 1100 and "omitted" in value.value
+
+
+async def test_odd_text_arrives_plain(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        result = await kernel.run(r"print('\ud800 \0 \x1b[31mred\x1b[0m é')")
+    assert result.stdout == "\\ud800 \0 red é\n"
+
+
+async def test_a_timeout_keeps_the_state(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        await kernel.run("x = 41")
+        result = await kernel.run("x += 1\nprint('started', flush=True)\nwhile True: pass", timeout_s=0.3)
+        assert (result.status, result.stdout, result.state_survived) == ("timeout_interrupted", "started\n", True)
+        assert (await kernel.run("x")).value == "42"
+
+
+async def test_a_cell_that_ignores_interrupts_is_killed(pool: KernelPool) -> None:
+    async with await pool.acquire(files={"a.txt": b"first"}) as kernel:
+        code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+        result = await kernel.run(code, timeout_s=0.3)
+        assert (result.status, result.state_survived) == ("timeout_killed", False)
+        assert (await kernel.run("open('a.txt').read()")).value == "'first'"
+
+
+async def test_a_death_is_seen_and_the_handle_goes_on(pool: KernelPool) -> None:
+    async with await pool.acquire(tools={"one": lambda: 1}) as kernel:
+        assert (await kernel.run("import os; os._exit(3)")).status == "died"
+        assert (await kernel.run("import ctypes; ctypes.string_at(0)")).status == "died"
+        assert (await kernel.run("one()")).value == "1"
+
+
+async def test_asking_for_input_or_exit_does_not_end_the_kernel(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        assert (await kernel.run("input('name? ')")).error_name == "EOFError"
+        assert (await kernel.run("exit()")).error_name == "SystemExit"
+        assert (await kernel.run("1 + 1")).value == "2"
+
+
+async def test_memory_is_limited_and_state_survives(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        result = await kernel.run("x = 1\nblock = bytearray(3 << 30)")
+        assert result.error_name == "MemoryError" and result.state_survived
+        assert (await kernel.run("x")).value == "1"
+
+
+async def test_a_print_flood_is_stopped(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        result = await kernel.run("while True: print('y' * 100_000)")
+        assert (result.status, result.state_survived) == ("output_limit", True) and len(result.stdout) < 1100
+        assert (await kernel.run("2")).value == "2"
+
+
+async def test_late_output_of_a_thread_stays_out_of_the_next_cell(pool: KernelPool) -> None:
+    code = "import threading\ngo = threading.Event()\ndef late():\n    go.wait(); print('late')\n"
+    code += "t = threading.Thread(target=late); t.start()"
+    async with await pool.acquire() as kernel:
+        await kernel.run(code)
+        assert (await kernel.run("go.set(); t.join(); print('mine')")).stdout == "mine\n"
+
+
+async def test_kernels_do_not_share_random_numbers(pool: KernelPool) -> None:
+    code = "import random, numpy\nrandom.random(), float(numpy.random.rand())"
+    async with await pool.acquire() as one, await pool.acquire() as two:
+        assert (await one.run(code)).value != (await two.run(code)).value
+
+
+async def test_many_kernels_at_once(pool: KernelPool) -> None:
+    async def episode(n: int) -> str | None:
+        async with await pool.acquire() as kernel:
+            await kernel.run(f"x = {n}")
+            return (await kernel.run("x * 2")).value
+
+    assert await asyncio.gather(*(episode(n) for n in range(12))) == [str(2 * n) for n in range(12)]
+
+
+async def test_cancelling_a_run_ends_its_cell(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        await kernel.run("x = 1")
+        task = asyncio.ensure_future(kernel.run("while True: pass"))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await kernel.run("'x' in globals()")).value == "False"
+
+
+async def test_a_closed_kernel_says_so(pool: KernelPool) -> None:
+    kernel = await pool.acquire()
+    await kernel.close()
+    with pytest.raises(SandboxError, match="closed"):
+        await kernel.run("1")

@@ -1,0 +1,98 @@
+"""Host functions inside cells."""
+
+import asyncio
+
+import pytest
+
+from sandbox import KernelPool, document_tools
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def convert(amount: float, source: str = "EUR", *, target: str = "USD") -> float:
+    """Converts money.
+
+    Knows two currencies.
+    """
+    if source == "XXX":
+        raise KeyError("no currency XXX")
+    return amount * 2
+
+
+async def find(words: list[str], limit: int | None = None) -> dict[str, int]:
+    """Finds words."""
+    await asyncio.sleep(0)
+    return {word: len(word) for word in words[:limit]}
+
+
+class Unavailable(ConnectionError):
+    """Known to the host only."""
+
+
+async def test_a_tool_is_a_plain_function(pool: KernelPool) -> None:
+    async with await pool.acquire(tools={"convert": convert, "find": find}) as kernel:
+        result = await kernel.run("convert(1.5), find(['abc', 'de'], limit=1), [convert(x) for x in (1, 2)]")
+        shown = await kernel.run("help(convert)")
+        wrong = await kernel.run("convert()")
+    assert result.value == "(3.0, {'abc': 3}, [2, 4])" and result.tool_calls == 4
+    assert "convert(amount: float, source: str = 'EUR', *, target: str = 'USD') -> float" in shown.stdout
+    assert "Knows two currencies." in shown.stdout
+    assert wrong.error_value == "convert() missing 1 required positional argument: 'amount'"
+    assert wrong.tool_calls == 0
+
+
+async def test_a_hosts_exception_keeps_its_name_and_hides_the_way_it_came(pool: KernelPool) -> None:
+    def unavailable() -> None:
+        raise Unavailable("try later")
+
+    def odd() -> None:
+        raise type("Odd", (Exception,), {})("odd thing")
+
+    async with await pool.acquire(tools={"convert": convert, "unavailable": unavailable, "odd": odd}) as kernel:
+        key = await kernel.run("convert(1, 'XXX')")
+        caught = await kernel.run("try:\n    unavailable()\nexcept ConnectionError as e:\n    print(e)")
+        other = await kernel.run("odd()")
+    assert key.traceback.splitlines() == [
+        "Traceback (most recent call last):",
+        '  File "<cell 1>", line 1, in <module>',
+        "    convert(1, 'XXX')",
+        "KeyError: 'no currency XXX'",
+    ]
+    assert caught.stdout == "try later\n"
+    assert (other.error_name, other.error_value) == ("RuntimeError", "odd thing")
+
+
+async def test_numpy_values_become_json_and_other_objects_are_refused(pool: KernelPool) -> None:
+    async with await pool.acquire(tools={"find": find, "convert": convert}) as kernel:
+        assert (await kernel.run("import numpy as np\nconvert(np.int64(4))")).value == "8"
+        refused = await kernel.run("find(object())")
+    assert refused.error_name == "TypeError" and "find() takes JSON values" in (refused.error_value or "")
+
+
+async def test_calls_per_cell_are_limited(pool: KernelPool) -> None:
+    async with await pool.acquire(tools={"convert": convert}) as kernel:
+        result = await kernel.run("for i in range(100): convert(i)")
+        assert result.error_name == "RuntimeError" and "20 tool calls" in (result.error_value or "")
+        assert (await kernel.run("convert(1)")).value == "2"
+
+
+async def test_a_slow_tool_ends_with_the_cell_and_its_answer_is_not_mistaken(pool: KernelPool) -> None:
+    async def slow(n: int) -> int:
+        await asyncio.sleep(0.6 if n == 1 else 0)
+        return n
+
+    async with await pool.acquire(tools={"slow": slow}) as kernel:
+        result = await kernel.run("slow(1)", timeout_s=0.2)
+        assert (result.status, result.state_survived) == ("timeout_interrupted", True)
+        assert (await kernel.run("slow(2)")).value == "2"
+
+
+async def test_a_bad_name_is_refused(pool: KernelPool) -> None:
+    with pytest.raises(ValueError, match="not a Python name"):
+        await pool.acquire(tools={"not a name": convert})
+
+
+async def test_the_prompt_text_comes_from_the_signature() -> None:
+    assert document_tools({"find": find}) == (
+        "find(words: list[str], limit: int | None = None) -> dict[str, int]\n    Finds words."
+    )
