@@ -31,7 +31,7 @@ from rollout.trajectory import (
     Usage,
     trajectory_id,
 )
-from sandbox import CellResult, Kernel, KernelPool, SandboxError
+from sandbox import Kernel, KernelPool, SandboxError
 
 
 class TaskFault(Exception):
@@ -143,9 +143,7 @@ async def _take_turn(
         token_ids=completion.token_ids,
         logprobs=completion.logprobs,
     )
-    progress.count(
-        steps=1, prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens
-    )
+    progress.count(steps=1, prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens)
     if action.kind == "proposal":
         progress.count(proposals=1)
         if GRADERS[task.grader](action.body, task.answer):
@@ -157,7 +155,9 @@ async def _take_turn(
         progress.count(invalid=1)
         if progress.usage["invalid"] >= protocol.max_invalid:
             return _ended("max_invalid")
-        return _answer(protocol, progress, "feedback", lambda *left: protocol.feedback(protocol.invalid_feedback, *left))
+        return _answer(
+            protocol, progress, "feedback", lambda *left: protocol.feedback(protocol.invalid_feedback, *left)
+        )
     result = await kernel.run(action.body, timeout_s=protocol.cell_timeout_s)
     progress.count(cells=1, error_cells=int(result.status != "ok"))
     cell = CellOutcome(status=result.status, error_name=result.error_name, seconds=round(result.seconds, 4))

@@ -45,7 +45,9 @@ class Protocol(BaseModel):
     """The system message."""
     tools_heading: str = "You can call these functions in your code:"
     """Stands between the instructions and the list of functions."""
-    invalid_feedback: str = "Write code between <execute> and </execute>, or the answer between <solution> and </solution>."
+    invalid_feedback: str = (
+        "Write code between <execute> and </execute>, or the answer between <solution> and </solution>."
+    )
     """Answer to a turn without an action."""
     wrong_feedback: str = "Your answer is wrong."
     """Answer to a wrong proposal when another is allowed."""

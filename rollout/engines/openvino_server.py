@@ -64,9 +64,8 @@ class OpenVINOBackend:
         self._thread.start()
 
     def _open(self, folder: Path) -> None:
-        from transformers import AutoConfig
-
         import openvino_genai
+        from transformers import AutoConfig
 
         self.digest = folder_digest(folder)
         self.name = folder.name
@@ -127,7 +126,6 @@ class OpenVINOBackend:
 
     def _add(self, number: int, job: Job, done: Future[Generated]) -> None:
         import numpy as np
-
         import openvino
 
         if not done.set_running_or_notify_cancel():

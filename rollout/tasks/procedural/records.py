@@ -64,7 +64,10 @@ def draw(rng: Random) -> DataSet:
     chosen_groups = rng.sample(list(groups), 3)
     named = [(concept, rng.choice(names), low, high) for concept, names, low, high in theme.numbers]
     concept, number, _, _ = rng.choice(named)
-    label, group = rng.choice((label_concept, label_concept.title())), rng.choice((group_concept, group_concept.title()))
+    label, group = (
+        rng.choice((label_concept, label_concept.title())),
+        rng.choice((group_concept, group_concept.title())),
+    )
     columns = (label, group, *(name for _, name, _, _ in named))
     values = [
         rng.sample(list(labels), size),

@@ -45,8 +45,7 @@ def _setup(data: DataSet, table: str) -> str:
     first = data.rows[0]
     kinds = ("INT" if isinstance(value, int) else "TEXT" for value in first)
     columns = ", ".join(
-        f"[{name}] {kind}" if " " in name else f"{name} {kind}"
-        for name, kind in zip(data.columns, kinds, strict=True)
+        f"[{name}] {kind}" if " " in name else f"{name} {kind}" for name, kind in zip(data.columns, kinds, strict=True)
     )
     marks = ", ".join("?" * len(data.columns))
     return (

@@ -23,7 +23,9 @@ class OtherDecoder(Decoder):
 
 
 def _decoder(rng: Random, group: str) -> Draft:
-    return cipher_task(rng, group, OtherDecoder(), "unpack_base64", lambda text: base64.b64encode(text.encode()).decode())
+    return cipher_task(
+        rng, group, OtherDecoder(), "unpack_base64", lambda text: base64.b64encode(text.encode()).decode()
+    )
 
 
 class Rooms(BusyLine):

@@ -1,0 +1,33 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set up .venv first if it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-slow test-gpu lint bench setup clean
+
+demo: setup
+	$(BIN)/codeact loop configs/demo.yaml
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+bench: setup
+	$(BIN)/python benchmarks/train_throughput.py
+
+# Does nothing when .venv fits setup.py and constraints.txt already.
+setup:
+	@$(PYTHON) launch/install.py
+
+clean:
+	rm -rf .venv .cache

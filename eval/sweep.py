@@ -1,0 +1,127 @@
+"""The sweep: every checkpoint on every benchmark, nothing computed twice.
+
+Contract: a result file exists only when all its episodes are done; episodes of an unfinished one are in the evaluation bank and are
+not run again. All checkpoints get the same prompts, limits and decoding. Before a checkpoint is measured, the server's
+log-probabilities on fixed prompts are compared with transformers on the same folder (:mod:`eval.parity`): what is measured is
+what was trained. Who serves a checkpoint is the caller's choice.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from eval.benchmarks import Benchmark, benchmark_digest
+from eval.parity import check_parity
+from eval.results import (
+    BenchmarkRef,
+    CheckpointRef,
+    EpisodeResult,
+    EvalResult,
+    read_result,
+    result_key,
+    result_path,
+    write_result,
+)
+from rollout.bank import read_bank
+from rollout.collect import run_missing
+from rollout.engines.spec import ServerSpec
+from rollout.protocol import Protocol
+from rollout.tasks import Task, load_tasks
+from rollout.trajectory import Sampling
+from rollout.workers import Job, WorkerConfig
+
+Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
+"""Starts a server for a checkpoint and ends it again."""
+
+
+class EvaluateConfig(BaseModel):
+    """A sweep."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    benchmarks: tuple[Benchmark, ...] = (Benchmark(),)
+    """What is measured."""
+    sampling: Sampling = Sampling()
+    """Decoding, the same for every checkpoint; greedy by default."""
+    workers: WorkerConfig = WorkerConfig()
+    """How episodes are run."""
+    base: bool = True
+    """Measure the model training started from, too."""
+    seed: int = 0
+    """Seed of the decoding."""
+    parity_tolerance: float = Field(0.01, gt=0.0)
+    """Largest difference of a log-probability between server and transformers with which a checkpoint is measured."""
+
+
+def sweep(
+    config: EvaluateConfig, protocol: Protocol, checkpoints: Sequence[CheckpointRef], out: Path, serve: Serve
+) -> list[EvalResult]:
+    """Measures every checkpoint on every benchmark.
+
+    Args:
+        out: ``results/`` and ``bank/`` are written below it.
+        serve: gives a server for a checkpoint; called only for checkpoints with something left to measure.
+
+    Raises:
+        ValueError: a server's probabilities are not those of the checkpoint.
+    """
+    results = []
+    for checkpoint in checkpoints:
+        plans = [_Plan(config, protocol, checkpoint, benchmark, out) for benchmark in config.benchmarks]
+        missing = [plan for plan in plans if not plan.path.exists()]
+        if missing:
+            with serve(checkpoint) as server:
+                parity = check_parity(Path(checkpoint.path), server.base_urls[0], tolerance=config.parity_tolerance)
+                for plan in missing:
+                    plan.measure(server, {**server.model_dump(mode="json"), "parity": parity.model_dump(mode="json")})
+        results += [read_result(plan.path) for plan in plans]
+    return results
+
+
+class _Plan:
+    """One checkpoint on one benchmark."""
+
+    def __init__(
+        self, config: EvaluateConfig, protocol: Protocol, checkpoint: CheckpointRef, benchmark: Benchmark, out: Path
+    ) -> None:
+        self._config, self._protocol, self._checkpoint, self._out = config, protocol, checkpoint, out
+        self._tasks: list[Task] = load_tasks(benchmark.tasks)
+        self._benchmark = BenchmarkRef(
+            name=benchmark.name, digest=benchmark_digest(self._tasks), tasks=len(self._tasks)
+        )
+        self._sampling = config.sampling.model_copy(update={"seed": config.seed})
+        key = result_key(checkpoint.digest, self._benchmark.digest, protocol.ref.digest, self._sampling, config.seed)
+        self.path = result_path(out / "results", key)
+
+    def measure(self, server: ServerSpec, engine: dict[str, Any]) -> None:
+        """Runs the missing episodes, then writes the result."""
+        started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+        jobs = [Job(task, server, self._sampling, self._config.seed) for task in self._tasks]
+        bank = self._out / "bank"
+        run_missing(jobs, self._config.workers, self._protocol, bank, f"evaluate {self._checkpoint.name}")
+        wanted = {job.id(self._protocol) for job in jobs}
+        done = {record.id: record for record in read_bank(bank) if record.id in wanted}
+        episodes = [done[job.id(self._protocol)] for job in jobs]
+        write_result(
+            self.path.parent,
+            EvalResult(
+                schema=1,
+                checkpoint=self._checkpoint,
+                benchmark=self._benchmark,
+                protocol=self._protocol.ref,
+                sampling=self._sampling,
+                seed=self._config.seed,
+                engine=engine,
+                isolation=episodes[0].isolation,
+                started_at=started.isoformat(timespec="seconds"),
+                wall_s=round(time.monotonic() - clock, 3),
+                episodes=tuple(map(EpisodeResult.of, episodes)),
+            ),
+        )

@@ -1,0 +1,155 @@
+"""The command ``codeact``: one verb a stage, one YAML file a run.
+
+Exit codes: 0 done; 2 something in the input has to be mended, said in one sentence; 75 interrupted with everything finished kept,
+start it again to go on (SLURM requeues on it); 1 a fault of ours, with its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from launch import config as configs
+from launch.say import done, refuse, say
+
+INTERRUPTED = 75
+MEND = 2
+
+app = typer.Typer(
+    name="codeact",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Train agents that act by writing Python: collect episodes, select and prepare them, train, evaluate, report.
+
+**Start here:** `codeact loop configs/demo.yaml` runs everything on a small real model.
+
+Every verb takes the same YAML file and uses its own section. Any value can be changed behind the file:
+
+    codeact train configs/demo.yaml train.epochs=3 run=runs/three-epochs
+
+`--print-config` shows the resolved configuration and does nothing else. An interrupted command goes on where it stopped
+when it is started again.""",
+)
+serve_app = typer.Typer(no_args_is_help=True, help="Serve a model or kernels over HTTP.", rich_markup_mode="markdown")
+app.add_typer(serve_app, name="serve")
+
+ConfigFile = Annotated[Path, typer.Argument(help="YAML file of the run, for example configs/demo.yaml.")]
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="Values laid over the file: section.key=value.")]  # noqa: UP045
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration and stop.")]
+
+
+def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConfig) -> None:
+    import time
+
+    from launch.folder import RunFolder
+
+    RunFolder(config.run).write_inputs(configs.dump(config))
+    started = time.monotonic()
+    done(stage(config), time.monotonic() - started)
+
+
+def _loaded(file: Path, overrides: list[str] | None, print_config: bool) -> configs.LoopConfig:
+    config = configs.load(file, overrides or [])
+    if print_config:
+        typer.echo(configs.dump(config), nl=False)
+        raise typer.Exit
+    return config
+
+
+@app.command(rich_help_panel="The loop")
+def loop(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Run everything: collect, select, prepare, train, evaluate, report."""
+    config = _loaded(file, overrides, print_config)
+    from eval.report import terminal_report
+    from launch.loop import run_loop
+
+    run_loop(config)
+    typer.echo(terminal_report(config.run))
+
+
+@app.command(rich_help_panel="Stages of the loop")
+def collect(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Run episodes on Ray actors, each with its own kernel, into the trajectory bank."""
+    config = _loaded(file, overrides, print_config)
+    from launch import stages
+
+    _staged(stages.collect, config)
+
+
+@app.command(rich_help_panel="Stages of the loop")
+def select(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Choose which trajectories become training records, and count why the others do not."""
+    config = _loaded(file, overrides, print_config)
+    from launch import stages
+
+    _staged(stages.select, config)
+
+
+@app.command(rich_help_panel="Stages of the loop")
+def prepare(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Tokenise the records, mark what is trained, pack them; write the corpus and its ledger."""
+    config = _loaded(file, overrides, print_config)
+    from launch import stages
+
+    _staged(stages.prepare, config)
+
+
+@app.command(rich_help_panel="Stages of the loop")
+def train(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Train on the corpus under torchrun; a checkpoint and a Hugging Face export at each epoch's end."""
+    config = _loaded(file, overrides, print_config)
+    from launch import stages
+
+    stages.check_before_start(config)
+    _staged(stages.train, config)
+
+
+@app.command(rich_help_panel="Stages of the loop")
+def evaluate(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Run the held-out tasks with the base model and every epoch's export."""
+    config = _loaded(file, overrides, print_config)
+    from launch import stages
+
+    _staged(stages.evaluate, config)
+
+
+@app.command(rich_help_panel="Stages of the loop")
+def report(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Write report.html and report.md of a run, and show the latter."""
+    config = _loaded(file, overrides, print_config)
+    from eval.report import terminal_report
+    from launch import stages
+
+    _staged(stages.report, config)
+    typer.echo(terminal_report(config.run))
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    from launch.torchrun import TrainingStopped
+
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        say("interrupted; everything finished is kept, the same command goes on from there")
+        sys.exit(INTERRUPTED)
+    except TrainingStopped as stopped:
+        say(f"{stopped}; its log is above, the same command goes on from the last checkpoint")
+        sys.exit(stopped.code if stopped.code in (MEND, INTERRUPTED) else 1)
+    except ValueError as fault:
+        refuse(str(fault))
+        sys.exit(MEND)
+
+
+if __name__ == "__main__":
+    main()

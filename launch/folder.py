@@ -1,0 +1,93 @@
+"""The run folder: what stands where (``docs/files.md``), and what it was made with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollout.files import write_whole
+
+REPORTED_PACKAGES = (
+    "torch", "megatron-core", "transformers", "ray", "openvino-genai", "jupyter_client", "ipykernel", "numpy", "pandas",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside ``runs/<name>/``."""
+
+    root: Path
+
+    @property
+    def bank(self) -> Path:
+        return self.root / "bank"
+
+    @property
+    def records(self) -> Path:
+        return self.root / "records.jsonl"
+
+    @property
+    def selection(self) -> Path:
+        return self.root / "selection.json"
+
+    @property
+    def corpus(self) -> Path:
+        return self.root / "corpus"
+
+    @property
+    def train(self) -> Path:
+        return self.root / "train"
+
+    @property
+    def exports(self) -> Path:
+        return self.train / "exports"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "eval"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def write_inputs(self, resolved: str) -> None:
+        """Writes ``config.yaml`` and ``environment.json``."""
+        write_whole(self.root / "config.yaml", resolved)
+        write_whole(self.root / "environment.json", json.dumps(environment(), indent=1) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and command."""
+    return {
+        "command": " ".join(["codeact", *sys.argv[1:]]),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in REPORTED_PACKAGES},
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        },
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this package is run from, or None outside of one."""
+    here = Path(__file__).resolve().parent
+    answer = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return answer.stdout.strip() if answer.returncode == 0 else None

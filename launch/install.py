@@ -1,0 +1,106 @@
+"""Makes ``.venv`` with the pinned dependencies. Run by make with the system's Python, so: standard library only.
+
+Contract: does nothing when the environment fits; may be interrupted and run again; what is missing on the machine is said in one
+sentence and ends with exit code 2. Cost: about 2 GB on disk, a few minutes.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "installed"
+LOG = VENV / "install.log"
+OLDEST = (3, 10)
+NEEDS_GIB = 6
+
+
+def main():
+    # No annotations and no f-strings before this check: an old Python must get as far as the sentence.
+    if sys.version_info < OLDEST:
+        refuse("Python %d.%d is too old, 3.10 or newer is needed; set PYTHON=/path/to/python3" % sys.version_info[:2])
+    if STAMP.exists() and STAMP.read_text() == fingerprint():
+        return
+    free_gib = shutil.disk_usage(ROOT).free / 2**30
+    if free_gib < NEEDS_GIB:
+        refuse(f"{free_gib:.1f} GiB are free at {ROOT} and {NEEDS_GIB} are needed; make room and run this again")
+    make_venv()
+    install()
+    STAMP.write_text(fingerprint())
+
+
+def fingerprint():
+    """Changes when what must be installed does."""
+    texts = [(ROOT / name).read_bytes() for name in ("setup.py", "constraints.txt")]
+    return hashlib.sha256(b"".join(texts) + sys.version.encode()).hexdigest()
+
+
+def make_venv():
+    if (VENV / "bin" / "python").exists():
+        return
+    print(f"making {VENV} with Python {sys.version.split()[0]}", flush=True)
+    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
+    if made.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        refuse("Python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv")
+
+
+def install():
+    """Runs pip, showing each package as it comes; the whole of its output is in the log."""
+    packages = ["-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[dev]"]
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--no-input", "--progress-bar=off", *packages]
+    print("installing the pinned dependencies (a few minutes the first time)", flush=True)
+    started, shown, count = time.monotonic(), 0.0, 0
+    with (
+        LOG.open("w") as log,
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+        ) as pip,
+    ):
+        for line in pip.stdout:
+            log.write(line)
+            count += line.startswith("Collecting")
+            if line.startswith("Installing") or time.monotonic() - shown > 5:
+                shown = time.monotonic()
+                what = "unpacking" if line.startswith("Installing") else " ".join(line.split()[:2])
+                print(f"  {count} packages, {shown - started:.0f} s: {what[:80]}", flush=True)
+    if pip.returncode != 0:
+        explain(LOG.read_text())
+    print(f"installed in {time.monotonic() - started:.0f} s", flush=True)
+
+
+def environment():
+    """pip gets the CPU build of torch where TORCH_INDEX says one is (see README); else what the package index has."""
+    extra = os.environ.get("TORCH_INDEX")
+    return {**os.environ, **({"PIP_EXTRA_INDEX_URL": extra} if extra else {}), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def explain(output):
+    """One sentence for the common causes, the log for the rest."""
+    lowered = output.lower()
+    if "no space left" in lowered:
+        refuse(f"the disk filled up while installing; make room at {ROOT} and run this again")
+    if any(
+        sign in lowered for sign in ("connection", "temporary failure in name resolution", "timed out", "newconnect")
+    ):
+        refuse("the package index cannot be reached; check the network (or pip's proxy) and run this again")
+    errors = [line for line in output.splitlines() if line.startswith("ERROR")]
+    refuse(f"pip could not install the dependencies: {(errors or ['see the log'])[-1]} (all of it: {LOG})")
+
+
+def refuse(sentence):
+    print("error: " + sentence, file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(75)

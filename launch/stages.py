@@ -1,0 +1,142 @@
+"""The stages of the loop as functions of one configuration: what the verbs do.
+
+Contract: a stage reads the files of the stage before it and writes its own; it may be killed and started again and repeats nothing that
+is finished. Each returns one sentence for a person. No stage holds state for another: the run folder does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from codeact_train.plan import check
+
+from codeact_train.prepare import prepare as build_corpus
+from eval.report import write_report
+from eval.results import CheckpointRef
+from eval.sweep import sweep
+from launch import torchrun
+from launch.config import LoopConfig
+from launch.folder import RunFolder
+from launch.models import resolve_model
+from launch.serve import serve
+from rollout.cluster import ray_session
+from rollout.collect import collect as run_collection
+from rollout.engines.serving import folder_digest
+from rollout.engines.spec import ServerSpec
+from rollout.select import select as run_selection
+
+
+def collect(config: LoopConfig) -> str:
+    """Tasks → trajectories."""
+    folder = RunFolder(config.run)
+    with ray_session(config.ray.address):
+        if config.collect.needs_model:
+            base = base_checkpoint(config)
+            with _serving(config, base) as server:
+                reasons = run_collection(config.collect, config.protocol, folder.bank, server)
+        else:
+            reasons = run_collection(config.collect, config.protocol, folder.bank)
+    counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    return f"{sum(reasons.values())} episodes in {folder.bank}: {counted}"
+
+
+def select(config: LoopConfig) -> str:
+    """Trajectories → records."""
+    folder = RunFolder(config.run)
+    summary = run_selection(folder.bank, folder.records, folder.selection, config.select)
+    dropped = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items()) or "none"
+    return f"{summary['kept']} of {summary['input']} trajectories kept in {folder.records}; dropped: {dropped}"
+
+
+def prepare(config: LoopConfig) -> str:
+    """Records → packs."""
+    folder = RunFolder(config.run)
+    if not folder.records.exists():
+        raise ValueError(f"prepare: {folder.records} is not there; run `codeact select` first")
+    ledger = build_corpus(folder.records, resolve_model(config.model), folder.corpus, config.prepare)
+    return f"{ledger.sentence()} in {folder.corpus}"
+
+
+def train(config: LoopConfig) -> str:
+    """Packs → checkpoints and an export an epoch."""
+    folder = RunFolder(config.run)
+    if not (folder.corpus / "corpus.json").exists():
+        raise ValueError(f"train: there is no corpus in {folder.corpus}; run `codeact prepare` first")
+    job = torchrun.job_file(resolve_model(config.model), folder.corpus, folder.train, config.train)
+    torchrun.run(job, config.train.parallel.processes, config.train.threads)
+    return f"{len(exported(config))} epochs exported to {folder.exports}"
+
+
+def evaluate(config: LoopConfig) -> str:
+    """Base model and exports → results."""
+    folder = RunFolder(config.run)
+    checkpoints = [base_checkpoint(config)] if config.evaluate.base else []
+    checkpoints += exported(config)
+    if not checkpoints:
+        raise ValueError(f"evaluate: there is no export in {folder.exports}; run `codeact train` first")
+    with ray_session(config.ray.address):
+        results = sweep(
+            config.evaluate,
+            config.protocol,
+            checkpoints,
+            folder.evaluation,
+            lambda checkpoint: _serving(config, checkpoint),
+        )
+    shares = (f"{r.checkpoint.name} {sum(e.success for e in r.episodes)}/{len(r.episodes)}" for r in results)
+    return f"solved: {', '.join(shares)}"
+
+
+def report(config: LoopConfig) -> str:
+    """Everything → one page."""
+    return f"the report is {write_report(config.run)}"
+
+
+STAGES = {
+    "collect": collect,
+    "select": select,
+    "prepare": prepare,
+    "train": train,
+    "evaluate": evaluate,
+    "report": report,
+}
+"""Verb → stage, in the order of the loop. Export is part of train (`codeact export` does it for any checkpoint)."""
+
+
+def check_before_start(config: LoopConfig) -> Path:
+    """Everything that can be found wrong before work begins.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        ValueError: naming key, value and fix.
+    """
+    model = resolve_model(config.model)
+    check(model, config.prepare, config.train)
+    return model
+
+
+def base_checkpoint(config: LoopConfig) -> CheckpointRef:
+    """The model training starts from."""
+    path = resolve_model(config.model)
+    return CheckpointRef(name="base", digest=folder_digest(path), epoch=0, path=str(path))
+
+
+def exported(config: LoopConfig) -> list[CheckpointRef]:
+    """The exports of a run, by epoch."""
+    found = []
+    for manifest in RunFolder(config.run).exports.glob("epoch-*/export.json"):
+        export = json.loads(manifest.read_text())
+        path = manifest.parent
+        found.append(CheckpointRef(name=path.name, digest=export["digest"], epoch=export["epoch"], path=str(path)))
+    return sorted(found, key=lambda checkpoint: checkpoint.epoch)
+
+
+@contextmanager
+def _serving(config: LoopConfig, checkpoint: CheckpointRef) -> Iterator[ServerSpec]:
+    log = RunFolder(config.run).logs / f"serve-{checkpoint.name}.log"
+    with serve(Path(checkpoint.path), config.serve, log) as url:
+        yield ServerSpec(name=checkpoint.digest, base_urls=(url,), model=checkpoint.name, tokenizer=checkpoint.path)

@@ -1,0 +1,143 @@
+"""Select: from everything in the bank to the records worth training on.
+
+Contract: a record is kept or dropped for one named reason, and ``selection.json`` counts them all, so that what training does not
+see is known. Order, choice and balance depend on ids alone: the same bank gives the same records. Exported is the form of
+CodeActInstruct (``docs/files.md``); a turn whose cell failed is kept as context with weight 0 by default, so that the model
+learns the repair and not the mistake.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rollout.bank import read_bank
+from rollout.files import write_whole
+from rollout.trajectory import Trajectory, digest_of
+
+
+class SelectConfig(BaseModel):
+    """What is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    successes_only: bool = True
+    """Drop episodes that did not solve their task."""
+    min_steps: int = Field(1, gt=0)
+    """Drop shorter episodes (the paper keeps those of three turns and more)."""
+    require_clean_cell: bool = True
+    """Drop episodes of which no cell ran without an error (a rule of the paper)."""
+    drop_duplicates: bool = True
+    """Of episodes with the same words keep the first."""
+    max_per_task: int | None = Field(None, gt=0)
+    """At most so many episodes of one task; those of the model being trained come before the expert's."""
+    balance: float | None = Field(1.5, ge=1.0)
+    """No kind has more than this many times the records of the rarest kind; null keeps all."""
+    failed_cell_weight: float = Field(0.0, ge=0.0)
+    """Loss weight of assistant turns whose cell failed."""
+
+
+def select(bank: Path, records: Path, summary: Path, config: SelectConfig) -> dict[str, Any]:
+    """Writes ``records.jsonl`` and ``selection.json``.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ValueError: the bank is empty, or nothing in it is worth keeping.
+    """
+    trajectories = list(read_bank(bank))
+    if not trajectories:
+        raise ValueError(f"select: there is no trajectory in {bank}; collect first")
+    kept, dropped = choose(trajectories, config)
+    if not kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+        raise ValueError(f"select: nothing is left of {len(trajectories)} trajectories ({reasons}); loosen `select`")
+    report = _summary(trajectories, kept, dropped)
+    write_whole(records, "".join(json.dumps(to_record(t, config), ensure_ascii=False) + "\n" for t in kept))
+    write_whole(summary, json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def choose(trajectories: Sequence[Trajectory], config: SelectConfig) -> tuple[list[Trajectory], Counter[str]]:
+    """The trajectories to keep, and how many were dropped for which reason."""
+    dropped: Counter[str] = Counter()
+    kept: list[Trajectory] = []
+    seen: set[str] = set()
+    per_task: Counter[str] = Counter()
+    for trajectory in sorted(trajectories, key=lambda t: (t.model.startswith("expert"), t.id)):
+        reason = _reject(trajectory, config, seen, per_task)
+        if reason:
+            dropped[reason] += 1
+            continue
+        seen.add(_words(trajectory))
+        per_task[trajectory.task.digest] += 1
+        kept.append(trajectory)
+    if config.balance is not None:
+        kept, surplus = _balance(kept, config.balance)
+        dropped.update({"surplus of its kind": surplus} if surplus else {})
+    return kept, dropped
+
+
+def to_record(trajectory: Trajectory, config: SelectConfig) -> dict[str, Any]:
+    """A training record: ``{"id", "source", "conversations": [{"role", "content", "weight"?}]}``."""
+    turns: list[dict[str, Any]] = []
+    for message, reply in zip(trajectory.messages, [*trajectory.messages[1:], None], strict=True):
+        turn: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.kind == "action" and reply and reply.cell and reply.cell.status != "ok":
+            turn["weight"] = config.failed_cell_weight
+        turns.append(turn)
+    source = f"{trajectory.task.family}/{trajectory.task.kind}"
+    return {"id": f"{trajectory.task.id}/{trajectory.id}", "source": source, "conversations": turns}
+
+
+def _reject(trajectory: Trajectory, config: SelectConfig, seen: set[str], per_task: Counter[str]) -> str | None:
+    """Why a trajectory is not kept, or None."""
+    usage = trajectory.usage
+    if config.successes_only and not trajectory.outcome.success:
+        return f"not solved: {trajectory.outcome.reason}"
+    if usage.steps < config.min_steps:
+        return f"fewer than {config.min_steps} steps"
+    if config.require_clean_cell and usage.cells - usage.error_cells < 1:
+        return "no cell without an error"
+    if config.drop_duplicates and _words(trajectory) in seen:
+        return "duplicate"
+    if config.max_per_task is not None and per_task[trajectory.task.digest] >= config.max_per_task:
+        return "enough of its task"
+    return None
+
+
+def _words(trajectory: Trajectory) -> str:
+    return digest_of([message.content for message in trajectory.messages])
+
+
+def _balance(kept: Iterable[Trajectory], ratio: float) -> tuple[list[Trajectory], int]:
+    """Cuts the kinds that are too many; which records go is decided by their ids."""
+    kinds: dict[str, list[Trajectory]] = defaultdict(list)
+    for trajectory in kept:
+        kinds[trajectory.task.kind].append(trajectory)
+    limit = int(ratio * min(map(len, kinds.values()), default=0))
+    balanced = [trajectory for members in kinds.values() for trajectory in members[:limit]]
+    surplus = sum(len(members) for members in kinds.values()) - len(balanced)
+    return sorted(balanced, key=lambda t: t.id), surplus
+
+
+def _summary(everything: Sequence[Trajectory], kept: Sequence[Trajectory], dropped: Counter[str]) -> dict[str, Any]:
+    kinds, kept_kinds = Counter(t.task.kind for t in everything), Counter(t.task.kind for t in kept)
+    models, kept_models = Counter(t.model for t in everything), Counter(t.model for t in kept)
+    solved = Counter(t.model for t in everything if t.outcome.success)
+    return {
+        "input": len(everything),
+        "kept": len(kept),
+        "dropped": dict(dropped.most_common()),
+        "by_kind": {kind: {"input": n, "kept": kept_kinds[kind]} for kind, n in sorted(kinds.items())},
+        "by_model": {
+            model: {"episodes": n, "successes": solved[model], "kept": kept_models[model]}
+            for model, n in sorted(models.items())
+        },
+    }

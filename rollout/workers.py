@@ -1,0 +1,181 @@
+"""Ray actors that run episodes, and the driver's loop that keeps them busy.
+
+Contract: :func:`run_jobs` yields one trajectory a job, in the order they finish. An episode is a coroutine inside an actor, so one
+actor runs many at once over one kernel pool; actors are spread by Ray over the cluster. A job whose episode failed for a reason
+of the infrastructure (a lost actor or server) is run again, up to a limit; everything else is an outcome. Seeds and ids belong to
+jobs, so the result is the same whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from pydantic import BaseModel, ConfigDict, Field
+
+from rollout.engines.base import Engine
+from rollout.engines.spec import ExpertSpec, ServerSpec
+from rollout.episode import run_episode
+from rollout.protocol import Protocol
+from rollout.tasks.base import Task
+from rollout.trajectory import Sampling, Trajectory, trajectory_id
+from sandbox import KernelPool, Limits
+
+
+class WorkerConfig(BaseModel):
+    """How episodes are run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int = Field(1, gt=0)
+    """Ray actors; one a node or one a few cores."""
+    cpus_per_worker: float = Field(1.0, gt=0)
+    """CPUs Ray reserves for an actor and its kernels."""
+    episodes_per_worker: int = Field(16, gt=0)
+    """Episodes an actor runs at once."""
+    warm_kernels: int = Field(8, gt=0)
+    """Kernels an actor keeps started ahead of need."""
+    kernel_memory_mib: int = Field(512, gt=0)
+    """Memory of one kernel."""
+    require: tuple[str, ...] = ()
+    """Isolation that must hold, else nothing starts: any of files, network, processes, memory, disk."""
+    infra_retries: int = Field(2, ge=0)
+    """How often an episode is run again after a fault of the infrastructure."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to run."""
+
+    task: Task
+    engine: ExpertSpec | ServerSpec
+    sampling: Sampling
+    seed: int = 0
+
+    def id(self, protocol: Protocol) -> str:
+        """The id its trajectory will have."""
+        return trajectory_id(self.task.ref, self.engine.name, self.sampling, protocol.ref, self.seed)
+
+
+class RolloutWorker:
+    """The actor: one kernel pool, many episodes."""
+
+    def __init__(self, config: WorkerConfig, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._pool = KernelPool(
+            size=config.warm_kernels,
+            limits=Limits(memory_mib=config.kernel_memory_mib, cell_timeout_s=protocol.cell_timeout_s),
+            preload=("numpy", "pandas"),
+            require=config.require,
+        )
+        self._servers: dict[str, Engine] = {}
+        self._starting = asyncio.Lock()
+        self._started = False
+
+    async def run(self, job: Job) -> Trajectory:
+        """Runs one episode."""
+        async with self._starting:
+            if not self._started:
+                await self._pool.start()
+                self._started = True
+        return await run_episode(job.task, self._engine(job), self._pool, self._protocol, job.sampling, job.seed)
+
+    async def close(self) -> None:
+        """Ends kernels and connections."""
+        for engine in self._servers.values():
+            await engine.close()
+        await self._pool.close()
+
+    def _engine(self, job: Job) -> Engine:
+        if isinstance(job.engine, ExpertSpec):
+            return job.engine.build(job.task)
+        if job.engine.name not in self._servers:
+            self._servers[job.engine.name] = job.engine.build(job.task)
+        return self._servers[job.engine.name]
+
+
+def run_jobs(jobs: Sequence[Job], config: WorkerConfig, protocol: Protocol) -> Iterator[Trajectory]:
+    """Runs every job on Ray actors (a session must be there: :func:`rollout.cluster.ray_session`).
+
+    Raises:
+        RuntimeError: when an actor dies again and again.
+    """
+    fleet = _Fleet(config, protocol)
+    waiting = deque((job, 0) for job in jobs)
+    running: dict[ray.ObjectRef, tuple[Job, int, int]] = {}
+    try:
+        while waiting or running:
+            for place in fleet.free_places(running, len(waiting)):
+                job, attempt = waiting.popleft()
+                running[fleet.submit(place, job)] = (job, attempt, place)
+            finished, _ = ray.wait(list(running), num_returns=1)
+            job, attempt, place = running.pop(finished[0])
+            trajectory = fleet.result(finished[0], place, attempt)
+            if trajectory is None or (_is_infra(trajectory) and attempt < config.infra_retries):
+                waiting.append((job, attempt + 1))
+            else:
+                yield trajectory
+    finally:
+        fleet.close()
+
+
+class _Fleet:
+    """The actors, each replaced when it dies."""
+
+    def __init__(self, config: WorkerConfig, protocol: Protocol) -> None:
+        self._config, self._protocol = config, protocol
+        self._actors: list[Any] = [self._start() for _ in range(config.workers)]
+
+    def _start(self) -> Any:
+        actor = ray.remote(num_cpus=self._config.cpus_per_worker)(RolloutWorker)
+        return actor.remote(self._config, self._protocol)
+
+    def free_places(self, running: dict[Any, tuple[Job, int, int]], wanted: int) -> list[int]:
+        """Indices of actors that can take a job, the least busy first, at most `wanted` of them."""
+        load = [0] * len(self._actors)
+        for _, _, place in running.values():
+            load[place] += 1
+        free = [(count + taken, place) for place, count in enumerate(load)
+                for taken in range(self._config.episodes_per_worker - count)]  # fmt: skip
+        return [place for _, place in sorted(free)[:wanted]]
+
+    def submit(self, place: int, job: Job) -> Any:
+        """Starts a job on an actor."""
+        return self._actors[place].run.remote(job)
+
+    def result(self, reference: Any, place: int, attempt: int) -> Trajectory | None:
+        """The trajectory, or None when its actor died and the job may be run again."""
+        actor = self._actors[place]
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayActorError as fault:
+            if attempt >= self._config.infra_retries:
+                raise RuntimeError(f"a rollout worker died {attempt + 1} times on one episode: {fault}") from fault
+            if self._actors[place] is actor and not _alive(actor):
+                self._actors[place] = self._start()
+            return None
+
+    def close(self) -> None:
+        """Ends every actor and its kernels."""
+        for actor in self._actors:
+            try:
+                ray.get(actor.close.remote(), timeout=10)
+            except ray.exceptions.RayError:
+                pass  # it is dead already, and its kernels with it
+            ray.kill(actor)
+
+
+def _alive(actor: Any) -> bool:
+    try:
+        ray.get(actor.__ray_ready__.remote(), timeout=5)
+    except ray.exceptions.RayError:
+        return False
+    return True
+
+
+def _is_infra(trajectory: Trajectory) -> bool:
+    return trajectory.outcome.error is not None and trajectory.outcome.error.kind == "infra"

@@ -1,0 +1,36 @@
+"""Model text → action."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.actions import Action, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        ("I look.\n<execute>\nprint(1)\n</execute>", Action("action", "print(1)")),
+        ("<execute>a = 1</execute> and <execute>print(a)</execute>", Action("action", "a = 1\nprint(a)")),
+        ("<execute>\n    if x:\n        y()\n</execute>", Action("action", "    if x:\n        y()")),
+        ("<execute>print(1)</execute><solution>1</solution>", Action("proposal", "1")),
+        ("<solution> 42 </solution>", Action("proposal", "42")),
+        ("<solution>42", Action("proposal", "42")),
+        ("<execute>print(1)", Action("invalid")),
+        ("<execute>  \n </execute>", Action("invalid")),
+        ("The answer is 42.", Action("invalid")),
+        ("", Action("invalid")),
+    ],
+)
+def test_parse(text: str, action: Action) -> None:
+    assert parse(text) == action
+
+
+@given(st.text())
+def test_any_text_has_an_action(text: str) -> None:
+    assert parse(text).kind in ("action", "proposal", "invalid")
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="<>", exclude_categories=("Cs",)), min_size=1))
+def test_a_proposal_comes_back_as_it_was_said(answer: str) -> None:
+    assert parse(f"So.\n<solution>{answer}</solution>") == Action("proposal", answer.strip())
