@@ -1,0 +1,34 @@
+"""Cross-entropy of trained tokens over a vocabulary that may be spread over processes.
+
+Contract: the loss of a batch is the weighted sum over its trained tokens divided by the weight of the *global* batch,
+so it does not depend on how packs fall into micro-batches or processes. A batch of weight 0 has loss 0.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from megatron.core import parallel_state, tensor_parallel
+from torch import Tensor
+
+
+def vocab_parallel_loss(logits_NV: Tensor, labels_N: Tensor, vocab: int) -> Tensor:
+    """Negative log-likelihood of each label, float32 [N].
+
+    ``logits_NV`` is this process's part of the vocabulary, in order of rank; rows from ``vocab`` on are padding that
+    makes the parts equal and are left out of the softmax.
+    """
+    size, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()
+    valid = min(max(vocab - rank * logits_NV.shape[1], 0), logits_NV.shape[1])
+    logits_NV = logits_NV.float()
+    if size == 1:
+        return F.cross_entropy(logits_NV[:, :valid], labels_N, reduction="none")
+    if valid < logits_NV.shape[1]:
+        padding_V = torch.arange(logits_NV.shape[1], device=logits_NV.device) >= valid
+        logits_NV = logits_NV.masked_fill(padding_V, torch.finfo(torch.float32).min)
+    return tensor_parallel.vocab_parallel_cross_entropy(logits_NV, labels_N)
+
+
+def normalised(losses_N: Tensor, weights_N: Tensor, total_weight: float) -> Tensor:
+    """This micro-batch's part of the global batch's mean loss."""
+    return (losses_N * weights_N).sum() / total_weight if total_weight > 0 else (losses_N * 0).sum()

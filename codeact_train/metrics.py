@@ -1,0 +1,100 @@
+"""What a run tells: one JSON line an event, TensorBoard curves, and a line for the person who waits.
+
+Contract: ``metrics.jsonl`` has the form of ``docs/files.md``; each line is on disk before the next step begins; a
+resumed job first cuts the file back to the step it resumes from. ``slots`` counts positions computed, ``real_tokens``
+those that are not padding, ``trained_tokens`` those that carry loss: a rate is only ever one of the three by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class MetricsLog:
+    """Writer of the main process."""
+
+    def __init__(self, folder: Path, resume_step: int, tensorboard: bool):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "metrics.jsonl"
+        _truncate(self._path, resume_step)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._board = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1)
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """Append one event and make it durable; numbers also become TensorBoard points."""
+        line = {"kind": kind, "step": step, **values}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if self._board is not None and kind in ("step", "validation"):
+            for name, value in values.items():
+                if isinstance(value, int | float) and name != "time":
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+            if kind == "step" and values["step_s"] > 0:
+                self._board.add_scalar("rate/real_tokens_per_s", values["real_tokens"] / values["step_s"], step)
+
+    def close(self) -> None:
+        """Flush what is left."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _truncate(path: Path, step: int) -> None:
+    """Keep the complete lines of steps up to ``step``."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(b"".join(kept))
+    temporary.rename(path)
+
+
+class Watch:
+    """Progress with rate and remaining time: a bar on a terminal, a line every few seconds elsewhere."""
+
+    LINE_EVERY_S = 10.0
+
+    def __init__(self, total: int, done: int, shown: bool):
+        self._console = Console(stderr=True, quiet=not shown)
+        self._total, self._first, self._began = total, done, time.monotonic()
+        self._last_line = 0.0
+        self._bar: Progress | None = None
+        if shown and self._console.is_terminal:
+            columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console)
+            self._task = self._bar.add_task("train", total=total, completed=done, note="")
+            self._bar.start()
+
+    def step(self, step: int, loss: float, lr: float, tokens_per_s: float) -> None:
+        """Show a finished step."""
+        note = f"loss {loss:.4f}  lr {lr:.2e}  {tokens_per_s:,.0f} real tokens/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, note=note)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= self.LINE_EVERY_S or step == self._total:
+            left_s = (now - self._began) / (step - self._first) * (self._total - step)
+            self._console.print(f"step {step}/{self._total}  {note}  {left_s / 60:.1f} min left", highlight=False)
+            self._last_line = now
+
+    def say(self, text: str) -> None:
+        """Show a sentence."""
+        self._console.print(text, highlight=False)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.stop()

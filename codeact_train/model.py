@@ -1,0 +1,239 @@
+"""Megatron-Core's GPTModel in the shape of a Hugging Face config, for packed documents.
+
+Contract: :func:`build` returns a model without meaningful weights (``hf.load`` fills them); called on a
+:class:`~codeact_train.batches.MicroBatch` it returns the loss of each trained token, [N] float32. The language-model
+head is computed at those N positions only, which is exact: no other logit enters the loss or a gradient. Dense
+Llama-like decoders only: RMSNorm, SwiGLU, rotary embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core import parallel_state, tensor_parallel
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
+from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
+from torch import Tensor, nn
+from transformers import AutoConfig, PretrainedConfig
+
+from codeact_train.attention import PackedAttention, PackedLayout
+from codeact_train.batches import MicroBatch
+from codeact_train.config import TrainConfig
+from codeact_train.loss import vocab_parallel_loss
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The numbers of a Hugging Face config that decide the model."""
+
+    layers: int
+    hidden: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    norm_eps: float
+    tied: bool
+    qkv_bias: bool
+    qk_norm: bool
+    window: int | None
+    hf: PretrainedConfig
+
+    @classmethod
+    def read(cls, folder: Path | str) -> ModelShape:
+        """Read ``config.json``. Raises ``ValueError`` for an architecture without a mapping."""
+        hf = AutoConfig.from_pretrained(folder)
+        kind = hf.model_type
+        if kind not in ARCHITECTURES:
+            raise ValueError(
+                f"model={folder}: no mapping for model_type {kind!r}; one of {', '.join(ARCHITECTURES)} is needed"
+            )
+        window = getattr(hf, "sliding_window", None)
+        if kind.startswith("qwen") and not getattr(hf, "use_sliding_window", False):
+            window = None
+        return cls(
+            layers=hf.num_hidden_layers,
+            hidden=hf.hidden_size,
+            ffn=hf.intermediate_size,
+            heads=hf.num_attention_heads,
+            kv_heads=hf.num_key_value_heads,
+            head_dim=getattr(hf, "head_dim", None) or hf.hidden_size // hf.num_attention_heads,
+            vocab=hf.vocab_size,
+            norm_eps=hf.rms_norm_eps,
+            tied=hf.tie_word_embeddings,
+            qkv_bias=kind == "qwen2" or bool(getattr(hf, "attention_bias", False)),
+            qk_norm=kind == "qwen3",
+            window=window,
+            hf=hf,
+        )
+
+    def padded_vocab(self, tensor: int) -> int:
+        """Vocabulary rows when each of ``tensor`` processes holds the same number."""
+        return -(-self.vocab // tensor) * tensor
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm that Megatron can shard the sequence under."""
+
+    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(hidden_size, dtype=config.params_dtype))
+        # under sequence parallelism each process sees part of the tokens: Megatron sums this gradient over them
+        self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class PackedGPT(GPTModel):
+    """GPTModel over a packed sequence, with the head on trained positions."""
+
+    def __init__(self, config: TransformerConfig, shape: ModelShape, tensor: int):
+        super().__init__(
+            config=config,
+            transformer_layer_spec=_block_spec(config, shape),
+            vocab_size=shape.padded_vocab(tensor),
+            max_sequence_length=shape.hf.max_position_embeddings,
+            position_embedding_type="none",  # PackedAttention turns q and k itself
+            share_embeddings_and_output_weights=shape.tied,
+        )
+        self.vocab = shape.vocab
+        inverse_D, self.rope_scale = rope_frequencies(shape.hf)
+        self.register_buffer("rope_inverse", inverse_D, persistent=False)
+        if config.sequence_parallel:
+            # trained positions are picked from the whole sequence, so it is gathered before the head, not in it
+            self.output_layer.sequence_parallel = False
+            self.output_layer.disable_grad_reduce = True
+
+    def forward(self, batch: MicroBatch) -> Tensor:
+        """Loss of each trained token, float32 [N]."""
+        return super().forward(
+            input_ids=batch.tokens,
+            position_ids=batch.positions[None],
+            attention_mask=None,
+            labels=batch.labels,
+            packed_seq_params=self.layout(batch),
+            extra_block_kwargs=None,
+            loss_mask=batch.trained,
+        )
+
+    def layout(self, batch: MicroBatch) -> PackedLayout:
+        """Document bounds and rotary tables of a sequence; angles are formed in float32."""
+        angles = torch.outer(batch.positions.float(), self.rope_inverse.float())
+        angles = torch.cat((angles, angles), dim=-1)[:, None, None]
+        dtype = self.config.params_dtype
+        return PackedLayout(
+            batch.bounds, (angles.cos() * self.rope_scale).to(dtype), (angles.sin() * self.rope_scale).to(dtype)
+        )
+
+    def _postprocess(self, hidden_states: Tensor, labels: Tensor, loss_mask: Tensor, **_: Any) -> Tensor:
+        """Called by GPTModel.forward: ``loss_mask`` carries the trained positions, ``labels`` their next tokens."""
+        if self.config.sequence_parallel:
+            hidden_states = tensor_parallel.gather_from_sequence_parallel_region(hidden_states)
+        hidden_N1C = hidden_states[loss_mask]
+        weight = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
+        logits_N1V, _ = self.output_layer(hidden_N1C, weight=weight)
+        return vocab_parallel_loss(logits_N1V[:, 0], labels, self.vocab)
+
+
+def rope_frequencies(hf: PretrainedConfig) -> tuple[Tensor, float]:
+    """Inverse frequencies [head_dim / 2] float32 and the factor on cos and sin, by transformers' own rules for
+    scaling."""
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    rope = LlamaRotaryEmbedding(hf)  # type: ignore[arg-type]  # every mapped family has these fields
+    return rope.inv_freq.float(), float(rope.attention_scaling)
+
+
+def _block_spec(config: TransformerConfig, shape: ModelShape) -> TransformerBlockSubmodules:
+    norm = ModuleSpec(module=RMSNorm)
+    layer = ModuleSpec(
+        module=TransformerLayer,
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=norm,
+            self_attention=ModuleSpec(
+                module=SelfAttention,
+                params={"attn_mask_type": AttnMaskType.causal},
+                submodules=SelfAttentionSubmodules(
+                    linear_qkv=ColumnParallelLinear,
+                    core_attention=ModuleSpec(module=PackedAttention),
+                    linear_proj=RowParallelLinear,
+                    q_layernorm=norm if shape.qk_norm else None,
+                    k_layernorm=norm if shape.qk_norm else None,
+                ),
+            ),
+            self_attn_bda=add_residual,
+            pre_mlp_layernorm=norm,
+            mlp=ModuleSpec(
+                module=MLP, submodules=MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear)
+            ),
+            mlp_bda=add_residual,
+        ),
+    )
+    return TransformerBlockSubmodules(layer_specs=[layer] * config.num_layers, layer_norm=norm)
+
+
+def add_residual(training: bool, fused: bool) -> Any:
+    """What Megatron calls bias-dropout-add, without bias and dropout."""
+    return lambda x_with_bias, residual, probability: residual + x_with_bias[0]
+
+
+def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConfig:
+    """Megatron's configuration of the model: no dropout, no fusion that needs Apex or Transformer Engine."""
+    dtype = DTYPES[train.precision]
+    return TransformerConfig(
+        num_layers=shape.layers,
+        hidden_size=shape.hidden,
+        ffn_hidden_size=shape.ffn,
+        num_attention_heads=shape.heads,
+        num_query_groups=shape.kv_heads,
+        kv_channels=shape.head_dim,
+        normalization="RMSNorm",
+        layernorm_epsilon=shape.norm_eps,
+        gated_linear_unit=True,
+        activation_func=F.silu,
+        add_bias_linear=False,
+        add_qkv_bias=shape.qkv_bias,
+        qk_layernorm=shape.qk_norm,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        window_size=(shape.window - 1, 0) if shape.window else None,
+        tensor_model_parallel_size=train.parallel.tensor,
+        sequence_parallel=train.parallel.sequence_parallel,
+        params_dtype=dtype,
+        pipeline_dtype=dtype,
+        bf16=train.precision == "bf16",
+        calculate_per_token_loss=True,  # the loss arrives normalised; Megatron must not divide it again
+        use_cpu_initialization=True,
+        perform_initialization=False,  # hf.load fills every weight
+        gradient_accumulation_fusion=False,
+        bias_activation_fusion=False,
+        bias_dropout_fusion=False,
+        masked_softmax_fusion=False,
+        apply_rope_fusion=False,
+        persist_layer_norm=False,
+        cross_entropy_loss_fusion=False,
+    )
+
+
+def build(shape: ModelShape, train: TrainConfig, device: torch.device) -> PackedGPT:
+    """The model of this process, in training mode on its device, weights undefined."""
+    config = transformer_config(shape, train)
+    return PackedGPT(config, shape, parallel_state.get_tensor_model_parallel_world_size()).to(device)

@@ -1,0 +1,284 @@
+"""The training loop.
+
+How to: ``torchrun --nproc-per-node N -m codeact_train.trainer --config job.json`` (or plain ``python -m`` for one
+process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out": "runs/x/train", "train": {"epochs": 2,
+...}}``.
+
+Contract: runs the job to its end, or to a signal, or to ``stop_after_steps``; started again with the same file it goes
+on from the newest checkpoint and ends with the weights of a run that never stopped. Exit codes: 0 the run is finished;
+75 it was stopped and saved, start it again to go on; 2 the configuration is impossible and says why; anything else is a
+bug. Cost: see ``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or choose the best epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
+from megatron.core.pipeline_parallel import get_forward_backward_func
+from torch import Tensor
+
+from codeact_train import hf, parallel
+from codeact_train.attention import choose
+from codeact_train.batches import Batches, MicroBatch, StepBatch
+from codeact_train.checkpoint import Checkpoints, RunState
+from codeact_train.config import TrainJob
+from codeact_train.corpus import Corpus
+from codeact_train.export import export
+from codeact_train.loss import normalised
+from codeact_train.metrics import MetricsLog, Watch
+from codeact_train.model import ModelShape, build
+from codeact_train.optimizer import build_optimizer, build_schedule
+from codeact_train.optimizer import step as optimizer_step
+
+EXIT_STOPPED = 75
+"""Exit code of a job that saved and stopped before its end (EX_TEMPFAIL: try again)."""
+EXIT_BAD_CONFIG = 2
+"""Exit code of a job that could not be started as configured."""
+
+# what may change between a job and the one that goes on from it
+_FREE = {"threads", "stop_after_steps", "tensorboard", "checkpoint", "parallel", "micro_batch_packs", "attention"}
+
+
+class Trainer:
+    """One run in one process. Built ready to train; :meth:`run` does it."""
+
+    def __init__(self, job: TrainJob, place: parallel.Place):
+        train = job.train
+        self.job, self.train, self.place = job, train, place
+        self.out = Path(job.out)
+        self.corpus = Corpus(job.corpus)
+        self.shape = ModelShape.read(job.model)
+        self.attention = choose(train.attention)
+        self.batches = self._batches("train")
+        self.validation = self._batches("validation")
+        self.steps = self.batches.steps_per_epoch * train.epochs
+        self.state = self._state()
+        self.checkpoints = Checkpoints(self.out / "checkpoints", self._identity(), train.checkpoint.keep)
+        self._stop_asked = False
+
+    def _batches(self, split: Any) -> Batches:
+        train, place = self.train, self.place
+        return Batches(
+            self.corpus,
+            split,
+            global_packs=train.global_batch_packs,
+            micro_packs=train.micro_batch_packs,
+            seed=train.seed,
+            data_rank=place.data_rank,
+            data_world=place.data,
+            multiple=train.parallel.tensor if train.parallel.sequence_parallel else 1,
+        )
+
+    def _state(self) -> RunState:
+        bare = build(self.shape, self.train, self.place.device)
+        hf.load(bare, self.shape, self.job.model)
+        settings = DistributedDataParallelConfig(
+            grad_reduce_in_fp32=True,
+            use_distributed_optimizer=self.train.parallel.distributed_optimizer,
+        )
+        model = DistributedDataParallel(bare.config, settings, bare)
+        bare.config.finalize_model_grads_func = functools.partial(_finalize)
+        optimizer = build_optimizer(model, self.train)
+        return RunState(model, optimizer, build_schedule(optimizer, self.train, self.steps))
+
+    def _identity(self) -> dict[str, str]:
+        recipe = self.train.model_dump_json(exclude=_FREE)
+        config = (Path(self.job.model) / "config.json").read_bytes()
+        return {
+            "corpus": self.corpus.digest,
+            "recipe": hashlib.sha256(recipe.encode()).hexdigest()[:16],
+            "model": hashlib.sha256(config).hexdigest()[:16],
+        }
+
+    def run(self) -> int:
+        """Train to the end or to a reason to stop; returns the exit code."""
+        resumed = self.checkpoints.resume(self.state)
+        self.log = MetricsLog(self.out, self.state.step, self.train.tensorboard) if self.place.is_main else None
+        self.watch = Watch(self.steps, self.state.step, shown=self.place.is_main)
+        self._announce(resumed)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        last = min(self.steps, self.train.stop_after_steps or self.steps)
+        try:
+            while self.state.step < last:
+                self._step()
+                self._after_step()
+                if parallel.any_rank(self._stop_asked, self.place.device):
+                    break
+            return self._end()
+        finally:
+            self.watch.close()
+            if self.log:
+                self.log.close()
+
+    def _step(self) -> None:
+        """One optimizer step on the next global batch."""
+        state = self.state
+        began = time.monotonic()
+        batch = self.batches.step(state.step)
+        waited = time.monotonic() - began
+        state.optimizer.zero_grad()
+        state.model.zero_grad_buffer()
+        loss = self._forward(batch, forward_only=False)
+        state.schedule.step(1)
+        norm = optimizer_step(state.optimizer)
+        state.step += 1
+        counts = self._sum(
+            [sum(m.slots for m in batch.micro_batches), sum(m.real for m in batch.micro_batches),
+             sum(int((m.weights > 0).sum()) for m in batch.micro_batches)]
+        )  # fmt: skip
+        took = time.monotonic() - began
+        lr = float(state.optimizer.param_groups[0]["lr"])
+        if self.log:
+            self.log.write(
+                "step", state.step, epoch=round(state.step / self.batches.steps_per_epoch, 6), loss=loss, lr=lr,
+                grad_norm=norm, slots=int(counts[0]), real_tokens=int(counts[1]), trained_tokens=int(counts[2]),
+                step_s=round(took, 6), data_wait_s=round(waited, 6), time=time.time(),
+            )  # fmt: skip
+        self.watch.step(state.step, loss, lr, counts[1] / took)
+
+    def _forward(self, batch: StepBatch, forward_only: bool) -> float:
+        """Loss of a global batch, the same in every process; gradients too unless ``forward_only``."""
+        parts = get_forward_backward_func()(
+            forward_step_func=functools.partial(_forward_step, total_weight=batch.total_weight),
+            data_iterator=iter(batch.micro_batches),
+            model=self.state.model,
+            num_microbatches=len(batch.micro_batches),
+            seq_length=self.corpus.sequence_length * self.train.micro_batch_packs,
+            micro_batch_size=1,
+            forward_only=forward_only,
+        )
+        return self._sum([sum(part.item() for part in parts)])[0]
+
+    def _sum(self, values: list[float]) -> list[float]:
+        """Sums over data-parallel processes."""
+        total = torch.tensor(values, dtype=torch.float64, device=self.place.device)
+        dist.all_reduce(total, group=parallel_state.get_data_parallel_group())
+        return total.tolist()
+
+    def _after_step(self) -> None:
+        """Save, validate and export when this step is the one for it."""
+        step, per_epoch = self.state.step, self.batches.steps_per_epoch
+        every = self.train.checkpoint.every_steps
+        if step % per_epoch == 0:
+            self._end_epoch(step // per_epoch)
+        elif every and step % every == 0:
+            self._save()
+
+    def _end_epoch(self, epoch: int) -> None:
+        if len(self.validation.plan):
+            loss, tokens = self.validate()
+            self._write("validation", loss=loss, trained_tokens=tokens)
+            self.watch.say(f"epoch {epoch}: validation loss {loss:.4f}")
+        path = self._save()
+        self._export(epoch, path)
+
+    def validate(self) -> tuple[float, int]:
+        """Mean loss over the trained tokens of the held-out documents, and how many those are."""
+        self.state.model.eval()
+        total = weight = tokens = 0.0
+        with torch.no_grad():
+            for batch in self.validation.epoch():
+                total += self._forward(batch, forward_only=True) * batch.total_weight
+                weight += batch.total_weight
+                tokens += self._sum([sum(int((m.weights > 0).sum()) for m in batch.micro_batches)])[0]
+        self.state.model.train()
+        return total / weight, int(tokens)
+
+    def _save(self) -> Path:
+        path = self.checkpoints.save(self.state)
+        self._write("checkpoint", path=str(path.relative_to(self.out)))
+        return path
+
+    def _export(self, epoch: int, checkpoint: Path) -> None:
+        out = self.out / "exports" / f"epoch-{epoch}"
+        done = export(
+            self.state.model.module, self.shape, Path(self.job.model), self.corpus.folder / "tokenizer", out,
+            step=self.state.step, epoch=epoch, checkpoint=checkpoint.name,
+        )  # fmt: skip
+        if done:
+            self._write("export", epoch=epoch, path=str(out.relative_to(self.out)), digest=done.digest)
+        dist.barrier()
+
+    def _end(self) -> int:
+        if self.state.step == self.steps:
+            return 0
+        self._save()
+        self.watch.say(f"stopped at step {self.state.step} of {self.steps}, saved; start the same job again to go on")
+        return EXIT_STOPPED
+
+    def _announce(self, resumed: Path | None) -> None:
+        self._write("start", steps=self.steps, processes=self.place.world, attention=self.attention, time=time.time())
+        origin = f"going on from {resumed.name}" if resumed else "from the base model"
+        self.watch.say(
+            f"training {self.steps} steps of {self.train.global_batch_packs} packs, {origin}; "
+            f"{self.place.world} process(es), attention {self.attention}, {torch.get_num_threads()} threads"
+        )
+
+    def _write(self, kind: str, **values: Any) -> None:
+        if self.log:
+            self.log.write(kind, self.state.step, **values)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop_asked = True
+
+
+def _forward_step(batches: Iterator[MicroBatch], model: Any, total_weight: float) -> tuple[Tensor, Any]:
+    """Megatron's forward step: the output, and how to make the loss of it."""
+    batch = next(batches)
+    losses_N = model(batch)
+
+    def loss(losses_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        part = normalised(losses_N, batch.weights, total_weight)
+        return part, torch.tensor(len(batch.trained), dtype=torch.int), part.detach()
+
+    return losses_N, loss
+
+
+def _finalize(models: list[Any], total_tokens: Tensor | None = None, **groups: Any) -> None:
+    """Reduce gradients over processes. The loss is divided by the global batch's weight already, which every process
+    knows from the plan, so gradients are not divided a second time (Megatron would take one more pass over them)."""
+    finalize_model_grads(models, None, **groups)
+
+
+def read_job(path: Path) -> TrainJob:
+    """The job of a JSON file. Raises ``ValueError`` naming what is wrong with it."""
+    return TrainJob.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+
+def main() -> int:
+    """Entry point of each process; returns its exit code."""
+    parser = argparse.ArgumentParser(description="Train one job described by a JSON file.")
+    parser.add_argument("--config", type=Path, required=True, help="resolved job: model, corpus, out, train")
+    arguments = parser.parse_args()
+    logging.getLogger("megatron").setLevel(logging.WARNING)
+    try:
+        job = read_job(arguments.config)
+        if job.train.threads:
+            torch.set_num_threads(job.train.threads)
+        place = parallel.start(job.train.parallel, job.train.seed)
+        code = Trainer(job, place).run()
+    except ValueError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return EXIT_BAD_CONFIG
+    parallel.stop()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
