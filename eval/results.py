@@ -11,14 +11,13 @@ It does not run anything (``eval.sweep`` does) and draws no conclusion (``eval.s
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from rollout.files import write_whole
 from rollout.trajectory import ProtocolRef, Reason, Record, Sampling, Trajectory, digest_of
 
 Group = Literal["trained", "unseen_wording", "unseen_tool"]
@@ -129,17 +128,8 @@ def result_path(folder: Path, key: str) -> Path:
 
 def write_result(folder: Path, result: EvalResult) -> Path:
     """Writes ``result`` atomically and returns its path; a reader sees the whole file or none."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = result_path(folder, result.key)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, suffix=".tmp", delete=False) as file:
-        try:
-            file.write(result.model_dump_json(by_alias=True, indent=1) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    write_whole(path, result.model_dump_json(by_alias=True, indent=1) + "\n")
     return path
 
 

@@ -1,0 +1,181 @@
+"""The page: everything the templates need, gathered once, and the filters that word numbers.
+
+Contract: :func:`context` turns a :class:`~eval.report.run.Run` into plain values, :func:`render` a template into text;
+both templates (HTML and Markdown) show the same values. HTML escapes everything that is not marked as markup.
+Cost: about a second for a demo-sized run. It writes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import YamlLexer
+
+from eval.report import corpus, data, training
+from eval.report.charts import Chart, Series, line_chart
+from eval.report.run import Run
+from eval.report.success import (
+    Block,
+    Effort,
+    Headline,
+    Slice,
+    Suite,
+    effort,
+    grid,
+    headline,
+    slices,
+    suites,
+)
+from eval.report.transcripts import Comparison, comparisons
+from eval.stats import Interval
+from rollout.trajectory import Trajectory
+
+GROUP_COLOURS = {"all": "c-all", "trained": "c-1", "unseen_wording": "c-2", "unseen_tool": "c-3"}
+KIND_COLOURS = ("c-1", "c-2", "c-3", "c-4", "c-5")
+
+
+@dataclass(frozen=True)
+class SuiteView:
+    """One comparable set of results with all that is shown of it."""
+
+    suite: Suite
+    headline: Headline | None
+    slices: list[Slice]
+    efforts: list[Effort]
+    blocks: list[Block]
+    charts: list[Chart]
+    comparisons: list[Comparison]
+
+
+def context(run: Run) -> dict[str, Any]:
+    """Values for both templates, from what the run folder holds."""
+    return {
+        "run": run,
+        "views": [_view(suite, run.transcripts) for suite in suites(run.results)],
+        "training": training.summarise(run.metrics),
+        "collection": data.collection(run.bank),
+        "collection_span_s": data.span_s(run.bank) if run.bank else None,
+        "names": {result.checkpoint.digest: result.checkpoint.name for result in run.results},
+        "faults": data.faults(run.bank),
+        "equations": data.equations(run.ledger) if run.ledger else [],
+        "documents": corpus.documents(run.path / "corpus"),
+        "environment": list(flattened(run.environment or {})),
+        "config_html": _yaml(run.config) if run.config else None,
+        "made_at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def render(template: str, values: dict[str, Any]) -> str:
+    """One template of ``eval/templates`` as text; an undefined name is an error, not a blank."""
+    environment = Environment(
+        loader=PackageLoader("eval", "templates"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"pct": pct, "num": num, "secs": secs, "p": p_value, "span": span, "points": points}
+    return environment.get_template(template).render(values)
+
+
+def _view(suite: Suite, transcripts: dict[str, Trajectory]) -> SuiteView:
+    rows = slices(suite)
+    return SuiteView(
+        suite=suite,
+        headline=headline(suite),
+        slices=rows,
+        efforts=[effort(result) for result in suite.results],
+        blocks=grid(suite),
+        charts=_success_charts(suite, rows),
+        comparisons=comparisons(suite, transcripts),
+    )
+
+
+def _success_charts(suite: Suite, rows: Sequence[Slice]) -> list[Chart]:
+    """By group, with all tasks; and by kind, as far as the colours reach."""
+    groups = [(row, GROUP_COLOURS[row.level]) for row in rows if row.level in GROUP_COLOURS]
+    kinds = list(zip([row for row in rows if row.level == "kind"], KIND_COLOURS, strict=False))
+    return [_success_chart("Tasks solved", suite, groups), _success_chart("Tasks solved, by kind", suite, kinds)]
+
+
+def _success_chart(title: str, suite: Suite, rows: Sequence[tuple[Slice, str]]) -> Chart:
+    names = [result.checkpoint.name for result in suite.results]
+    places = [float(i) for i in range(len(names))]
+    series = [
+        Series(
+            row.name.removeprefix("Kind: "),
+            css,
+            places,
+            [rate.interval.estimate for rate in row.rates],
+            [rate.interval.low for rate in row.rates],
+            [rate.interval.high for rate in row.rates],
+            [f"{row.name}, {name}: {rate.solved} of {rate.n}" for name, rate in zip(names, row.rates, strict=True)],
+            markers=True,
+        )
+        for row, css in rows
+    ]
+    return line_chart(
+        title,
+        series,
+        x_label="",
+        y_range=(0.0, 1.0),
+        x_names=dict(zip(places, names, strict=True)),
+        y_format="{:.0%}".format,
+        dodge=7.0,
+    )
+
+
+def flattened(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as dotted names and texts, in order."""
+    out: list[tuple[str, str]] = []
+    for key, item in value.items():
+        out += flattened(item, f"{prefix}{key}.") if isinstance(item, Mapping) else [(f"{prefix}{key}", str(item))]
+    return out
+
+
+def _yaml(text: str) -> Markup:
+    return Markup(highlight(text, YamlLexer(), HtmlFormatter(nowrap=True)))
+
+
+def pct(share: float, digits: int = 1) -> str:
+    """0.84375 → ``84.4 %``."""
+    return f"{100 * share:.{digits}f}\u202f%"
+
+
+def points(share: float) -> str:
+    """A difference of rates in percentage points, signed: 0.823 → ``+82.3``."""
+    return f"{100 * share:+.1f}".replace("-", "\u2212")
+
+
+def span(interval: Interval) -> str:
+    """The limits of an interval of rates, in per cent: ``75.8–90.3``."""
+    return f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
+
+
+def num(value: float, digits: int = 0) -> str:
+    """1234567.8 → ``1 234 568`` with narrow spaces."""
+    return f"{value:,.{digits}f}".replace(",", "\u202f")
+
+
+def secs(value: float) -> str:
+    """Seconds in the unit a person would use: ``41 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    whole = round(value)
+    if value < 10:
+        return f"{value:.1f}\u202fs"
+    if whole < 60:
+        return f"{whole}\u202fs"
+    if whole < 3600:
+        return f"{whole // 60}\u202fmin {whole % 60}\u202fs"
+    return f"{whole // 3600}\u202fh {whole % 3600 // 60}\u202fmin"
+
+
+def p_value(value: float) -> str:
+    """``p = 0.031`` or, where digits no longer mean anything, ``p < 0.0001``."""
+    return "p\u00a0<\u00a00.0001" if value < 1e-4 else f"p\u00a0=\u00a0{value:.2g}"

@@ -1,0 +1,238 @@
+"""Which checkpoint solves what, and how sure that is: the report's figures, before anything is drawn.
+
+Contract: results are compared only within a :class:`Suite`, that is, with the same benchmark, protocol, sampling and
+seed, hence on the same tasks and under the same rules. Rates carry Wilson intervals, changes against the base Tango
+intervals and exact McNemar p-values, adjusted (Holm) for the number of epochs asked about. The best epoch is chosen on
+the tasks it is then reported on, so its rate is a little flattered; the report says so where it shows it.
+It does not render.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import get_args
+
+from eval.results import EpisodeResult, EvalResult
+from eval.stats import Interval, Paired, bootstrap_mean, compare_paired, holm, minimum_detectable_effect, wilson
+from rollout.trajectory import Reason
+
+GROUP_NAMES = {
+    "trained": "Trained kinds",
+    "unseen_wording": "Unseen wording",
+    "unseen_tool": "Unseen tool",
+}
+"""Row headings by ``EpisodeResult.group``."""
+
+Belongs = Callable[[EpisodeResult], bool]
+
+
+def having(**fields: object) -> Belongs:
+    """A predicate: the episode has all these field values; with none, every episode."""
+    return lambda episode: all(getattr(episode, name) == value for name, value in fields.items())
+
+
+EVERY = having()
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``solved`` of ``n`` tasks with a 95 % interval."""
+
+    solved: int
+    n: int
+    interval: Interval
+
+    @classmethod
+    def of(cls, solved: int, n: int) -> Rate:
+        return cls(solved, n, wilson(solved, n))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One row of the success table: a share of the tasks, its rate at each checkpoint, its change to the best epoch."""
+
+    name: str
+    level: str
+    n: int
+    rates: list[Rate]
+    change: Paired | None
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What one checkpoint's episodes took and how they ended. Means have bootstrap intervals over tasks."""
+
+    checkpoint: str
+    two_cells: Rate
+    solved_with_two_cells: Rate
+    recovered: Rate
+    means: dict[str, Interval]
+    reasons: dict[str, int]
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Results that may be compared with one another, by epoch; the base model, if it was asked, stands first."""
+
+    results: list[EvalResult]
+
+    @property
+    def first(self) -> EvalResult:
+        """Any of them, for what they share."""
+        return self.results[0]
+
+    @property
+    def base(self) -> EvalResult | None:
+        """The model before training."""
+        return self.first if self.first.checkpoint.epoch == 0 else None
+
+    @property
+    def best(self) -> EvalResult | None:
+        """The epoch that solves most tasks, the earlier of equals."""
+        trained = [result for result in self.results if result.checkpoint.epoch > 0]
+        return max(trained, key=_solved, default=None)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """From base to best epoch on all tasks, and whether the best can be told from the next best.
+
+    ``detectable`` is the difference between two epochs that these tasks would show four times in five, given how many
+    tasks the two best disagree on; without a second epoch there is neither.
+    """
+
+    base: Rate
+    best: Rate
+    best_name: str
+    change: Paired
+    p_adjusted: float
+    epochs: int
+    rival_name: str | None
+    over_rival: Paired | None
+    detectable: float | None
+
+
+def suites(results: list[EvalResult]) -> list[Suite]:
+    """Groups results that may be compared; of two results for one checkpoint name the later stands."""
+    groups: dict[tuple[str, str, str, int], dict[str, EvalResult]] = {}
+    for result in sorted(results, key=lambda r: r.started_at):
+        key = (result.benchmark.digest, result.protocol.digest, result.sampling.model_dump_json(), result.seed)
+        groups.setdefault(key, {})[result.checkpoint.name] = result
+    return [
+        Suite(sorted(group.values(), key=lambda r: (r.checkpoint.epoch, r.checkpoint.name)))
+        for group in groups.values()
+    ]
+
+
+def headline(suite: Suite) -> Headline | None:
+    """Base against best epoch; ``None`` until both have been evaluated."""
+    base, best = suite.base, suite.best
+    if base is None or best is None:
+        return None
+    epochs = [result for result in suite.results if result.checkpoint.epoch > 0]
+    changes = [_compare(base, epoch) for epoch in epochs]
+    adjusted = holm([change.p_value for change in changes])
+    position = epochs.index(best)
+    rival = max((epoch for epoch in epochs if epoch is not best), key=_solved, default=None)
+    over_rival = _compare(rival, best) if rival else None
+    return Headline(
+        base=_rate(base),
+        best=_rate(best),
+        best_name=best.checkpoint.name,
+        change=changes[position],
+        p_adjusted=adjusted[position],
+        epochs=len(epochs),
+        rival_name=rival.checkpoint.name if rival else None,
+        over_rival=over_rival,
+        detectable=minimum_detectable_effect(over_rival.n, over_rival.discordance) if over_rival else None,
+    )
+
+
+def slices(suite: Suite) -> list[Slice]:
+    """All tasks, then the groups, then the kinds; a row only where there are tasks."""
+    episodes = suite.first.episodes
+    rows: list[tuple[str, str, Belongs]] = [("All tasks", "all", EVERY)]
+    present = {episode.group for episode in episodes}
+    rows += [(name, group, having(group=group)) for group, name in GROUP_NAMES.items() if group in present]
+    kinds = sorted({episode.kind for episode in episodes})
+    rows += [(f"Kind: {kind}", "kind", having(kind=kind)) for kind in kinds]
+    return [_slice(suite, *row) for row in rows]
+
+
+def effort(result: EvalResult) -> Effort:
+    """How hard one checkpoint worked, and how its episodes ended."""
+    episodes = result.episodes
+    solved = [episode for episode in episodes if episode.success]
+    tasks = [episode.task_id for episode in episodes]
+    columns: dict[str, list[float]] = {
+        "cells": [e.cells for e in episodes],
+        "steps": [e.steps for e in episodes],
+        "completion tokens": [e.completion_tokens for e in episodes],
+        "seconds": [e.wall_s for e in episodes],
+    }
+    return Effort(
+        checkpoint=result.checkpoint.name,
+        two_cells=Rate.of(sum(e.cells >= 2 for e in episodes), len(episodes)),
+        solved_with_two_cells=Rate.of(sum(e.cells >= 2 for e in solved), len(episodes)),
+        recovered=Rate.of(sum(e.recovered for e in episodes), len(episodes)),
+        means={name: bootstrap_mean(v, tasks, seed=0) for name, v in columns.items()} if len(tasks) > 1 else {},
+        reasons=by_reason(episode.reason for episode in episodes),
+        wall_s=result.wall_s,
+    )
+
+
+def _slice(suite: Suite, name: str, level: str, belongs: Belongs) -> Slice:
+    rates = [_rate(result, belongs) for result in suite.results]
+    change = _compare(suite.base, suite.best, belongs) if suite.base and suite.best else None
+    return Slice(name, level, rates[0].n, rates, change)
+
+
+def _solved(result: EvalResult) -> int:
+    return sum(episode.success for episode in result.episodes)
+
+
+def _rate(result: EvalResult, belongs: Belongs = EVERY) -> Rate:
+    chosen = [episode.success for episode in result.episodes if belongs(episode)]
+    return Rate.of(sum(chosen), len(chosen))
+
+
+def _compare(before: EvalResult, after: EvalResult, belongs: Belongs = EVERY) -> Paired:
+    """Both results hold every task of the benchmark once, so matching by task loses none."""
+    outcome = {episode.task_id: episode.success for episode in after.episodes}
+    pairs = [(e.success, outcome[e.task_id]) for e in before.episodes if belongs(e)]
+    return compare_paired([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Tasks of one kind and group: a row a checkpoint, a cell a task, ``(solved, tooltip)``."""
+
+    name: str
+    rows: list[tuple[str, list[tuple[bool, str]]]]
+
+
+def by_reason(reasons: Iterable[Reason]) -> dict[str, int]:
+    """How often each way of ending occurred, always in the same order, solved first."""
+    counts = Counter(reasons)
+    return {reason: counts[reason] for reason in get_args(Reason) if counts[reason]}
+
+
+def grid(suite: Suite) -> list[Block]:
+    """Every task at every checkpoint; within a block the tasks solved most often stand first."""
+    outcomes = [{e.task_id: e for e in result.episodes} for result in suite.results]
+    blocks: dict[tuple[int, str], list[str]] = {}
+    for episode in suite.first.episodes:
+        order = list(GROUP_NAMES).index(episode.group)
+        blocks.setdefault((order, episode.kind), []).append(episode.task_id)
+    out = []
+    for (order, kind), tasks in sorted(blocks.items()):
+        tasks.sort(key=lambda task: (-sum(outcome[task].success for outcome in outcomes), task))
+        rows = [
+            (result.checkpoint.name, [(o[t].success, f"{t}: {o[t].reason.replace('_', ' ')}") for t in tasks])
+            for result, o in zip(suite.results, outcomes, strict=True)
+        ]
+        out.append(Block(f"{kind} · {list(GROUP_NAMES.values())[order].lower()}", rows))
+    return out
