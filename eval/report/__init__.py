@@ -31,7 +31,7 @@ def write_report(run: Path) -> Path:
 
 
 def terminal_report(run: Path) -> str:
-    """The Markdown report laid out for this terminal (plain text where there is none); raises as :func:`write_report`."""
+    """The Markdown report laid out for this terminal, plain text where there is none."""
     console = Console()
     with console.capture() as captured:
         console.print(Markdown(render("report.md.j2", context(read_run(run)))))

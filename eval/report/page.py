@@ -38,6 +38,8 @@ from eval.stats import Interval
 from rollout.trajectory import Trajectory
 
 GROUP_COLOURS = {"all": "c-all", "trained": "c-1", "unseen_wording": "c-2", "unseen_tool": "c-3"}
+NAMED_ELSEWHERE = ("name", "model", "tokenizer", "base_urls")
+"""Keys of an engine that only say which checkpoint it served."""
 KIND_COLOURS = ("c-1", "c-2", "c-3", "c-4", "c-5")
 
 
@@ -52,6 +54,7 @@ class SuiteView:
     blocks: list[Block]
     charts: list[Chart]
     comparisons: list[Comparison]
+    engine: list[tuple[str, str]]
 
 
 def context(run: Run) -> dict[str, Any]:
@@ -81,7 +84,15 @@ def render(template: str, values: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pct": pct, "num": num, "secs": secs, "p": p_value, "span": span, "points": points}
+    environment.filters |= {
+        "pct": pct,
+        "num": num,
+        "secs": secs,
+        "p": p_value,
+        "span": span,
+        "when": when,
+        "points": points,
+    }
     return environment.get_template(template).render(values)
 
 
@@ -95,6 +106,7 @@ def _view(suite: Suite, transcripts: dict[str, Trajectory]) -> SuiteView:
         blocks=grid(suite),
         charts=_success_charts(suite, rows),
         comparisons=comparisons(suite, transcripts),
+        engine=_engine(suite),
     )
 
 
@@ -130,6 +142,20 @@ def _success_chart(title: str, suite: Suite, rows: Sequence[tuple[Slice, str]]) 
         y_format="{:.0%}".format,
         dodge=7.0,
     )
+
+
+def _engine(suite: Suite) -> list[tuple[str, str]]:
+    """How checkpoints were served: what is the same for all once, what differs (such as parity figures) one by one."""
+    settings = [dict(flattened(result.engine)) for result in suite.results]
+    rows = []
+    for key in dict.fromkeys(key for one in settings for key in one):
+        values = [one.get(key, "–") for one in settings]
+        if len(set(values)) == 1:
+            rows.append((key, values[0]))
+        elif key not in NAMED_ELSEWHERE:
+            named = zip(suite.results, values, strict=True)
+            rows.append((key, "; ".join(f"{result.checkpoint.name} {value}" for result, value in named)))
+    return rows
 
 
 def flattened(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -174,6 +200,12 @@ def secs(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60}\u202fmin {whole % 60}\u202fs"
     return f"{whole // 3600}\u202fh {whole % 3600 // 60}\u202fmin"
+
+
+def when(iso: str) -> str:
+    """An ISO time to the minute: ``2026-08-14 10:00 UTC``."""
+    time = datetime.datetime.fromisoformat(iso.replace("Z", "+00:00")).astimezone(datetime.timezone.utc)
+    return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
 def p_value(value: float) -> str:

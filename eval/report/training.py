@@ -15,6 +15,7 @@ from typing import Any
 from eval.report.charts import Chart, Series, line_chart, smoothed, thinned
 
 CURVE_POINTS = 600
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def _lr_chart(steps: list[dict[str, Any]]) -> Chart:
     exponent = math.floor(math.log10(top))
     rates = [steps[i]["lr"] / 10**exponent for i in keep]
     series = Series("learning rate", "c-1", [steps[i]["step"] for i in keep], rates)
-    title = f"Learning rate, in units of {10.0**exponent:.0e}"
+    title = f"Learning rate, 10{str(exponent).translate(_SUPERSCRIPT)}"
     return line_chart(
         title, [series], x_label="optimizer step", y_range=(0.0, top / 10**exponent * 1.05), y_format="{:.3g}".format
     )

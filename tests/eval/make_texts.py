@@ -65,34 +65,47 @@ def _cell(thought: str, code: str, output: str, *, failed: bool = False) -> list
 
 def _script(kind: str, city: str, amount: int) -> tuple[str, str, str, str, str, str]:
     """Prompt, code that errs, first code, its output, second code, answer."""
-    if kind == "table":
-        return (
-            f"The DataFrame `sales` lists orders by city. What did {city} sell in total, above {amount} units an order?",
-            "print(orders.head())",
-            "print(sales.columns.tolist())\nprint(sales.head(3))",
-            "['city', 'units', 'price']\n    city  units  price\n0   Lyon     14    3.5\n1   Oslo      9    4.0\n2  Porto     21    2.5",
-            f'big = sales[(sales["city"] == "{city}") & (sales["units"] > {amount})]\nprint(round((big.units * big.price).sum(), 2))',
-            f"{amount * 137.5:.2f}",
-        )
-    if kind == "sql":
-        return (
-            f"`db` is an sqlite3 connection. How many members from {city} joined after day {amount}?",
-            'print(db.execute("select * from orders").fetchall())',
-            'print(db.execute("select name, sql from sqlite_master").fetchall())',
-            "[('members', 'CREATE TABLE members (id INTEGER, city TEXT, joined INTEGER)')]",
-            f"query = \"select count(*) from members where city = ? and joined > ?\"\nprint(db.execute(query, ('{city}', {amount})).fetchone()[0])",
-            str(amount * 3),
-        )
-    if kind == "math":
-        return (
-            f"A tank in {city} fills by {amount} litres a minute and leaks 2 % of its content a minute. "
-            "After how many whole minutes does it first hold 100 litres?",
-            "print(orders)",
-            f"level, minutes = 0.0, 0\nwhile level < 100 and minutes < 500:\n    level = level * 0.98 + {amount}  # leak, then fill\n    minutes += 1\nprint(minutes, round(level, 1))",
-            f"{200 // amount} 101.3",
-            "print(minutes)",
-            str(200 // amount),
-        )
+    return {"table": _table, "sql": _sql, "math": _math, "tool": _tool}[kind](city, amount)
+
+
+def _table(city: str, amount: int) -> tuple[str, str, str, str, str, str]:
+    return (
+        f"The DataFrame `sales` lists orders by city. What did {city} sell in total, above {amount} units each?",
+        "print(orders.head())",
+        "print(sales.columns.tolist())\nprint(sales.head(2))",
+        "['city', 'units', 'price']\n    city  units  price\n0   Lyon     14    3.5\n1   Oslo      9    4.0",
+        f'big = sales[(sales["city"] == "{city}") & (sales["units"] > {amount})]\n'
+        "print(round((big.units * big.price).sum(), 2))",
+        f"{amount * 137.5:.2f}",
+    )
+
+
+def _sql(city: str, amount: int) -> tuple[str, str, str, str, str, str]:
+    return (
+        f"`db` is an sqlite3 connection. How many members from {city} joined after day {amount}?",
+        'print(db.execute("select * from orders").fetchall())',
+        'print(db.execute("select name, sql from sqlite_master").fetchall())',
+        "[('members', 'CREATE TABLE members (id INTEGER, city TEXT, joined INTEGER)')]",
+        'query = "select count(*) from members where city = ? and joined > ?"\n'
+        f"print(db.execute(query, ('{city}', {amount})).fetchone()[0])",
+        str(amount * 3),
+    )
+
+
+def _math(city: str, amount: int) -> tuple[str, str, str, str, str, str]:
+    return (
+        f"A tank in {city} fills by {amount} litres a minute and leaks 2 % of its content a minute. "
+        "After how many whole minutes does it first hold 100 litres?",
+        "print(orders)",
+        "level, minutes = 0.0, 0\nwhile level < 100 and minutes < 500:\n"
+        f"    level = level * 0.98 + {amount}  # leak, then fill\n    minutes += 1\nprint(minutes, round(level, 1))",
+        f"{200 // amount} 101.3",
+        "print(minutes)",
+        str(200 // amount),
+    )
+
+
+def _tool(city: str, amount: int) -> tuple[str, str, str, str, str, str]:
     return (
         f"Which is the cheapest way from {city} to Riga on day {amount}, in euros? Use find_trips() and to_euro().",
         "print(find_trips(orders))",
