@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from codeact_train import hf
-from codeact_train.model import ModelShape, PackedGPT
+from codeact_train.model import PackedGPT
 from codeact_train.prepare import TOKENIZER_FILES
+from codeact_train.shape import ModelShape
 
 FILE_BYTES = 5 * 2**30
 """Largest file of weights, as Hugging Face's own."""

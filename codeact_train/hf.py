@@ -22,7 +22,8 @@ from megatron.core import parallel_state
 from safetensors import safe_open
 from torch import Tensor
 
-from codeact_train.model import ModelShape, PackedGPT
+from codeact_train.model import PackedGPT
+from codeact_train.shape import ModelShape
 
 Cut = Literal["whole", "rows", "columns", "qkv", "gate_up", "vocab"]
 
@@ -143,7 +144,7 @@ def _shard(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, siz
         return torch.cat([p.reshape(groups, -1, *p.shape[1:]) for p in parts], dim=1).flatten(0, 1)
     if weight.cut == "vocab":
         rows = shape.padded_vocab(size) // size
-        value = tensors[0][rank * rows : min((rank + 1) * rows, shape.vocab)]
+        value = tensors[0][min(rank * rows, shape.vocab) : min((rank + 1) * rows, shape.vocab)]
         return torch.cat((value, value.new_zeros(rows - value.shape[0], *value.shape[1:])))
     return part(tensors[0])
 

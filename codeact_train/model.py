@@ -8,15 +8,13 @@ Llama-like decoders only: RMSNorm, SwiGLU, rotary embedding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from megatron.core import parallel_state, tensor_parallel
 from megatron.core.models.gpt.gpt_model import GPTModel
-from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear
+from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear, VocabParallelEmbedding
 from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.mlp import MLP, MLPSubmodules
@@ -25,66 +23,15 @@ from megatron.core.transformer.transformer_block import TransformerBlockSubmodul
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
 from torch import Tensor, nn
-from transformers import AutoConfig, PretrainedConfig
+from transformers import PretrainedConfig
 
 from codeact_train.attention import PackedAttention, PackedLayout
 from codeact_train.batches import MicroBatch
 from codeact_train.config import TrainConfig
 from codeact_train.loss import vocab_parallel_loss
+from codeact_train.shape import ModelShape
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """The numbers of a Hugging Face config that decide the model."""
-
-    layers: int
-    hidden: int
-    ffn: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab: int
-    norm_eps: float
-    tied: bool
-    qkv_bias: bool
-    qk_norm: bool
-    window: int | None
-    hf: PretrainedConfig
-
-    @classmethod
-    def read(cls, folder: Path | str) -> ModelShape:
-        """Read ``config.json``. Raises ``ValueError`` for an architecture without a mapping."""
-        hf = AutoConfig.from_pretrained(folder)
-        kind = hf.model_type
-        if kind not in ARCHITECTURES:
-            raise ValueError(
-                f"model={folder}: no mapping for model_type {kind!r}; one of {', '.join(ARCHITECTURES)} is needed"
-            )
-        window = getattr(hf, "sliding_window", None)
-        if kind.startswith("qwen") and not getattr(hf, "use_sliding_window", False):
-            window = None
-        return cls(
-            layers=hf.num_hidden_layers,
-            hidden=hf.hidden_size,
-            ffn=hf.intermediate_size,
-            heads=hf.num_attention_heads,
-            kv_heads=hf.num_key_value_heads,
-            head_dim=getattr(hf, "head_dim", None) or hf.hidden_size // hf.num_attention_heads,
-            vocab=hf.vocab_size,
-            norm_eps=hf.rms_norm_eps,
-            tied=hf.tie_word_embeddings,
-            qkv_bias=kind == "qwen2" or bool(getattr(hf, "attention_bias", False)),
-            qk_norm=kind == "qwen3",
-            window=window,
-            hf=hf,
-        )
-
-    def padded_vocab(self, tensor: int) -> int:
-        """Vocabulary rows when each of ``tensor`` processes holds the same number."""
-        return -(-self.vocab // tensor) * tensor
 
 
 class RMSNorm(nn.Module):
@@ -236,4 +183,18 @@ def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConf
 def build(shape: ModelShape, train: TrainConfig, device: torch.device) -> PackedGPT:
     """The model of this process, in training mode on its device, weights undefined."""
     config = transformer_config(shape, train)
-    return PackedGPT(config, shape, parallel_state.get_tensor_model_parallel_world_size()).to(device)
+    model = PackedGPT(config, shape, parallel_state.get_tensor_model_parallel_world_size()).to(device)
+    _mark_shards(model)
+    return model
+
+
+def _mark_shards(model: PackedGPT) -> None:
+    """Tell Megatron which weights are parts of a whole: the gradient norm counts those in every process, others once.
+
+    Megatron marks them while it initialises them, which is skipped here.
+    """
+    cut_along = {ColumnParallelLinear: 0, VocabParallelEmbedding: 0, RowParallelLinear: 1}
+    for module in model.modules():
+        dim = cut_along.get(type(module))
+        if dim is not None and module.weight is not None and not hasattr(module.weight, "tensor_model_parallel"):
+            tensor_parallel.set_tensor_model_parallel_attributes(module.weight, True, dim, stride=1)

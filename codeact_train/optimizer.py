@@ -40,13 +40,8 @@ def build_optimizer(model: DistributedDataParallel, train: TrainConfig) -> Megat
 
 
 def build_schedule(optimizer: MegatronOptimizer, train: TrainConfig, total_steps: int) -> OptimizerParamScheduler:
-    """The schedule of a run of ``total_steps``. Raises ``ValueError`` when the warm-up does not end before the run."""
+    """The schedule of a run of ``total_steps``, which the warm-up must end before (``plan.validate`` sees to it)."""
     settings = train.optimizer
-    if settings.warmup_steps >= total_steps:
-        raise ValueError(
-            f"optimizer.warmup_steps={settings.warmup_steps} is not below the {total_steps} steps of this run; "
-            "lower warmup_steps, raise epochs or lower global_batch_packs"
-        )
     return OptimizerParamScheduler(
         optimizer,
         init_lr=0.0,

@@ -39,18 +39,13 @@ class Place:
 
 
 def start(settings: ParallelSettings, seed: int) -> Place:
-    """Join the job and build Megatron's process groups. Raises ``ValueError`` when the world size does not divide."""
+    """Join the job and build Megatron's process groups; ``settings.tensor`` divides the world size."""
     compat.install()
     if "RANK" in os.environ:
         dist.init_process_group("nccl" if compat.has_cuda() else "gloo", timeout=_TIMEOUT)
     else:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     world = dist.get_world_size()
-    if world % settings.tensor:
-        raise ValueError(
-            f"parallel.tensor={settings.tensor} does not divide the {world} processes of this job; "
-            f"start a multiple of {settings.tensor} processes or change parallel.tensor"
-        )
     device = torch.device("cpu")
     if compat.has_cuda():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -41,9 +42,11 @@ from codeact_train.corpus import Corpus
 from codeact_train.export import export
 from codeact_train.loss import normalised
 from codeact_train.metrics import MetricsLog, Watch
-from codeact_train.model import ModelShape, build
+from codeact_train.model import build
 from codeact_train.optimizer import build_optimizer, build_schedule
 from codeact_train.optimizer import step as optimizer_step
+from codeact_train.plan import validate
+from codeact_train.shape import ModelShape
 
 EXIT_STOPPED = 75
 """Exit code of a job that saved and stopped before its end (EX_TEMPFAIL: try again)."""
@@ -261,16 +264,18 @@ def read_job(path: Path) -> TrainJob:
     return TrainJob.model_validate(json.loads(path.read_text(encoding="utf-8")))
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Entry point of each process; returns its exit code."""
     parser = argparse.ArgumentParser(description="Train one job described by a JSON file.")
     parser.add_argument("--config", type=Path, required=True, help="resolved job: model, corpus, out, train")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     logging.getLogger("megatron").setLevel(logging.WARNING)
     try:
         job = read_job(arguments.config)
         if job.train.threads:
             torch.set_num_threads(job.train.threads)
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        validate(job.train, Path(job.model), processes=processes, corpus=Corpus(job.corpus).folder)
         place = parallel.start(job.train.parallel, job.train.seed)
         code = Trainer(job, place).run()
     except ValueError as error:
