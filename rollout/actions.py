@@ -1,8 +1,9 @@
 """Model text → action.
 
-Contract: a text with a ``<solution>`` is a proposal, else one with an ``<execute>`` is a cell, else it is invalid. Several bodies of
-one kind are joined by newlines (paper section 2.2, MINT's rule). A tag that a stop string or the token limit left open counts as
-closed at the end only for a solution; half a cell is never run. Linear in the length of the text; nothing is executed here.
+Contract: a text with a ``<solution>`` is a proposal, else one with an ``<execute>`` is a cell, else it is invalid.
+Several bodies of one kind are joined by newlines (paper section 2.2, MINT's rule). A tag that a stop string or the
+token limit left open counts as closed at the end only for a solution; half a cell is never run. Linear in the length
+of the text; nothing is executed here.
 """
 
 from __future__ import annotations

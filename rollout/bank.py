@@ -1,9 +1,9 @@
 """The append-only store of trajectories.
 
-Contract: ``append`` returns after the record is on disk (fsync), so a record that was seen is never lost and a killed writer
-leaves at most one unfinished last line, which readers ignore and the next writer cuts off. One writer a folder (an advisory lock
-refuses a second); any number of readers at any time. Ids are unique: appending a known id is refused, so nothing is collected
-twice. Reading is linear in the file; nothing is kept in memory but ids.
+Contract: ``append`` returns after the record is on disk (fsync), so a record that was seen is never lost and a killed
+writer leaves at most one unfinished last line, which readers ignore and the next writer cuts off. One writer a folder
+(an advisory lock refuses a second); any number of readers at any time. Ids are unique: appending a known id is
+refused, so nothing is collected twice. Reading is linear in the file; nothing is kept in memory but ids.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Collect: tasks × engines → trajectories in the bank.
 
-Contract: every episode lands in the bank the moment it finishes. What the bank holds already is not run again, so a collection
-that was killed is started again with the same command and goes on where it was. A collection in which too many episodes failed
-for reasons of the infrastructure is refused: what is left of it would be biased towards the episodes that were lucky.
+Contract: every episode lands in the bank the moment it finishes. What the bank holds already is not run again, so a
+collection that was killed is started again with the same command and goes on where it was. A collection in which too
+many episodes failed for reasons of the infrastructure is refused: what is left of it would be biased towards the
+episodes that were lucky.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def collect(config: CollectConfig, protocol: Protocol, bank: Path, server: Serve
     if records and lost / len(records) > config.max_infra_share:
         raise ValueError(
             f"collect.max_infra_share: {lost} of {len(records)} episodes were lost to the infrastructure, more than "
-            f"{config.max_infra_share:.0%}; mend the cause named in the bank's `outcome.error` and collect into a new folder"
+            f"{config.max_infra_share:.0%}; mend the cause (`outcome.error` in the bank) and collect into a new folder"
         )
     return Counter(record.outcome.reason for record in records)
 

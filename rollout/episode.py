@@ -1,8 +1,9 @@
 """One task, from its prompt to its outcome.
 
-Contract: :func:`run_episode` always returns a trajectory; what goes wrong is in its outcome. A failed episode is data, not a
-crash: errors are typed ``infra`` (worth a retry), ``sandbox``, ``model`` or ``task``. Grading happens here, on the host, from the
-proposed text alone; the kernel never learns the answer. An episode owns its kernel and destroys it.
+Contract: :func:`run_episode` always returns a trajectory; what goes wrong is in its outcome. A failed episode is
+data, not a crash: errors are typed ``infra`` (worth a retry), ``sandbox``, ``model`` or ``task``. Grading happens
+here, on the host, from the proposed text alone; the kernel never learns the answer. An episode owns its kernel and
+destroys it.
 """
 
 from __future__ import annotations

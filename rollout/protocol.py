@@ -1,7 +1,7 @@
 """How model and environment talk: prompts, limits, the wording of observations.
 
-Contract: a :class:`Protocol` is a value with a name and a digest; both are stored with every trajectory, so results under
-different wordings are never mixed by accident. It renders text and decides nothing.
+Contract: a :class:`Protocol` is a value with a name and a digest; both are stored with every trajectory, so results
+under different wordings are never mixed by accident. It renders text and decides nothing.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Protocol(BaseModel):
     deadline_s: float = Field(600.0, gt=0)
     """Time for the whole episode."""
     instructions: str = (
-        "You solve tasks by running Python. In each turn write one short thought, then either code between <execute> and "
-        "</execute> or the final answer between <solution> and </solution>. Variables stay between turns. You see what the "
-        "code prints."
+        "You solve tasks by running Python. In each turn write one short thought, then either code between <execute> "
+        "and </execute> or the final answer between <solution> and </solution>. Variables stay between turns. You see "
+        "what the code prints."
     )
     """The system message."""
     tools_heading: str = "You can call these functions in your code:"

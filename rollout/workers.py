@@ -1,14 +1,15 @@
 """Ray actors that run episodes, and the driver's loop that keeps them busy.
 
-Contract: :func:`run_jobs` yields one trajectory a job, in the order they finish. An episode is a coroutine inside an actor, so one
-actor runs many at once over one kernel pool; actors are spread by Ray over the cluster. A job whose episode failed for a reason
-of the infrastructure (a lost actor or server) is run again, up to a limit; everything else is an outcome. Seeds and ids belong to
-jobs, so the result is the same whatever the number of workers.
+Contract: :func:`run_jobs` yields one trajectory a job, in the order they finish. An episode is a coroutine inside an
+actor, so one actor runs many at once over one kernel pool; actors are spread by Ray over the cluster. A job whose
+episode failed for a reason of the infrastructure (a lost actor or server) is run again, up to a limit; everything
+else is an outcome. Seeds and ids belong to jobs, so the result is the same whatever the number of workers.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -162,10 +163,9 @@ class _Fleet:
     def close(self) -> None:
         """Ends every actor and its kernels."""
         for actor in self._actors:
-            try:
+            # One that is dead already took its kernels with it.
+            with contextlib.suppress(ray.exceptions.RayError):
                 ray.get(actor.close.remote(), timeout=10)
-            except ray.exceptions.RayError:
-                pass  # it is dead already, and its kernels with it
             ray.kill(actor)
 
 

@@ -1,8 +1,8 @@
 """A scripted expert: writes the code a task's demonstration says, from the observations it really gets.
 
-Contract: stateless. The demonstration is run again from its start with the observations in the conversation, so the engine may be
-killed, moved and asked again and says the same. On a fixed share of the tasks, chosen by their digest, it makes a plain mistake
-first and repairs it.
+Contract: stateless. The demonstration is run again from its start with the observations in the conversation, so the
+engine may be killed, moved and asked again and says the same. On a fixed share of the tasks, chosen by their digest,
+it makes a plain mistake first and repairs it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a task is, and where task families are found by name.
 
-Contract: a :class:`Task` is a picklable value: a prompt, what the kernel holds before the first turn, the functions offered to
-cells, the reference answer with the name of its grader, and (for families that have one) an expert that can demonstrate it.
-The answer and the grader stay on the host; nothing that decides success enters the kernel.
+Contract: a :class:`Task` is a picklable value: a prompt, what the kernel holds before the first turn, the functions
+offered to cells, the reference answer with the name of its grader, and (for families that have one) an expert that
+can demonstrate it. The answer and the grader stay on the host; nothing that decides success enters the kernel.
 """
 
 from __future__ import annotations

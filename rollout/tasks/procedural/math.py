@@ -18,7 +18,7 @@ def make(rng: Random, group: str) -> Draft:
 
 
 def _problem(prompt: str, answer: object, code: str, needs: str = "") -> Draft:
-    """A problem one cell solves. ``needs`` is an import, which the erring expert forgets; without one it mistypes a name."""
+    """A problem one cell solves. ``needs`` is an import the erring expert forgets; else it mistypes a name."""
     full = f"{needs}\n{code}" if needs else code
 
     def demonstrate(errs: bool) -> Demonstration:
@@ -47,7 +47,8 @@ def _savings(rng: Random, group: str) -> Draft:
         ),
         ("With {rate}% yearly growth, {name} waits for {start} euros to become {goal} or more. How many whole years?",),
     ).pick(rng, group, name=rng.choice(NAMES), start=start, rate=rate, goal=goal)
-    code = f"money = {start}\nyears = 0\nwhile money < {goal}:\n    money *= 1 + {rate} / 100\n    years += 1\nprint(years)"
+    loop = f"while money < {goal}:\n    money *= 1 + {rate} / 100\n    years += 1"
+    code = f"money = {start}\nyears = 0\n{loop}\nprint(years)"
     return _problem(prompt, years, code)
 
 
@@ -72,7 +73,7 @@ def _tickets(rng: Random, group: str) -> Draft:
     answer = round((adults * full + children * half) * (1 - off / 100), 2)
     prompt = Wordings(
         (
-            "{adults} adults pay {full} each and {children} children pay {half} each. With {off}% off, what is the total?",
+            "{adults} adults pay {full} each and {children} children pay {half} each. With {off}% off, what is that?",
             "Tickets cost {full} for adults and {half} for children. What do {adults} adults and {children} children "
             "pay with {off}% off?",
         ),

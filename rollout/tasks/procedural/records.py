@@ -1,7 +1,7 @@
 """Small generated data sets and questions about them, shared by the kinds ``table`` (pandas) and ``sql`` (sqlite).
 
-Column names are never the words of the question: the column behind "price" may be ``price_eur``, ``Price`` or ``unit_price``.
-They have to be looked at before the question can be answered.
+Column names are never the words of the question: the column behind "price" may be ``price_eur``, ``Price`` or
+``unit_price``. They have to be looked at before the question can be answered.
 """
 
 from __future__ import annotations
@@ -28,15 +28,43 @@ class Theme:
 
 
 THEMES = (
-    Theme("orders", ("product", vocabulary.GOODS), ("town", vocabulary.TOWNS),
-          (("price", ("price_eur", "Price", "unit_price"), 5, 90), ("weight", ("weight_kg", "Weight", "net_weight"), 1, 60))),
-    Theme("players", ("player", vocabulary.NAMES), ("team", vocabulary.TEAMS),
-          (("score", ("score_total", "Score", "final_score"), 10, 99), ("age", ("age_years", "Age", "player_age"), 16, 40))),
-    Theme("workers", ("worker", vocabulary.NAMES), ("town", vocabulary.TOWNS),
-          (("salary", ("salary_eur", "Salary", "net_salary"), 1500, 4900), ("hours", ("hours_week", "Hours", "paid_hours"), 10, 45))),
-    Theme("trips", ("driver", vocabulary.NAMES), ("town", vocabulary.TOWNS),
-          (("distance", ("distance_km", "Distance", "total_distance"), 20, 900), ("cost", ("cost_eur", "Cost", "fuel_cost"), 8, 300))),
-)  # fmt: skip
+    Theme(
+        "orders",
+        ("product", vocabulary.GOODS),
+        ("town", vocabulary.TOWNS),
+        (
+            ("price", ("price_eur", "Price", "unit_price"), 5, 90),
+            ("weight", ("weight_kg", "Weight", "net_weight"), 1, 60),
+        ),
+    ),
+    Theme(
+        "players",
+        ("player", vocabulary.NAMES),
+        ("team", vocabulary.TEAMS),
+        (
+            ("score", ("score_total", "Score", "final_score"), 10, 99),
+            ("age", ("age_years", "Age", "player_age"), 16, 40),
+        ),
+    ),
+    Theme(
+        "workers",
+        ("worker", vocabulary.NAMES),
+        ("town", vocabulary.TOWNS),
+        (
+            ("salary", ("salary_eur", "Salary", "net_salary"), 1500, 4900),
+            ("hours", ("hours_week", "Hours", "paid_hours"), 10, 45),
+        ),
+    ),
+    Theme(
+        "trips",
+        ("driver", vocabulary.NAMES),
+        ("town", vocabulary.TOWNS),
+        (
+            ("distance", ("distance_km", "Distance", "total_distance"), 20, 900),
+            ("cost", ("cost_eur", "Cost", "fuel_cost"), 8, 300),
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -165,6 +193,13 @@ QUESTIONS = (
 )
 
 
+def _worth_asking(data: DataSet) -> list[str]:
+    """The groups a question may be about: where an entry is not a number, its own, so that it cannot be passed by."""
+    pairs = list(zip(data.column(data.group), data.column(data.number), strict=True))
+    spoiled = {str(group) for group, value in pairs if not isinstance(value, (int, float))}
+    return sorted(spoiled or {str(group) for group, _ in pairs})
+
+
 @dataclass(frozen=True)
 class Asked:
     """A data set with a question about it: everything both kinds need."""
@@ -185,7 +220,7 @@ def ask(rng: Random, group: str, spoil: Callable[[Random, DataSet], DataSet] | N
         question = rng.choice(QUESTIONS)
         measured = sorted(value for _, value in _measured(data, data.label))
         slots: dict[str, object] = {
-            "value": rng.choice(sorted(set(map(str, data.column(data.group))))),
+            "value": rng.choice(_worth_asking(data)),
             "limit": rng.choice(measured[1:-1]),
         }
         if not _of_group(data, slots):

@@ -1,7 +1,7 @@
 """Kind ``sql``: the same questions over an sqlite database, open in the kernel as ``conn``.
 
-Table and column names have to be read from the schema. On two in five tasks the number column's name holds a space, which
-plain SQL cannot say.
+Table and column names have to be read from the schema. On two in five tasks the number column's name holds a space,
+which plain SQL cannot say.
 """
 
 from __future__ import annotations

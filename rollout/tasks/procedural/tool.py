@@ -1,7 +1,8 @@
 """Kind ``tool``: functions are given, and the answer needs their results combined.
 
-What a function returns is not documented in full, so it has to be called and looked at. On half of the tasks the first call
-fails: a line that is busy, or a code the service wants instead of a name. The unseen tools stand in ``unseen.py``.
+What a function returns is not documented in full, so it has to be called and looked at. On half of the tasks the
+first call fails: a line that is busy, or a code the service wants instead of a name. The unseen tools stand in
+``unseen.py``.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _customs(rng: Random, group: str) -> Draft:
             "rounded to 2 decimals.",
         ),
         (
-            "{amount} {source} of {product} goes to {country}. Tariff included, how many {target} is that, to 2 decimals?",
+            "{amount} {source} of {product} goes to {country}. Tariff included, what is it in {target}, to 2 decimals?",
         ),
     ).pick(rng, group, product=product, amount=amount, source=source, target=target, country=country)
     look_up = 'rate = exchange_rate("{}", "{}")\nduty = tariff("{}", "{}")\nprint(rate, duty)'

@@ -1,5 +1,6 @@
-"""Tools that occur only in the held-out split: another decoder, another kind of offers. Their names, their words and the keys
-of what they return are never in training."""
+"""Tools that occur only in the held-out split: another decoder, another kind of offers. Their names, their words and
+the keys of what they return are never in training.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,72 @@
+"""Collection on Ray actors with real kernels: complete, repeatable, and nothing lost or repeated by kill -9."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rollout.bank import read_bank
+from rollout.cluster import ray_session
+from rollout.collect import CollectConfig, Source, collect, jobs_of
+from rollout.engines.spec import ServerSpec
+from rollout.protocol import Protocol
+from rollout.tasks import TaskSet
+from rollout.workers import WorkerConfig
+
+EXPERT = CollectConfig(
+    sources=(Source(engine="expert", tasks=TaskSet(count=40)),),
+    workers=WorkerConfig(episodes_per_worker=2, warm_kernels=2),
+)
+DRIVER = """
+import sys
+from pathlib import Path
+from rollout.cluster import ray_session
+from rollout.collect import CollectConfig, collect
+from rollout.protocol import Protocol
+
+with ray_session():
+    collect(CollectConfig.model_validate_json(sys.argv[2]), Protocol(), Path(sys.argv[1]))
+"""
+
+
+def ids(bank: Path) -> list[str]:
+    return [record.id for record in read_bank(bank)]
+
+
+def test_killed_and_started_again_it_loses_and_repeats_no_episode(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), EXPERT.model_dump_json()]
+    driver = subprocess.Popen(command, start_new_session=True)
+    while len(ids(tmp_path)) < 8:
+        assert driver.poll() is None, "the driver ended before it could be killed"
+        time.sleep(0.02)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    before = (tmp_path / "trajectories-00001.jsonl").read_bytes()
+    finished = ids(tmp_path)
+    assert 8 <= len(finished) < 40
+
+    subprocess.run(command, check=True)
+    whole = before[: before.rfind(b"\n") + 1]
+    assert (tmp_path / "trajectories-00001.jsonl").read_bytes().startswith(whole)
+    assert sorted(ids(tmp_path)) == sorted(job.id(Protocol()) for job in jobs_of(EXPERT, None))
+
+
+def test_workers_do_not_change_what_is_collected_and_a_lost_server_is_retried_then_refused(tmp_path: Path) -> None:
+    few = EXPERT.model_copy(update={"sources": (Source(engine="expert", tasks=TaskSet(count=8)),)})
+    many = few.model_copy(update={"workers": WorkerConfig(workers=2, cpus_per_worker=0.5, episodes_per_worker=4)})
+    away = few.model_copy(update={"sources": (Source(engine="model", tasks=TaskSet(count=2)),)})
+    nowhere = ServerSpec(name="gone", base_urls=("http://127.0.0.1:9/v1",), model="gone")
+    with ray_session():
+        assert collect(few, Protocol(), tmp_path / "one") == {"solved": 8}
+        assert collect(many, Protocol(), tmp_path / "two") == {"solved": 8}
+        assert collect(many, Protocol(), tmp_path / "two") == {"solved": 8}  # nothing left to do
+        with pytest.raises(ValueError, match="2 of 2 episodes were lost to the infrastructure"):
+            collect(away, Protocol(), tmp_path / "away", nowhere)
+    one, two = ({r.id: [m.content for m in r.messages] for r in read_bank(tmp_path / name)} for name in ("one", "two"))
+    assert one == two
+    assert all(json.loads(r.model_dump_json())["outcome"]["error"]["kind"] == "infra" for r in read_bank(tmp_path / "away"))

@@ -1,0 +1,93 @@
+"""One episode: limits, observations, typed failures; always a trajectory."""
+
+import pytest
+from conftest import Says
+
+from rollout.engines.base import ContextFull, EngineError
+from rollout.episode import run_episode
+from rollout.protocol import Protocol
+from rollout.tasks.base import Task
+from rollout.trajectory import Sampling, Trajectory
+from sandbox import KernelPool
+
+ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")
+
+
+async def run(engine: Says, pool: KernelPool, task: Task = ADD, **limits: object) -> Trajectory:
+    return await run_episode(task, engine, pool, Protocol(**limits), Sampling())  # type: ignore[arg-type]
+
+
+def cell(code: str) -> str:
+    return f"<execute>\n{code}\n</execute>"
+
+
+async def test_variables_stay_and_the_answer_is_graded(pool: KernelPool) -> None:
+    engine = Says(cell("y = x + 1"), cell("print(y)"), "<solution>42</solution>")
+    done = await run(engine, pool)
+    assert done.outcome.success and done.outcome.reason == "solved" and done.outcome.reward == 1.0
+    observations = [message.content for message in done.messages if message.kind == "observation"]
+    assert observations == ["Observation:\n[no output]", "Observation:\n42"]
+    assert (done.usage.steps, done.usage.cells, done.usage.proposals) == (3, 2, 1)
+    assert (done.usage.prompt_tokens, done.usage.completion_tokens) == (30, 15)
+    assert done.isolation == pool.tier
+
+
+async def test_an_exception_is_one_line_and_state_survives(pool: KernelPool) -> None:
+    done = await run(Says(cell("z = 1 / 0"), cell("print(x)"), "<solution>41</solution>"), pool)
+    first, second = (message for message in done.messages if message.kind == "observation")
+    assert first.content == "Observation:\nZeroDivisionError: division by zero"
+    assert first.cell and first.cell.error_name == "ZeroDivisionError"
+    assert second.content == "Observation:\n41"
+    assert done.outcome.reason == "wrong_answer" and done.usage.error_cells == 1
+
+
+async def test_an_endless_cell_costs_its_time_and_not_the_episode(pool: KernelPool) -> None:
+    done = await run(Says(cell("while True: pass"), cell("print(x)"), "<solution>42</solution>"), pool, cell_timeout_s=0.5)
+    stopped = next(message for message in done.messages if message.kind == "observation")
+    assert stopped.cell and stopped.cell.status == "timeout_interrupted"
+    assert "Variables are kept" in stopped.content
+    assert done.outcome.success
+
+
+@pytest.mark.parametrize(
+    ("turns", "limits", "reason"),
+    [
+        ([cell("1")] * 9, {"max_steps": 3}, "max_steps"),
+        (["hm"] * 9, {"max_invalid": 2}, "max_invalid"),
+        (["<solution>1</solution>"] * 9, {"max_proposals": 2}, "wrong_answer"),
+        ([cell("import time; time.sleep(60)")], {"deadline_s": 0.5}, "deadline"),
+        ([ContextFull("4097 tokens")], {}, "context_full"),
+    ],
+)
+async def test_limits(pool: KernelPool, turns: list[str | Exception], limits: dict[str, float], reason: str) -> None:
+    done = await run(Says(*turns), pool, **limits)
+    assert (done.outcome.reason, done.outcome.success, done.outcome.error) == (reason, False, None)
+    if reason == "max_steps":
+        assert done.messages[-1].role == "assistant"  # nobody is left to read an observation
+
+
+async def test_a_second_proposal_may_be_right_and_the_countdown_is_shown(pool: KernelPool) -> None:
+    engine = Says("<solution>1</solution>", "<solution>42</solution>")
+    done = await run(engine, pool, max_proposals=2, max_steps=5, countdown=True)
+    assert done.outcome.success
+    assert done.messages[3].content == "Your answer is wrong.\nYou have 4 turns and 1 proposals left."
+
+
+@pytest.mark.parametrize("kind", ["infra", "model"])
+async def test_engine_faults_are_typed(pool: KernelPool, kind: str) -> None:
+    done = await run(Says(EngineError(kind, "the server is away")), pool)  # type: ignore[arg-type]
+    assert done.outcome.reason == "error" and done.outcome.error
+    assert (done.outcome.error.kind, done.outcome.error.message) == (kind, "the server is away")
+
+
+async def test_a_broken_task_is_not_the_models_fault(pool: KernelPool) -> None:
+    broken = Task("f", "math", "train", "trained", "t-2", "?", "1", "number", setup="import nothing_of_the_kind")
+    done = await run(Says("<solution>1</solution>"), pool, broken)
+    assert done.outcome.error and done.outcome.error.kind == "task"
+    assert "nothing_of_the_kind" in done.outcome.error.message
+
+
+async def test_long_output_keeps_both_ends(pool: KernelPool) -> None:
+    done = await run(Says(cell("print('a' * 500 + 'b' * 500)"), "<solution>1</solution>"), pool, output_chars=100)
+    shown = next(message.content for message in done.messages if message.kind == "observation")
+    assert shown.startswith("Observation:\n" + "a" * 50) and shown.endswith("b" * 50) and "900 characters" in shown
