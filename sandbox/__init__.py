@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sandbox.kernel import Kernel
     from sandbox.limits import Limits
     from sandbox.pool import KernelPool
+    from sandbox.probing import Report, probe
     from sandbox.result import CellResult, SandboxError, Status
     from sandbox.tools import document_tools
 
@@ -22,9 +23,21 @@ _HOMES = {
     "Limits": "sandbox.limits",
     "SandboxError": "sandbox.result",
     "Status": "sandbox.result",
+    "Report": "sandbox.probing",
     "document_tools": "sandbox.tools",
+    "probe": "sandbox.probing",
 }
-__all__ = ["CellResult", "Kernel", "KernelPool", "Limits", "SandboxError", "Status", "document_tools"]
+__all__ = [
+    "CellResult",
+    "Kernel",
+    "KernelPool",
+    "Limits",
+    "Report",
+    "SandboxError",
+    "Status",
+    "document_tools",
+    "probe",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -113,9 +113,10 @@ class Kernel:
         if cell.fault is not None:
             await self._discard()
             return "output_limit" if cell.fault == "output_limit" else "protocol_violation"
-        code = await asyncio.wait_for(asyncio.shield(process.exited), DEATH_TIMEOUT_S)
+        await asyncio.wait_for(asyncio.shield(process.exited), DEATH_TIMEOUT_S)
+        starved = process.reason == "out_of_memory" or (process.cgroup and process.cgroup.killed_for_memory())
         await self._discard()
-        return "timeout_killed" if late else "out_of_memory" if code == -signal.SIGKILL else "died"
+        return "timeout_killed" if late else "out_of_memory" if starved else "died"
 
     def _status_of(self, cell: Cell, late: bool) -> Status:
         if late:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from sandbox.kernel import Kernel
 from sandbox.limits import Limits
+from sandbox.probing import Tier, choose
 from sandbox.result import SandboxError
 from sandbox.server import ForkServer, Process
 from sandbox.tools import Tool
@@ -25,22 +26,35 @@ DEFAULT_PRELOAD = ("numpy", "pandas")
 class KernelPool:
     """Use as ``async with KernelPool(...) as pool`` or with :meth:`start` and :meth:`close`."""
 
-    def __init__(self, size: int = 4, limits: Limits | None = None, preload: tuple[str, ...] = DEFAULT_PRELOAD) -> None:
+    def __init__(
+        self,
+        size: int = 4,
+        limits: Limits | None = None,
+        preload: tuple[str, ...] = DEFAULT_PRELOAD,
+        tier: Tier | None = None,
+        require: Iterable[str] = (),
+    ) -> None:
+        """``tier``: None takes the best one; ``require``: properties (of ``sandbox.probe``) that must be enforced.
+
+        Raises :class:`SandboxError` when either cannot be had: the pool is never weaker than asked for.
+        """
         if size < 0:
             raise ValueError(f"size: {size} kernels cannot be kept ready; use 0 or more")
         self.limits = limits or Limits()
         self._size, self._preload = size, preload
+        self._tier = choose(tier, require)
         self._ready: deque[Process] = deque()
-        self._server: ForkServer | None = None
+        self.server: ForkServer | None = None
+        """The fork server that runs now."""
         self._restart = asyncio.Lock()
         self._refilling: asyncio.Task[None] | None = None
         self._taken: set[Process] = set()
         self._started = False
 
     @property
-    def tier(self) -> str:
+    def tier(self) -> Tier:
         """The isolation tier that holds."""
-        return "T0"
+        return self._tier
 
     async def start(self) -> None:
         """Starts the fork server and the first kernels. Raises :class:`SandboxError`."""
@@ -86,8 +100,8 @@ class KernelPool:
             self._refilling.cancel()
             with suppress(asyncio.CancelledError):
                 await self._refilling
-        if self._server is not None:
-            await self._server.close()
+        if self.server is not None:
+            await self.server.close()
         for process in (*self._ready, *self._taken):
             process.release()
         self._ready.clear()
@@ -111,9 +125,9 @@ class KernelPool:
 
     async def _live_server(self) -> ForkServer:
         async with self._restart:
-            if self._server is None or not self._server.alive:
-                if self._server is not None:
-                    await self._server.close()
-                self._server = ForkServer(self.limits, self._preload, self.tier)
-                await self._server.start()
-            return self._server
+            if self.server is None or not self.server.alive:
+                if self.server is not None:
+                    await self.server.close()
+                self.server = ForkServer(self.limits, self._preload, self.tier)
+                await self.server.start()
+            return self.server

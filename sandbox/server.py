@@ -19,17 +19,23 @@ import sys
 import sysconfig
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sandbox import cgroups
+from sandbox.cgroups import Cgroup
 from sandbox.limits import Limits
 from sandbox.result import SandboxError
 
 PACKET = 1 << 16
 START_TIMEOUT_S = 120.0
 FORK_TIMEOUT_S = 30.0
-BOOT = "import sys; sys.path[:0] = [sys.argv[2]]; from sandbox.inside.warden import main; main()"
+SOURCE = str(Path(__file__).parents[1])
+BOOT = (
+    "import sys, json; c = json.loads(sys.stdin.readline()); sys.path[:0] = [c.pop('source')]; "
+    "from importlib import import_module as i; i('sandbox.inside.' + sys.argv[1]).main(c)"
+)
 
 
 @dataclass(eq=False)
@@ -45,8 +51,10 @@ class Process:
     pidfd: int = -1
     workspace: int = -1
     """Descriptor of the workspace folder (O_PATH)."""
-    killed: bool = field(default=False)
-    """Whether the host itself killed it."""
+    cgroup: Cgroup | None = None
+    """The cgroup that bounds it, in T3."""
+    reason: str | None = None
+    """Why the host killed it, where the host did: ``out_of_memory``, ``processes``, …"""
 
     def signal(self, number: int) -> None:
         """Sends a signal; a process that is gone is no error."""
@@ -56,17 +64,26 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL; ``exited`` tells when it is over."""
-        self.killed = True
         self.signal(signal.SIGKILL)
 
+    def pid(self) -> int:
+        """Its process id as the host counts; -1 when it is gone."""
+        for line in Path(f"/proc/self/fdinfo/{self.pidfd}").read_text().splitlines():
+            if line.startswith("Pid:"):
+                return int(line.split()[1])
+        return -1
+
     def release(self) -> None:
-        """Closes the descriptors."""
+        """Closes the descriptors and removes the cgroup."""
         self.line.close()
         self.tools.close()
         for fd in (self.pidfd, self.workspace):
             if fd >= 0:
                 os.close(fd)
         self.pidfd = self.workspace = -1
+        if self.cgroup is not None:
+            self.cgroup.remove()
+            self.cgroup = None
 
 
 class ForkServer:
@@ -83,27 +100,32 @@ class ForkServer:
         """Executes the warden and waits until the fork server is ready."""
         loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._base = tempfile.mkdtemp(prefix="codeact-sandbox-")
+        self.base = tempfile.mkdtemp(prefix="codeact-sandbox-")
+        self._cgroups = self._make_cgroups()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         config = {
             "owner": os.getpid(),
             "control": theirs.fileno(),
-            "base": self._base,
+            "base": self.base,
             "preload": ["IPython", *self.preload],
-            "packages": _site_folders(),
+            "packages": site_folders(),
+            "source": SOURCE,
             "tier": self.tier,
+            "cgroups": [str(folder) for folder in self._cgroups.folders] if self._cgroups else [],
         }
-        command = [sys.executable, "-I", "-S", "-c", BOOT, json.dumps(config), str(Path(__file__).parents[1])]
         self._warden = subprocess.Popen(
-            command,
-            env=_environment(),
+            boot_command("warden"),
+            env=environment(),
             pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
             start_new_session=True,
         )
         theirs.close()
+        assert self._warden.stdin is not None
+        with suppress(BrokenPipeError), self._warden.stdin as pipe:
+            pipe.write(json.dumps(config).encode() + b"\n")
         self._control.setblocking(False)
         self._ready: asyncio.Future[dict[str, Any]] = loop.create_future()
         self.alive = True
@@ -131,15 +153,18 @@ class ForkServer:
         tools.setblocking(False)
         self._forks[number] = loop.create_future()
         self._processes[number] = process
-        request = json.dumps({"op": "fork", "id": number, "limits": self.limits.model_dump()}).encode()
-        with line_theirs, tools_theirs:
-            socket.send_fds(self._control, [request], [line_theirs.fileno(), tools_theirs.fileno()])
         try:
+            doors = self._enter_cgroup(process)
+            request = json.dumps({"op": "fork", "id": number, "limits": self.limits.model_dump()}).encode()
+            with line_theirs, tools_theirs:
+                socket.send_fds(self._control, [request], [line_theirs.fileno(), tools_theirs.fileno(), *doors])
+            for door in doors:
+                os.close(door)
             process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
             process.workspace = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
-        except (asyncio.TimeoutError, SandboxError) as error:
+        except (asyncio.TimeoutError, OSError, SandboxError) as error:
             process.kill()
-            raise error if isinstance(error, SandboxError) else SandboxError("a kernel did not start in time") from None
+            raise error if isinstance(error, SandboxError) else SandboxError(f"no kernel: {error!r}") from None
         finally:
             self._forks.pop(number, None)
         return process
@@ -149,14 +174,32 @@ class ForkServer:
         process.kill()
         await asyncio.shield(process.exited)
         process.release()
-        await asyncio.to_thread(shutil.rmtree, Path(self._base) / str(process.number), ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, Path(self.base) / str(process.number), ignore_errors=True)
 
     async def close(self) -> None:
         """Ends everything: the warden kills what is left and removes the folders."""
         if self.alive:
             self._gone()
         await asyncio.to_thread(self._warden.wait)
+        if self._cgroups is not None:
+            await asyncio.to_thread(self._cgroups.remove)
         self._errors.close()
+
+    def _enter_cgroup(self, process: Process) -> list[int]:
+        """Makes the kernel's cgroup; the kernel enters it first of all, through the descriptors returned."""
+        if self._cgroups is None:
+            return []
+        memory_mib = self.limits.memory_mib + self.limits.workspace_mib
+        process.cgroup = self._cgroups.make(str(process.number), memory_mib, self.limits.processes)
+        return process.cgroup.open_doors()
+
+    def _make_cgroups(self) -> cgroups.CgroupHome | None:
+        if self.tier != "T3":
+            return None
+        home = cgroups.find()
+        if isinstance(home, str):
+            raise SandboxError(f"tier T3 needs cgroups: {home}")
+        return home
 
     def _on_control(self) -> None:
         while self.alive:
@@ -190,13 +233,13 @@ class ForkServer:
         self.alive = False
         asyncio.get_running_loop().remove_reader(self._control.fileno())
         self._control.close()
+        self._errors.seek(0)
+        last_words = self._errors.read().decode("utf-8", "replace")[-2000:] or "it ended without a word"
         if not self._ready.done():
-            self._errors.seek(0)
-            tail = self._errors.read().decode("utf-8", "replace")[-2000:]
-            self._ready.set_result({"op": "failed", "error": tail or "it ended without a word"})
+            self._ready.set_result({"op": "failed", "error": last_words})
         for waiting in self._forks.values():
             if not waiting.done():
-                waiting.set_exception(SandboxError("the fork server died"))
+                waiting.set_exception(SandboxError(f"the fork server died: {last_words}"))
         for process in self._processes.values():
             if not process.exited.done():
                 process.exited.set_result(-signal.SIGKILL)
@@ -224,13 +267,21 @@ async def _first_packet(process: Process) -> int:
     return fds[0]
 
 
-def _site_folders() -> list[str]:
+def boot_command(module: str) -> list[str]:
+    """Executes a module of :mod:`sandbox.inside` that reads its configuration from standard input.
+
+    The command line says nothing about this machine: every kernel can read it.
+    """
+    return [sys.executable, "-I", "-S", "-c", BOOT, module]
+
+
+def site_folders() -> list[str]:
     """Where this interpreter's packages lie. Editable installs are left out: a kernel must not see their source."""
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
     return [folder for folder in dict.fromkeys(folders) if Path(folder).is_dir()]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The whole environment of every kernel: nothing of the owner's is passed on."""
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
     return {

@@ -11,7 +11,6 @@ import array
 import json
 import os
 import random
-import resource
 import signal
 import socket
 import sys
@@ -23,19 +22,28 @@ from sandbox.inside.light import LightKernel
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import SandboxShell
 from sandbox.inside.streams import capture
+from sandbox.inside.tiers import enter_kernel, has_namespaces
 from sandbox.inside.toolbox import Toolbox
 
 MIB = 1 << 20
 
 
-def become_kernel(request: dict[str, Any], fds: list[int], shell: SandboxShell, config: dict[str, Any]) -> None:
+def become_kernel(
+    request: dict[str, Any], fds: list[int], shell: SandboxShell, config: dict[str, Any], ready: dict[str, Any]
+) -> None:
     """Runs as the forked child until the kernel ends, then leaves without exit handlers."""
     line = socket.socket(fileno=fds[0])
     tools = socket.socket(fileno=fds[1])
     code = 1
     try:
-        os.setsid()
-        workspace = _enter(request, config)
+        for door in fds[2:]:  # the cgroup made for this kernel
+            os.write(door, b"0")
+        if not has_namespaces(config["tier"]):
+            os.setsid()
+        user = _own_user(ready) if has_namespaces(config["tier"]) else None
+        folder = str(Path(config["base"]) / str(request["id"]))
+        enter_kernel(config["tier"], folder, request["limits"], user, ready)
+        workspace = os.open(".", os.O_PATH | os.O_DIRECTORY)
         _close_all_but({0, 1, 2, fds[0], fds[1], workspace})
         packet = json.dumps({"op": "ready"}).encode()
         line.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [workspace]))])
@@ -49,30 +57,12 @@ def become_kernel(request: dict[str, Any], fds: list[int], shell: SandboxShell, 
         os._exit(code)
 
 
-def _enter(request: dict[str, Any], config: dict[str, Any]) -> int:
-    """Applies the tier's isolation and the limits; returns a descriptor of the workspace."""
-    folder = Path(config["base"]) / str(request["id"])
-    folder.mkdir(0o700)
-    os.chdir(folder)
-    os.environ["HOME"] = str(folder)
-    _limit(request["limits"])
-    return os.open(folder, os.O_PATH | os.O_DIRECTORY)
-
-
-def _limit(limits: dict[str, Any]) -> None:
-    data = limits["memory_mib"] * MIB + _data_bytes()
-    for kind, value in (
-        (resource.RLIMIT_DATA, data),
-        (resource.RLIMIT_FSIZE, limits["workspace_mib"] * MIB),
-        (resource.RLIMIT_NOFILE, limits["open_files"]),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(kind, (value, value))
-
-
-def _data_bytes() -> int:
-    """Private writable memory this process was born with; it counts against RLIMIT_DATA."""
-    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+def _own_user(ready: dict[str, Any]) -> int | None:
+    """A user id no other process of this machine has: made from the process id the host knows this kernel by."""
+    if os.geteuid() != 0:
+        return None
+    number = int(os.readlink("self", dir_fd=ready["host_proc"]))
+    return ready["first_user"] + number % ready["users"]
 
 
 def _close_all_but(keep: set[int]) -> None:

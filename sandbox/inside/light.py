@@ -49,7 +49,8 @@ class LightKernel:
             except EOFError:
                 return
             header = message["header"]
-            answer = getattr(self, f"_on_{header['msg_type']}", None)
+            name = header["msg_type"]
+            answer = self.execute if name == "execute_request" else getattr(self, f"_on_{name}", None)
             if answer is None:
                 continue
             self.port.parent = header
@@ -61,7 +62,8 @@ class LightKernel:
             if header["msg_type"] == "shutdown_request":
                 return
 
-    def _on_execute_request(self, content: dict[str, Any]) -> dict[str, Any]:
+    def execute(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Runs one cell and sends what it shows; returns the content of the reply."""
         silent = bool(content.get("silent", False))
         self._begin()
         error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)

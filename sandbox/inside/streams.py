@@ -149,5 +149,5 @@ def capture(port: SocketPort, keep: int, hard: int, open_file: Callable[[], int]
         os.close(raw)
         outputs.append(Output(name, port, fd, keep, hard))
     sys.stdout, sys.stderr = outputs
-    sys.__stdout__, sys.__stderr__ = outputs  # type: ignore[assignment]
+    sys.__stdout__, sys.__stderr__ = outputs  # type: ignore[assignment, misc]
     return outputs[0], outputs[1]

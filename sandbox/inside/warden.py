@@ -7,8 +7,6 @@ folders, so a SIGKILL of the owner leaves nothing behind. It is a subreaper: pro
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
 import select
 import shutil
@@ -19,20 +17,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-libc = ctypes.CDLL(None, use_errno=True)
+from sandbox.inside.linux import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
+from sandbox.inside.tiers import enter_warden
 
 
-def main() -> None:
-    """``argv[1]`` is the configuration as JSON; the control socket is inherited under the number it names."""
-    config: dict[str, Any] = json.loads(sys.argv[1])
+def main(config: dict[str, Any]) -> None:
+    """``config`` came as one line on standard input; the control socket is inherited under the number it names."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     owner = os.pidfd_open(config["owner"])
     if os.getppid() != config["owner"]:
         return
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    enter_warden(config["tier"])
     server = os.fork()
     if server == 0:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.close(owner)
         sys.path += config["packages"]
         from sandbox.inside.zygote import serve
@@ -45,6 +44,10 @@ def main() -> None:
     select.select([owner, end], [], [])
     _kill_all()
     shutil.rmtree(config["base"], ignore_errors=True)
+    for folder in config["cgroups"]:
+        for path in (*Path(folder).glob("*/"), Path(folder)):
+            with suppress(OSError):
+                path.rmdir()
 
 
 def _kill_all() -> None:

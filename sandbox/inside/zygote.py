@@ -1,8 +1,8 @@
 """The fork server: imports what kernels need once, then turns one request into one forked kernel.
 
-Contract: speaks JSON packets over a SOCK_SEQPACKET socket. ``{"op": "fork", "id", …}`` with two descriptors (the
-kernel's connection and its tools) answers ``{"op": "forked", "id"}`` with a pidfd; each death is reported as
-``{"op": "exit", "id", "status"}``. Single-threaded. A fork costs about 5 ms with numpy and pandas loaded. Its memory
+Contract: speaks JSON packets over a SOCK_SEQPACKET socket. ``{"op": "fork", "id", …}`` with descriptors (the kernel's
+connection, its tools, the doors of its cgroup) answers ``{"op": "forked", "id"}`` with a pidfd; each death is reported
+as ``{"op": "exit", "id", "status"}``. Single-threaded. A fork costs about 5 ms with numpy and pandas loaded. Its memory
 is readable by every kernel, so nothing secret ever enters it.
 """
 
@@ -22,20 +22,26 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.inside.child import become_kernel
+from sandbox.inside.linux import CLONE_NEWPID, setns, unshare
 from sandbox.inside.shell import SandboxShell, build_shell
+from sandbox.inside.tiers import enter_server, prepare
+from sandbox.inside.warmup import warm_up
 
 PACKET = 1 << 16
-WARM_CELLS = ("1 + 1", "x = 'warm'\nprint(x)\nx", "import math\nmath.sqrt(2)", "1 / 0", "del x")
 
 
 def serve(config: dict[str, Any]) -> None:
     """Prepares and answers until the owner closes the connection."""
     control = socket.socket(fileno=config["control"])
     try:
+        ready: dict[str, Any] = {**_users(), "host_proc": os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)}
+        enter_server(config)
+        ready.update(prepare(config))
         for name in config["preload"]:
             importlib.import_module(name)
         site.sethelper()  # -S leaves help() out
         shell = build_shell()
+        warm_up(shell)
     except BaseException as error:
         control.send(json.dumps({"op": "failed", "error": f"{type(error).__name__}: {error}"}).encode())
         return
@@ -49,15 +55,15 @@ def serve(config: dict[str, Any]) -> None:
     control.send(json.dumps({"op": "ready", "threads": len(list(Path("/proc/self/task").iterdir()))}).encode())
     kernels: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control.fileno(), wake_read], [], [])
-        if wake_read in ready:
+        woken, _, _ = select.select([control.fileno(), wake_read], [], [])
+        if wake_read in woken:
             os.read(wake_read, 512)
             _reap(control, kernels)
-        if control.fileno() in ready:
-            data, fds, _, _ = socket.recv_fds(control, PACKET, 4)
+        if control.fileno() in woken:
+            data, fds, _, _ = socket.recv_fds(control, PACKET, 8)
             if not data:
                 return
-            _fork(json.loads(data), fds, control, kernels, shell, config)
+            _fork(json.loads(data), fds, control, kernels, shell, config, ready)
 
 
 def _fork(
@@ -67,18 +73,30 @@ def _fork(
     kernels: dict[int, int],
     shell: SandboxShell,
     config: dict[str, Any],
+    ready: dict[str, Any],
 ) -> None:
+    own_pids = ready["own_pids"]
+    if own_pids >= 0:  # the child becomes the first process of a pid namespace of its own, with no process in between
+        unshare(CLONE_NEWPID)
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        become_kernel(request, fds, shell, config)
+        become_kernel(request, fds, shell, config, ready)
+    if own_pids >= 0:
+        setns(own_pids, CLONE_NEWPID)
     pidfd = os.pidfd_open(pid)
     kernels[pid] = request["id"]
     answer = json.dumps({"op": "forked", "id": request["id"]}).encode()
     control.sendmsg([answer], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pidfd]))])
     for fd in (*fds, pidfd):
         os.close(fd)
+
+
+def _users() -> dict[str, int]:
+    """The range of user ids kernels get theirs from: the upper three quarters of the last range mapped here."""
+    first, _, count = (int(word) for word in Path("/proc/self/uid_map").read_text().splitlines()[-1].split())
+    return {"first_user": first + count // 4, "users": max(1, count // 2)}
 
 
 def _reap(control: socket.socket, kernels: dict[int, int]) -> None:

@@ -1,14 +1,25 @@
-"""One pool for the tests of the handle."""
+"""One pool for the tests of the handle, one per tier for those of the isolation."""
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
-from sandbox import KernelPool, Limits
+from sandbox import KernelPool, Limits, probe
+
+LIMITS = Limits(cell_timeout_s=10.0, output_chars=1000, interrupt_grace_s=1.0, tool_calls_per_cell=20)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[KernelPool]:
-    limits = Limits(cell_timeout_s=10.0, output_chars=1000, interrupt_grace_s=1.0, tool_calls_per_cell=20)
-    async with KernelPool(size=2, limits=limits, preload=("numpy",)) as running:
+    async with KernelPool(size=2, limits=LIMITS, preload=("numpy",), tier=probe().tier) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["T3", "T2", "T1"])
+async def isolated(request: pytest.FixtureRequest) -> AsyncIterator[KernelPool]:
+    if request.param not in probe().properties:
+        pytest.skip(f"tier {request.param} is not available here: {probe().missing}")
+    limits = LIMITS.model_copy(update={"workspace_mib": 8, "workspace_inodes": 200, "processes": 16, "memory_mib": 256})
+    async with KernelPool(size=2, limits=limits, preload=(), tier=request.param) as running:
         yield running

@@ -1,0 +1,177 @@
+"""A cgroup per kernel, where this process may make one: version 2 with delegated controllers, or version 1 as root.
+
+Contract: :func:`find` returns the place under the own cgroup where folders can be made, or says why there is none.
+A kernel's cgroup bounds the memory of all its processes together, files in memory included, and their number. It is
+removed with the kernel; what a killed owner leaves is removed by the warden. Costs about 0.3 ms per kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 1 << 20
+CONTROLLERS = ("memory", "pids")
+
+
+@dataclass(frozen=True)
+class Cgroup:
+    """The folders of one kernel: one in version 2, one per controller in version 1."""
+
+    folders: tuple[Path, ...]
+
+    def add(self, pid: int) -> None:
+        """Moves a process in; its children follow. Linux takes a machine-wide lock for it, 10-30 ms."""
+        for folder in self.folders:
+            (folder / "cgroup.procs").write_text(str(pid))
+
+    def open_doors(self) -> list[int]:
+        """Descriptors through which a single-threaded process enters by writing ``0``.
+
+        In version 1 that is the ``tasks`` file, and entering oneself takes no lock (Linux 5.17 and later).
+        """
+        doors = [folder / "tasks" for folder in self.folders]
+        doors = [door if door.exists() else door.with_name("cgroup.procs") for door in doors]
+        return [os.open(door, os.O_WRONLY | os.O_CLOEXEC) for door in doors]
+
+    def killed_for_memory(self) -> bool:
+        """Whether Linux killed one of its processes because the memory was used up."""
+        for folder in self.folders:
+            for name in ("memory.events", "memory.oom_control"):
+                if (folder / name).exists():
+                    counts = dict(line.split() for line in (folder / name).read_text().splitlines())
+                    return int(counts.get("oom_kill", 0)) > 0
+        return False
+
+    def remove(self) -> None:
+        """Removes the folders; the last process may take a moment to leave."""
+        for folder in self.folders:
+            remove_folder(folder)
+
+
+@dataclass(frozen=True)
+class CgroupHome:
+    """The folders of one pool, under which kernels get theirs."""
+
+    folders: tuple[Path, ...]
+
+    def make(self, name: str, memory_mib: int, processes: int) -> Cgroup:
+        """A cgroup with its limits set. Raises OSError."""
+        made = []
+        for folder in self.folders:
+            own = folder / name
+            own.mkdir()
+            made.append(own)
+            _set(own, ("memory.max", "memory.limit_in_bytes"), memory_mib * MIB)
+            _set(own, ("memory.swap.max",), 0)
+            _set(own, ("pids.max",), processes)
+        return Cgroup(tuple(made))
+
+    def remove(self) -> None:
+        """Removes the pool's folders and what is left below them."""
+        for folder in self.folders:
+            for child in folder.glob("*/"):
+                remove_folder(child)
+            remove_folder(folder)
+
+
+def find() -> CgroupHome | str:
+    """Makes the folders of a pool; where that is not possible, the reason."""
+    mounts = _mounts()
+    own = _own_paths()
+    try:
+        if "unified" in mounts and "" in own:
+            root = mounts["unified"] / own[""].lstrip("/")
+            if set(CONTROLLERS) <= set((root / "cgroup.controllers").read_text().split()):
+                return _version_2(root)
+        if all(name in mounts and name in own for name in CONTROLLERS):
+            parents = [mounts[name] / own[name].lstrip("/") for name in CONTROLLERS]
+            return CgroupHome(tuple(_make_folder(parent) for parent in parents))
+    except OSError as error:
+        return f"cgroups are there but not for this user: {error}"
+    return "no cgroup with the memory and pids controllers"
+
+
+def _version_2(root: Path) -> CgroupHome:
+    """Processes may not live where controllers are handed on, so this process moves into a folder of its own first."""
+    control = root / "cgroup.subtree_control"
+    if not set(CONTROLLERS) <= set(control.read_text().split()):
+        wanted = " ".join(f"+{name}" for name in CONTROLLERS)
+        try:
+            control.write_text(wanted)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            leaf = root / "codeact-owner"
+            leaf.mkdir(exist_ok=True)
+            for pid in (root / "cgroup.procs").read_text().split():
+                (leaf / "cgroup.procs").write_text(pid)
+            control.write_text(wanted)
+    home = _make_folder(root)
+    (home / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in CONTROLLERS))
+    return CgroupHome((home,))
+
+
+def _make_folder(parent: Path) -> Path:
+    _sweep(parent)
+    return Path(tempfile.mkdtemp(prefix=f"codeact-{os.getpid()}-", dir=parent))
+
+
+def _sweep(parent: Path) -> None:
+    """Removes folders of pools whose owner is gone and whose warden was killed with it."""
+    for folder in parent.glob("codeact-*-*/"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            for child in folder.glob("*/"):
+                remove_folder(child)
+            remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """rmdir, patient for a moment."""
+    for _ in range(50):
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _set(folder: Path, names: tuple[str, ...], value: int) -> None:
+    for name in names:
+        if (folder / name).exists():
+            (folder / name).write_text(str(value))
+
+
+def _mounts() -> dict[str, Path]:
+    """Controller (version 1) or ``unified`` (version 2) to its mount point."""
+    found = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ")[:3]
+        place = Path(fields.split(" ")[4])
+        if kind == "cgroup2":
+            found["unified"] = place
+        elif kind == "cgroup":
+            for name in options.split(","):
+                found[name] = place
+    return found
+
+
+def _own_paths() -> dict[str, str]:
+    """Controller to the own cgroup's path in its hierarchy; the empty name is version 2."""
+    found = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        for name in names.split(","):
+            found[name] = path
+    return found

@@ -1,0 +1,133 @@
+"""Namespaces: the fork server's small read-only root, and each kernel's own copy of the world on top of it.
+
+Contract: :func:`build_root` runs once in the fork server (its own mount and pid namespace) and leaves it in a root that
+holds the interpreter, its packages, the system's libraries and nothing else. :func:`enter` runs in each forked kernel:
+own mount, network, IPC and host name, fresh ``/proc``, and three small memory file systems (workspace, ``/tmp``,
+``/dev/shm``) that are gone with it. The pid namespace is made by the fork, see :mod:`sandbox.inside.zygote`. Costs
+about 2 ms per kernel. No cell can undo any of it: seccomp denies mount, unshare and setns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sandbox.inside.linux import (
+    ATTR_NODEV,
+    ATTR_NOSUID,
+    ATTR_RDONLY,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_REC,
+    enter_root,
+    forbid_capabilities,
+    map_self,
+    mount,
+    protect,
+    syscall,
+    unmount,
+    unshare,
+)
+
+HOME = "/home/agent"
+INSIDE_USER = 1000
+SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "fonts", "ssl", "ca-certificates", "alternatives",
+       "mime.types", "nsswitch.conf", "protocols", "services", "python3")  # fmt: skip
+DEVICES = ("null", "zero", "full", "random", "urandom")
+SYS_SETHOSTNAME = {"x86_64": 170, "aarch64": 161}
+_KEEP_PRIVATE = MS_NOSUID | MS_NODEV
+
+
+def build_root(base: str, visible: list[str]) -> None:
+    """Enters a root made of the system folders and ``visible`` (interpreter and packages), all read-only."""
+    unshare(CLONE_NEWNS)
+    mount("", "/", flags=MS_REC | MS_PRIVATE)
+    mount("root", base, "tmpfs", _KEEP_PRIVATE, "size=1m,mode=755")
+    root = Path(base)
+    for path in SYSTEM:
+        source = Path(path)
+        if source.is_symlink():
+            (root / path[1:]).symlink_to(source.readlink())
+        elif source.is_dir():
+            _show(root, path)
+    for name in ETC:
+        if Path("/etc", name).exists():
+            _show(root, f"/etc/{name}")
+    for path in visible:
+        if not (root / path[1:]).exists():
+            _show(root, path)
+    _write_accounts(root / "etc")
+    for name in DEVICES:
+        _show(root, f"/dev/{name}", device=True)
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        (root / "dev" / name).symlink_to(target)
+    for place in (HOME[1:], "tmp", "dev/shm", "proc"):
+        (root / place).mkdir(parents=True, exist_ok=True)
+    enter_root(base)
+    mount("proc", "/proc", "proc", _KEEP_PRIVATE)
+    mount("tmp", "/tmp", "tmpfs", _KEEP_PRIVATE, "size=16m,mode=700")
+    protect("/", ATTR_RDONLY, recursive=False)
+
+
+def _show(root: Path, path: str, device: bool = False) -> None:
+    """Binds ``path`` of the host, with what is mounted below it, at the same place."""
+    source = Path(path).resolve()
+    target = root / path[1:]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        target.mkdir()
+    else:
+        target.touch()
+    mount(str(source), str(target), flags=MS_BIND | MS_REC)
+    protect(str(target), ATTR_RDONLY | ATTR_NOSUID | (0 if device else ATTR_NODEV))
+
+
+def _write_accounts(etc: Path) -> None:
+    (etc / "passwd").write_text(f"root:x:0:0::/:/bin/sh\nagent:x:{INSIDE_USER}:{INSIDE_USER}::{HOME}:/bin/sh\n")
+    (etc / "group").write_text(f"root:x:0:\nagent:x:{INSIDE_USER}:\n")
+    (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
+
+
+def enter(limits: dict[str, Any], user: int | None) -> None:
+    """Makes this kernel's own world. ``user`` is its own user id where root gives it one; else it gets a namespace."""
+    unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+    owner = f",uid={user},gid={user}" if user is not None else ""
+    inodes = limits["workspace_inodes"]
+    size = limits["workspace_mib"]
+    mount("workspace", HOME, "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
+    mount("tmp", "/tmp", "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
+    mount("shm", "/dev/shm", "tmpfs", _KEEP_PRIVATE, f"size=64m,nr_inodes=1000,mode=700{owner}")
+    unmount("/proc")
+    mount("proc", "/proc", "proc", _KEEP_PRIVATE)
+    syscall("sethostname", SYS_SETHOSTNAME[os.uname().machine], b"sandbox", 7)
+    _loopback_up()
+    if user is None:
+        map_self(INSIDE_USER)
+        forbid_capabilities()
+    else:
+        forbid_capabilities()
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    os.chdir(HOME)
+
+
+def _loopback_up() -> None:
+    """The kernel's own loopback interface, the only one it has."""
+    flags_of, set_flags, up = 0x8913, 0x8914, 1
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sH14x", b"lo", 0)
+        current = struct.unpack("16sH14x", fcntl.ioctl(sock, flags_of, request))[1]
+        fcntl.ioctl(sock, set_flags, struct.pack("16sH14x", b"lo", current | up))

@@ -1,0 +1,224 @@
+"""Every property the probe claims, tried from inside a cell of every tier this machine has."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sandbox import KernelPool, SandboxError, probe
+from sandbox.kernel import Kernel
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def blocked(kernel: Kernel, code: str) -> bool:
+    """Whether the code raises an OSError or MemoryError; anything else that ends the cell is a failure of the test."""
+    body = "\n".join(f"    {line}" for line in code.splitlines())
+    result = await kernel.run(f"try:\n{body}\nexcept (OSError, MemoryError) as e:\n    print('blocked', e)")
+    assert result.status == "ok", result
+    return result.stdout.startswith("blocked")
+
+
+async def test_files_of_the_host_cannot_be_read_or_written(isolated: KernelPool, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    source = Path(__file__).resolve()
+    async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
+        for path in (secret, source, "/etc/shadow", "/proc/1/environ" if isolated.tier == "T1" else "/proc/kcore"):
+            assert await blocked(kernel, f"open({str(path)!r}).read()"), path
+        for path in (secret, "/usr/new", "/new", "/proc/sys/kernel/hostname", f"{sys.prefix}/new"):
+            assert await blocked(kernel, f"open({str(path)!r}, 'w')"), path
+        await kernel.run(f"import os\nos.symlink({str(secret)!r}, 'link')")
+        assert await blocked(kernel, "open('link').read()")
+        where = (await sibling.run("import os\nopen('mine', 'w').write('x')\nos.getcwd()")).value
+        assert where is not None
+        if isolated.tier == "T1":
+            assert await blocked(kernel, f"open({where[1:-1]!r} + '/mine').read()")
+            await kernel.run(f"os.chmod({str(secret)!r}, 0)\nos.utime({str(secret)!r}, (1, 1))")
+            assert await blocked(kernel, f"os.chown({str(secret)!r}, {os.getuid()}, {os.getgid()})")
+            assert (await kernel.run("import shutil\nshutil.copy('link', 'l2')")).error_name == "PermissionError"
+            assert (await kernel.run("open('a', 'w').write('x')\nshutil.copy('a', 'b')")).value == "'b'"
+    assert secret.read_text() == "s3cret" and secret.stat().st_mode & 0o777 and secret.stat().st_mtime > 1
+
+
+async def test_no_network_and_no_socket_of_the_host(isolated: KernelPool, tmp_path: Path) -> None:
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as local, socket.socket(socket.AF_UNIX) as abstract:
+        tcp.bind(("127.0.0.1", 0))
+        local.bind(str(tmp_path / "s"))
+        name = f"\0codeact-test-{os.getpid()}"
+        abstract.bind(name)
+        for sock in (tcp, local, abstract):
+            sock.listen()
+        async with await isolated.acquire() as kernel:
+            await kernel.run("import socket")
+            connect = "s = socket.socket(socket.{}, socket.{})\ns.settimeout(2)\ns.connect({!r})"
+            assert await blocked(kernel, connect.format("AF_INET", "SOCK_STREAM", tcp.getsockname()))
+            assert await blocked(kernel, connect.format("AF_INET", "SOCK_STREAM", ("192.0.2.1", 80)))
+            assert await blocked(kernel, connect.format("AF_INET", "SOCK_DGRAM", ("169.254.169.254", 53)))
+            assert await blocked(kernel, connect.format("AF_UNIX", "SOCK_STREAM", str(tmp_path / "s")))
+            assert await blocked(kernel, connect.format("AF_UNIX", "SOCK_STREAM", name))
+            for family in ("AF_NETLINK", "AF_PACKET", "AF_VSOCK", "AF_ALG"):
+                assert await blocked(kernel, f"socket.socket(socket.{family}, socket.SOCK_RAW, 0)"), family
+
+
+async def test_other_processes_are_out_of_reach(isolated: KernelPool) -> None:
+    with subprocess.Popen(["sleep", "60"]) as victim:
+        async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
+            await kernel.run("import os, resource, ctypes")
+            other = (await sibling.run("import os\nos.getpid()")).value
+            # in a pid namespace the sibling's number is the own one, or nobody's
+            numbers = [victim.pid, os.getpid(), *([int(other or 0)] if isolated.tier == "T1" else [])]
+            for pid in numbers:
+                assert await blocked(kernel, f"os.kill({pid}, 9)"), pid
+                assert await blocked(kernel, f"resource.prlimit({pid}, resource.RLIMIT_DATA, (1, 1))"), pid
+                assert await blocked(kernel, f"os.setpriority(os.PRIO_PROCESS, {pid}, 10)"), pid
+                assert await blocked(kernel, f"open('/proc/{pid}/environ').read()"), pid
+            assert (await sibling.run("1")).value == "1"
+        assert victim.poll() is None
+        victim.kill()
+
+
+async def test_privileged_calls_fail(isolated: KernelPool) -> None:
+    code = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def refused(number, *args):
+    ctypes.set_errno(0)
+    return libc.syscall(number, *args) == -1 and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS)
+names = dict(ptrace=(101, 0), mount=(165, 0), unshare=(272, 0x10000000), bpf=(321, 0), io_uring=(425, 1, 0),
+             userfaultfd=(323, 0), keyctl=(250, 0), perf=(298, 0), chroot=(161, b"."), vm_readv=(310, 1),
+             clone3=(435, 0, 0), clone_ns=(56, 0x10000000, 0), x32=(0x40000000 + 39,), setns=(308, 0), new=(467, 0))
+[name for name, call in names.items() if not refused(*call)]
+"""
+    if os.uname().machine != "x86_64":
+        pytest.skip("the numbers are those of x86_64")
+    async with await isolated.acquire() as kernel:
+        assert (await kernel.run(code)).value == "[]"
+        assert await blocked(kernel, "os.setuid(0); os.setgid(0); os.chown('/usr', 0, 0)")
+        assert await blocked(kernel, "os.nice(-5)")
+        status = (await kernel.run("print(open('/proc/self/status').read()[-900:])")).stdout
+    assert "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
+    assert "CapBnd:\t0000000000000000" in status and "Seccomp:\t2" in status
+
+
+async def test_disk_and_file_sizes_end(isolated: KernelPool) -> None:
+    async with await isolated.acquire() as kernel:
+        assert await blocked(kernel, "open('one', 'wb').write(bytes(9 << 20))")
+        await kernel.run("import os\nos.unlink('one')")
+        if probe().properties[isolated.tier]["disk"].level == "enforced":
+            assert await blocked(kernel, "for i in range(20): open(f'f{i}', 'wb').write(bytes(1 << 20))")
+            assert await blocked(kernel, "for i in range(300): open(f'g{i}', 'wb').close()")
+            assert await blocked(kernel, "for i in range(80): open(f'/dev/shm/h{i}', 'wb').write(bytes(1 << 20))")
+
+
+async def test_a_fork_bomb_ends_at_the_limit(isolated: KernelPool) -> None:
+    if probe().properties[isolated.tier]["processes"].level != "enforced":
+        pytest.skip("this tier only watches the number of processes")
+    code = "import os, time\nfor i in range(100):\n    if os.fork() == 0:\n        time.sleep(30); os._exit(0)"
+    async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
+        assert await blocked(kernel, code)
+        assert (await sibling.run("import subprocess\nsubprocess.run(['true']).returncode")).value == "0"
+
+
+async def test_memory_ends_at_the_limit(isolated: KernelPool) -> None:
+    async with await isolated.acquire() as kernel:
+        assert await blocked(kernel, "x = bytearray(300 << 20)")
+        if isolated.tier != "T3":
+            assert await blocked(kernel, "import mmap\nmmap.mmap(-1, 300 << 20)")
+            assert await blocked(kernel, "import os\nos.memfd_create('x')")
+            return
+        result = await kernel.run("import mmap\nm = mmap.mmap(-1, 600 << 20)\nm.write(bytes(200 << 20) * 3)")
+        assert result.status in ("out_of_memory", "error") and result.error_name in (None, "MemoryError")
+        many = "import os\nfor i in range(6):\n    if os.fork() == 0:\n        x = bytearray(150 << 20); os._exit(0)\n"
+        many += "[os.waitstatus_to_exitcode(os.wait()[1]) for i in range(6)]"
+        assert (await kernel.run(many)).status in ("ok", "out_of_memory")
+
+
+async def test_what_a_kernel_started_ends_with_it(isolated: KernelPool) -> None:
+    code = "import subprocess, sys\np = subprocess.Popen(['sleep', '98765'])\np.poll()"
+    kernel = await isolated.acquire()
+    assert (await kernel.run(code)).status == "ok"
+    assert _sleepers("98765")
+    await kernel.close()
+    assert not _sleepers("98765")
+
+
+async def test_a_weaker_sandbox_is_never_given_silently() -> None:
+    with pytest.raises(ValueError, match="none of"):
+        KernelPool(require={"everything"})
+    with pytest.raises(SandboxError, match="files"):
+        KernelPool(tier="T0", require={"files"})
+    for tier, properties in probe().properties.items():
+        enforced = {name for name, found in properties.items() if found.level == "enforced"}
+        assert KernelPool(tier=tier, require=enforced).tier == tier
+
+
+def _sleepers(argument: str) -> list[str]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"sleep\0{argument}" in (folder / "cmdline").read_text():
+                found.append(folder.name)
+        except OSError:
+            continue
+    return found
+
+
+OWNER = """
+import asyncio, os, sys
+from sandbox import KernelPool
+async def main():
+    pool = KernelPool(size=2, preload=(), tier=sys.argv[1])
+    await pool.start()
+    kernel = await pool.acquire()
+    await kernel.run(f"import subprocess; p = subprocess.Popen(['sleep', {sys.argv[2]!r}])")
+    print(pool.server.base, flush=True)
+    await kernel.run("while True: pass", timeout_s=60)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("tier", ["T3", "T2", "T1", "T0"])
+@pytest.mark.parametrize("victim", ["owner", "fork server"])
+async def test_nothing_stays_behind_a_sigkill(tier: str, victim: str) -> None:
+    if tier not in probe().properties:
+        pytest.skip(f"tier {tier} is not available here")
+    mark = str(70000 + os.getpid() % 10000)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", OWNER, tier, mark]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as owner:
+        assert owner.stdout is not None
+        base = Path(owner.stdout.readline().strip())
+        assert base.is_absolute() and _sleepers(mark)
+        warden = _children(owner.pid)[0]
+        pids = [owner.pid, warden, *_children(warden)]
+        os.kill(owner.pid if victim == "owner" else pids[2], signal.SIGKILL)
+        if victim == "owner":
+            owner.wait()
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline and (_sleepers(mark) or base.exists() or _alive(pids[1:])):
+            await asyncio.sleep(0.02)
+        assert not _sleepers(mark) and not base.exists() and not _alive(pids[1:])
+        assert not list(Path("/sys/fs/cgroup").glob(f"**/codeact-{owner.pid}-*")) or victim != "owner"
+        owner.kill()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and " Z " not in _stat(pid)]
+
+
+def _stat(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return " Z "
