@@ -39,6 +39,7 @@ class Equation:
 
     @property
     def balances(self) -> bool:
+        """Do the parts add up to the total?"""
         return self.total == sum(count for _, count in self.parts)
 
 

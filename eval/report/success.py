@@ -46,6 +46,7 @@ class Rate:
 
     @classmethod
     def of(cls, solved: int, n: int) -> Rate:
+        """The rate with Wilson's interval."""
         return cls(solved, n, wilson(solved, n))
 
 

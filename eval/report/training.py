@@ -30,14 +30,17 @@ class Throughput:
 
     @property
     def slots_per_s(self) -> float:
+        """Positions computed in a second, padding included."""
         return self.slots / self.seconds
 
     @property
     def real_per_s(self) -> float:
+        """Tokens that are not padding, in a second."""
         return self.real / self.seconds
 
     @property
     def trained_per_s(self) -> float:
+        """Tokens that carry loss, in a second."""
         return self.trained / self.seconds
 
 
