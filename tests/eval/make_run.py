@@ -165,7 +165,7 @@ def write_evaluations(path: Path, rng: random.Random, epochs: int, tasks: int) -
         name = f"epoch-{epoch}" if epoch else "base"
         result = EvalResult(
             checkpoint=CheckpointRef(name=name, digest=model, epoch=epoch, path=f"train/exports/{name}"),
-            benchmark=BenchmarkRef(name="builtin-held-out", digest=digest_of(tasks), tasks=tasks),
+            benchmark=BenchmarkRef(name="drawn-not-run", digest=digest_of(tasks), tasks=tasks),
             protocol=PROTOCOL,
             sampling=Sampling(max_tokens=160),
             seed=0,
@@ -296,7 +296,7 @@ train:
 seed: 0
 """
 ENVIRONMENT = {
-    "command": "codeact loop configs/demo.yaml",
+    "command": "tests/eval/make_run.py: numbers drawn, nothing run",
     "machine": {"cpu": "a CPU with 2 cores", "memory_gib": 24, "system": "Linux 6.1"},
     "threads": {"OMP_NUM_THREADS": 2},
     "versions": {"python": "3.11", "torch": "2.13.0", "megatron-core": "0.16.1", "ray": "2.60.0"},
