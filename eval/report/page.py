@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -77,6 +78,11 @@ def context(run: Run) -> dict[str, Any]:
 
 def render(template: str, values: dict[str, Any]) -> str:
     """One template of ``eval/templates`` as text; an undefined name is an error, not a blank."""
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("eval", "templates"),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -85,15 +91,9 @@ def render(template: str, values: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "pct": pct,
-        "num": num,
-        "secs": secs,
-        "p": p_value,
-        "span": span,
-        "when": when,
-        "points": points,
-    }
-    return environment.get_template(template).render(values)
+        "pct": pct, "num": num, "secs": secs, "p": p_value, "span": span, "points": points, "when": when,
+    }  # fmt: skip
+    return environment
 
 
 def _view(suite: Suite, transcripts: dict[str, Trajectory]) -> SuiteView:
