@@ -115,6 +115,8 @@ class Kernel:
             return "output_limit" if cell.fault == "output_limit" else "protocol_violation"
         await asyncio.wait_for(asyncio.shield(process.exited), DEATH_TIMEOUT_S)
         starved = process.reason == "out_of_memory" or (process.cgroup and process.cgroup.killed_for_memory())
+        if process.reason not in (None, "out_of_memory"):
+            cell.text["stderr"] += f"the kernel was ended: {process.reason}\n"
         await self._discard()
         return "timeout_killed" if late else "out_of_memory" if starved else "died"
 

@@ -19,6 +19,7 @@ from sandbox.probing import Tier, choose
 from sandbox.result import SandboxError
 from sandbox.server import ForkServer, Process
 from sandbox.tools import Tool
+from sandbox.watch import Watch
 
 DEFAULT_PRELOAD = ("numpy", "pandas")
 
@@ -49,6 +50,7 @@ class KernelPool:
         self._restart = asyncio.Lock()
         self._refilling: asyncio.Task[None] | None = None
         self._taken: set[Process] = set()
+        self._watching: asyncio.Task[None] | None = None
         self._started = False
 
     @property
@@ -60,6 +62,9 @@ class KernelPool:
         """Starts the fork server and the first kernels. Raises :class:`SandboxError`."""
         self._started = True
         await self._live_server()
+        if self._tier != "T3":
+            watch = Watch(self._taken, self.limits, files=self._tier in ("T1", "T0"))
+            self._watching = asyncio.ensure_future(watch.run())
         self._refill()
 
     async def acquire(
@@ -96,10 +101,11 @@ class KernelPool:
     async def close(self) -> None:
         """Ends every kernel, handed out or not, and the fork server."""
         self._started = False
-        if self._refilling is not None:
-            self._refilling.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._refilling
+        for task in (self._refilling, self._watching):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         if self.server is not None:
             await self.server.close()
         for process in (*self._ready, *self._taken):

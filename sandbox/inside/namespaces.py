@@ -36,7 +36,6 @@ from sandbox.inside.linux import (
     mount,
     protect,
     syscall,
-    unmount,
     unshare,
 )
 
@@ -75,8 +74,9 @@ def build_root(base: str, visible: list[str]) -> None:
         (root / "dev" / name).symlink_to(target)
     for place in (HOME[1:], "tmp", "dev/shm", "proc"):
         (root / place).mkdir(parents=True, exist_ok=True)
+    # while the host's own /proc is still in sight: without privileges Linux shows no more than one could see before
+    mount("proc", str(root / "proc"), "proc", _KEEP_PRIVATE)
     enter_root(base)
-    mount("proc", "/proc", "proc", _KEEP_PRIVATE)
     mount("tmp", "/tmp", "tmpfs", _KEEP_PRIVATE, "size=16m,mode=700")
     protect("/", ATTR_RDONLY, recursive=False)
 
@@ -109,7 +109,6 @@ def enter(limits: dict[str, Any], user: int | None) -> None:
     mount("workspace", HOME, "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
     mount("tmp", "/tmp", "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
     mount("shm", "/dev/shm", "tmpfs", _KEEP_PRIVATE, f"size=64m,nr_inodes=1000,mode=700{owner}")
-    unmount("/proc")
     mount("proc", "/proc", "proc", _KEEP_PRIVATE)
     syscall("sethostname", SYS_SETHOSTNAME[os.uname().machine], b"sandbox", 7)
     _loopback_up()

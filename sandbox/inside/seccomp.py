@@ -85,8 +85,8 @@ def assemble(families: tuple[int, ...], count_memory: bool, shared: bool) -> byt
     """The filter's program.
 
     ``families``: socket families that may be opened; ``count_memory``: deny memory that RLIMIT_DATA does not see (where
-    no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny leaving
-    the process group and changing owner, mode and times of files.
+    no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny
+    leaving the process group and changing owner, mode and times of files.
     """
     column = 0 if MACHINE == "x86_64" else 1
     denied = {**DENIED, **(UNCOUNTED if count_memory else {}), **({**DETACHING, **OWNERS} if shared else {})}
