@@ -1,9 +1,9 @@
 """The sweep: every checkpoint on every benchmark, nothing computed twice.
 
-Contract: a result file exists only when all its episodes are done; episodes of an unfinished one are in the evaluation bank and are
-not run again. All checkpoints get the same prompts, limits and decoding. Before a checkpoint is measured, the server's
-log-probabilities on fixed prompts are compared with transformers on the same folder (:mod:`eval.parity`): what is measured is
-what was trained. Who serves a checkpoint is the caller's choice.
+Contract: a result file exists only when all its episodes are done; episodes of an unfinished one are in the
+evaluation bank and are not run again. All checkpoints get the same prompts, limits and decoding. Before a checkpoint
+is measured, the server's log-probabilities on fixed prompts are compared with transformers on the same folder
+(:mod:`eval.parity`): what is measured is what was trained. Who serves a checkpoint is the caller's choice.
 """
 
 from __future__ import annotations

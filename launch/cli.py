@@ -1,7 +1,7 @@
 """The command ``codeact``: one verb a stage, one YAML file a run.
 
-Exit codes: 0 done; 2 something in the input has to be mended, said in one sentence; 75 interrupted with everything finished kept,
-start it again to go on (SLURM requeues on it); 1 a fault of ours, with its traceback.
+Exit codes: 0 done; 2 something in the input has to be mended, said in one sentence; 75 interrupted with everything
+finished kept, start it again to go on (SLURM requeues on it); 1 a fault of ours, with its traceback.
 """
 
 from __future__ import annotations

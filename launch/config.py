@@ -1,8 +1,8 @@
 """One YAML file a run: loading, overriding, checking.
 
-Contract: every verb reads the same file and uses its section. What is wrong with it is said in one sentence a fault (key, value,
-fix) as :class:`ConfigError`, before anything is started. Files are YAML, overrides are ``section.key=value``; both are merged by
-OmegaConf and checked by pydantic.
+Contract: every verb reads the same file and uses its section. What is wrong with it is said in one sentence a fault
+(key, value, fix) as :class:`ConfigError`, before anything is started. Files are YAML, overrides are
+``section.key=value``; both are merged by OmegaConf and checked by pydantic.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from codeact_train.config import PrepareConfig, TrainConfig
 from eval.sweep import EvaluateConfig
 from launch.models import BUILT_IN
 from launch.serve import ServeConfig
+from launch.torchrun import LaunchConfig
 from rollout.collect import CollectConfig
 from rollout.protocol import Protocol
 from rollout.select import SelectConfig
@@ -58,6 +59,8 @@ class LoopConfig(BaseModel):
     """How records become a corpus."""
     train: TrainConfig = TrainConfig()
     """The training job."""
+    launch: LaunchConfig = LaunchConfig()
+    """Where the training job runs."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """The checkpoint sweep."""
     serve: ServeConfig = ServeConfig()

@@ -1,7 +1,7 @@
 """Makes ``.venv`` with the pinned dependencies. Run by make with the system's Python, so: standard library only.
 
-Contract: does nothing when the environment fits; may be interrupted and run again; what is missing on the machine is said in one
-sentence and ends with exit code 2. Cost: about 2 GB on disk, a few minutes.
+Contract: does nothing when the environment fits; may be interrupted and run again; what is missing on the machine is
+said in one sentence and ends with exit code 2. Cost: about 2 GB on disk, a few minutes.
 """
 
 import hashlib
@@ -21,9 +21,8 @@ NEEDS_GIB = 6
 
 
 def main():
-    # No annotations and no f-strings before this check: an old Python must get as far as the sentence.
     if sys.version_info < OLDEST:
-        refuse("Python %d.%d is too old, 3.10 or newer is needed; set PYTHON=/path/to/python3" % sys.version_info[:2])
+        refuse(f"Python {sys.version.split()[0]} is too old, 3.10 or newer is needed; set PYTHON=/path/to/python3")
     if STAMP.exists() and STAMP.read_text() == fingerprint():
         return
     free_gib = shutil.disk_usage(ROOT).free / 2**30

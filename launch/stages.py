@@ -1,7 +1,8 @@
 """The stages of the loop as functions of one configuration: what the verbs do.
 
-Contract: a stage reads the files of the stage before it and writes its own; it may be killed and started again and repeats nothing that
-is finished. Each returns one sentence for a person. No stage holds state for another: the run folder does.
+Contract: a stage reads the files of the stage before it and writes its own; it may be killed and started again and
+repeats nothing that is finished. Each returns one sentence for a person. No stage holds state for another: the run
+folder does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from codeact_train.plan import check
+from codeact_train.ledger import Ledger
+from codeact_train.plan import validate
 
 from codeact_train.prepare import prepare as build_corpus
 from eval.report import write_report
@@ -57,7 +59,7 @@ def prepare(config: LoopConfig) -> str:
     if not folder.records.exists():
         raise ValueError(f"prepare: {folder.records} is not there; run `codeact select` first")
     ledger = build_corpus(folder.records, resolve_model(config.model), folder.corpus, config.prepare)
-    return f"{ledger.sentence()} in {folder.corpus}"
+    return f"{_account(ledger)} in {folder.corpus}"
 
 
 def train(config: LoopConfig) -> str:
@@ -66,7 +68,7 @@ def train(config: LoopConfig) -> str:
     if not (folder.corpus / "corpus.json").exists():
         raise ValueError(f"train: there is no corpus in {folder.corpus}; run `codeact prepare` first")
     job = torchrun.job_file(resolve_model(config.model), folder.corpus, folder.train, config.train)
-    torchrun.run(job, config.train.parallel.processes, config.train.threads)
+    torchrun.run(job, config.launch.count(config.train), config.train.threads)
     return f"{len(exported(config))} epochs exported to {folder.exports}"
 
 
@@ -115,8 +117,18 @@ def check_before_start(config: LoopConfig) -> Path:
         ValueError: naming key, value and fix.
     """
     model = resolve_model(config.model)
-    check(model, config.prepare, config.train)
+    validate(config.train, model, processes=config.launch.count(config.train), prepare=config.prepare)
     return model
+
+
+def _account(ledger: Ledger) -> str:
+    """The ledger in a sentence."""
+    half = ledger.train
+    dropped = "".join(f", {count} {reason}" for reason, count in ledger.dropped.items())
+    return (
+        f"{ledger.records_kept} of {ledger.records_read} records kept{dropped}; {half.tokens} tokens, {half.trained} trained, "
+        f"{half.packs} packs {half.filled / max(half.slots, 1):.1%} full"
+    )
 
 
 def base_checkpoint(config: LoopConfig) -> CheckpointRef:
@@ -138,5 +150,5 @@ def exported(config: LoopConfig) -> list[CheckpointRef]:
 @contextmanager
 def _serving(config: LoopConfig, checkpoint: CheckpointRef) -> Iterator[ServerSpec]:
     log = RunFolder(config.run).logs / f"serve-{checkpoint.name}.log"
-    with serve(Path(checkpoint.path), config.serve, log) as url:
+    with serve(Path(checkpoint.path), config.serve, log, checkpoint.name) as url:
         yield ServerSpec(name=checkpoint.digest, base_urls=(url,), model=checkpoint.name, tokenizer=checkpoint.path)

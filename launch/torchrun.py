@@ -1,18 +1,37 @@
-"""Starts the trainer under torchrun on this machine and passes signals on to it."""
+"""Starts the trainer under torchrun's agent on this machine and says how it ended.
+
+The agent is used through its Python door, because the command ``torchrun`` does not pass on the exit codes by which
+the trainer tells "stopped and saved" from "cannot run as configured".
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from codeact_train.config import TrainConfig
 from rollout.files import write_whole
+
+STOPPED = 75
+"""The trainer was asked to stop and saved its state."""
+
+
+class LaunchConfig(BaseModel):
+    """Where the training job runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    processes: int | None = Field(None, gt=0)
+    """Training processes on this machine; null starts as many as the layout needs (one model replica)."""
+
+    def count(self, train: TrainConfig) -> int:
+        """The number of processes."""
+        return self.processes or train.parallel.tensor
 
 
 class TrainingStopped(Exception):
@@ -36,37 +55,32 @@ def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
     return path
 
 
-def command(job: Path, processes: int) -> list[str]:
-    """The torchrun command line of a job on one machine."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return [*launcher, "-m", "codeact_train.trainer", "--config", str(job)]
-
-
 def run(job: Path, processes: int, threads: int | None) -> None:
     """Trains to the end.
 
     Raises:
-        TrainingStopped: the trainer did not reach the end; it saved its state if it could, and goes on when started again.
+        TrainingStopped: the trainer did not reach the end; started again it goes on from its last checkpoint.
     """
-    environment = dict(os.environ)
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig as AgentConfig
+    from torch.distributed.launcher.api import elastic_launch
+
+    agent = AgentConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
     if threads is not None:
-        environment["OMP_NUM_THREADS"] = str(threads)
-    child = subprocess.Popen(command(job, processes), env=environment)
-    with _passed_on(child):
-        code = child.wait()
-    if code != 0:
-        raise TrainingStopped(code)
-
-
-@contextmanager
-def _passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """SIGTERM goes to the child (a terminal's SIGINT reaches it anyway); we wait for it to save and end."""
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGTERM)),
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-    }
+        os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job))
+    except ChildFailedError as failed:
+        _, first = failed.get_first_failure()
+        raise TrainingStopped(first.exitcode) from None
+    except SignalException:  # it was passed on to the trainer, which has saved and ended
+        raise TrainingStopped(STOPPED) from None

@@ -38,12 +38,11 @@ class Protocol(BaseModel):
     deadline_s: float = Field(600.0, gt=0)
     """Time for the whole episode."""
     instructions: str = (
-        "You solve tasks by running Python. In each turn write one short thought, then either code between <execute> "
-        "and </execute> or the final answer between <solution> and </solution>. Variables stay between turns. You see "
-        "what the code prints."
+        "Solve the task in turns. In each turn either run Python between <execute> and </execute> and see what it "
+        "prints, or give the answer between <solution> and </solution>. Variables are kept."
     )
     """The system message."""
-    tools_heading: str = "You can call these functions in your code:"
+    tools_heading: str = "Your code can call:"
     """Stands between the instructions and the list of functions."""
     invalid_feedback: str = (
         "Write code between <execute> and </execute>, or the answer between <solution> and </solution>."

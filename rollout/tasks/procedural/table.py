@@ -44,12 +44,13 @@ def _spoil(rng: Random, data: DataSet) -> DataSet:
 
 def _code(asked: Asked, number: str, label: str, group: str) -> str:
     value, limit = asked.slots["value"], asked.slots["limit"]
+    rows = f'rows = df[df["{group}"] == "{value}"]'
     return {
-        "total": f'print(df[df["{group}"] == "{value}"]["{number}"].sum())',
-        "average": f'print(round(df[df["{group}"] == "{value}"]["{number}"].mean(), 2))',
-        "count": f'print((df["{number}"] > {limit}).sum())',
-        "highest": f'print(df.loc[df["{number}"].idxmax(), "{label}"])',
-        "top_group": f'print(df.groupby("{group}")["{number}"].sum().idxmax())',
+        "total": f'{rows}\nprint(rows["{number}"].sum())',
+        "average": f'{rows}\nprint(round(rows["{number}"].mean(), 2))',
+        "count": f'rows = df[df["{number}"] > {limit}]\nprint(len(rows))',
+        "highest": f'best = df["{number}"].idxmax()\nprint(df["{label}"][best])',
+        "top_group": f'totals = df.groupby("{group}")["{number}"].sum()\nprint(totals.idxmax())',
     }[asked.question.name]
 
 
