@@ -24,6 +24,7 @@ from megatron.core.optimizer import MegatronOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
 from codeact_train import compat
+from codeact_train.optimizer import allocate_state, separate_steps
 
 SCHEMA = 1
 # mcore's own names for "load into any layout"
@@ -105,11 +106,13 @@ class Checkpoints:
                     f"{key}={mine}: the checkpoint {path} was made with {key}={meta[key]}; "
                     "give this run another name, or remove its train folder to start over"
                 )
+        allocate_state(state.optimizer)
         with compat.cpu_tensors_pass():
             loaded = dist_checkpointing.load(_sharded(state, loading=True), str(path))
         state.model.module.load_state_dict(loaded["model"])
         with compat.cpu_tensors_pass():
             state.optimizer.load_state_dict(loaded["optimizer"])
+        separate_steps(state.optimizer)
         state.schedule.load_state_dict(loaded["schedule"])
         torch.set_rng_state(loaded["rng"])
         state.step = meta["step"]

@@ -121,8 +121,9 @@ class Corpus:
 
     def document(self, index: int) -> Document:
         """One document with its roles and weights (``turn_starts`` is not stored and comes back empty)."""
-        columns = self._columns
-        return Document(columns["tokens"][index], columns["roles"][index], columns["weights"][index], ())
+        # copies: Megatron's views die with the memory map, hard, when the corpus is collected
+        ids, roles, weights = (np.array(self._columns[column][index]) for column in COLUMNS)
+        return Document(ids, roles, weights, ())
 
     def packs(self, split: Split = "train") -> PackPlan:
         """Which documents stand in which pack, on one side of the corpus."""

@@ -7,8 +7,13 @@ it. Cost: one pass over weights, gradients and two moments a step, in torch's fu
 
 from __future__ import annotations
 
+import types
+from typing import Any
+
+import torch
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
 from codeact_train import compat
@@ -62,3 +67,36 @@ def step(optimizer: MegatronOptimizer) -> float:
     with compat.cpu_tensors_pass():
         _, norm, _ = optimizer.step()
         return float(optimizer.get_grad_norm() if norm is None else norm)
+
+
+def allocate_state(optimizer: MegatronOptimizer) -> None:
+    """Give an optimizer that has not stepped yet the moments and step counts a checkpoint is loaded into.
+
+    Two things Megatron's distributed optimizer takes for granted of Apex and does not find in torch's AdamW: its state
+    exists before the first step, and the step count is no part of a parameter's state.
+    """
+    for part in optimizer.chained_optimizers:
+        inner = part.optimizer
+        for group in inner.param_groups:
+            for parameter in group["params"]:
+                inner.state[parameter] = {
+                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+        if isinstance(part, DistributedOptimizer):
+            part._set_main_param_and_optimizer_states = types.MethodType(_set_states_but_step, part)
+
+
+def separate_steps(optimizer: MegatronOptimizer) -> None:
+    """Give each parameter a step count of its own after loading: Megatron hands all of them one tensor, which torch's
+    fused kernel would then advance once a parameter instead of once a step."""
+    for part in optimizer.chained_optimizers:
+        for own in part.optimizer.state.values():
+            own["step"] = own["step"].clone()
+
+
+def _set_states_but_step(self: DistributedOptimizer, parameter: torch.nn.Parameter, tensors: dict[str, Any]) -> None:
+    group, order = self.model_param_group_index_map[parameter]
+    own = self.optimizer.state[self.optimizer.param_groups[group]["params"][order]]
+    type(self)._set_main_param_and_optimizer_states(self, parameter, {"step": own["step"], **tensors})

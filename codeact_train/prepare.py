@@ -114,7 +114,9 @@ def _place(
             ledger.drop(_dropped(record, line, "over_long", f"{tokens} tokens"), tokens)
             return
         pieces = split_document(document, config.sequence_length + 1)
-    trained = [p for p in pieces if p.weights[1:].any()]
+    for piece in pieces:
+        piece.weights[0] = 0.0  # nothing predicts the first token of a document
+    trained = [p for p in pieces if p.weights.any()]
     if not trained:
         ledger.drop(_dropped(record, line, "nothing_trained", "no assistant token carries loss"), tokens)
         return

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import socket
+import sys
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-WORDS = "crate bolt depot ship river stone table price total count print value list tool answer step".split()
+WORDS = "crate bolt depot ship river stone table price total count print value list tool answer".split()  # noqa: SIM905
 
 
 def conversation(rng: random.Random, turns: int) -> list[dict]:
@@ -76,24 +77,29 @@ def _process(rank: int, world: int, port: int, config: str) -> None:
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
     with (Path(config).parent / f"log-{rank}.txt").open("w") as log:
-        os.dup2(log.fileno(), 1), os.dup2(log.fileno(), 2)
-        os._exit(trainer.main(["--config", config]))
+        sys.stdout = sys.stderr = log
+        code = trainer.main(["--config", config])
+    os._exit(code)
 
 
-def run_job(out: Path, model: Path, corpus: Path, train: TrainConfig, world: int = 1) -> int:
-    """Train in ``world`` processes as torchrun would start them; returns the main one's exit code."""
-    out.mkdir(parents=True, exist_ok=True)
-    job = {"model": str(model), "corpus": str(corpus), "out": str(out), "train": train.model_dump()}
-    (out / "job.json").write_text(json.dumps(job))
+def start_job(
+    out: Path, model: Path, corpus: Path, train: TrainConfig, world: int = 1
+) -> list[multiprocessing.process.BaseProcess]:
+    """Start training in ``world`` processes as torchrun would."""
+    config = write_job(out, model, corpus, train)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     context = multiprocessing.get_context("fork")
-    processes = [
-        context.Process(target=_process, args=(rank, world, port, str(out / "job.json"))) for rank in range(world)
-    ]
+    processes = [context.Process(target=_process, args=(rank, world, port, str(config))) for rank in range(world)]
     for process in processes:
         process.start()
+    return processes
+
+
+def run_job(out: Path, model: Path, corpus: Path, train: TrainConfig, world: int = 1) -> int:
+    """Train to the end; returns the exit code."""
+    processes = start_job(out, model, corpus, train, world)
     for process in processes:
         process.join(timeout=120)
     stuck = [p for p in processes if p.is_alive()]
@@ -101,8 +107,17 @@ def run_job(out: Path, model: Path, corpus: Path, train: TrainConfig, world: int
         process.kill()
     logs = "\n".join(path.read_text() for path in sorted(out.glob("log-*.txt")))
     assert not stuck, f"the job did not end:\n{logs}"
-    assert all(p.exitcode in (0, 2, 75) for p in processes), logs
+    assert len({p.exitcode for p in processes}) == 1, logs
+    assert processes[0].exitcode in (0, 2, 75), logs
     return processes[0].exitcode
+
+
+def write_job(out: Path, model: Path, corpus: Path, train: TrainConfig) -> Path:
+    """The file a trainer is started with."""
+    out.mkdir(parents=True, exist_ok=True)
+    job = {"model": str(model), "corpus": str(corpus), "out": str(out), "train": train.model_dump()}
+    (out / "job.json").write_text(json.dumps(job))
+    return out / "job.json"
 
 
 def events(out: Path, kind: str) -> list[dict]:

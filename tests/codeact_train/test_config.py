@@ -1,0 +1,57 @@
+"""A configuration that cannot work names key, value and fix before anything starts."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+from train_jobs import recipe
+
+from codeact_train import trainer
+from codeact_train.config import PrepareConfig, TrainConfig
+from codeact_train.plan import validate
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"epoch": 2}, "epoch"),
+        ({"epochs": "many"}, "epochs"),
+        ({"optimizer": {"lr": 1e-5, "min_lr": 1e-4}}, "min_lr=0.0001 is above lr=1e-05"),
+        ({"parallel": {"sequence_parallel": True}}, "sequence_parallel=true needs tensor > 1"),
+    ],
+)
+def test_wrong_keys_types_and_relations(settings, says):
+    with pytest.raises(ValidationError, match=says):
+        TrainConfig.model_validate(settings)
+
+
+def test_layout_must_divide_the_model(model):
+    with pytest.raises(
+        ValueError, match=r"parallel.tensor=8 does not divide the model's 4 key-value heads; .*\[1, 2, 4\]"
+    ):
+        validate(recipe(parallel={"tensor": 8}), model, processes=8)
+    with pytest.raises(ValueError, match=r"parallel.tensor=2 does not divide the 3 processes"):
+        validate(recipe(parallel={"tensor": 2}), model, processes=3)
+
+
+def test_pack_must_fit_the_models_positions(model):
+    with pytest.raises(ValueError, match=r"sequence_length=1024 is above the 512 positions"):
+        validate(recipe(), model, prepare=PrepareConfig(sequence_length=1024))
+
+
+def test_warm_up_must_end(model, corpus):
+    with pytest.raises(ValueError, match=r"warmup_steps=50 is not below the 6 steps"):
+        validate(recipe(optimizer={"warmup_steps": 50}), model, corpus=corpus)
+
+
+def test_architecture_must_have_a_mapping(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(ValueError, match=r"no mapping for model_type 'gpt2'"):
+        validate(recipe(), tmp_path)
+
+
+def test_the_trainer_exits_with_2(tmp_path, model, corpus, capsys):
+    job = {"model": str(model), "corpus": str(corpus), "out": str(tmp_path), "train": {"threads": 0}}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    assert trainer.main(["--config", str(tmp_path / "job.json")]) == trainer.EXIT_BAD_CONFIG
+    assert "threads" in capsys.readouterr().err

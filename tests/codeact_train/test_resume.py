@@ -1,0 +1,93 @@
+"""A run that was stopped, killed or told to end goes on as if nothing had been."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from train_jobs import events, recipe, run_job, start_job, write_job
+
+from codeact_train.export import weights_digest
+from codeact_train.trainer import EXIT_BAD_CONFIG, EXIT_STOPPED
+
+TIMED = ("step_s", "data_wait_s", "time")
+
+
+def outcome(out: Path) -> tuple[list[dict], list[str]]:
+    """What a run computed: its steps without clock readings, and the digests of its exports."""
+    steps = [{k: v for k, v in event.items() if k not in TIMED} for event in events(out, "step")]
+    return steps, [weights_digest(path) for path in sorted((out / "exports").iterdir())]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, model, corpus) -> tuple[list[dict], list[str]]:
+    out = tmp_path_factory.mktemp("unbroken")
+    assert run_job(out, model, corpus, recipe()) == 0
+    return outcome(out)
+
+
+def test_stop_and_resume_is_bit_for_bit(tmp_path, model, corpus, unbroken):
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=2)) == EXIT_STOPPED
+    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000002"
+    assert run_job(tmp_path, model, corpus, recipe()) == 0
+    assert outcome(tmp_path) == unbroken
+
+
+def test_stop_and_resume_with_a_shared_optimizer(tmp_path, model, corpus):
+    parallel = {"distributed_optimizer": True}
+    assert run_job(tmp_path / "whole", model, corpus, recipe(parallel=parallel), world=2) == 0
+    assert run_job(tmp_path / "halves", model, corpus, recipe(parallel=parallel, stop_after_steps=2), world=2) == 75
+    assert run_job(tmp_path / "halves", model, corpus, recipe(parallel=parallel), world=2) == 0
+    assert outcome(tmp_path / "halves") == outcome(tmp_path / "whole")
+
+
+def test_resume_in_another_layout(tmp_path, model, corpus, unbroken):
+    assert run_job(tmp_path, model, corpus, recipe(parallel={"tensor": 2}, stop_after_steps=2), world=2) == EXIT_STOPPED
+    assert run_job(tmp_path, model, corpus, recipe()) == 0
+    steps, _ = outcome(tmp_path)
+    assert [s["loss"] for s in steps] == pytest.approx([s["loss"] for s in unbroken[0]], rel=2e-5)
+
+
+def wait_for_step(out: Path, step: int) -> None:
+    """Return once a step stands in the metrics."""
+    metrics, deadline = out / "metrics.jsonl", time.monotonic() + 60
+    while not (metrics.exists() and f'"kind": "step", "step": {step},' in metrics.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_kill_and_sigterm_lose_nothing(tmp_path, model, corpus, unbroken):
+    (killed,) = start_job(tmp_path, model, corpus, recipe(checkpoint={"every_steps": 1}))
+    wait_for_step(tmp_path, 2)
+    killed.kill()
+    killed.join()
+    config = write_job(tmp_path, model, corpus, recipe(checkpoint={"every_steps": 1}))
+    asked = subprocess.Popen(
+        [sys.executable, "-m", "codeact_train.trainer", "--config", str(config)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for_step(tmp_path, 3)
+    asked.send_signal(signal.SIGTERM)
+    _, said = asked.communicate(timeout=120)
+    if asked.returncode != 0:  # it may have been quicker than the signal
+        assert asked.returncode == EXIT_STOPPED, said
+        assert "start the same job again" in said
+    assert run_job(tmp_path, model, corpus, recipe()) == 0
+    assert outcome(tmp_path) == unbroken
+    assert not list((tmp_path / "checkpoints").glob("*.building"))
+
+
+def test_another_recipe_is_refused(tmp_path, model, corpus):
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == EXIT_STOPPED
+    assert run_job(tmp_path, model, corpus, recipe(seed=1)) == EXIT_BAD_CONFIG
+    assert "recipe=" in (tmp_path / "log-0.txt").read_text()
+
+
+def test_a_finished_run_has_nothing_to_do(tmp_path, model, corpus):
+    assert run_job(tmp_path, model, corpus, recipe(epochs=1)) == 0
+    before = (tmp_path / "exports" / "epoch-1" / "model.safetensors").stat().st_mtime_ns
+    assert run_job(tmp_path, model, corpus, recipe(epochs=1)) == 0
+    assert (tmp_path / "exports" / "epoch-1" / "model.safetensors").stat().st_mtime_ns == before
