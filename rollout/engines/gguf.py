@@ -1,7 +1,7 @@
 """Llama weights between a Hugging Face folder and one GGUF file, in both directions.
 
-Contract: :func:`write_gguf` writes the float16 GGUF file that openvino-genai and llama.cpp read; :func:`read_gguf` gives
-the tensors of a Llama GGUF file, dequantised, under their Hugging Face names. Cost: reading and writing the weights once.
+Contract: :func:`write_gguf` writes the float16 GGUF file that openvino-genai and llama.cpp read; :func:`read_gguf`
+gives the tensors of a Llama GGUF file, dequantised, under their Hugging Face names. Cost: one pass over the weights.
 
 Two things differ between the forms. Names (:data:`_LAYER_NAMES`), and the order of rows inside each attention head of
 ``q_proj`` and ``k_proj``: Hugging Face rotates the pairs ``(i, i + head_dim/2)``, GGUF's Llama rotates neighbours
@@ -133,8 +133,9 @@ def _tensors(folder: Path) -> Iterator[tuple[str, Array]]:
 def _refuse_what_would_be_dropped(folder: Path, config: PretrainedConfig) -> None:
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     rope_type = (config.rope_parameters or {}).get("rope_type", "default")
+    architecture = (config.architectures or ["none"])[0]
     problems = [
-        (config.architectures[0] not in _ARCHITECTURES, f"architecture {config.architectures[0]}"),
+        (architecture not in _ARCHITECTURES, f"architecture {architecture}"),
         (rope_type != "default", f"rotary embedding of type {rope_type!r}"),
         (head_dim * config.num_attention_heads != config.hidden_size, f"head_dim {head_dim}"),
         (bool(getattr(config, "sliding_window", None)), "a sliding attention window"),

@@ -1,8 +1,8 @@
 """The engine for models behind OpenAI-compatible servers: vLLM, this project's CPU server, or anybody's.
 
-Contract: two ways to ask. With a tokenizer folder, token ids of the rendered chat template go to ``/v1/completions`` and
-the sampled ids and log-probabilities come back (vLLM's ``return_token_ids``); earlier turns are never encoded again.
-Without one, messages go to ``/v1/chat/completions``, which every server has, and only text comes back.
+Contract: two ways to ask. With a tokenizer folder, token ids of the rendered chat template go to ``/v1/completions``
+and the sampled ids and log-probabilities come back (vLLM's ``return_token_ids``); earlier turns are never encoded
+again. Without one, messages go to ``/v1/chat/completions``, which every server has, and only text comes back.
 
 A session stays on one server (rendezvous hashing, so a lost server moves only its own sessions). Faults of the
 infrastructure (no connection, timeout, 408, 409, 429, 5xx) are retried with exponential back-off by the ``openai``

@@ -1,0 +1,147 @@
+"""A model server as a child process: started, waited for, stopped.
+
+Contract: ``with serve(folder, config, log) as url:`` yields the base URL (ending in ``/v1``) of a server that
+answers, and ends the server when the block does, when this process gets an exception, and when it is killed. The
+server's output goes to ``log``. Backends: this project's CPU server (``openvino``, ``transformers``, ``scripted``),
+or ``vllm serve`` on GPUs, told the same things by its own names. Everything listens on the loopback address unless
+``host`` says otherwise.
+
+Call it from a thread that lives as long as the block: the kernel ties the child to the thread that started it.
+
+``vllm serve`` itself cannot run without a GPU; the tests check the command that is built for it, nothing more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ServeConfig(BaseModel):
+    """How a model is served."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    backend: Literal["openvino", "transformers", "scripted", "vllm"] = "openvino"
+    """`openvino`: batching on CPU; `transformers`: the slow reference; `vllm`: GPUs; `scripted`: no model."""
+    host: str = "127.0.0.1"
+    """Address to listen on. The servers have no authentication: keep it private."""
+    port: int = Field(0, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    threads: int = Field(2, gt=0)
+    """Inference threads of the CPU backends."""
+    cache_gib: int = Field(2, gt=0)
+    """Key-value cache of `openvino`, in GiB."""
+    max_batched_tokens: int | None = Field(None, gt=0)
+    """Tokens in one forward pass; null leaves it to the backend (`openvino`: 256)."""
+    max_sequences: int = Field(128, gt=0)
+    """Sequences in one forward pass; further ones wait."""
+    tensor_parallel: int = Field(1, gt=0)
+    """GPUs one model is spread over (`vllm`)."""
+    arguments: tuple[str, ...] = ()
+    """Further arguments of the server program, such as `--max-model-len=8192` for `vllm`."""
+    start_timeout_s: float = Field(900.0, gt=0)
+    """How long the server may take until it answers."""
+
+
+@contextmanager
+def serve(folder: Path, config: ServeConfig, log: Path, name: str | None = None) -> Iterator[str]:
+    """A running server for the model in ``folder``; yields its base URL.
+
+    Args:
+        folder: Hugging Face model folder (for ``scripted``: the file of rules).
+        config: backend and its settings.
+        log: file that gets the server's output.
+        name: what requests call the model; the folder's name when not given.
+
+    Raises:
+        ValueError: the server ended before it answered, or did not answer in time; holds the end of its log.
+    """
+    port = config.port or _free_port(config.host)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "launch.with_parent", *command(folder, config, port, name or folder.name)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | _QUIET,
+            start_new_session=True,  # Ctrl-C reaches the driver, which then ends the server in order
+        )
+    try:
+        _wait_until_ready(child, config.host, port, log, config.start_timeout_s)
+        yield f"http://{config.host}:{port}/v1"
+    finally:
+        _end(child)
+
+
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+"""No telemetry from the server, and no hundred lines about optional packages."""
+
+
+def command(folder: Path, config: ServeConfig, port: int, name: str) -> list[str]:
+    """The command line that serves ``folder`` on ``port`` under ``name``."""
+    where = ["--host", config.host, "--port", str(port)]
+    if config.backend == "vllm":
+        options = ["--served-model-name", name, "--tensor-parallel-size", str(config.tensor_parallel)]
+        options += ["--max-num-seqs", str(config.max_sequences), "--enable-prefix-caching"]
+        if config.max_batched_tokens is not None:
+            options += ["--max-num-batched-tokens", str(config.max_batched_tokens)]
+        return ["vllm", "serve", str(folder), *where, *options, *config.arguments]
+    settings = {"threads": config.threads} if config.backend == "transformers" else {}
+    if config.backend == "openvino":
+        settings = {"threads": config.threads, "cache_gib": config.cache_gib, "max_sequences": config.max_sequences}
+        if config.max_batched_tokens is not None:
+            settings["max_batched_tokens"] = config.max_batched_tokens
+    program = [sys.executable, "-m", "rollout.engines.server", "--model", str(folder), "--backend", config.backend]
+    return [*program, *where, *config.arguments, *(f"{key}={value}" for key, value in settings.items())]
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(child: subprocess.Popen[bytes], host: str, port: int, log: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise ValueError(
+                f"serve: the model server ended with code {child.returncode} before it answered:\n{_tail(log)}"
+            )
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=5):
+                return
+        time.sleep(0.1)
+    raise ValueError(
+        f"serve.start_timeout_s={timeout_s:g}: the model server did not answer in that time; "
+        f"raise it or read {log}:\n{_tail(log)}"
+    )
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the server and what it started, SIGKILL after ten seconds."""
+    for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(patience_s)
+            return
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
