@@ -72,6 +72,8 @@ class Trainer:
         self.steps = self.batches.steps_per_epoch * train.epochs
         self.state = self._state()
         self.checkpoints = Checkpoints(self.out / "checkpoints", self._identity(), train.checkpoint.keep)
+        self.log: MetricsLog | None = None
+        self.watch = Watch(self.steps, 0, shown=False)
         self._stop_asked = False
 
     def _batches(self, split: Any) -> Batches:
@@ -111,15 +113,16 @@ class Trainer:
     def run(self) -> int:
         """Train to the end or to a reason to stop; returns the exit code."""
         resumed = self.checkpoints.resume(self.state)
-        self.log = MetricsLog(self.out, self.state.step, self.train.tensorboard) if self.place.is_main else None
+        if self.place.is_main:
+            self.log = MetricsLog(self.out, self.state.step, self.train.tensorboard)
         self.watch = Watch(self.steps, self.state.step, shown=self.place.is_main)
-        self._announce(resumed)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        self._announce(resumed)
         last = min(self.steps, self.train.stop_after_steps or self.steps)
         try:
             while self.state.step < last:
-                self._step()
+                self.train_step()
                 self._after_step()
                 if parallel.any_rank(self._stop_asked, self.place.device):
                     break
@@ -129,8 +132,8 @@ class Trainer:
             if self.log:
                 self.log.close()
 
-    def _step(self) -> None:
-        """One optimizer step on the next global batch."""
+    def train_step(self) -> float:
+        """One optimizer step on the next global batch; returns its loss."""
         state = self.state
         began = time.monotonic()
         batch = self.batches.step(state.step)
@@ -154,6 +157,7 @@ class Trainer:
                 step_s=round(took, 6), data_wait_s=round(waited, 6), time=time.time(),
             )  # fmt: skip
         self.watch.step(state.step, loss, lr, counts[1] / took)
+        return loss
 
     def _forward(self, batch: StepBatch, forward_only: bool) -> float:
         """Loss of a global batch, the same in every process; gradients too unless ``forward_only``."""
