@@ -15,9 +15,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from eval.benchmarks import Benchmark, benchmark_digest
+from eval.config import EvaluateConfig
 from eval.parity import check_parity
 from eval.results import (
     BenchmarkRef,
@@ -34,30 +33,10 @@ from rollout.collect import run_missing
 from rollout.engines.spec import ServerSpec
 from rollout.protocol import Protocol
 from rollout.tasks import Task, load_tasks
-from rollout.trajectory import Sampling
-from rollout.workers import Job, WorkerConfig
+from rollout.workers import Job
 
 Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
 """Starts a server for a checkpoint and ends it again."""
-
-
-class EvaluateConfig(BaseModel):
-    """A sweep."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    benchmarks: tuple[Benchmark, ...] = (Benchmark(),)
-    """What is measured."""
-    sampling: Sampling = Sampling()
-    """Decoding, the same for every checkpoint; greedy by default."""
-    workers: WorkerConfig = WorkerConfig()
-    """How episodes are run."""
-    base: bool = True
-    """Measure the model training started from, too."""
-    seed: int = 0
-    """Seed of the decoding."""
-    parity_tolerance: float = Field(0.01, gt=0.0)
-    """Largest difference of a log-probability between server and transformers with which a checkpoint is measured."""
 
 
 def sweep(

@@ -6,12 +6,13 @@ finished kept, start it again to go on (SLURM requeues on it); 1 a fault of ours
 
 from __future__ import annotations
 
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
+from typer.core import TyperGroup
 
 from launch import config as configs
 from launch.say import done, refuse, say
@@ -19,8 +20,30 @@ from launch.say import done, refuse, say
 INTERRUPTED = 75
 MEND = 2
 
+
+class PlainlyTold(TyperGroup):
+    """Ends a command with a sentence and an exit code where a person can do something about it."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Runs the command."""
+        from launch.torchrun import TrainingStopped
+
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("interrupted; everything finished is kept, the same command goes on from there")
+            raise typer.Exit(INTERRUPTED) from None
+        except TrainingStopped as stopped:
+            say(f"{stopped}; its reason stands above, the same command goes on from the last checkpoint")
+            raise typer.Exit(stopped.code if stopped.code in (MEND, INTERRUPTED) else 1) from None
+        except ValueError as fault:
+            refuse(str(fault))
+            raise typer.Exit(MEND) from None
+
+
 app = typer.Typer(
     name="codeact",
+    cls=PlainlyTold,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -45,8 +68,6 @@ PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the reso
 
 
 def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConfig) -> None:
-    import time
-
     from launch.folder import RunFolder
 
     RunFolder(config.run).write_inputs(configs.dump(config))
@@ -132,23 +153,7 @@ def report(file: ConfigFile, overrides: Overrides = None, print_config: PrintCon
 
 def main() -> None:
     """Entry point of the console command."""
-    from launch.torchrun import TrainingStopped
-
-    try:
-        app(standalone_mode=False)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
-    except typer.Abort:
-        sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:
-        say("interrupted; everything finished is kept, the same command goes on from there")
-        sys.exit(INTERRUPTED)
-    except TrainingStopped as stopped:
-        say(f"{stopped}; its log is above, the same command goes on from the last checkpoint")
-        sys.exit(stopped.code if stopped.code in (MEND, INTERRUPTED) else 1)
-    except ValueError as fault:
-        refuse(str(fault))
-        sys.exit(MEND)
+    app()
 
 
 if __name__ == "__main__":

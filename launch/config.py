@@ -18,11 +18,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from codeact_train.config import PrepareConfig, TrainConfig
-from eval.sweep import EvaluateConfig
+from eval.config import EvaluateConfig
 from launch.models import BUILT_IN
 from launch.serve import ServeConfig
 from launch.torchrun import LaunchConfig
-from rollout.collect import CollectConfig
+from rollout.config import CollectConfig
 from rollout.protocol import Protocol
 from rollout.select import SelectConfig
 
@@ -82,11 +82,13 @@ def merge(path: Path, overrides: list[str]) -> dict[str, Any]:
     """The file with the overrides laid over it, unchecked."""
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such file; the recipes are in configs/")
-    for override in overrides:
-        if "=" not in override.removeprefix("="):
-            raise ConfigError(f"'{override}': an override is written section.key=value, for example train.epochs=3")
     try:
-        merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(overrides))
+        merged = OmegaConf.load(path)
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not (key and equals):
+                raise ConfigError(f"'{override}': an override is written section.key=value, for example train.epochs=3")
+            OmegaConf.update(merged, key, yaml.safe_load(value), force_add=True)
         plain = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, yaml.YAMLError) as fault:
         raise ConfigError(f"{path}: {' '.join(str(fault).split())}") from None

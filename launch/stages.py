@@ -14,7 +14,6 @@ from pathlib import Path
 
 from codeact_train.ledger import Ledger
 from codeact_train.plan import validate
-
 from codeact_train.prepare import prepare as build_corpus
 from eval.report import write_report
 from eval.results import CheckpointRef
@@ -126,8 +125,8 @@ def _account(ledger: Ledger) -> str:
     half = ledger.train
     dropped = "".join(f", {count} {reason}" for reason, count in ledger.dropped.items())
     return (
-        f"{ledger.records_kept} of {ledger.records_read} records kept{dropped}; {half.tokens} tokens, {half.trained} trained, "
-        f"{half.packs} packs {half.filled / max(half.slots, 1):.1%} full"
+        f"{ledger.records_kept} of {ledger.records_read} records kept{dropped}; {half.tokens} tokens, {half.trained} of them "
+        f"trained, {half.packs} packs {half.filled / max(half.slots, 1):.1%} full"
     )
 
 

@@ -11,52 +11,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from rollout.bank import BankWriter, read_bank
+from rollout.config import CollectConfig, WorkerConfig
 from rollout.engines.spec import ExpertSpec, ServerSpec
 from rollout.progress import progress
 from rollout.protocol import Protocol
-from rollout.tasks import TaskSet, load_tasks
-from rollout.trajectory import Sampling, Trajectory
-from rollout.workers import Job, WorkerConfig, run_jobs
-
-
-class Source(BaseModel):
-    """Who works on which tasks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    engine: Literal["expert", "model"] = "expert"
-    """`expert`: the family's scripted expert; `model`: the model being trained, behind a server."""
-    tasks: TaskSet = TaskSet()
-    """The tasks."""
-    samples: int = Field(1, gt=0)
-    """Episodes a task, each with its own seed."""
-    sampling: Sampling = Sampling()
-    """How the model's completions are drawn; the expert ignores it."""
-    error_share: float = Field(0.15, ge=0.0, le=1.0)
-    """Expert: share of tasks on which it makes a plain mistake first and repairs it."""
-
-
-class CollectConfig(BaseModel):
-    """A collection."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sources: tuple[Source, ...] = (Source(),)
-    """Worked through in order."""
-    workers: WorkerConfig = WorkerConfig()
-    """How episodes are run."""
-    max_infra_share: float = Field(0.05, ge=0.0, le=1.0)
-    """Largest share of episodes lost to the infrastructure with which a collection still counts."""
-
-    @property
-    def needs_model(self) -> bool:
-        """Does any source need a model server?"""
-        return any(source.engine == "model" for source in self.sources)
+from rollout.tasks import load_tasks
+from rollout.trajectory import Trajectory
+from rollout.workers import Job, run_jobs
 
 
 def jobs_of(config: CollectConfig, server: ServerSpec | None) -> list[Job]:

@@ -38,8 +38,8 @@ class Protocol(BaseModel):
     deadline_s: float = Field(600.0, gt=0)
     """Time for the whole episode."""
     instructions: str = (
-        "Solve the task in turns. In each turn either run Python between <execute> and </execute> and see what it "
-        "prints, or give the answer between <solution> and </solution>. Variables are kept."
+        "Solve the task. In each turn run Python between <execute> and </execute> and see what it prints, or answer "
+        "between <solution> and </solution>."
     )
     """The system message."""
     tools_heading: str = "Your code can call:"

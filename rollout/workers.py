@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from pydantic import BaseModel, ConfigDict, Field
 
+from rollout.config import WorkerConfig
 from rollout.engines.base import Engine
 from rollout.engines.spec import ExpertSpec, ServerSpec
 from rollout.episode import run_episode
@@ -25,27 +25,6 @@ from rollout.protocol import Protocol
 from rollout.tasks.base import Task
 from rollout.trajectory import Sampling, Trajectory, trajectory_id
 from sandbox import KernelPool, Limits
-
-
-class WorkerConfig(BaseModel):
-    """How episodes are run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    workers: int = Field(1, gt=0)
-    """Ray actors; one a node or one a few cores."""
-    cpus_per_worker: float = Field(1.0, gt=0)
-    """CPUs Ray reserves for an actor and its kernels."""
-    episodes_per_worker: int = Field(16, gt=0)
-    """Episodes an actor runs at once."""
-    warm_kernels: int = Field(8, gt=0)
-    """Kernels an actor keeps started ahead of need."""
-    kernel_memory_mib: int = Field(512, gt=0)
-    """Memory of one kernel."""
-    require: tuple[str, ...] = ()
-    """Isolation that must hold, else nothing starts: any of files, network, processes, memory, disk."""
-    infra_retries: int = Field(2, ge=0)
-    """How often an episode is run again after a fault of the infrastructure."""
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,11 @@ class OpenVINOBackend:
         self._thread = threading.Thread(target=self._run, name="openvino-pipeline", daemon=True)
         self._thread.start()
 
+    @property
+    def in_flight(self) -> int:
+        """Jobs waiting or in work."""
+        return len(self._running) + len(self._waiting) + self._inbox.qsize()
+
     async def generate(self, job: Job) -> Generated:
         """See :class:`~rollout.engines.serving.Backend`."""
         request = _Request(self._next_number, job, Future())

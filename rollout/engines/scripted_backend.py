@@ -81,12 +81,17 @@ class ScriptedBackend:
         self.name, self.context_length = script.name, script.context_length
         self.digest = digest_of(script.model_dump())
         self.codec = BytesCodec()
-        self.served = 0
-        """Replies given, faults not counted."""
+        self.in_flight = 0
 
     async def generate(self, job: Job) -> Generated:
         """See :class:`~rollout.engines.serving.Backend`."""
-        rule = self._rule(self.codec.decode(job.prompt_ids))
+        self.in_flight += 1
+        try:
+            return await self._reply(job, self._rule(self.codec.decode(job.prompt_ids)))
+        finally:
+            self.in_flight -= 1
+
+    async def _reply(self, job: Job, rule: Rule) -> Generated:
         if rule.fault == "error":
             raise RuntimeError("the script says this request fails")
         if rule.fault == "slow":
@@ -97,7 +102,6 @@ class ScriptedBackend:
         if any(rule.reply.find(stop) >= 0 for stop in job.stop):
             ids = [token for token in ids if token != _END]  # a stop string ends the turn before its end token
         kept = tuple(ids[: job.max_tokens])
-        self.served += 1
         cut_short = rule.fault == "truncated" or len(kept) < len(ids)
         return Generated(kept, (0.0,) * len(kept), "length" if cut_short else "stop")
 

@@ -48,7 +48,7 @@ class Codec(Protocol):
 
 
 class Backend(Protocol):
-    """A loaded model. ``context_length`` is in tokens; prompt and completion share it."""
+    """A loaded model. ``context_length`` is in tokens, shared by prompt and completion; ``in_flight`` counts jobs."""
 
     @property
     def name(self) -> str: ...
@@ -61,6 +61,9 @@ class Backend(Protocol):
 
     @property
     def codec(self) -> Codec: ...
+
+    @property
+    def in_flight(self) -> int: ...
 
     async def generate(self, job: Job) -> Generated: ...
 
@@ -113,8 +116,13 @@ def folder_digest(folder: Path) -> str:
 
 def cut_at_stop(text: str, stop: Sequence[str], *, include: bool) -> str:
     """``text`` up to the first stop string in it, with or without the stop string itself."""
-    found = [(text.index(s), s) for s in stop if s in text]
-    if not found:
+    which = first_stop(text, stop)
+    if which is None:
         return text
-    start, which = min(found)
+    start = text.index(which)
     return text[: start + len(which)] if include else text[:start]
+
+
+def first_stop(text: str, stop: Sequence[str]) -> str | None:
+    """The stop string that comes first in ``text``."""
+    return min((s for s in stop if s in text), key=text.index, default=None)

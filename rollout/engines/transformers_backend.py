@@ -35,6 +35,7 @@ class TransformersBackend:
     def __init__(self, folder: Path, settings: TransformersSettings) -> None:
         torch.set_num_threads(settings.threads)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformers")
+        self.in_flight = 0
         self._open(folder)
 
     def _open(self, folder: Path) -> None:
@@ -47,7 +48,11 @@ class TransformersBackend:
 
     async def generate(self, job: Job) -> Generated:
         """See :class:`~rollout.engines.serving.Backend`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._generate, job)
+        self.in_flight += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._generate, job)
+        finally:
+            self.in_flight -= 1
 
     async def load(self, folder: Path) -> None:
         """See :class:`~rollout.engines.serving.Backend`."""

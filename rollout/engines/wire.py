@@ -20,7 +20,7 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rollout.engines.serving import Backend, Generated, Job, cut_at_stop
+from rollout.engines.serving import Backend, Generated, Job, cut_at_stop, first_stop
 
 BACKEND = web.AppKey("backend", Backend)
 
@@ -102,7 +102,8 @@ def _error(status: int, message: str, code: str) -> web.Response:
 
 async def _health(request: web.Request) -> web.Response:
     backend = request.app[BACKEND]
-    return web.json_response({"status": "ok", "model": backend.name, "digest": backend.digest})
+    report = {"status": "ok", "model": backend.name, "digest": backend.digest, "in_flight": backend.in_flight}
+    return web.json_response(report)
 
 
 async def _models(request: web.Request) -> web.Response:
@@ -125,8 +126,8 @@ async def _completions(request: web.Request) -> web.Response:
     body = CompletionRequest.model_validate(await request.json())
     prompt_ids = backend.codec.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
     made = await _generate(backend, body, prompt_ids, body.max_tokens)
-    choice: dict[str, Any] = {"index": 0, "text": _text(backend, body, made), "finish_reason": made.finish_reason}
-    choice["logprobs"] = None
+    choice: dict[str, Any] = {"index": 0, "text": _text(backend, body, made), "logprobs": None}
+    choice |= _ending(backend, body, made)
     if body.logprobs is not None:
         tokens = [backend.codec.decode([token]) for token in made.token_ids]
         choice["logprobs"] = {"tokens": tokens, "token_logprobs": made.logprobs, "top_logprobs": None}
@@ -142,7 +143,7 @@ async def _chat(request: web.Request) -> web.Response:
     room = backend.context_length - len(prompt_ids)
     made = await _generate(backend, body, prompt_ids, body.max_completion_tokens or body.max_tokens or max(room, 1))
     message = {"role": "assistant", "content": _text(backend, body, made)}
-    choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": made.finish_reason, "logprobs": None}
+    choice: dict[str, Any] = {"index": 0, "message": message, "logprobs": None} | _ending(backend, body, made)
     if body.logprobs:
         pairs = zip(made.token_ids, made.logprobs, strict=True)
         entries = [{"token": backend.codec.decode([t]), "logprob": p, "top_logprobs": []} for t, p in pairs]
@@ -170,6 +171,12 @@ async def _generate(backend: Backend, body: _Request, prompt_ids: list[int], max
 
 def _text(backend: Backend, body: _Request, made: Generated) -> str:
     return cut_at_stop(backend.codec.decode(made.token_ids), body.stops, include=body.include_stop_str_in_output)
+
+
+def _ending(backend: Backend, body: _Request, made: Generated) -> dict[str, str | None]:
+    """Why it ended; ``stop_reason`` is vLLM's: the stop string, or null for an end token."""
+    which = first_stop(backend.codec.decode(made.token_ids), body.stops)
+    return {"finish_reason": made.finish_reason, "stop_reason": which}
 
 
 def _answer(

@@ -36,7 +36,7 @@ class Toolset:
 
     def description(self) -> Any:
         """Everything that distinguishes this toolset from another, JSON-serialisable, for the task's digest."""
-        return [type(self).__name__, vars(self)]
+        return [type(self).__name__, *sorted(vars(self).items())]
 
 
 @dataclass(frozen=True)

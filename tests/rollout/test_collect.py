@@ -12,11 +12,11 @@ import pytest
 
 from rollout.bank import read_bank
 from rollout.cluster import ray_session
-from rollout.collect import CollectConfig, Source, collect, jobs_of
+from rollout.collect import collect, jobs_of
+from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
 from rollout.protocol import Protocol
 from rollout.tasks import TaskSet
-from rollout.workers import WorkerConfig
 
 EXPERT = CollectConfig(
     sources=(Source(engine="expert", tasks=TaskSet(count=40)),),
@@ -26,7 +26,8 @@ DRIVER = """
 import sys
 from pathlib import Path
 from rollout.cluster import ray_session
-from rollout.collect import CollectConfig, collect
+from rollout.collect import collect
+from rollout.config import CollectConfig
 from rollout.protocol import Protocol
 
 with ray_session():
@@ -69,4 +70,6 @@ def test_workers_do_not_change_what_is_collected_and_a_lost_server_is_retried_th
             collect(away, Protocol(), tmp_path / "away", nowhere)
     one, two = ({r.id: [m.content for m in r.messages] for r in read_bank(tmp_path / name)} for name in ("one", "two"))
     assert one == two
-    assert all(json.loads(r.model_dump_json())["outcome"]["error"]["kind"] == "infra" for r in read_bank(tmp_path / "away"))
+    assert all(
+        json.loads(r.model_dump_json())["outcome"]["error"]["kind"] == "infra" for r in read_bank(tmp_path / "away")
+    )

@@ -42,7 +42,9 @@ async def test_an_exception_is_one_line_and_state_survives(pool: KernelPool) -> 
 
 
 async def test_an_endless_cell_costs_its_time_and_not_the_episode(pool: KernelPool) -> None:
-    done = await run(Says(cell("while True: pass"), cell("print(x)"), "<solution>42</solution>"), pool, cell_timeout_s=0.5)
+    done = await run(
+        Says(cell("while True: pass"), cell("print(x)"), "<solution>42</solution>"), pool, cell_timeout_s=0.5
+    )
     stopped = next(message for message in done.messages if message.kind == "observation")
     assert stopped.cell and stopped.cell.status == "timeout_interrupted"
     assert "Variables are kept" in stopped.content

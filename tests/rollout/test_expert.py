@@ -1,4 +1,4 @@
-"""The expert demonstrates every kind of task in real kernels, and the shares of its episodes are what the family promises."""
+"""The expert demonstrates every kind of task in real kernels, and its episodes are what the family promises."""
 
 import asyncio
 

@@ -41,8 +41,8 @@ def test_unseen_wordings_and_tools_occur_only_in_the_held_out_split() -> None:
     train, heldout = load_tasks(TaskSet(count=800)), load_tasks(TaskSet(split="heldout", count=300))
     assert {task.group for task in train} == {"trained"}
     assert {task.group for task in heldout} == {"trained", "unseen_wording", "unseen_tool"}
-    shown = {name for task in train if task.toolset for name in task.toolset.names}
-    unseen = [set(task.toolset.names) - shown for task in heldout if task.group == "unseen_tool" and task.toolset]
+    shown = {name for task in train if task.toolset for name in task.toolset.functions()}
+    unseen = [set(task.toolset.functions()) - shown for task in heldout if task.group == "unseen_tool" and task.toolset]
     assert unseen and all(unseen)
     skeletons = {skeleton(task.prompt) for task in train}
     assert not skeletons & {skeleton(task.prompt) for task in heldout if task.group == "unseen_wording"}
@@ -58,7 +58,7 @@ def test_tools_of_an_episode_share_no_state_with_the_next() -> None:
     busy = next(task for task in load_tasks(TaskSet(count=400)) if getattr(task.toolset, "busy", False))
     assert busy.toolset
     for _ in range(2):
-        call = busy.toolset.functions()[busy.toolset.names[0]]
+        call = next(iter(busy.toolset.functions().values()))
         with pytest.raises(ConnectionError):
             call("A", "B")
         call("A", "B")

@@ -1,6 +1,6 @@
 """Kind ``table``: questions over a pandas data frame ``df`` that is already in the kernel.
 
-On two in five tasks the number column holds an entry that is not a number, below the rows a preview shows: plain
+On two in five tasks the number column holds an entry that is not a number, below the first rows: plain
 arithmetic raises, and the column has to be converted first.
 """
 
@@ -13,7 +13,6 @@ from rollout.tasks.base import Demonstration
 from rollout.tasks.procedural.draft import Draft, act, failed, propose
 from rollout.tasks.procedural.records import Asked, DataSet, ask, find_column
 
-PREVIEW_ROWS = 2
 SPOILED_SHARE = 0.4
 
 
@@ -35,8 +34,8 @@ def make(rng: Random, group: str) -> Draft:
 
 
 def _spoil(rng: Random, data: DataSet) -> DataSet:
-    """Puts "n/a" for one number, below the preview, so that it shows only when it hurts."""
-    row, column = rng.randrange(PREVIEW_ROWS + 1, len(data.rows)), data.columns.index(data.number)
+    """Puts "n/a" for one number, below the first rows, so that it shows only when it hurts."""
+    row, column = rng.randrange(3, len(data.rows)), data.columns.index(data.number)
     rows = [list(values) for values in data.rows]
     rows[row][column] = "n/a"
     return replace(data, rows=tuple(map(tuple, rows)))
@@ -58,7 +57,7 @@ def _demonstrate(asked: Asked, errs: bool) -> Demonstration:
     label, group = asked.data.theme.label[0], asked.data.theme.group[0]
     if errs:  # takes the words of the question for column names
         yield act("I compute it.", _code(asked, asked.data.concept, label, group))
-    shown = yield act("I look at the columns.", f"print(df.head({PREVIEW_ROWS}))")
+    shown = yield act("I look at the columns.", "print(list(df.columns))")
     number = find_column(shown, asked.data.concept)
     code = _code(asked, number, find_column(shown, label), find_column(shown, group))
     result = yield act("Now I compute it.", code)

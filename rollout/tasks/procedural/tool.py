@@ -8,12 +8,16 @@ first call fails: a line that is busy, or a code the service wants instead of a 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from rollout.tasks.base import Demonstration, Toolset
 from rollout.tasks.procedural.draft import Draft, Wordings, act, failed, propose
-from rollout.tasks.procedural.vocabulary import GOODS, TOWNS, WORDS
+from rollout.tasks.procedural.vocabulary import GOODS, SUBJECTS, TOWNS, WORDS
 
 COUNTRIES = {"Norway": "NO", "Italy": "IT", "Peru": "PE", "Egypt": "EG", "India": "IN", "France": "FR", "Japan": "JP",
              "Spain": "ES", "Kenya": "KE", "Chile": "CL"}  # fmt: skip
@@ -41,23 +45,50 @@ class BusyLine(Toolset):
 
 
 class Decoder(Toolset):
-    """Functions that undo a cipher."""
+    """A function that reads a code under its own name, and one that moves letters in the alphabet."""
 
-    names = ("from_hex", "shift")
+    def __init__(self, reader: str, doc: str) -> None:
+        self.reader, self.doc = reader, doc
 
-    def from_hex(self, text: str) -> str:
-        """Turn hex digits into text."""
-        return bytes.fromhex(text).decode()
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The reader and ``shift``."""
 
-    def shift(self, text: str, by: int) -> str:
-        """Move each letter forward in the alphabet by a number of places."""
-        return "".join(chr((ord(c) - 97 + by) % 26 + 97) if c.islower() else c for c in text)
+        def read(text: str) -> str:
+            return READERS[self.reader].read(text)
+
+        return {self.reader: described(read, self.reader, self.doc), "shift": shift}
 
 
-def cipher_task(rng: Random, group: str, toolset: Toolset, reader: str, encode: Callable[[str], str]) -> Draft:
+def shift(text: str, by: int) -> str:
+    """Move each letter forward in the alphabet by a number of places."""
+    return "".join(chr((ord(c) - 97 + by) % 26 + 97) if c.islower() else c for c in text)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A code: how text is written in it and read from it."""
+
+    doc: str
+    write: Callable[[str], str]
+    read: Callable[[str], str]
+
+
+READERS = {
+    "from_hex": Reader("Turn hex digits into text.", lambda t: t.encode().hex(), lambda c: bytes.fromhex(c).decode()),
+    "from_mirror": Reader("Turn mirrored text round.", lambda t: t[::-1], lambda c: c[::-1]),
+    "from_numbers": Reader(
+        "Turn letter numbers into text.",
+        lambda t: "-".join(str(ord(c)) for c in t),
+        lambda c: "".join(chr(int(n)) for n in c.split("-")),
+    ),
+}
+"""Name of the function → code. ``from_numbers`` is for the held-out split only."""
+
+
+def cipher_task(rng: Random, group: str, reader: str) -> Draft:
     """A message whose shift shows only once it is decoded: ``"3 fdvwoh"`` was moved forward by 3."""
     word, by = rng.choice(WORDS), rng.randint(1, 9)
-    coded = encode(f"{by} {Decoder().shift(word, by)}")
+    coded = READERS[reader].write(f"{by} {shift(word, by)}")
     prompt = Wordings(
         (
             "Decode {coded} with {reader}. It gives a number and a word that was shifted by that number. "
@@ -68,18 +99,19 @@ def cipher_task(rng: Random, group: str, toolset: Toolset, reader: str, encode: 
     ).pick(rng, group, coded=coded, reader=reader)
 
     def demonstrate(errs: bool) -> Demonstration:
-        if errs:  # takes the text for the hex digits' bytes
-            yield act("I read it.", f'print({reader}("{coded}".decode()))')
-        shown = yield act("I read it.", f'print({reader}("{coded}"))')
+        if errs:  # gives it a second value
+            yield act("I read it.", f'print({reader}("{coded}", 1))')
+        shown = yield act("It takes one value. I read it." if errs else "I read it.", f'print({reader}("{coded}"))')
         number, shifted = shown.split()
         result = yield act("I shift it back.", f'print(shift("{shifted}", -{number}))')
         yield propose(result)
 
+    toolset = Decoder(reader, READERS[reader].doc)
     return Draft((coded,), prompt, word, "text", demonstrate, toolset=toolset, min_cells=2)
 
 
 def _decoder(rng: Random, group: str) -> Draft:
-    return cipher_task(rng, group, Decoder(), "from_hex", lambda text: text.encode().hex())
+    return cipher_task(rng, group, rng.choice(("from_hex", "from_mirror")))
 
 
 class Customs(BusyLine):
@@ -118,9 +150,7 @@ def _customs(rng: Random, group: str) -> Draft:
             "A trader buys {product} for {amount} {source}. Add the tariff of {country} and give the cost in {target}, "
             "rounded to 2 decimals.",
         ),
-        (
-            "{amount} {source} of {product} goes to {country}. Tariff included, what is it in {target}, to 2 decimals?",
-        ),
+        ("{amount} {source} of {product} goes to {country}. Tariff included, what is it in {target}, to 2 decimals?",),
     ).pick(rng, group, product=product, amount=amount, source=source, target=target, country=country)
     look_up = 'rate = exchange_rate("{}", "{}")\nduty = tariff("{}", "{}")\nprint(rate, duty)'
 
@@ -141,83 +171,135 @@ def _customs(rng: Random, group: str) -> Draft:
     return Draft(key, prompt, answer, "number", demonstrate, toolset=toolset, fails_first=bool(trouble))
 
 
-class Trips(BusyLine):
-    """A travel agency."""
+@dataclass(frozen=True)
+class Desk:
+    """A service that lists offers and takes orders: its functions and the words of its trade."""
 
-    names = ("find_trips", "book")
+    find: str
+    places: dict[str, Sequence[str]]
+    """Parameters of ``find`` and what they may be."""
+    where: str
+    order: str
+    thing: str
+    paper: str
+    prices: tuple[str, ...]
+    least: tuple[str, ...]
+    """Keys of an offer that are better the larger they are."""
+    most: tuple[str, ...] = ()
+    """Keys of an offer that are better the smaller they are."""
 
-    def __init__(self, busy: bool, trips: list[dict[str, object]], tickets: dict[str, str]) -> None:
+
+DESKS = (
+    Desk("find_trips", {"origin": TOWNS, "destination": TOWNS}, "from {0} to {1}", "book", "trip", "ticket",
+         ("price", "fare", "cost"), ("seats",), ("hours",)),
+    Desk("list_cars", {"town": TOWNS}, "in {0}", "rent", "car", "contract",
+         ("price", "cost"), ("doors",), ("age",)),
+    Desk("find_courses", {"subject": SUBJECTS}, "on {0}", "join", "course", "receipt",
+         ("price", "fee"), ("lessons",), ("weeks",)),
+)  # fmt: skip
+
+
+class Offers(BusyLine):
+    """What a desk has today."""
+
+    def __init__(self, desk: Desk, busy: bool, offers: list[dict[str, Any]], papers: dict[str, str]) -> None:
         super().__init__(busy)
-        self.trips, self.tickets = trips, tickets
+        self.desk, self.offers, self.papers = desk, offers, papers
 
-    def find_trips(self, origin: str, destination: str) -> list:
-        """List the trips between two towns."""
-        self.dial()
-        return self.trips
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The desk's two functions."""
+        fresh, desk = copy.deepcopy(self), self.desk
 
-    def book(self, trip: str) -> str:
-        """Book a trip and get its ticket."""
-        if trip not in self.tickets:
-            raise KeyError(f"no trip {trip!r}")
-        return self.tickets[trip]
+        def find(*places: str) -> list:
+            fresh.dial()
+            return fresh.offers
 
+        def order(choice: str) -> str:
+            if choice not in fresh.papers:
+                raise KeyError(f"no {desk.thing} {choice!r}")
+            return fresh.papers[choice]
 
-def offers(rng: Random, price: str, quality: str, name: str, worst: int, best: int) -> list[dict[str, object]]:
-    """Three or four offers with different prices."""
-    count = rng.randint(3, 4)
-    codes = rng.sample([f"{letter}{digit}" for letter in "ABCDEFGHKLMNPRST" for digit in range(1, 10)], count)
-    prices = rng.sample(range(20, 99), count)
-    return [{name: c, price: p, quality: rng.randint(worst, best)} for c, p in zip(codes, prices, strict=True)]
-
-
-def choose_and_book(find: str, book: str, least: bool, limit: int) -> Callable[[bool], Demonstration]:
-    """The expert's way through any "cheapest offer that …, then book it" task: look, choose by the keys seen, book."""
-
-    def demonstrate(errs: bool) -> Demonstration:
-        if errs:  # asks for a list that was never made
-            yield act("I look at the offers.", "print(offers)")
-        look = f"offers = {find}\nprint(offers)"
-        shown = yield act("I look at the offers.", look)
-        if failed(shown):
-            shown = yield act("The line was busy, I call again.", look)
-        name, price, quality = ast.literal_eval(shown.strip())[0]
-        good = f'[o for o in offers if o["{quality}"] {">=" if least else "<="} {limit}]'
-        code = f'good = {good}\nbest = min(good, key=lambda o: o["{price}"])\nprint({book}(best["{name}"]))'
-        result = yield act("I book the cheapest that fits.", code)
-        yield propose(result)
-
-    return demonstrate
+        around = " and ".join(desk.places)
+        return {
+            desk.find: described(find, desk.find, f"List the {desk.thing}s by {around}.", tuple(desk.places)),
+            desk.order: described(order, desk.order, f"Get the {desk.paper} of a {desk.thing}.", (desk.thing,)),
+        }
 
 
-def _trips(rng: Random, group: str) -> Draft:
-    origin, destination = rng.sample(TOWNS, 2)
-    name, price = rng.choice(("id", "trip", "code")), rng.choice(("price", "fare", "cost"))
-    least = rng.random() < 0.5
-    quality, worst, best = ("seats", 1, 9) if least else ("hours", 2, 12)
-    trips = offers(rng, price, quality, name, worst, best)
-    limit = rng.choice([int(str(trip[quality])) for trip in trips])
+def desk_task(rng: Random, group: str, desk: Desk) -> Draft:
+    """Take the cheapest offer that fits: look at the offers, choose by the keys seen, order."""
+    least = not desk.most or rng.random() < 0.5
+    quality, price = rng.choice(desk.least if least else desk.most), rng.choice(desk.prices)
+    name = rng.choice(("id", "code", desk.thing))
+    offers = _offers(rng, name, price, quality)
+    limit = rng.choice([offer[quality] for offer in offers])
     busy = rng.random() < 0.5
-    tickets = {str(trip[name]): f"T{rng.randint(1000, 9999)}" for trip in trips}
-    fitting = [t for t in trips if (t[quality] >= limit if least else t[quality] <= limit)]  # type: ignore[operator]
-    chosen = min(fitting, key=lambda trip: trip[price])  # type: ignore[arg-type,return-value]
-    demand = f"with at least {limit} seats" if least else f"of at most {limit} hours"
+    papers = {offer[name]: f"{desk.paper[0].upper()}{rng.randint(1000, 9999)}" for offer in offers}
+    fitting = [o for o in offers if (o[quality] >= limit if least else o[quality] <= limit)]
+    chosen = min(fitting, key=lambda offer: offer[price])
+    places = [rng.choice(values) for values in desk.places.values()]
     prompt = Wordings(
         (
-            "Book the cheapest trip from {origin} to {destination} {demand}. What is the ticket?",
-            "Find the cheapest trip from {origin} to {destination} {demand}, book it and give the ticket.",
+            "{Order} the cheapest {thing} {where} with at {bound} {limit} {quality}. What is the {paper}?",
+            "Find the cheapest {thing} {where} with at {bound} {limit} {quality}, {order} it and give the {paper}.",
         ),
-        ("I must get from {origin} to {destination}: cheapest trip {demand}, please. Which ticket do I hold then?",),
-    ).pick(rng, group, origin=origin, destination=destination, demand=demand)
+        ("I need a {thing} {where}, as cheap as can be, but at {bound} {limit} {quality}. Which {paper} do I get?",),
+    ).pick(
+        rng, group, thing=desk.thing, where=desk.where.format(*places), bound="least" if least else "most",
+        limit=limit, quality=quality, paper=desk.paper, order=desk.order, Order=desk.order.title(),
+    )  # fmt: skip
     return Draft(
-        key=(origin, destination, str(trips), limit, least, busy),
+        key=(desk.find, *places, str(offers), limit, least, busy),
         prompt=prompt,
-        answer=tickets[str(chosen[name])],
+        answer=papers[chosen[name]],
         grader="text",
-        expert=choose_and_book(f'find_trips("{origin}", "{destination}")', "book", least, limit),
-        toolset=Trips(busy, trips, tickets),
+        expert=_choose_and_order(desk, places, least, limit),
+        toolset=Offers(desk, busy, offers, papers),
         min_cells=2,
         fails_first=busy,
     )
 
 
-TASKS: tuple[Callable[[Random, str], Draft], ...] = (_decoder, _customs, _trips)
+def _offers(rng: Random, name: str, price: str, quality: str) -> list[dict[str, Any]]:
+    """Three offers of different prices."""
+    codes = rng.sample([f"{letter}{digit}" for letter in "ABCDEFGHKLMNPRST" for digit in range(1, 10)], 3)
+    prices = rng.sample(range(20, 99), 3)
+    return [{name: c, price: p, quality: rng.randint(2, 9)} for c, p in zip(codes, prices, strict=True)]
+
+
+def _choose_and_order(desk: Desk, places: list[str], least: bool, limit: int) -> Callable[[bool], Demonstration]:
+    def demonstrate(errs: bool) -> Demonstration:
+        values = ", ".join(f'"{place}"' for place in places)
+        look = f"offers = {desk.find}({values})\nprint(offers)"
+        if errs:  # asks for more than the function takes
+            yield act("I look at the offers.", f"offers = {desk.find}({values}, {limit})\nprint(offers)")
+        shown = yield act("It takes fewer values. I look." if errs else "I look at the offers.", look)
+        if failed(shown):
+            shown = yield act("The line was busy, I call again.", look)
+        name, price, quality = ast.literal_eval(shown.strip())[0]
+        good = f'good = [o for o in offers if o["{quality}"] {">=" if least else "<="} {limit}]'
+        best = f'best = min(good, key=lambda o: o["{price}"])'
+        result = yield act("I take the cheapest that fits.", f'{good}\n{best}\nprint({desk.order}(best["{name}"]))')
+        yield propose(result)
+
+    return demonstrate
+
+
+def _desk(rng: Random, group: str) -> Draft:
+    return desk_task(rng, group, rng.choice(DESKS))
+
+
+def described(
+    function: Callable[..., Any], name: str, doc: str, parameters: tuple[str, ...] = ("text",)
+) -> Callable[..., Any]:
+    """Gives a function the name, signature and documentation the model is to see."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    returns = inspect.signature(function, eval_str=True).return_annotation
+    function.__name__, function.__doc__ = name, doc
+    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(parameter, kind, annotation=str) for parameter in parameters], return_annotation=returns
+    )
+    return function
+
+
+TASKS: tuple[Callable[[Random, str], Draft], ...] = (_decoder, _customs, _desk)

@@ -12,6 +12,7 @@ GOODS = (
     "tea", "rice", "salt", "wool", "silk", "cocoa", "honey", "pepper", "cotton", "coffee", "sugar", "spice", "paper",
     "glass", "steel", "soap",
 )  # fmt: skip
+SUBJECTS = ("music", "chess", "law", "art", "history", "physics", "cooking", "dance", "German", "sailing")
 TEAMS = ("red", "blue", "green", "amber", "violet", "silver")
 WORDS = (
     "apple", "bread", "candle", "dragon", "engine", "forest", "garden", "harbor", "island", "jacket", "kitten",

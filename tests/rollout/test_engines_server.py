@@ -1,0 +1,134 @@
+"""The CPU server through its HTTP door, on a tiny random Llama."""
+
+import asyncio
+import contextlib
+
+import aiohttp
+import openai
+import pytest
+
+from rollout.engines.openvino_backend import OpenVINOBackend, OpenVINOSettings
+from rollout.engines.transformers_backend import TransformersBackend, TransformersSettings
+
+PROMPT = "system user assistant <execute>print("
+
+
+def ask(url, prompt=PROMPT, **options):
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        extra = {"return_token_ids": True} | options.pop("extra", {})
+        options = {"max_tokens": 12, "temperature": 0.0, "logprobs": 0} | options
+        return client.completions.create(model="tiny", prompt=prompt, extra_body=extra, **options).choices[0]
+
+
+async def ask_many(url, prompts, **options):
+    return await asyncio.gather(*(asyncio.to_thread(ask, url, prompt, **options) for prompt in prompts))
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_llama, serve_here):
+    return serve_here(TransformersBackend(tiny_llama, TransformersSettings(threads=1)))
+
+
+def test_both_backends_say_the_same(tiny_server, reference):
+    fast, slow = ask(tiny_server), ask(reference)
+    assert fast.token_ids == slow.token_ids
+    assert fast.text == slow.text
+    assert fast.logprobs.token_logprobs == pytest.approx(slow.logprobs.token_logprobs, abs=0.05)
+    assert fast.finish_reason == slow.finish_reason == "length"
+
+
+def test_a_prompt_of_token_ids_is_the_prompt_of_its_text(tiny_server):
+    as_text = ask(tiny_server)
+    assert ask(tiny_server, as_text.prompt_token_ids).token_ids == as_text.token_ids
+
+
+async def test_a_seed_decides_alone_and_in_a_batch(tiny_server):
+    alone = [ask(tiny_server, f"{PROMPT}{i}", temperature=1.0, seed=i).token_ids for i in range(4)]
+    batch = await asyncio.gather(
+        *(asyncio.to_thread(ask, tiny_server, f"{PROMPT}{i}", temperature=1.0, seed=i) for i in range(4))
+    )
+    assert [choice.token_ids for choice in batch] == alone
+    assert ask(tiny_server, f"{PROMPT}0", temperature=1.0, seed=99).token_ids != alone[0]
+
+
+async def test_requests_that_share_a_cold_beginning_answer_as_they_do_alone(tiny_llama, serve_here, tmp_path):
+    url = serve_here(OpenVINOBackend(tiny_llama, OpenVINOSettings(threads=1, cache_gib=1, gguf_cache=tmp_path)))
+    prompts = [f"{PROMPT * 20}{i}" for i in range(6)]
+    together = await ask_many(url, prompts)
+    assert [choice.token_ids for choice in together] == [ask(url, prompt).token_ids for prompt in prompts]
+
+
+@pytest.mark.parametrize("server", ["tiny_server", "reference"])
+@pytest.mark.parametrize("include", [True, False])
+def test_a_stop_string_ends_the_turn(request, server, include):
+    url = request.getfixturevalue(server)
+    whole = ask(url)
+    stop = whole.text[3:5]
+    choice = ask(url, stop=[stop], extra={"include_stop_str_in_output": include})
+    end = whole.text.index(stop)
+    assert choice.text == whole.text[: end + len(stop) * include]
+    assert choice.finish_reason == "stop"
+    assert choice.stop_reason == stop
+    assert len(choice.token_ids) < len(whole.token_ids)
+    assert whole.token_ids[: len(choice.token_ids)] == choice.token_ids
+    assert len(choice.logprobs.token_logprobs) == len(choice.token_ids)
+
+
+def test_chat_renders_the_models_own_template(tiny_server):
+    with openai.OpenAI(base_url=tiny_server, api_key="none") as client:
+        chat = [{"role": "user", "content": "print(1)"}]
+        reply = client.chat.completions.create(
+            model="tiny", messages=chat, max_tokens=4, temperature=0, logprobs=True, extra_body={"return_token_ids": True}
+        )
+    rendered = "<|im_start|>user\nprint(1)<|im_end|>\n<|im_start|>assistant\n"
+    assert reply.prompt_token_ids == ask(tiny_server, rendered).prompt_token_ids
+    assert reply.choices[0].token_ids == ask(tiny_server, rendered, max_tokens=4).token_ids
+    assert len(reply.choices[0].logprobs.content) == 4
+    assert reply.usage.prompt_tokens == len(reply.prompt_token_ids)
+
+
+def test_what_is_not_served_is_an_error(tiny_server):
+    with pytest.raises(openai.BadRequestError, match="echo"):
+        ask(tiny_server, echo=True)
+    with pytest.raises(openai.BadRequestError) as full:
+        ask(tiny_server, max_tokens=4000)
+    assert full.value.code == "context_length_exceeded"
+    with pytest.raises(openai.BadRequestError, match="empty"):
+        ask(tiny_server, [])
+
+
+async def test_reload_finishes_what_runs_and_serves_the_new_weights(make_llama, serve_here, tmp_path):
+    old, new = make_llama(1, name="old"), make_llama(2, name="new")
+    url = serve_here(OpenVINOBackend(old, OpenVINOSettings(threads=1, cache_gib=1, gguf_cache=tmp_path)))
+    before = ask(url, max_tokens=60).token_ids
+    running = asyncio.create_task(asyncio.to_thread(ask, url, max_tokens=60))
+    root = url.removesuffix("/v1")
+    async with aiohttp.ClientSession() as http:
+        while (await (await http.get(f"{root}/health")).json())["in_flight"] == 0 and not running.done():
+            await asyncio.sleep(0)
+        refused = await http.post(f"{root}/reload", json={"path": str(tmp_path / "nothing")})
+        assert refused.status == 400
+        answer = await (await http.post(f"{root}/reload", json={"path": str(new)})).json()
+    assert (await running).token_ids == before
+    assert answer["model"] == "new"
+    assert ask(url, max_tokens=60).token_ids != before
+
+
+async def test_a_client_that_leaves_frees_its_place(tiny_server):
+    root = tiny_server.removesuffix("/v1")
+    async with aiohttp.ClientSession() as http:
+
+        async def in_flight():
+            return (await (await http.get(f"{root}/health")).json())["in_flight"]
+
+        body = {"prompt": PROMPT, "max_tokens": 1900, "temperature": 1.0, "seed": 5}
+        request = asyncio.create_task(http.post(f"{tiny_server}/completions", json=body))
+        while await in_flight() == 0:
+            assert not request.done()
+        request.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await request
+        async with asyncio.timeout(20):  # Python 3.11
+            while await in_flight():
+                await asyncio.sleep(0.01)
+    assert len(ask(tiny_server).token_ids) == 12
