@@ -34,6 +34,16 @@ def plain(text: Any, keep: int) -> str:
     return shorten(text, keep + MARKER_CHARS)  # the kernel's own marker may be in it
 
 
+def frame_limit(limits: Limits) -> int:
+    """Bytes one cell may send: four texts at six bytes to the escaped character, doubled for frames and headers."""
+    return limits.output_chars * 48 + limits.rich_output_kib * 1024 + (1 << 20)
+
+
+def next_id() -> str:
+    """A message id of this process."""
+    return f"host-{next(_numbers)}"
+
+
 class Cell:
     """One request and what has come back for it so far."""
 
@@ -47,8 +57,7 @@ class Cell:
         self.error: tuple[str, str, str] | None = None
         self.outputs: list[dict[str, Any]] = []
         self._keep = limits.output_chars
-        # four streams of text, escaped six bytes to the character, twice over for frames and headers
-        self._budget = limits.output_chars * 48 + limits.rich_output_kib * 1024 + (1 << 20)
+        self._budget = frame_limit(limits)
         self.replied = self._idle = False
 
     def fail(self, fault: str) -> None:
@@ -63,15 +72,21 @@ class Cell:
 
     def take(self, channel: int, payload: bytes) -> None:
         """One frame from the kernel."""
-        self._budget -= len(payload)
+        try:
+            self.take_message(channel, json.loads(payload), len(payload))
+        except (ValueError, RecursionError):
+            self.fail("protocol_violation")
+
+    def take_message(self, channel: int, message: dict[str, Any], size: int) -> None:
+        """One message of ``size`` bytes on the wire."""
+        self._budget -= size
         if self._budget < 0:
             self.fail("output_limit")
             return
         try:
-            message = json.loads(payload)
             if message["parent_header"].get("msg_id") == self.msg_id:
                 self._take(channel, message["header"]["msg_type"], message["content"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (KeyError, TypeError, AttributeError):
             self.fail("protocol_violation")
         if self.replied and self._idle:
             self.finish()
@@ -103,14 +118,14 @@ class Line:
     def __init__(self, process: Process, limits: Limits) -> None:
         self._sock = process.line
         self._limits = limits
-        self._splitter = Splitter(limits.output_chars * 48 + limits.rich_output_kib * 1024 + (1 << 20))
+        self._splitter = Splitter(frame_limit(limits))
         self._cell: Cell | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), self._on_readable)
 
     async def request(self, kind: str, content: dict[str, Any]) -> Cell:
         """Sends a request; the returned cell gathers the answer until :meth:`forget`."""
-        cell = Cell(f"host-{next(_numbers)}", self._limits)
+        cell = Cell(next_id(), self._limits)
         self._cell = cell
         header = {"msg_id": cell.msg_id, "session": "host", "username": "host", "msg_type": kind, "version": "5.3"}
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}

@@ -8,6 +8,7 @@ the same tools and the same first files. :meth:`Kernel.close` destroys it; kerne
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from sandbox.limits import Limits
 from sandbox.result import CellResult, SandboxError, Status
 from sandbox.server import Process
 from sandbox.tools import Tool, ToolServer, describe_tools
+from sandbox.zmqline import ZmqLine, open_line
 
 if TYPE_CHECKING:
     from sandbox.pool import KernelPool
@@ -34,7 +36,7 @@ class Kernel:
         self._limits: Limits = pool.limits
         self._described = describe_tools(self._tools)
         self._process: Process | None = None
-        self._line: Line
+        self._line: Line | ZmqLine
         self._server: ToolServer
         self._turn = asyncio.Lock()
         self._closed = False
@@ -47,14 +49,22 @@ class Kernel:
     async def attach(self, process: Process) -> None:
         """Puts a fresh process behind the handle and gives it tools and files."""
         self._process = process
-        self._line = Line(process, self._limits)
+        self._line = await open_line(process, self._limits)
         self._server = ToolServer(process, self._tools, self._limits)
         for path, data in self._files.items():
             await asyncio.to_thread(put_file, process.workspace, path, data)
         if self._described:
-            cell = await self._line.request("install_tools_request", {"tools": self._described})
-            await asyncio.wait_for(cell.done, DEATH_TIMEOUT_S)
-            self._line.forget()
+            await self._install_tools()
+
+    async def _install_tools(self) -> None:
+        told = json.dumps(self._described)
+        code = "import json as _j, sys as _s; _s.modules['sandbox.inside.toolbox'].HERE.install"
+        code += f"(_j.loads({told!r}), globals()); del _j, _s"
+        cell = await self._line.request("execute_request", {"code": code, "silent": True, "store_history": False})
+        await asyncio.wait([cell.done], timeout=DEATH_TIMEOUT_S)
+        self._line.forget()
+        if not cell.replied or cell.error is not None:
+            raise SandboxError(f"the tools could not be installed: {cell.error}")
 
     async def run(self, code: str, timeout_s: float | None = None) -> CellResult:
         """Runs one cell to its end, at most ``timeout_s`` plus the grace of an interrupt.

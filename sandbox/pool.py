@@ -9,10 +9,13 @@ started again; its kernels are lost and their handles go on with fresh ones.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Literal
 
+from sandbox.endpoints import Endpoints
 from sandbox.kernel import Kernel
 from sandbox.limits import Limits
 from sandbox.probing import Tier, choose
@@ -34,15 +37,18 @@ class KernelPool:
         preload: tuple[str, ...] = DEFAULT_PRELOAD,
         tier: Tier | None = None,
         require: Iterable[str] = (),
+        kernel: Literal["light", "ipykernel"] = "light",
     ) -> None:
         """``tier``: None takes the best one; ``require``: properties (of ``sandbox.probe``) that must be enforced.
 
+        ``kernel``: ours, or stock ipykernel for what ours leaves out.
         Raises :class:`SandboxError` when either cannot be had: the pool is never weaker than asked for.
         """
         if size < 0:
             raise ValueError(f"size: {size} kernels cannot be kept ready; use 0 or more")
         self.limits = limits or Limits()
         self._size, self._preload = size, preload
+        self._kernel = kernel
         self._tier = choose(tier, require)
         self._ready: deque[Process] = deque()
         self.server: ForkServer | None = None
@@ -87,7 +93,7 @@ class KernelPool:
             else:
                 process = candidate
         if process is None:
-            process = await (await self._live_server()).fork()
+            process = await self._fork()
         self._taken.add(process)
         self._refill()
         return process
@@ -127,13 +133,18 @@ class KernelPool:
     async def _fill(self) -> None:
         with suppress(SandboxError):  # the caller who finds the pool empty gets to hear of it
             while self._started and len(self._ready) < self._size:
-                self._ready.append(await (await self._live_server()).fork())
+                self._ready.append(await self._fork())
+
+    async def _fork(self) -> Process:
+        server = await self._live_server()
+        stock = self._kernel == "ipykernel"
+        return await server.fork(Endpoints(secrets.token_hex(16), parent=server.base) if stock else None)
 
     async def _live_server(self) -> ForkServer:
         async with self._restart:
             if self.server is None or not self.server.alive:
                 if self.server is not None:
                     await self.server.close()
-                self.server = ForkServer(self.limits, self._preload, self.tier)
+                self.server = ForkServer(self.limits, self._preload, self.tier, self._kernel)
                 await self.server.start()
             return self.server

@@ -25,6 +25,7 @@ from typing import Any
 
 from sandbox import cgroups
 from sandbox.cgroups import Cgroup
+from sandbox.endpoints import Endpoints
 from sandbox.limits import Limits
 from sandbox.result import SandboxError
 
@@ -53,6 +54,8 @@ class Process:
     """Descriptor of the workspace folder (O_PATH)."""
     cgroup: Cgroup | None = None
     """The cgroup that bounds it, in T3."""
+    endpoints: Endpoints | None = None
+    """Where stock clients connect, when it serves them."""
     reason: str | None = None
     """Why the host killed it, where the host did: ``out_of_memory``, ``processes``, …"""
 
@@ -84,13 +87,19 @@ class Process:
         if self.cgroup is not None:
             self.cgroup.remove()
             self.cgroup = None
+        if self.endpoints is not None:
+            self.endpoints.remove()
 
 
 class ForkServer:
     """One warden and its fork server."""
 
-    def __init__(self, limits: Limits, preload: tuple[str, ...], tier: str) -> None:
+    def __init__(
+        self, limits: Limits, preload: tuple[str, ...], tier: str, kernel: str = "light", zmq: bool = False
+    ) -> None:
+        """``zmq``: kernels will serve stock clients, so have ready what that takes."""
         self.limits, self.preload, self.tier = limits, preload, tier
+        self.kernel, self.zmq = kernel, zmq or kernel == "ipykernel"
         self.alive = False
         self._forks: dict[int, asyncio.Future[int]] = {}
         self._processes: dict[int, Process] = {}
@@ -111,6 +120,8 @@ class ForkServer:
             "packages": site_folders(),
             "source": SOURCE,
             "tier": self.tier,
+            "kernel": self.kernel,
+            "zmq": self.zmq,
             "cgroups": [str(folder) for folder in self._cgroups.folders] if self._cgroups else [],
         }
         self._warden = subprocess.Popen(
@@ -139,8 +150,8 @@ class ForkServer:
             await self.close()
             raise SandboxError(f"the fork server could not start: {ready['error']}")
 
-    async def fork(self) -> Process:
-        """A new kernel, isolated and connected. Raises :class:`SandboxError`."""
+    async def fork(self, endpoints: Endpoints | None = None) -> Process:
+        """A new kernel, isolated and connected; it serves stock clients at ``endpoints``. Raises SandboxError."""
         if not self.alive:
             raise SandboxError("the fork server is gone")
         loop = asyncio.get_running_loop()
@@ -154,12 +165,8 @@ class ForkServer:
         self._forks[number] = loop.create_future()
         self._processes[number] = process
         try:
-            doors = self._enter_cgroup(process)
-            request = json.dumps({"op": "fork", "id": number, "limits": self.limits.model_dump()}).encode()
             with line_theirs, tools_theirs:
-                socket.send_fds(self._control, [request], [line_theirs.fileno(), tools_theirs.fileno(), *doors])
-            for door in doors:
-                os.close(door)
+                self._ask(process, [line_theirs.fileno(), tools_theirs.fileno()], endpoints)
             process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
             process.workspace = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
         except (asyncio.TimeoutError, OSError, SandboxError) as error:
@@ -184,6 +191,22 @@ class ForkServer:
         if self._cgroups is not None:
             await asyncio.to_thread(self._cgroups.remove)
         self._errors.close()
+
+    def _ask(self, process: Process, fds: list[int], endpoints: Endpoints | None) -> None:
+        process.endpoints = endpoints
+        doors = self._enter_cgroup(process)
+        request = {
+            "op": "fork",
+            "id": process.number,
+            "limits": self.limits.model_dump(),
+            "connection": endpoints.info if endpoints else None,
+        }
+        listening = [sock.fileno() for sock in endpoints.sockets] if endpoints else []
+        socket.send_fds(self._control, [json.dumps(request).encode()], [*fds, *listening, *doors])
+        if endpoints:
+            endpoints.handed_over()
+        for door in doors:
+            os.close(door)
 
     def _enter_cgroup(self, process: Process) -> list[int]:
         """Makes the kernel's cgroup; the kernel enters it first of all, through the descriptors returned."""

@@ -18,25 +18,28 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sandbox.inside import toolbox
 from sandbox.inside.light import LightKernel
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import SandboxShell
 from sandbox.inside.streams import capture
 from sandbox.inside.tiers import enter_kernel, has_namespaces
-from sandbox.inside.toolbox import Toolbox
 
 MIB = 1 << 20
 
 
 def become_kernel(
-    request: dict[str, Any], fds: list[int], shell: SandboxShell, config: dict[str, Any], ready: dict[str, Any]
+    request: dict[str, Any], fds: list[int], shell: SandboxShell | None, config: dict[str, Any], ready: dict[str, Any]
 ) -> None:
-    """Runs as the forked child until the kernel ends, then leaves without exit handlers."""
+    """Runs as the forked child until the kernel ends, then leaves without exit handlers.
+
+    ``fds``: the connection, the tools, five listening sockets when stock clients are to connect, the cgroup's doors.
+    """
     line = socket.socket(fileno=fds[0])
-    tools = socket.socket(fileno=fds[1])
+    endpoints = fds[2:7] if request["connection"] else []
     code = 1
     try:
-        for door in fds[2:]:  # the cgroup made for this kernel
+        for door in fds[2 + len(endpoints) :]:
             os.write(door, b"0")
         if not has_namespaces(config["tier"]):
             os.setsid()
@@ -44,17 +47,43 @@ def become_kernel(
         folder = str(Path(config["base"]) / str(request["id"]))
         enter_kernel(config["tier"], folder, request["limits"], user, ready)
         workspace = os.open(".", os.O_PATH | os.O_DIRECTORY)
-        _close_all_but({0, 1, 2, fds[0], fds[1], workspace})
+        _close_all_but({0, 1, 2, *fds[:2], *endpoints, workspace})
         packet = json.dumps({"op": "ready"}).encode()
         line.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [workspace]))])
         os.close(workspace)
-        _kernel(line, tools, shell, request).serve()
+        _serve(request, line, socket.socket(fileno=fds[1]), endpoints, shell)
         code = 0
     except BaseException as error:
         with suppress(OSError):
             line.send(json.dumps({"op": "failed", "error": f"{type(error).__name__}: {error}"}).encode())
     finally:
         os._exit(code)
+
+
+def _serve(
+    request: dict[str, Any], line: socket.socket, tools: socket.socket, endpoints: list[int], shell: SandboxShell | None
+) -> None:
+    limits = request["limits"]
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if shell is None:
+        from sandbox.inside.stock import serve_stock
+
+        for fd in (1, 2):
+            os.dup2(_raw_file(), fd)
+        toolbox.HERE = toolbox.Toolbox(tools)
+        serve_stock(request["connection"], endpoints)
+        return
+    port = SocketPort(line, f"kernel-{request['id']}")
+    if endpoints:
+        from sandbox.inside.zmqport import ZmqPort
+
+        port = ZmqPort(request["connection"], endpoints)
+    streams = capture(port, limits["output_chars"], limits["printed_mib"] * MIB, _raw_file)
+    toolbox.HERE = toolbox.Toolbox(tools, port.shield)
+    LightKernel(port, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024).serve()
 
 
 def _own_user(ready: dict[str, Any]) -> int | None:
@@ -70,18 +99,6 @@ def _close_all_but(keep: set[int]) -> None:
         if int(entry.name) not in keep:
             with suppress(OSError):
                 os.close(int(entry.name))
-
-
-def _kernel(line: socket.socket, tools: socket.socket, shell: SandboxShell, request: dict[str, Any]) -> LightKernel:
-    limits = request["limits"]
-    port = SocketPort(line, f"kernel-{request['id']}")
-    streams = capture(port, limits["output_chars"], limits["printed_mib"] * MIB, _raw_file)
-    random.seed()
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    toolbox = Toolbox(tools, port.shield)
-    return LightKernel(port, shell, streams, toolbox, limits["output_chars"], limits["rich_output_kib"] * 1024)
 
 
 def _raw_file() -> int:

@@ -8,7 +8,6 @@ cells. Not a boundary: code of a cell can change anything in this process, so th
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from contextlib import suppress
@@ -18,7 +17,6 @@ from typing import Any
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import SandboxShell
 from sandbox.inside.streams import CELL, Output, OutputLimit
-from sandbox.inside.toolbox import Toolbox
 from sandbox.inside.traceback import describe
 from sandbox.inside.wire import IOPUB
 
@@ -31,11 +29,10 @@ class LightKernel:
         port: SocketPort,
         shell: SandboxShell,
         streams: tuple[Output, Output],
-        tools: Toolbox,
         keep: int,
         rich_bytes: int,
     ) -> None:
-        self.port, self.shell, self.streams, self.tools = port, shell, streams, tools
+        self.port, self.shell, self.streams = port, shell, streams
         self.keep, self.rich_bytes = keep, rich_bytes
         self._cells = 0
         shell.bind(port, keep)
@@ -108,11 +105,6 @@ class LightKernel:
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
         self.port.shield.interrupt()
 
-    def _on_install_tools_request(self, content: dict[str, Any]) -> dict[str, Any]:
-        self.tools.install(content["tools"], self.shell.user_ns)
-        self.shell.user_ns_hidden.update({tool["name"]: None for tool in content["tools"]})
-        return {"status": "ok"}
-
     def _on_kernel_info_request(self, content: dict[str, Any]) -> dict[str, Any]:
         return {
             "status": "ok",
@@ -138,8 +130,3 @@ class LightKernel:
     def _on_is_complete_request(self, content: dict[str, Any]) -> dict[str, Any]:
         status, indent = self.shell.input_transformer_manager.check_complete(content["code"])
         return {"status": status, "indent": " " * (indent or 0)}
-
-
-def leave() -> None:
-    """Ends the process without running exit handlers, which user code may have filled."""
-    os._exit(0)

@@ -54,7 +54,7 @@ class Shield:
 class SocketPort:
     """One stream socket that carries all channels."""
 
-    def __init__(self, sock: socket.socket, session: str) -> None:
+    def __init__(self, sock: socket.socket | None, session: str) -> None:
         self.sock = sock
         self.session = session
         self.parent: dict[str, Any] = {}
@@ -69,11 +69,13 @@ class SocketPort:
     def receive(self) -> tuple[int, dict[str, Any]]:
         """The next request as (channel, message). Raises EOFError when the host is gone."""
         while not self._requests:
+            assert self.sock is not None
             data = self.sock.recv(1 << 18)
             if not data:
                 raise EOFError
             for channel, payload in self._splitter.feed(data):
                 self._requests.append((channel, json.loads(payload)))
+        self._flushed_at = time.monotonic()  # what a cell prints at once is worth waiting for
         return self._requests.popleft()
 
     def send(
@@ -110,7 +112,7 @@ class SocketPort:
     def _guarded(self, frame: bytes, write: bool = False) -> None:
         with self.shield, self._lock:
             self._queue += frame
-            if write and self._queue:
+            if write and self._queue and self.sock is not None:
                 data, self._queue = self._queue, bytearray()
                 self.sock.sendall(data)
                 self._flushed_at = time.monotonic()

@@ -49,11 +49,12 @@ IGNORED = {
     "chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "utime": (132, -1),
     "utimes": (235, -1), "futimesat": (261, -1), "utimensat": (280, 88),
 }  # fmt: skip
-# another process of the same user may be meant by an argument that is not 0: name -> (numbers, argument)
+# an argument that is not 0 may mean another process of the same user: name -> (numbers, argument, error); scheduling
+# pretends to work, because libraries schedule their own threads by number and abort when they may not
 ON_OTHERS = {
-    "prlimit64": ((302, 261), 0), "sched_setaffinity": ((203, 122), 0), "sched_setscheduler": ((144, 119), 0),
-    "sched_setparam": ((142, 118), 0), "sched_setattr": ((314, 274), 0), "setpriority": ((141, 140), 1),
-    "ioprio_set": ((251, 30), 1),
+    "prlimit64": ((302, 261), 0, errno.EPERM), "setpriority": ((141, 140), 1, errno.EPERM),
+    "ioprio_set": ((251, 30), 1, errno.EPERM), "sched_setaffinity": ((203, 122), 0, 0),
+    "sched_setscheduler": ((144, 119), 0, 0), "sched_setparam": ((142, 118), 0, 0), "sched_setattr": ((314, 274), 0, 0),
 }  # fmt: skip
 CLONE, CLONE3, SOCKET, IOCTL, MMAP = (56, 220), (435, 435), (41, 198), (16, 29), (9, 222)
 NEWEST = 462
@@ -86,7 +87,7 @@ def assemble(families: tuple[int, ...], count_memory: bool, shared: bool) -> byt
 
     ``families``: socket families that may be opened; ``count_memory``: deny memory that RLIMIT_DATA does not see (where
     no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny
-    leaving the process group and changing owner, mode and times of files.
+    leaving the process group, acting on other processes, and changing owner, mode and times of files.
     """
     column = 0 if MACHINE == "x86_64" else 1
     denied = {**DENIED, **(UNCOUNTED if count_memory else {}), **({**DETACHING, **OWNERS} if shared else {})}
@@ -99,8 +100,8 @@ def assemble(families: tuple[int, ...], count_memory: bool, shared: bool) -> byt
         if numbers[column] >= 0:
             code += [_op(_EQUAL, numbers[column], 0, 1), _fail(0)]
     code += [_op(_EQUAL, CLONE3[column], 0, 1), _fail(errno.ENOSYS)]
-    for numbers, index in ON_OTHERS.values():
-        code += _rule(numbers[column], [_argument(index), _op(_EQUAL, 0, 1), _fail(errno.EPERM)])
+    for numbers, index, error in ON_OTHERS.values() if shared else ():
+        code += _rule(numbers[column], [_argument(index), _op(_EQUAL, 0, 1), _fail(error)])
     code += _rule(CLONE[column], [_argument(0), _op(_AND, ANY_NAMESPACE), _op(_EQUAL, 0, 1), _fail(errno.EPERM)])
     tty = [_argument(1), _op(_EQUAL, TIOCSTI, 1), _op(_EQUAL, TIOCLINUX, 0, 1), _fail(errno.EPERM)]
     code += _rule(IOCTL[column], tty)

@@ -20,6 +20,10 @@ from typing import Any
 _LENGTH = struct.Struct("!I")
 
 
+HERE: Toolbox
+"""The toolbox of this kernel."""
+
+
 class _Shown:
     """Stands for an annotation or a default the host could only describe."""
 

@@ -17,7 +17,6 @@ from sandbox.inside.light import LightKernel
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import SandboxShell
 from sandbox.inside.streams import Output
-from sandbox.inside.toolbox import Toolbox
 
 CELLS = (
     "1 + 1",
@@ -43,7 +42,7 @@ def warm_up(shell: SandboxShell) -> None:
     with sock, other, tempfile.TemporaryFile(buffering=0) as raw:
         port = _Nowhere(sock, "warm")
         streams = tuple(Output(name, port, raw.fileno(), 1000, 1 << 20) for name in ("stdout", "stderr"))
-        kernel = LightKernel(port, shell, (streams[0], streams[1]), Toolbox(sock), 1000, 1 << 20)
+        kernel = LightKernel(port, shell, (streams[0], streams[1]), 1000, 1 << 20)
         for code in CELLS:
             port.parent = {"msg_id": "warm"}
             kernel.execute({"code": code})

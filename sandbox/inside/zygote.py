@@ -17,6 +17,7 @@ import select
 import signal
 import site
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,15 @@ def serve(config: dict[str, Any]) -> None:
     control = socket.socket(fileno=config["control"])
     try:
         ready: dict[str, Any] = {**_users(), "host_proc": os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)}
+        _import_own(config)
         enter_server(config)
         ready.update(prepare(config))
         for name in config["preload"]:
             importlib.import_module(name)
         site.sethelper()  # -S leaves help() out
-        shell = build_shell()
-        warm_up(shell)
+        shell = None if config["kernel"] == "ipykernel" else build_shell()
+        if shell is not None:
+            warm_up(shell)
     except BaseException as error:
         control.send(json.dumps({"op": "failed", "error": f"{type(error).__name__}: {error}"}).encode())
         return
@@ -60,10 +63,19 @@ def serve(config: dict[str, Any]) -> None:
             os.read(wake_read, 512)
             _reap(control, kernels)
         if control.fileno() in woken:
-            data, fds, _, _ = socket.recv_fds(control, PACKET, 8)
+            data, fds, _, _ = socket.recv_fds(control, PACKET, 16)
             if not data:
                 return
             _fork(json.loads(data), fds, control, kernels, shell, config, ready)
+
+
+def _import_own(config: dict[str, Any]) -> None:
+    """The rest of this package that kernels will need: afterwards its source is out of sight."""
+    if config["zmq"]:
+        importlib.import_module("sandbox.inside.zmqport")
+    if config["kernel"] == "ipykernel":
+        sys.modules["debugpy"] = None  # type: ignore[assignment]  # half of ipykernel's import time, never used here
+        importlib.import_module("sandbox.inside.stock")
 
 
 def _fork(
@@ -71,7 +83,7 @@ def _fork(
     fds: list[int],
     control: socket.socket,
     kernels: dict[int, int],
-    shell: SandboxShell,
+    shell: SandboxShell | None,
     config: dict[str, Any],
     ready: dict[str, Any],
 ) -> None:

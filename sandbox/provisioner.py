@@ -1,0 +1,155 @@
+"""Our kernels for everybody else's Jupyter: a kernel provisioner for ``jupyter_client``.
+
+Contract: a kernel spec that names the provisioner ``codeact-zygote`` (see :func:`install_kernelspec`) makes any stock
+``KernelManager``, Jupyter Lab or Jupyter server start forked, isolated kernels of this project. One fork server per
+process and configuration, in a thread of its own, started with the first kernel (about a second) and ended with the
+process. Configuration stands in the kernel spec's metadata: ``tier``, ``kernel`` (``light`` or ``ipykernel``),
+``preload`` and ``limits``; anything unknown there is an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jupyter_client.provisioning import KernelProvisionerBase
+from traitlets import Dict, List, Unicode
+
+from sandbox.endpoints import Endpoints
+from sandbox.limits import Limits
+from sandbox.pool import DEFAULT_PRELOAD
+from sandbox.probing import choose
+from sandbox.server import ForkServer, Process
+
+PROVISIONER = "codeact-zygote"
+T = TypeVar("T")
+
+
+class _Backstage:
+    """The thread whose event loop owns the fork servers: managers come with loops of their own, or with none."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._servers: dict[str, ForkServer] = {}
+        self._starting = asyncio.Lock()
+        threading.Thread(target=self._loop.run_forever, name="codeact-fork-servers", daemon=True).start()
+
+    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs ``work`` there and waits here."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def fork(self, key: str, server: ForkServer, endpoints: Endpoints) -> Process:
+        """A kernel from the server of this configuration; ``server`` is used when there is none that lives."""
+        async with self._starting:
+            if key not in self._servers or not self._servers[key].alive:
+                await server.start()
+                self._servers[key] = server
+        return await self._servers[key].fork(endpoints)
+
+    async def remove(self, process: Process) -> None:
+        """Kills and clears away."""
+        await process.server.remove(process)
+
+
+_backstage: list[_Backstage] = []
+
+
+class ZygoteProvisioner(KernelProvisionerBase):
+    """Starts one kernel; ``jupyter_client`` makes one object of this class per kernel."""
+
+    tier = Unicode("", config=True, help="T3, T2, T1 or T0; empty: the best one here")
+    kernel = Unicode("light", config=True, help="light or ipykernel")
+    preload = List(list(DEFAULT_PRELOAD), config=True, help="modules imported once, in the fork server")
+    limits = Dict({}, config=True, help="fields of sandbox.Limits")
+
+    process: Process | None = None
+    _endpoints: Endpoints | None = None
+    _gone = 0
+
+    @property
+    def has_process(self) -> bool:
+        return self.process is not None
+
+    async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
+        """Opens the endpoints and writes the connection file the manager and its clients read."""
+        manager: Any = self.parent
+        kwargs.pop("extra_arguments", None)
+        if kwargs.pop("transport_encryption", "disabled") == "required":
+            raise RuntimeError("the sandbox's kernels use private Unix sockets; they do not speak CurveZMQ")
+        if self._endpoints is None:
+            self._endpoints = Endpoints(key=manager.session.key.decode())
+        else:
+            self._endpoints.listen()
+        info = self._endpoints.info
+        manager.transport, manager.ip = "ipc", info["ip"]
+        for name in ("shell", "iopub", "stdin", "control", "hb"):
+            setattr(manager, f"{name}_port", info[f"{name}_port"])
+        manager.write_connection_file()
+        self.connection_info = manager.get_connection_info()
+        return await super().pre_launch(cmd=[], **kwargs)
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+        """Forks the kernel."""
+        if not _backstage:
+            _backstage.append(_Backstage())
+        wanted: Any = self.tier or None
+        tier = choose(wanted, ())
+        key = json.dumps([tier, self.kernel, self.preload, self.limits], sort_keys=True)
+        server = ForkServer(Limits(**self.limits), tuple(self.preload), tier, self.kernel, zmq=True)
+        assert self._endpoints is not None, "pre_launch comes first"
+        self.process = await _backstage[0].call(_backstage[0].fork(key, server, self._endpoints))
+        self.process.endpoints = None  # they outlive the process: a restart listens there again
+        return self.connection_info
+
+    async def poll(self) -> int | None:
+        if self.process is None:
+            return self._gone
+        return self.process.exited.result() if self.process.exited.done() else None
+
+    async def wait(self) -> int | None:
+        while (code := await self.poll()) is None:
+            await asyncio.sleep(0.005)
+        if self.process is not None:
+            process, self.process, self._gone = self.process, None, code
+            await _backstage[0].call(_backstage[0].remove(process))
+        return code
+
+    async def send_signal(self, signum: int) -> None:
+        if self.process is not None:
+            self.process.signal(signum)
+
+    async def kill(self, restart: bool = False) -> None:
+        await self.send_signal(signal.SIGKILL)
+
+    async def terminate(self, restart: bool = False) -> None:
+        await self.kill(restart)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        if self.process is not None:
+            await self.kill()
+            await self.wait()
+        if self._endpoints is not None and not restart:
+            self._endpoints.remove()
+            self._endpoints = None
+
+
+def install_kernelspec(folder: Path, name: str = "codeact", **config: Any) -> Path:
+    """Writes a kernel spec below ``folder`` (one of ``jupyter --paths``' data folders); returns its path.
+
+    ``config``: ``tier``, ``kernel``, ``preload``, ``limits`` of the provisioner.
+    """
+    target = folder / "kernels" / name / "kernel.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    spec = {
+        "argv": ["unused", "{connection_file}"],
+        "display_name": f"Python (sandboxed, {config.get('kernel', 'light')})",
+        "language": "python",
+        "metadata": {"kernel_provisioner": {"provisioner_name": PROVISIONER, "config": config}},
+    }
+    target.write_text(json.dumps(spec, indent=1))
+    return target

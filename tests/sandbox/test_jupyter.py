@@ -1,0 +1,93 @@
+"""Stock Jupyter clients on our kernels, and stock ipykernel behind our handle."""
+
+import queue
+from pathlib import Path
+
+import pytest
+from jupyter_client.manager import KernelManager, start_new_kernel
+
+from sandbox import KernelPool, Limits, probe
+from sandbox.provisioner import install_kernelspec
+
+CONFIG = {"preload": [], "limits": {"memory_mib": 512}}
+
+
+def outputs_of(client: object, code: str) -> tuple[str, list[str]]:
+    """Reply status, and what reached iopub as text."""
+    seen: list[str] = []
+
+    def take(message: dict) -> None:
+        content = message["content"]
+        seen.extend(text for text in (content.get("text"), content.get("ename")) if text)
+        seen.extend([content["data"]["text/plain"]] if "data" in content else [])
+
+    reply = client.execute_interactive(code, output_hook=take, timeout=30)
+    return reply["content"]["status"], seen
+
+
+@pytest.mark.parametrize("kernel", ["light", "ipykernel"])
+def test_a_stock_manager_starts_talks_to_interrupts_and_restarts_it(
+    kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    install_kernelspec(tmp_path, "sandboxed", kernel=kernel, **CONFIG)
+    manager, client = start_new_kernel(kernel_name="sandboxed", startup_timeout=60)
+    try:
+        assert outputs_of(client, "x = 20\nprint('hi')\nx + 1") == ("ok", ["hi\n", "21"])
+        assert outputs_of(client, "1 / 0") == ("error", ["ZeroDivisionError"])
+        assert outputs_of(client, "open('/etc/shadow')")[0] == "error"
+        message = client.execute("while True: pass")
+        with pytest.raises(queue.Empty):
+            client.get_shell_msg(timeout=0.3)
+        manager.interrupt_kernel()
+        reply = client.get_shell_msg(timeout=10)
+        assert reply["parent_header"]["msg_id"] == message and reply["content"]["ename"] == "KeyboardInterrupt"
+        assert (
+            client.is_complete("for i in x:") and client.get_shell_msg(timeout=10)["content"]["status"] == "incomplete"
+        )
+        manager.restart_kernel(now=True)
+        client.wait_for_ready(timeout=60)
+        assert outputs_of(client, "x") == ("error", ["NameError"])
+        assert manager.is_alive()
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert not manager.is_alive()
+
+
+def test_a_death_is_seen_by_the_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    install_kernelspec(tmp_path, "sandboxed", **CONFIG)
+    manager = KernelManager(kernel_name="sandboxed")
+    manager.start_kernel()
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    client.execute("import os; os._exit(1)")
+    for _ in range(500):
+        if not manager.is_alive():
+            break
+        with pytest.raises(queue.Empty):
+            client.get_stdin_msg(timeout=0.02)
+    assert not manager.is_alive()
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize("tier", ["T3", "T1"])
+async def test_stock_ipykernel_behind_the_handle(tier: str) -> None:
+    if tier not in probe().properties:
+        pytest.skip(f"tier {tier} is not available here")
+    limits = Limits(cell_timeout_s=20.0, output_chars=1000)
+    async with KernelPool(size=0, limits=limits, preload=(), tier=tier, kernel="ipykernel") as pool:
+        kernel = await pool.acquire(tools={"double": lambda x: 2 * x}, files={"a.txt": b"text"})
+        result = await kernel.run("print(open('a.txt').read())\ndouble(21)")
+        assert (result.status, result.stdout, result.value, result.tool_calls) == ("ok", "text\n", "42", 1)
+        error = await kernel.run("1 / 0")
+        assert error.error_name == "ZeroDivisionError" and "\x1b" not in error.traceback
+        assert (await kernel.run("!echo shell")).stdout == "shell\n"
+        assert (await kernel.run("while True: pass", timeout_s=0.3)).status == "timeout_interrupted"
+        flood = await kernel.run("while True: print('y' * 100_000)")
+        assert (flood.status, flood.state_survived) == ("output_limit", False)
+        assert (await kernel.run("double(1)")).value == "2"
+        await kernel.close()
