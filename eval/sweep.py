@@ -8,6 +8,7 @@ is measured, the server's log-probabilities on fixed prompts are compared with t
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 from eval.benchmarks import Benchmark, benchmark_digest
 from eval.config import EvaluateConfig
-from eval.parity import check_parity
+from eval.parity import require_parity
 from eval.results import (
     BenchmarkRef,
     CheckpointRef,
@@ -57,9 +58,9 @@ def sweep(
         missing = [plan for plan in plans if not plan.path.exists()]
         if missing:
             with serve(checkpoint) as server:
-                parity = check_parity(Path(checkpoint.path), server.base_urls[0], tolerance=config.parity_tolerance)
+                parity = require_parity(server.base_urls[0], Path(checkpoint.path), tolerance=config.parity_tolerance)
                 for plan in missing:
-                    plan.measure(server, {**server.model_dump(mode="json"), "parity": parity.model_dump(mode="json")})
+                    plan.measure(server, {**server.model_dump(mode="json"), "parity": dataclasses.asdict(parity)})
         results += [read_result(plan.path) for plan in plans]
     return results
 

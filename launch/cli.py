@@ -72,7 +72,8 @@ def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConf
 
     RunFolder(config.run).write_inputs(configs.dump(config))
     started = time.monotonic()
-    done(stage(config), time.monotonic() - started)
+    sentence = stage(config)
+    done(sentence, time.monotonic() - started)
 
 
 def _loaded(file: Path, overrides: list[str] | None, print_config: bool) -> configs.LoopConfig:
@@ -81,6 +82,20 @@ def _loaded(file: Path, overrides: list[str] | None, print_config: bool) -> conf
         typer.echo(configs.dump(config), nl=False)
         raise typer.Exit
     return config
+
+
+@serve_app.command("model")
+def serve_model(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+    """Serve `model` over HTTP, OpenAI-compatible, as the section `serve` says; Ctrl-C ends it."""
+    config = _loaded(file, overrides, print_config)
+    from launch.models import resolve_model
+    from launch.serve import serve
+
+    folder = resolve_model(config.model)
+    with serve(folder, config.serve, config.run / "logs" / "serve.log") as url:
+        say(f"{folder.name} answers at {url}; Ctrl-C ends it")
+        while True:
+            time.sleep(3600)
 
 
 @app.command(rich_help_panel="The loop")
@@ -129,6 +144,20 @@ def train(file: ConfigFile, overrides: Overrides = None, print_config: PrintConf
 
     stages.check_before_start(config)
     _staged(stages.train, config)
+
+
+@app.command(rich_help_panel="Stages of the loop")
+def export(
+    file: ConfigFile,
+    out: Annotated[Path, typer.Option("--out", help="Hugging Face folder to write.")],
+    overrides: Overrides = None,
+    print_config: PrintConfig = False,
+) -> None:
+    """Write the newest checkpoint as a Hugging Face folder (train does it at each epoch's end)."""
+    config = _loaded(file, overrides, print_config)
+    from launch import stages
+
+    done(stages.export(config, out))
 
 
 @app.command(rich_help_panel="Stages of the loop")

@@ -12,9 +12,10 @@ def say(line: str) -> None:
     _console.print(line)
 
 
-def done(sentence: str, seconds: float) -> None:
+def done(sentence: str, seconds: float | None = None) -> None:
     """What a stage came to, and how long it took."""
-    _console.print(f"  [green]✓[/green] {sentence} [dim]({seconds:.0f} s)[/dim]")
+    took = "" if seconds is None else f" [dim]({seconds:.0f} s)[/dim]"
+    _console.print(f"  [green]✓[/green] {sentence}{took}")
 
 
 def refuse(message: str) -> None:

@@ -71,6 +71,16 @@ def train(config: LoopConfig) -> str:
     return f"{len(exported(config))} epochs exported to {folder.exports}"
 
 
+def export(config: LoopConfig, out: Path) -> str:
+    """The newest checkpoint → a Hugging Face folder."""
+    folder = RunFolder(config.run)
+    if not (folder.train / "checkpoints" / "latest").exists():
+        raise ValueError(f"export: there is no checkpoint in {folder.train}; run `codeact train` first")
+    job = folder.train / "job.json"
+    torchrun.run(job, config.launch.count(config.train), config.train.threads, "--export-to", str(out.resolve()))
+    return f"the newest checkpoint is in {out}"
+
+
 def evaluate(config: LoopConfig) -> str:
     """Base model and exports → results."""
     folder = RunFolder(config.run)

@@ -55,8 +55,8 @@ def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
     return path
 
 
-def run(job: Path, processes: int, threads: int | None) -> None:
-    """Trains to the end.
+def run(job: Path, processes: int, threads: int | None, *arguments: str) -> None:
+    """Trains to the end, or does what further `arguments` of the trainer say.
 
     Raises:
         TrainingStopped: the trainer did not reach the end; started again it goes on from its last checkpoint.
@@ -78,7 +78,7 @@ def run(job: Path, processes: int, threads: int | None) -> None:
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
-        elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job))
+        elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         raise TrainingStopped(first.exitcode) from None

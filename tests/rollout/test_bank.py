@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_up import record
 
 from rollout import bank as banks
 from rollout.bank import BankWriter, read_bank

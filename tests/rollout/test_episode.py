@@ -1,7 +1,7 @@
 """One episode: limits, observations, typed failures; always a trajectory."""
 
 import pytest
-from conftest import Says
+from made_up import Says
 
 from rollout.engines.base import ContextFull, EngineError
 from rollout.episode import run_episode

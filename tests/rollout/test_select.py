@@ -5,9 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
-from conftest import record
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import record
 
 from rollout.bank import BankWriter
 from rollout.select import SelectConfig, choose, select, to_record

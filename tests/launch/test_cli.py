@@ -1,0 +1,61 @@
+"""The command as a person meets it: help, exit codes, one sentence for bad input, nothing started or written."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+VERBS = ["collect", "select", "prepare", "train", "export", "evaluate", "report", "loop"]
+
+
+def codeact(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "launch.cli", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+
+
+def test_help_names_every_verb_and_where_to_start(tmp_path: Path) -> None:
+    shown = codeact("--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert all(verb in shown.stdout for verb in VERBS)
+    assert "configs/demo.yaml" in shown.stdout
+
+
+def test_print_config_resolves_and_does_nothing(tmp_path: Path) -> None:
+    shown = codeact("loop", str(ROOT / "configs/demo.yaml"), "train.epochs=7", "--print-config", cwd=tmp_path)
+    assert shown.returncode == 0 and "epochs: 7" in shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["loop", "nowhere.yaml"], "nowhere.yaml: there is no such file"),
+        (["train", "demo", "train.epoch=2"], "did you mean 'epochs'?"),
+        (["prepare", "demo"], "run `codeact select` first"),
+        (["select", "demo"], "collect first"),
+        (["train", "demo", "model=no/such/folder/"], "no/such/folder"),
+        (["evaluate", "demo", "evaluate.base=false"], "run `codeact train` first"),
+        (["report", "demo"], "demo"),
+        (["trian", "demo"], "No such command"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, arguments: list[str], said: str) -> None:
+    recipe = str(ROOT / "configs/demo.yaml")
+    refused = codeact(*[recipe if word == "demo" else word for word in arguments], cwd=tmp_path)
+    assert refused.returncode == 2, refused.stderr
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_impossible_layout_is_refused_before_anything_starts(tmp_path: Path, tiny_llama: Path) -> None:
+    recipe = str(ROOT / "configs/demo.yaml")
+    for values, said in (
+        (["train.parallel.tensor=7"], "parallel.tensor=7"),
+        (["prepare.sequence_length=1000000"], "sequence_length=1000000"),
+    ):
+        refused = codeact("loop", recipe, f"model={tiny_llama}", "run=r", *values, cwd=tmp_path)
+        assert refused.returncode == 2 and said in refused.stderr
+        assert not (tmp_path / "r" / "bank").exists()
