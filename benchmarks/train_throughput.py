@@ -70,24 +70,7 @@ class Rival:
 def synthetic_records(path: Path, count: int) -> Path:
     """Conversations of a few hundred tokens, about a third of them the assistant's."""
     rng = random.Random(0)
-    words = [
-        "it",
-        "rained",
-        "all",
-        "day",
-        "in",
-        "the",
-        "valley",
-        "while",
-        "drivers",
-        "waited",
-        "for",
-        "crates",
-        "of",
-        "bolts",
-        "and",
-        "stone",
-    ]
+    words = ["rain", "valley", "driver", "waits", "crate", "bolt", "stone", "all", "day", "in", "the", "of", "and"]
     with path.open("w") as file:
         for number in range(count):
             turns: list[dict[str, str]] = [

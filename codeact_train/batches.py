@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from codeact_train.chat import Document
 from codeact_train.corpus import Corpus, Split
 
 
@@ -41,6 +42,13 @@ class MicroBatch:
     def slots(self) -> int:
         """Positions computed."""
         return self.tokens.shape[1]
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """The same with its tensors on ``device``."""
+        tensors = {
+            name: getattr(self, name).to(device) for name in ("tokens", "positions", "trained", "labels", "weights")
+        }
+        return MicroBatch(bounds=self.bounds, real=self.real, **tensors)
 
 
 @dataclass(frozen=True)
@@ -85,46 +93,48 @@ class Batches:
         return order[within * self.global_packs : (within + 1) * self.global_packs]
 
     def step(self, step: int) -> StepBatch:
-        """This process's share of a step. All processes get the same number of micro-batches."""
-        packs = self.packs_of(step)
-        mine = packs[self.data_rank :: self.data_world]
-        count = -(-len(packs) // (self.data_world * self.micro_packs))
-        micro = [self.collate(mine[i * self.micro_packs : (i + 1) * self.micro_packs]) for i in range(count)]
-        return StepBatch(micro, float(self.weights[packs].sum()))
+        """This process's share of a step."""
+        return self._share(self.packs_of(step))
 
     def epoch(self) -> Iterator[StepBatch]:
         """One pass in stored order, for validation."""
         for start in range(0, len(self.plan), self.global_packs):
-            packs = np.arange(start, min(start + self.global_packs, len(self.plan)))
-            mine = packs[self.data_rank :: self.data_world]
-            count = -(-len(packs) // (self.data_world * self.micro_packs))
-            micro = [self.collate(mine[i * self.micro_packs : (i + 1) * self.micro_packs]) for i in range(count)]
-            yield StepBatch(micro, float(self.weights[packs].sum()))
+            yield self._share(np.arange(start, min(start + self.global_packs, len(self.plan))))
 
-    def collate(self, packs: NDArray[np.int64]) -> MicroBatch:
-        """Lay the documents of ``packs`` (possibly none) into one sequence."""
-        documents = [self.corpus.document(int(d)) for pack in packs for d in self.plan[int(pack)]]
-        lengths = [len(d.ids) - 1 for d in documents]
-        real = sum(lengths)
-        padding = -real % self.multiple if real else self.multiple
-        if padding:
-            lengths.append(padding)
-        slots = real + padding
-        tokens = np.zeros(slots, np.int64)
-        labels, weights = np.zeros(slots, np.int64), np.zeros(slots, np.float32)
-        bounds = np.cumsum([0, *lengths])
-        for start, document in zip(bounds, documents, strict=False):
-            place = slice(start, start + len(document.ids) - 1)
-            tokens[place], labels[place], weights[place] = document.ids[:-1], document.ids[1:], document.weights[1:]
-        trained = np.flatnonzero(weights)
-        if not len(trained):
-            trained = np.zeros(1, np.int64)
-        return MicroBatch(
-            tokens=torch.from_numpy(tokens)[None],
-            positions=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])),
-            bounds=tuple(bounds.tolist()),
-            trained=torch.from_numpy(trained),
-            labels=torch.from_numpy(labels[trained]),
-            weights=torch.from_numpy(weights[trained]),
-            real=real,
-        )
+    def _share(self, packs: NDArray[np.int64]) -> StepBatch:
+        """This process's part of a global batch; all processes get the same number of micro-batches."""
+        mine = packs[self.data_rank :: self.data_world]
+        count = -(-len(packs) // (self.data_world * self.micro_packs))
+        micro = [self._collate(mine[i * self.micro_packs : (i + 1) * self.micro_packs]) for i in range(count)]
+        return StepBatch(micro, float(self.weights[packs].sum()))
+
+    def _collate(self, packs: NDArray[np.int64]) -> MicroBatch:
+        return lay_out([self.corpus.document(int(d)) for pack in packs for d in self.plan[int(pack)]], self.multiple)
+
+
+def lay_out(documents: list[Document], multiple: int = 1) -> MicroBatch:
+    """Lay documents (possibly none) one after another, padded to a multiple of ``multiple`` slots."""
+    lengths = [len(d.ids) - 1 for d in documents]
+    real = sum(lengths)
+    padding = -real % multiple if real else multiple
+    if padding:
+        lengths.append(padding)
+    slots = real + padding
+    tokens = np.zeros(slots, np.int64)
+    labels, weights = np.zeros(slots, np.int64), np.zeros(slots, np.float32)
+    bounds = np.cumsum([0, *lengths])
+    for start, document in zip(bounds, documents, strict=False):
+        place = slice(start, start + len(document.ids) - 1)
+        tokens[place], labels[place], weights[place] = document.ids[:-1], document.ids[1:], document.weights[1:]
+    trained = np.flatnonzero(weights)
+    if not len(trained):
+        trained = np.zeros(1, np.int64)
+    return MicroBatch(
+        tokens=torch.from_numpy(tokens)[None],
+        positions=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])),
+        bounds=tuple(bounds.tolist()),
+        trained=torch.from_numpy(trained),
+        labels=torch.from_numpy(labels[trained]),
+        weights=torch.from_numpy(weights[trained]),
+        real=real,
+    )

@@ -74,6 +74,17 @@ class ChatFormat:
         self._plain = tokenizer.backend_tokenizer
         self._plain.encode_special_tokens = True  # from here on, control tokens in text are text
         self._encode = lru_cache(maxsize=4096)(self._encode_plain)
+        self.end_token = self._find_end_token()
+
+    def _find_end_token(self) -> int:
+        """The control token that ends an assistant turn."""
+        document = self.encode([Turn("user", "x"), Turn("assistant", "x", 1.0)])
+        end = int(document.ids[document.weights > 0][-1])
+        if end not in self._controls.values():
+            raise ValueError(
+                "the chat template ends an assistant turn without a control token: nothing would teach it to stop"
+            )
+        return end
 
     def render(self, turns: Sequence[Turn]) -> str:
         """The text a server would build for these turns."""

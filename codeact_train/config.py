@@ -107,6 +107,8 @@ class TrainConfig(Settings):
     """Kernel of the packed attention; ``auto`` takes the best one present and says which."""
     seed: int = 0
     """Seed of the order of packs."""
+    proofs: tuple[Literal["leak", "parity", "audit", "partition"], ...] = ("leak", "parity", "audit", "partition")
+    """What is proved before the first step (``codeact_train.probes``); leave out the ones not wanted."""
     threads: int | None = Field(None, ge=1)
     """Threads of torch in each process; ``null`` leaves torch's own choice."""
     stop_after_steps: int | None = Field(None, ge=1)

@@ -23,7 +23,7 @@ from codeact_train.chat import Document
 from codeact_train.ledger import Ledger
 from codeact_train.packing import PackPlan
 
-SCHEMA = 1
+SCHEMA = 2
 COLUMNS: dict[str, type[np.generic]] = {"tokens": np.int32, "roles": np.uint8, "weights": np.float32}
 Split: TypeAlias = Literal["train", "validation"]
 
@@ -93,6 +93,7 @@ class Corpus:
             )
         self.digest: str = self.manifest["digest"]
         self.sequence_length: int = self.manifest["sequence_length"]
+        self.end_token: int = self.manifest["end_token"]
         self._columns = {column: IndexedDataset(str(self.folder / column)) for column in COLUMNS}
         with np.load(self.folder / "packs.npz") as packs:
             stored = dict(packs)

@@ -198,6 +198,7 @@ def _finish(folder: Path, model: Path, chat: ChatFormat, config: PrepareConfig, 
         "sequence_length": config.sequence_length,
         "documents": {"train": ledger.train.documents, "validation": ledger.validation.documents},
         "packs": {"train": ledger.train.packs, "validation": ledger.validation.packs},
+        "end_token": chat.end_token,
         "chat_template": chat.tokenizer.chat_template,
         "settings": config.model_dump(),
     }

@@ -6,8 +6,9 @@ process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out":
 
 Contract: runs the job to its end, or to a signal, or to ``stop_after_steps``; started again with the same file it goes
 on from the newest checkpoint and ends with the weights of a run that never stopped. Exit codes: 0 the run is finished;
-75 it was stopped and saved, start it again to go on; 2 the configuration is impossible and says why; anything else is a
-bug. Cost: see ``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or choose the best epoch.
+75 it was stopped and saved, start it again to go on; 2 the configuration is impossible and says why; 3 a start-up proof
+failed; anything else is a bug. Cost: see ``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or
+choose the best epoch.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from megatron.core.distributed import DistributedDataParallel, DistributedDataPa
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
-from codeact_train import hf, parallel
+from codeact_train import hf, parallel, probes
 from codeact_train.attention import choose
 from codeact_train.batches import Batches, MicroBatch, StepBatch
 from codeact_train.checkpoint import Checkpoints, RunState
@@ -50,11 +51,22 @@ from codeact_train.shape import ModelShape
 
 EXIT_STOPPED = 75
 """Exit code of a job that saved and stopped before its end (EX_TEMPFAIL: try again)."""
+EXIT_PROOF_FAILED = 3
+"""Exit code of a job whose start-up proofs did not hold."""
 EXIT_BAD_CONFIG = 2
 """Exit code of a job that could not be started as configured."""
 
 # what may change between a job and the one that goes on from it
-_FREE = {"threads", "stop_after_steps", "tensorboard", "checkpoint", "parallel", "micro_batch_packs", "attention"}
+_FREE = {
+    "proofs",
+    "threads",
+    "stop_after_steps",
+    "tensorboard",
+    "checkpoint",
+    "parallel",
+    "micro_batch_packs",
+    "attention",
+}
 
 
 class Trainer:
@@ -119,6 +131,8 @@ class Trainer:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._announce(resumed)
+        if resumed is None:
+            self._prove()
         last = min(self.steps, self.train.stop_after_steps or self.steps)
         try:
             while self.state.step < last:
@@ -162,7 +176,9 @@ class Trainer:
     def _forward(self, batch: StepBatch, forward_only: bool) -> float:
         """Loss of a global batch, the same in every process; gradients too unless ``forward_only``."""
         parts = get_forward_backward_func()(
-            forward_step_func=functools.partial(_forward_step, total_weight=batch.total_weight),
+            forward_step_func=functools.partial(
+                _forward_step, total_weight=batch.total_weight, device=self.place.device
+            ),
             data_iterator=iter(batch.micro_batches),
             model=self.state.model,
             num_microbatches=len(batch.micro_batches),
@@ -237,6 +253,11 @@ class Trainer:
             f"{self.place.world} process(es), attention {self.attention}, {torch.get_num_threads()} threads"
         )
 
+    def _prove(self) -> None:
+        for proof in probes.run(self):
+            self._write("proof", name=proof.name, value=proof.value, bound=proof.bound)
+            self.watch.say(f"proof {proof.name}: {proof.what} {proof.value:.2g}, at most {proof.bound:g}")
+
     def _write(self, kind: str, **values: Any) -> None:
         if self.log:
             self.log.write(kind, self.state.step, **values)
@@ -245,9 +266,11 @@ class Trainer:
         self._stop_asked = True
 
 
-def _forward_step(batches: Iterator[MicroBatch], model: Any, total_weight: float) -> tuple[Tensor, Any]:
+def _forward_step(
+    batches: Iterator[MicroBatch], model: Any, total_weight: float, device: torch.device
+) -> tuple[Tensor, Any]:
     """Megatron's forward step: the output, and how to make the loss of it."""
-    batch = next(batches)
+    batch = next(batches).to(device)
     losses_N = model(batch)
 
     def loss(losses_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -285,6 +308,9 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_BAD_CONFIG
+    except probes.ProofFailed as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return EXIT_PROOF_FAILED
     parallel.stop()
     return code
 

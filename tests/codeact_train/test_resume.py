@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,30 +52,29 @@ def test_resume_in_another_layout(tmp_path, model, corpus, unbroken):
     assert [s["loss"] for s in steps] == pytest.approx([s["loss"] for s in unbroken[0]], rel=2e-5)
 
 
-def wait_for_step(out: Path, step: int) -> None:
-    """Return once a step stands in the metrics."""
-    metrics, deadline = out / "metrics.jsonl", time.monotonic() + 60
-    while not (metrics.exists() and f'"kind": "step", "step": {step},' in metrics.read_text()):
-        assert time.monotonic() < deadline
+def wait_for(out: Path, text: str, times: int, alive: Callable[[], bool]) -> None:
+    """Return once ``text`` stands so many times in the metrics, or the job has ended."""
+    metrics = out / "metrics.jsonl"
+    while alive() and not (metrics.exists() and metrics.read_text().count(text) >= times):
         time.sleep(0.005)
 
 
 def test_kill_and_sigterm_lose_nothing(tmp_path, model, corpus, unbroken):
     (killed,) = start_job(tmp_path, model, corpus, recipe(checkpoint={"every_steps": 1}))
-    wait_for_step(tmp_path, 2)
+    wait_for(tmp_path, '"kind": "step"', 2, killed.is_alive)
     killed.kill()
     killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     config = write_job(tmp_path, model, corpus, recipe(checkpoint={"every_steps": 1}))
     asked = subprocess.Popen(
         [sys.executable, "-m", "codeact_train.trainer", "--config", str(config)],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    wait_for_step(tmp_path, 3)
+    wait_for(tmp_path, '"kind": "start"', 2, lambda: asked.poll() is None)
     asked.send_signal(signal.SIGTERM)
-    _, said = asked.communicate(timeout=120)
-    if asked.returncode != 0:  # it may have been quicker than the signal
-        assert asked.returncode == EXIT_STOPPED, said
-        assert "start the same job again" in said
+    _, said = asked.communicate(timeout=240)
+    assert asked.returncode == EXIT_STOPPED, said
+    assert "start the same job again" in said
     assert run_job(tmp_path, model, corpus, recipe()) == 0
     assert outcome(tmp_path) == unbroken
     assert not list((tmp_path / "checkpoints").glob("*.building"))

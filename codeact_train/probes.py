@@ -1,0 +1,166 @@
+"""Proofs made with the real model, kernels and corpus before the first step; a job that fails one does not train.
+
+Contract: each proof measures one number and a bound it must stay under, and fails for a reason a person can act on. All
+processes take part. Cost: a few forward passes over the shortest documents and, for ``parity``, a second copy of the
+model on the main process for as long as it takes; seconds for a small model.
+
+``leak``: other documents of a pack get other losses when one document's tokens are changed (they must not). ``parity``:
+losses of the loaded weights against transformers. ``audit``: every assistant turn's end token is trained, no token of
+another role is. ``partition``: gradients of two documents at once against one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from megatron.core.distributed import finalize_model_grads
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+from transformers.utils.logging import disable_progress_bar
+
+from codeact_train.batches import MicroBatch, lay_out
+from codeact_train.chat import ROLES, Document
+from codeact_train.loss import normalised
+
+if TYPE_CHECKING:
+    from codeact_train.trainer import Trainer
+
+AUDITED_DOCUMENTS = 200
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was measured, and the bound it had to stay under."""
+
+    name: str
+    value: float
+    bound: float
+    what: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the number is under its bound (a NaN is not)."""
+        return self.value <= self.bound
+
+
+class ProofFailed(RuntimeError):
+    """A proof did not hold: training would have gone wrong in silence."""
+
+
+def run(trainer: Trainer) -> list[Proof]:
+    """Make the proofs the configuration names. Raises :class:`ProofFailed` for the first that does not hold."""
+    made = []
+    for name in trainer.train.proofs:
+        proof = PROOFS[name](trainer)
+        if not proof.holds:
+            raise ProofFailed(f"proof {name}: {proof.what} is {proof.value:.3g}, must be at most {proof.bound:.3g}")
+        made.append(proof)
+    return made
+
+
+def leak(trainer: Trainer) -> Proof:
+    """Change every token of the first of two documents; the second's losses must stay."""
+    first, second = _shortest(trainer, 2)
+    changed = Document((first.ids + 7) % trainer.shape.vocab, first.roles, first.weights, ())
+    before, after = (_losses(trainer, [d, second]) for d in (first, changed))
+    own = int((second.weights[1:] > 0).sum())
+    moved = (before - after).abs()
+    if not moved[:-own].max() > 0:
+        return Proof("leak", float("nan"), 0.0, "effect of changing a document on itself")
+    return Proof("leak", moved[-own:].max().item(), 1e-5, "change of loss in a document whose neighbour was changed")
+
+
+def parity(trainer: Trainer) -> Proof:
+    """Loss of each trained token of a document, against transformers on the same weights."""
+    (document,) = _shortest(trainer, 1)
+    batch = lay_out([document])
+    ours, difference = _losses(trainer, [document]), torch.zeros(1)
+    if dist.get_rank() == 0:
+        difference[0] = (ours.cpu() - _transformers_losses(Path(trainer.job.model), batch)).abs().max()
+    difference = difference.to(trainer.place.device)
+    dist.broadcast(difference, 0)
+    bound = 1e-3 if trainer.train.precision == "fp32" else 0.2
+    return Proof("parity", difference.item(), bound, "difference of a token's loss from transformers'")
+
+
+def audit(trainer: Trainer) -> Proof:
+    """Count tokens whose training contradicts their role, over the first documents of the corpus."""
+    end = trainer.corpus.end_token
+    wrong = 0
+    for index in range(min(len(trainer.corpus), AUDITED_DOCUMENTS)):
+        document = trainer.corpus.document(index)
+        assistant = document.roles == ROLES["assistant"]
+        wrong += int(np.count_nonzero(document.weights[~assistant]))
+        # a turn ends where the role does; one cut off by the end of a piece has no end token to train
+        last = np.flatnonzero(assistant[:-1] & ~assistant[1:])
+        trained_turn = document.weights[last - 1] > 0
+        wrong += int(np.count_nonzero((document.ids[last] != end) & trained_turn))
+        wrong += int(np.count_nonzero((document.weights[last] == 0) & trained_turn))
+    return Proof("audit", wrong, 0, "number of tokens trained against their role, or end tokens left out")
+
+
+def partition(trainer: Trainer) -> Proof:
+    """Gradients of two documents in one micro-batch against two, relative to their norm."""
+    documents = _shortest(trainer, 2)
+    together = _gradient(trainer, [documents])
+    apart = _gradient(trainer, [[d] for d in documents])
+    squares = torch.stack([(together - apart).square().sum(), together.square().sum()]).double()
+    dist.all_reduce(squares)
+    bound = 1e-4 if trainer.train.precision == "fp32" else 5e-2
+    value = (squares[0] / squares[1]).sqrt().item()
+    return Proof("partition", value, bound, "relative difference of gradients between two micro-batch splits")
+
+
+PROOFS: dict[str, Callable[[Trainer], Proof]] = {
+    "leak": leak,
+    "parity": parity,
+    "audit": audit,
+    "partition": partition,
+}
+
+
+def _shortest(trainer: Trainer, count: int) -> list[Document]:
+    """The shortest trained documents, repeated if the corpus has fewer."""
+    order = np.argsort(trainer.corpus.lengths, kind="stable")[:count].tolist()
+    return [trainer.corpus.document(order[i % len(order)]) for i in range(count)]
+
+
+def _lay(trainer: Trainer, documents: list[Document]) -> MicroBatch:
+    return lay_out(documents, trainer.batches.multiple).to(trainer.place.device)
+
+
+def _losses(trainer: Trainer, documents: list[Document]) -> Tensor:
+    with torch.no_grad():
+        return trainer.state.model(_lay(trainer, documents))
+
+
+def _transformers_losses(folder: Path, batch: MicroBatch) -> Tensor:
+    disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        logits = model(batch.tokens).logits[0]
+    return F.cross_entropy(logits[batch.trained], batch.labels, reduction="none")
+
+
+def _gradient(trainer: Trainer, split: list[list[Document]]) -> Tensor:
+    """This process's gradient of the documents' mean loss, as one vector; leaves the buffers empty."""
+    model = trainer.state.model
+    batches = [_lay(trainer, documents) for documents in split]
+    total = float(sum(b.weights.sum() for b in batches))
+    model.zero_grad_buffer()
+    for number, batch in enumerate(batches):
+        last = number == len(batches) - 1
+        with nullcontext() if last else model.no_sync():
+            normalised(model(batch), batch.weights, total).backward()
+    finalize_model_grads([model], None)
+    gradient = torch.cat([p.main_grad.flatten() for p in model.parameters()]).clone()
+    model.zero_grad_buffer()
+    return gradient

@@ -1,0 +1,61 @@
+"""The start-up proofs hold on a sound trainer, in every layout, and fail on a broken one."""
+
+import numpy as np
+import pytest
+from train_jobs import events, recipe, run_job
+
+from codeact_train import attention, hf, trainer
+from codeact_train.corpus import Corpus
+
+
+def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):
+    parallel = {"tensor": 2, "sequence_parallel": True}
+    assert run_job(tmp_path, model, corpus, recipe(parallel=parallel, epochs=1), world=2) == 0
+    proofs = {p["name"]: p for p in events(tmp_path, "proof")}
+    assert set(proofs) == {"leak", "parity", "audit", "partition"}
+    assert proofs["parity"]["value"] < 1e-5
+
+
+def test_a_proof_can_be_left_out(tmp_path, model, corpus):
+    assert run_job(tmp_path, model, corpus, recipe(proofs=["audit"], stop_after_steps=1)) == trainer.EXIT_STOPPED
+    assert [p["name"] for p in events(tmp_path, "proof")] == ["audit"]
+
+
+def blind_to_bounds(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
+    whole = attention.PackedLayout((0, q.shape[0]), packed_seq_params.cos, packed_seq_params.sin)
+    return sound_attention(self, q, k, v, packed_seq_params=whole)
+
+
+def swapped_gate(weight, tensors, shape, rank, size):
+    return sound_shard(weight, tensors[::-1] if weight.cut == "gate_up" else tensors, shape, rank, size)
+
+
+def trained_observation(self, index):
+    document = sound_document(self, index)
+    document.weights[np.flatnonzero(document.roles == 2)[0]] = 1.0
+    return document
+
+
+def halved_labels(losses, weights, total):
+    return (losses * weights).sum() / weights.sum()
+
+
+sound_attention = attention.PackedAttention.forward
+sound_shard = hf._shard
+sound_document = Corpus.document
+
+
+@pytest.mark.parametrize(
+    ("proof", "where", "name", "broken"),
+    [
+        ("leak", attention.PackedAttention, "forward", blind_to_bounds),
+        ("parity", hf, "_shard", swapped_gate),
+        ("audit", Corpus, "document", trained_observation),
+        ("partition", trainer.probes, "normalised", halved_labels),
+    ],
+)
+def test_each_proof_catches_its_defect(tmp_path, model, corpus, monkeypatch, proof, where, name, broken):
+    monkeypatch.setattr(where, name, broken)
+    assert run_job(tmp_path, model, corpus, recipe(proofs=[proof])) == trainer.EXIT_PROOF_FAILED
+    assert f"proof {proof}:" in (tmp_path / "log-0.txt").read_text()
+    assert not events(tmp_path, "step")
