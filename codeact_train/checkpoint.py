@@ -52,6 +52,10 @@ class Checkpoints:
                 shutil.rmtree(left)
         dist.barrier()
 
+    def path_of(self, step: int) -> Path:
+        """Where the checkpoint of a step goes."""
+        return self.folder / f"step-{step:06}"
+
     def latest(self) -> Path | None:
         """The newest complete checkpoint."""
         pointer = self.folder / "latest"
@@ -61,9 +65,7 @@ class Checkpoints:
 
     def save(self, state: RunState) -> Path:
         """Write a checkpoint of ``state``; every process calls it and returns when it is complete."""
-        path = self.folder / f"step-{state.step:06}"
-        if self.latest() == path:
-            return path
+        path = self.path_of(state.step)
         building = self.folder / f"{path.name}.building"
         if dist.get_rank() == 0:
             building.mkdir()

@@ -14,6 +14,7 @@ choose the best epoch.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import json
@@ -67,6 +68,10 @@ _FREE = {
     "micro_batch_packs",
     "attention",
 }
+
+
+class _StopAsked(Exception):
+    """Some process of the job was told to stop."""
 
 
 class Trainer:
@@ -135,11 +140,10 @@ class Trainer:
             self._prove()
         last = min(self.steps, self.train.stop_after_steps or self.steps)
         try:
-            while self.state.step < last:
-                self.train_step()
-                self._after_step()
-                if parallel.any_rank(self._stop_asked, self.place.device):
-                    break
+            with contextlib.suppress(_StopAsked):
+                while self.state.step < last:
+                    self.train_step()
+                    self._after_step()
             return self._end()
         finally:
             self.watch.close()
@@ -179,7 +183,7 @@ class Trainer:
             forward_step_func=functools.partial(
                 _forward_step, total_weight=batch.total_weight, device=self.place.device
             ),
-            data_iterator=iter(batch.micro_batches),
+            data_iterator=self._unless_stopped(batch.micro_batches),
             model=self.state.model,
             num_microbatches=len(batch.micro_batches),
             seq_length=self.corpus.sequence_length * self.train.micro_batch_packs,
@@ -187,6 +191,14 @@ class Trainer:
             forward_only=forward_only,
         )
         return self._sum([sum(part.item() for part in parts)])[0]
+
+    def _unless_stopped(self, micro_batches: list[MicroBatch]) -> Iterator[MicroBatch]:
+        """The micro-batches, as long as no process was told to stop. What a step has computed until then is forgotten:
+        nothing has changed yet but gradients, and the grace period before a kill may be shorter than a step."""
+        for micro in micro_batches:
+            if parallel.any_rank(self._stop_asked, self.place.device):
+                raise _StopAsked
+            yield micro
 
     def _sum(self, values: list[float]) -> list[float]:
         """Sums over data-parallel processes."""
@@ -204,12 +216,14 @@ class Trainer:
             self._save()
 
     def _end_epoch(self, epoch: int) -> None:
+        """Validate, export, then save: a run killed between them resumes before the epoch's end and does all three
+        again."""
         if len(self.validation.plan):
             loss, tokens = self.validate()
             self._write("validation", loss=loss, trained_tokens=tokens)
             self.watch.say(f"epoch {epoch}: validation loss {loss:.4f}")
-        path = self._save()
-        self._export(epoch, path)
+        self._export(epoch)
+        self._save()
 
     def validate(self) -> tuple[float, int]:
         """Mean loss over the trained tokens of the held-out documents, and how many those are."""
@@ -223,16 +237,16 @@ class Trainer:
         self.state.model.train()
         return total / weight, int(tokens)
 
-    def _save(self) -> Path:
-        path = self.checkpoints.save(self.state)
-        self._write("checkpoint", path=str(path.relative_to(self.out)))
-        return path
+    def _save(self) -> None:
+        if self.checkpoints.latest() != self.checkpoints.path_of(self.state.step):
+            path = self.checkpoints.save(self.state)
+            self._write("checkpoint", path=str(path.relative_to(self.out)))
 
-    def _export(self, epoch: int, checkpoint: Path) -> None:
+    def _export(self, epoch: int) -> None:
         out = self.out / "exports" / f"epoch-{epoch}"
         done = export(
             self.state.model.module, self.shape, Path(self.job.model), self.corpus.folder / "tokenizer", out,
-            step=self.state.step, epoch=epoch, checkpoint=checkpoint.name,
+            step=self.state.step, epoch=epoch, checkpoint=self.checkpoints.path_of(self.state.step).name,
         )  # fmt: skip
         if done:
             self._write("export", epoch=epoch, path=str(out.relative_to(self.out)), digest=done.digest)
