@@ -128,7 +128,7 @@ class Kernel:
         if process.reason not in (None, "out_of_memory"):
             cell.text["stderr"] += f"the kernel was ended: {process.reason}\n"
         await self._discard()
-        return "timeout_killed" if late else "out_of_memory" if starved else "died"
+        return "out_of_memory" if starved else "timeout_killed" if late else "died"
 
     def _status_of(self, cell: Cell, late: bool) -> Status:
         if late:

@@ -37,7 +37,7 @@ def become_kernel(
     """
     line = socket.socket(fileno=fds[0])
     endpoints = fds[2:7] if request["connection"] else []
-    code = 1
+    code, started = 1, False
     try:
         for door in fds[2 + len(endpoints) :]:
             os.write(door, b"0")
@@ -51,11 +51,13 @@ def become_kernel(
         packet = json.dumps({"op": "ready"}).encode()
         line.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [workspace]))])
         os.close(workspace)
+        started = True
         _serve(request, line, socket.socket(fileno=fds[1]), endpoints, shell)
         code = 0
     except BaseException as error:
-        with suppress(OSError):
-            line.send(json.dumps({"op": "failed", "error": f"{type(error).__name__}: {error}"}).encode())
+        if not started:  # later the connection speaks frames; the end of the process says enough
+            with suppress(OSError):
+                line.send(json.dumps({"op": "failed", "error": f"{type(error).__name__}: {error}"}).encode())
     finally:
         os._exit(code)
 

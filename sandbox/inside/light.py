@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from sandbox.inside.port import SocketPort
-from sandbox.inside.shell import SandboxShell
+from sandbox.inside.shell import DISPLAYS, SandboxShell
 from sandbox.inside.streams import CELL, Output, OutputLimit
 from sandbox.inside.traceback import describe
 from sandbox.inside.wire import IOPUB
@@ -78,7 +78,7 @@ class LightKernel:
         for stream in self.streams:
             stream.begin(self._cells, self.port.parent)
         sys.stdout, sys.stderr = self.streams
-        self.shell.rich_left = self.rich_bytes
+        self.shell.rich_left, self.shell.displays_left = self.rich_bytes, DISPLAYS
         if signal.getsignal(signal.SIGINT) != self._on_sigint:
             signal.signal(signal.SIGINT, self._on_sigint)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

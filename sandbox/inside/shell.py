@@ -22,7 +22,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from sandbox.inside.port import SocketPort
-from sandbox.inside.streams import shorten
+from sandbox.inside.streams import OutputLimit, shorten
+
+DISPLAYS = 500
+"""Values and displays one cell may send."""
 
 
 class _Compiler(CachingCompiler):
@@ -72,6 +75,7 @@ class SandboxShell(InteractiveShell):
 
     port: SocketPort
     rich_left = 0
+    displays_left = 0
     keep = 10_000
 
     def bind(self, port: SocketPort, keep: int) -> None:
@@ -83,6 +87,9 @@ class SandboxShell(InteractiveShell):
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "push"):
                 stream.push()
+        self.displays_left -= 1
+        if self.displays_left < 0:
+            raise OutputLimit(f"the cell showed more than {DISPLAYS} things")
         bundle: dict[str, Any] = {}
         for mime, value in data.items():
             if isinstance(value, bytes | bytearray):

@@ -101,7 +101,10 @@ class Output(io.TextIOBase):
         return self._threads.get(threading.get_ident(), self.cell)
 
     def _drain(self, stop: bool = True) -> None:
-        size = os.lseek(self._fd, 0, os.SEEK_END)
+        try:
+            size = os.lseek(self._fd, 0, os.SEEK_END)
+        except OSError:  # a cell closed it, or put a pipe in its place: its loss
+            return
         if size == self._raw_at:
             return
         while (room := size - self._raw_at) > 0:

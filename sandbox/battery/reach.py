@@ -1,0 +1,114 @@
+"""Cases that reach for what is not theirs: files, network, other processes, the Linux kernel's odd corners."""
+
+from __future__ import annotations
+
+from sandbox.battery.case import Case, attempts, tries
+
+_CONNECT = "s = socket.socket(socket.{}, socket.{}); s.settimeout(1); s.connect({})"
+
+_SYSCALL = """
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.syscall({}) == -1:
+    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+"""
+
+FILES = [
+    *attempts(
+        "files",
+        "files",
+        "mount namespace, Landlock",
+        {
+            "read a secret of the host": "print(open('{secret}').read())",
+            "read /etc/shadow": "open('/etc/shadow').read()",
+            "read the owner's environment": "open('/proc/{owner}/environ', 'rb').read()",
+            "read the project's source": "open('{source}').read()",
+            "list the host's temporary files": "assert '{secret_name}' in os.listdir('{secret_folder}')",
+            "write outside the workspace": "open('/usr/lib/new', 'w')",
+            "write to site-packages": "import IPython; open(os.path.dirname(IPython.__file__) + '/x.py', 'w')",
+            "write to /proc/sys": "open('/proc/sys/kernel/hostname', 'w').write('x')",
+            "symlink to a secret": "os.symlink('{secret}', 'l'); open('l').read()",
+            "hard link to a secret": "os.link('{secret}', 'h'); open('h').read()",
+            "change the owner of a host's file": "os.chown('{secret}', 1, 1)",
+            "read kernel memory": "open('/proc/kcore', 'rb').read(64)",
+            "make a device": "os.mknod('d', 0o660 | 0o060000, os.makedev(254, 0)); open('d', 'rb').read(1)",
+            "read the disk": "open('/dev/vda', 'rb').read(1)",
+        },
+    ),
+    Case(
+        "change the mode of a host's file",
+        "files",
+        "import os\ntry:\n    os.chmod('{secret}', 0)\nexcept OSError:\n    pass",
+        "files",
+        ("ok",),
+        stopped_by="mount namespace, seccomp",
+    ),
+]
+
+NETWORK = attempts(
+    "network",
+    "network",
+    "network namespace, seccomp",
+    {
+        "connect to the host's loopback": _CONNECT.format("AF_INET", "SOCK_STREAM", "('127.0.0.1', {tcp})"),
+        "connect to the internet": _CONNECT.format("AF_INET", "SOCK_STREAM", "('192.0.2.1', 80)"),
+        "ask the cloud's metadata service": _CONNECT.format("AF_INET", "SOCK_STREAM", "('169.254.169.254', 80)"),
+        "send a datagram": "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('192.0.2.1', 53))",
+        "resolve a name": "socket.getaddrinfo('example.org', 80)",
+        "connect to a Unix socket of the host": _CONNECT.format("AF_UNIX", "SOCK_STREAM", "'{unix}'"),
+        "connect to an abstract socket of the host": _CONNECT.format("AF_UNIX", "SOCK_STREAM", "'\\0{abstract}'"),
+        "open a raw socket": "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",
+        "open a vsock": "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)",
+        "open AF_ALG": "socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)",
+        "open netlink": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+    },
+)
+
+PROCESSES = attempts(
+    "processes",
+    None,
+    "pid namespace, Landlock, seccomp",
+    {
+        "kill a process of the host": "os.kill({victim}, 9)",
+        "kill the owner": "os.kill({owner}, 9)",
+        "limit a process of the host": "resource.prlimit({victim}, resource.RLIMIT_DATA, (1, 1))",
+        "slow a process of the host": "os.setpriority(os.PRIO_PROCESS, {victim}, 19)",
+        "read a process's memory": "open('/proc/{victim}/mem', 'rb').read(1)",
+        "trace a process": _SYSCALL.format("101, 16, {victim}, 0, 0"),
+        "take a descriptor of a process": _SYSCALL.format("438, os.pidfd_open({victim}), 0, 0"),
+        "raise the own priority": "os.nice(-5)",
+        "raise the own limits": "resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 20, 1 << 20))",
+        "become root": "os.setuid(0); os.chown('/usr', 0, 0)",
+    },
+    unsafe=True,
+)
+PROCESSES.append(  # Linux calls it a success when every process was out of reach
+    Case(
+        "signal everything",
+        "processes",
+        "import os\ntry: os.kill(-1, 9)\nexcept OSError as e: print(e)",
+        None,
+        ("ok",),
+        stopped_by="pid namespace, Landlock",
+        unsafe=True,
+    )
+)
+
+KERNEL_CALLS = [
+    Case(name, "system calls", tries(_SYSCALL.format(call)), None, ("ok",), stopped_by="seccomp")
+    for name, call in {
+        "mount": "165, b'x', b'/tmp', b'tmpfs', 0, 0",
+        "unshare a user namespace": "272, 0x10000000",
+        "clone a user namespace": "56, 0x10000011, 0, 0, 0, 0",
+        "bpf": "321, 0, 0, 0",
+        "io_uring": "425, 1, ctypes.create_string_buffer(120)",
+        "userfaultfd": "323, 0",
+        "keyctl": "250, 0, -3, 1",
+        "perf_event_open": "298, ctypes.create_string_buffer(128), 0, -1, -1, 0",
+        "chroot": "161, b'/'",
+        "process_vm_readv": "310, {victim}, 0, 0, 0, 0, 0",
+        "x32 call": "0x40000000 + 39",
+        "kexec_load": "246, 0, 0, 0, 0",
+        "personality": "135, 0x0040000",
+        "open_by_handle_at": "304, 0, 0, 0",
+    }.items()
+]
