@@ -61,6 +61,6 @@ def test_an_interrupted_write_leaves_no_file(tiny_llama, tmp_path):
     folder = shutil.copytree(tiny_llama, tmp_path / "model")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(Exception, match="safetensors|incomplete|metadata|header"):
+    with pytest.raises(Exception, match=r"safetensors|incomplete|metadata|header"):
         write_gguf(folder, tmp_path / "m.gguf")
     assert not list(tmp_path.glob("*gguf*"))

@@ -63,7 +63,7 @@ async def test_requests_that_share_a_cold_beginning_answer_as_they_do_alone(tiny
 def test_a_stop_string_ends_the_turn(request, server, include):
     url = request.getfixturevalue(server)
     whole = ask(url)
-    stop = whole.text[3:5]
+    stop = next(letter for letter in whole.text[1:] if letter.isascii())  # a random model writes broken UTF-8, too
     choice = ask(url, stop=[stop], extra={"include_stop_str_in_output": include})
     end = whole.text.index(stop)
     assert choice.text == whole.text[: end + len(stop) * include]
@@ -78,7 +78,12 @@ def test_chat_renders_the_models_own_template(tiny_server):
     with openai.OpenAI(base_url=tiny_server, api_key="none") as client:
         chat = [{"role": "user", "content": "print(1)"}]
         reply = client.chat.completions.create(
-            model="tiny", messages=chat, max_tokens=4, temperature=0, logprobs=True, extra_body={"return_token_ids": True}
+            model="tiny",
+            messages=chat,
+            max_tokens=4,
+            temperature=0,
+            logprobs=True,
+            extra_body={"return_token_ids": True},
         )
     rendered = "<|im_start|>user\nprint(1)<|im_end|>\n<|im_start|>assistant\n"
     assert reply.prompt_token_ids == ask(tiny_server, rendered).prompt_token_ids
@@ -128,7 +133,6 @@ async def test_a_client_that_leaves_frees_its_place(tiny_server):
         request.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await request
-        async with asyncio.timeout(20):  # Python 3.11
-            while await in_flight():
-                await asyncio.sleep(0.01)
+        while await in_flight():  # for ever, if nothing told the server
+            await asyncio.sleep(0.01)
     assert len(ask(tiny_server).token_ids) == 12

@@ -1,0 +1,150 @@
+"""The export gate: does the server say what the exported weights say?
+
+Contract: fixed prompts are completed greedily by the server; transformers, in float32 from the same folder, is then
+asked how likely each of those very tokens was. Comparing along the server's own tokens stays meaningful after the first token
+on which two engines disagree. It catches what still answers but wrongly: rows of q and k in another engine's order, a
+tied head for an untied one, the weights of another checkpoint.
+
+Tolerance: the mean absolute difference of log-probabilities is at most ``tolerance`` (0.01) and no token's more than
+five times that. The CPU server in float16 weights measured 0.0007 and 0.007 on SmolLM2-135M; a swapped row order or
+another epoch's weights are off by 0.1 and more on average. Cost: one forward pass a prompt, and the model's float32
+weights in this process's memory for that time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import openai
+import torch
+
+_SYSTEM = "You solve tasks by writing Python. Put code between <execute> and </execute>. "
+PROMPTS: tuple[tuple[tuple[str, str], ...], ...] = (
+    (("user", "What is the capital of France?"),),
+    (("system", _SYSTEM), ("user", "How many days are there between 3 March and 17 May 2023?")),
+    (
+        ("system", _SYSTEM * 12),  # long enough that rotary positions of some hundred tokens count
+        ("user", "The table `sales` has the columns city, price, quantity. Which city sold most?"),
+        ("assistant", "<execute>print(sales.groupby('city').quantity.sum())</execute>"),
+        ("user", "Observation:\ncity\nBergen    12\nOslo      31\nName: quantity, dtype: int64"),
+    ),
+)
+"""Conversations as (role, content): short, with a system turn, long with several turns."""
+
+_WORST_TO_MEAN = 5.0
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What the comparison found; differences are of natural log-probabilities."""
+
+    tokens: int
+    mean_difference: float
+    worst_difference: float
+    other_choices: int
+    """Tokens of the server that were not the reference's first choice."""
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the server may stand for the folder."""
+        return self.mean_difference <= self.tolerance and self.worst_difference <= _WORST_TO_MEAN * self.tolerance
+
+    def sentence(self) -> str:
+        """The finding, for a person."""
+        verdict = "agrees" if self.passed else "DOES NOT agree"
+        return (
+            f"the server {verdict} with transformers: log-probabilities differ by {self.mean_difference:.4f} on average"
+            f"(allowed {self.tolerance:g}), {self.worst_difference:.4f} at most (allowed "
+            f"{_WORST_TO_MEAN * self.tolerance:g}), over {self.tokens} tokens"
+        )
+
+
+class ParityError(ValueError):
+    """The server does not say what the weights say; nothing it answers may be counted."""
+
+
+def require_parity(url: str, folder: Path, *, tolerance: float = 0.01) -> ParityReport:
+    """:func:`compare` that raises :class:`ParityError` when the comparison fails."""
+    report = compare(url, folder, tolerance=tolerance)
+    if not report.passed:
+        raise ParityError(
+            f"{folder}: {report.sentence()}; export and serve it again, or use serve.backend=transformers"
+        )
+    return report
+
+
+def compare(
+    url: str,
+    folder: Path,
+    *,
+    prompts: Sequence[Sequence[tuple[str, str]]] = PROMPTS,
+    new_tokens: int = 24,
+    tolerance: float = 0.01,
+) -> ParityReport:
+    """Compares a server with the folder it should be serving.
+
+    Args:
+        url: base URL ending in ``/v1``; the server returns token ids and log-probabilities.
+        folder: Hugging Face folder: the truth.
+        prompts: conversations as (role, content) pairs.
+        new_tokens: tokens generated and compared for each prompt.
+        tolerance: see the module's docstring.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    prompt_ids: list[list[int]] = []
+    for prompt in prompts:
+        chat = [{"role": role, "content": content} for role, content in prompt]
+        text = str(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        prompt_ids.append(list(tokenizer(text, add_special_tokens=False).input_ids))
+    answers = [_ask(url, ids, new_tokens) for ids in prompt_ids]
+    reference = _reference(folder, prompt_ids, [sampled for sampled, _ in answers])
+    said_t = torch.cat([torch.tensor(logprobs) for _, logprobs in answers])
+    true_t = torch.cat([of_sampled_t for of_sampled_t, _ in reference])
+    best_t = torch.cat([of_best_t for _, of_best_t in reference])
+    difference_t = (said_t - true_t).abs()
+    return ParityReport(
+        tokens=len(difference_t),
+        mean_difference=float(difference_t.mean()),
+        worst_difference=float(difference_t.max()),
+        other_choices=int((best_t > true_t).sum()),
+        tolerance=tolerance,
+    )
+
+
+def _ask(url: str, prompt_ids: list[int], new_tokens: int) -> tuple[list[int], list[float]]:
+    with openai.OpenAI(base_url=url, api_key="none", timeout=600.0) as client:
+        reply = client.completions.create(
+            model=client.models.list().data[0].id,
+            prompt=prompt_ids,
+            max_tokens=new_tokens,
+            temperature=0.0,
+            logprobs=0,
+            extra_body={"return_token_ids": True},
+        )
+    choice = reply.choices[0]
+    token_ids = getattr(choice, "token_ids", None)
+    if token_ids is None or choice.logprobs is None or choice.logprobs.token_logprobs is None:
+        raise ParityError(f"{url}: the server returns no token ids or log-probabilities; it cannot be compared")
+    return list(token_ids), [float(value) for value in choice.logprobs.token_logprobs]
+
+
+@torch.no_grad()
+def _reference(
+    folder: Path, prompt_ids: list[list[int]], sampled: list[list[int]]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """For each prompt: float32 log-probabilities (tokens,) of the sampled tokens, and of the likeliest ones there."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    found = []
+    for prompt, answer in zip(prompt_ids, sampled, strict=True):
+        logits_1tv = model(torch.tensor([prompt + answer[:-1]]), logits_to_keep=len(answer)).logits
+        logprobs_tv = logits_1tv[0].log_softmax(dim=-1)
+        of_sampled_t = logprobs_tv.gather(1, torch.tensor(answer)[:, None])[:, 0]
+        found.append((of_sampled_t, logprobs_tv.max(dim=-1).values))
+    return found

@@ -1,0 +1,117 @@
+"""What tests of several rooms need: a tiny Llama as a Hugging Face folder, and servers in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from rollout.engines.wire import make_app
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+MakeLlama = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_llama(tmp_path_factory: pytest.TempPathFactory) -> MakeLlama:
+    """A function that writes a random Llama (2 layers, 4 heads of 32, 2 key-value heads) and returns its folder."""
+
+    def make(seed: int = 0, *, tied: bool = True, name: str = "tiny") -> Path:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        folder = tmp_path_factory.mktemp("models") / name
+        tokenizer = _tokenizer()
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=192,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=2048,
+            tie_word_embeddings=tied,
+            initializer_range=0.15,  # wide enough that order of rows, tie and weights all show in the logits
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(make_llama: MakeLlama) -> Path:
+    """One such model, shared by every test that does not change it."""
+    return make_llama()
+
+
+def _tokenizer():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator(
+        ["system user assistant <execute>print(1)</execute> <solution>42</solution>\n"] * 8, trainer
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=TEMPLATE,
+    )
+
+
+@pytest.fixture(scope="session")
+def serve_here() -> Iterator[Callable[[Any], str]]:
+    """A function that puts a backend behind HTTP in a thread of this process and returns the base URL."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    ends: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    async def start(backend: Any) -> str:
+        runner = web.AppRunner(make_app(backend), handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        ends.extend([backend.close, runner.cleanup])
+        return f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+
+    def serve(backend: Any) -> str:
+        return asyncio.run_coroutine_threadsafe(start(backend), loop).result()
+
+    yield serve
+    for end in reversed(ends):
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_llama: Path, serve_here: Callable[[Any], str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Base URL of the tiny Llama behind openvino-genai."""
+    from rollout.engines.openvino_backend import OpenVINOBackend, OpenVINOSettings
+
+    settings = OpenVINOSettings(threads=1, cache_gib=1, gguf_cache=tmp_path_factory.mktemp("gguf"))
+    return serve_here(OpenVINOBackend(tiny_llama, settings))

@@ -1,0 +1,57 @@
+"""The export gate lets faithful servers pass and catches the faults that still answer."""
+
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from eval.parity import ParityError, compare, require_parity
+from rollout.engines.openvino_backend import OpenVINOBackend, OpenVINOSettings
+
+
+@pytest.fixture
+def served(serve_here, tmp_path):
+    def start(folder):
+        return serve_here(
+            OpenVINOBackend(folder, OpenVINOSettings(threads=1, cache_gib=1, gguf_cache=tmp_path / "gguf"))
+        )
+
+    return start
+
+
+def test_a_faithful_server_passes(tiny_server, tiny_llama):
+    report = require_parity(tiny_server, tiny_llama)
+    assert report.passed
+    assert report.mean_difference <= 0.01
+    assert report.tokens >= 24
+    assert "agrees" in report.sentence()
+
+
+def test_an_untied_head_is_served_as_such(make_llama, served):
+    assert compare(served(untied := make_llama(4, tied=False)), untied).passed
+
+
+def test_the_wrong_order_of_rows_is_caught(monkeypatch, tiny_llama, served):
+    monkeypatch.setattr("rollout.engines.gguf.interleave_rows", lambda weight, heads: weight)
+    report = compare(served(tiny_llama), tiny_llama)
+    assert not report.passed
+    assert report.mean_difference > 10 * report.tolerance
+
+
+def test_a_head_tied_by_mistake_is_caught(make_llama, served, tmp_path):
+    truth = make_llama(4, tied=False)
+    mistaken = shutil.copytree(truth, tmp_path / "mistaken")
+    tensors = load_file(truth / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    save_file(tensors, mistaken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ParityError, match="DOES NOT agree"):
+        require_parity(served(mistaken), truth)
+
+
+def test_stale_weights_are_caught(tiny_server, tiny_llama, tmp_path):
+    """A step of training as small as 2 % of one matrix's values must show."""
+    trained = shutil.copytree(tiny_llama, tmp_path / "trained")
+    tensors = load_file(tiny_llama / "model.safetensors")
+    tensors["model.layers.1.mlp.down_proj.weight"] *= 1.02
+    save_file(tensors, trained / "model.safetensors", metadata={"format": "pt"})
+    assert not compare(tiny_server, trained).passed

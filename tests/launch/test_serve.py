@@ -1,0 +1,83 @@
+"""A server starts, answers, and ends with whoever started it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from launch.serve import ServeConfig, command, serve
+
+SCRIPTED = ServeConfig(backend="scripted", start_timeout_s=120)
+
+
+@pytest.fixture
+def rules(tmp_path):
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps({"rules": [{"reply": "hello"}], "name": "parrot"}))
+    return file
+
+
+def health(url):
+    with urllib.request.urlopen(url.replace("/v1", "/health"), timeout=5) as answer:
+        return json.load(answer)
+
+
+def test_a_server_answers_inside_the_block_and_is_gone_after_it(rules, tmp_path):
+    with serve(rules, SCRIPTED, tmp_path / "logs" / "serve.log") as url:
+        assert health(url)["model"] == "parrot"
+    with pytest.raises(urllib.error.URLError):
+        health(url)
+    assert "parrot" in (tmp_path / "logs" / "serve.log").read_text()
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path):
+    (tmp_path / "rules.json").write_text('{"rulez": []}')
+    with pytest.raises(ValueError, match=r"ended with code 2(.|\n)*rulez"):
+        with serve(tmp_path / "rules.json", SCRIPTED, tmp_path / "log"):
+            pytest.fail("it started")
+
+
+def test_a_killed_driver_takes_its_server_along(rules, tmp_path):
+    driver = (
+        "import sys, time; from pathlib import Path; from launch.serve import ServeConfig, serve\n"
+        f"with serve(Path({str(rules)!r}), ServeConfig(backend='scripted'), Path({str(tmp_path / 'log')!r})) as url:\n"
+        "    print(url, flush=True); time.sleep(600)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.PIPE, text=True, env=environment)
+    url = process.stdout.readline().strip()
+    assert health(url)["status"] == "ok"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with pytest.raises(urllib.error.URLError):
+        while health(url):  # for ever, if the server outlives its driver
+            time.sleep(0.05)
+
+
+def test_the_command_for_vllm():
+    config = ServeConfig(
+        backend="vllm", tensor_parallel=4, max_batched_tokens=8192, arguments=("--max-model-len=4096",)
+    )
+    words = command(Path("/models/llama"), config, 8000, "epoch-1")
+    assert words[:3] == ["vllm", "serve", "/models/llama"]
+    line = " ".join(words)
+    for expected in (
+        "--host 127.0.0.1 --port 8000",
+        "--served-model-name epoch-1",
+        "--tensor-parallel-size 4",
+        "--max-num-batched-tokens 8192",
+        "--max-model-len=4096",
+    ):
+        assert expected in line
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(ValueError, match="thread"):
+        ServeConfig.model_validate({"thread": 2})

@@ -1,0 +1,146 @@
+"""The client's two ways of asking, its routing, and how faults become typed errors."""
+
+import pytest
+
+from rollout.engines.base import ContextFull, EngineError
+from rollout.engines.chat_prompt import ChatPrompt
+from rollout.engines.openai_compatible import OpenAIEngine, restore_stop, servers_in_order
+from rollout.engines.scripted_backend import Rule, Script, ScriptedBackend
+from rollout.trajectory import Message, Sampling
+
+STOP = ("</execute>", "</solution>")
+SYSTEM = Message(role="system", kind="instruction", content="Act by writing Python.")
+TASK = Message(role="user", kind="task", content="Print 1.")
+CHAT = (SYSTEM, TASK)
+
+
+def scripted(serve_here, *rules, **settings):
+    return serve_here(ScriptedBackend(Script(rules=rules, **settings)))
+
+
+async def complete(urls, messages=CHAT, *, tokenizer=None, session="s", retries=0, timeout_s=60.0, **sampling):
+    engine = OpenAIEngine("e", urls, "m", tokenizer, retries=retries, timeout_s=timeout_s)
+    try:
+        return await engine.complete(messages, Sampling(**({"stop": STOP} | sampling)), session=session)
+    finally:
+        await engine.close()
+
+
+async def test_messages_give_text_with_its_stop_string(serve_here):
+    url = scripted(serve_here, Rule(reply="<execute>print(1)</execute> and more"))
+    completion = await complete([url])
+    assert completion.text == "<execute>print(1)</execute>"
+    assert completion.finish_reason == "stop"
+    assert completion.token_ids is None
+    assert completion.completion_tokens == len(completion.text)
+
+
+async def test_token_ids_come_back_as_sampled(tiny_server, tiny_llama):
+    completion = await complete([tiny_server], tokenizer=str(tiny_llama), max_tokens=9, temperature=1.0, seed=3)
+    assert completion.completion_tokens == len(completion.token_ids) == len(completion.logprobs)
+    assert completion.prompt_tokens == len(ChatPrompt(tiny_llama).ids(CHAT))
+
+
+async def test_earlier_turns_are_never_encoded_again(tiny_llama, tiny_server):
+    prompt = ChatPrompt(tiny_llama)
+    odd = tuple(prompt._encode("p") + prompt._encode("r") + prompt._encode("int"))  # text alone would be one token
+    assert list(odd) != prompt._encode("print")
+    turn = Message(role="assistant", kind="action", content="print", token_ids=odd)
+    answer = Message(role="user", kind="observation", content="1")
+    ids = prompt.ids([*CHAT, turn, answer])
+    before = prompt.ids(CHAT)
+    assert ids[: len(before) + len(odd)] == [*before, *odd]
+    plain = turn.model_copy(update={"token_ids": None})
+    assert prompt.decode(ids) == prompt.decode(prompt.ids([*CHAT, plain, answer]))
+
+
+def test_a_sampled_end_token_does_not_stand_twice(tiny_llama):
+    prompt = ChatPrompt(tiny_llama)
+    content = tuple(prompt._encode("print"))
+    ended = content + tuple(prompt._encode("<|im_end|>"))
+    turns = [Message(role="assistant", kind="action", content="print", token_ids=ids) for ids in (content, ended)]
+    assert prompt.ids([*CHAT, turns[0], TASK]) == prompt.ids([*CHAT, turns[1], TASK])
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "expected"),
+    [
+        ("<execute>1", None, "<execute>1</execute>"),
+        ("<execute>1</execute>", None, "<execute>1</execute>"),
+        ("a <solution>1", None, "a <solution>1</solution>"),
+        ("no tag", None, "no tag"),
+        ("no tag", "</execute>", "no tag</execute>"),
+    ],
+)
+def test_a_stop_string_that_was_cut_off_is_put_back(text, told, expected):
+    assert restore_stop(text, STOP, told) == expected
+
+
+async def test_a_passing_fault_is_retried(serve_here):
+    url = scripted(serve_here, Rule(fault="error", times=1), Rule(reply="<solution>1</solution>"))
+    assert (await complete([url], retries=1)).text == "<solution>1</solution>"
+
+
+@pytest.mark.parametrize("fault", [Rule(fault="error"), Rule(fault="slow", delay_s=30.0)])
+async def test_a_lasting_fault_is_of_the_infrastructure(serve_here, fault):
+    with pytest.raises(EngineError) as raised:
+        await complete([scripted(serve_here, fault)], timeout_s=0.3)
+    assert raised.value.kind == "infra"
+    assert not isinstance(raised.value, ContextFull)
+
+
+async def test_a_lost_server_is_passed_over(serve_here):
+    alive = scripted(serve_here, Rule(reply="hello"))
+    nobody = "http://127.0.0.1:9/v1"
+    sessions = [f"s{i}" for i in range(8)]
+    assert {servers_in_order([nobody, alive], session)[0] for session in sessions} == {nobody, alive}
+    for session in sessions:
+        assert (await complete([nobody, alive], session=session)).text == "hello"
+    with pytest.raises(EngineError, match="no answer from") as raised:
+        await complete([nobody])
+    assert raised.value.kind == "infra"
+
+
+def test_a_session_keeps_its_server_when_others_come_and_go():
+    urls = [f"http://{i}/v1" for i in range(5)]
+    for session in map(str, range(50)):
+        first, second = servers_in_order(urls, session)[:2]
+        assert servers_in_order([url for url in reversed(urls) if url != first], session)[0] == second
+        assert servers_in_order([first, second], session)[0] == first
+
+
+async def test_a_full_context_is_its_own_outcome(serve_here, tiny_server, tiny_llama):
+    small = scripted(serve_here, Rule(reply="x"), context_length=50)
+    with pytest.raises(ContextFull, match="maximum context length"):
+        await complete([small])
+    with pytest.raises(ContextFull):
+        await complete([tiny_server], tokenizer=str(tiny_llama), max_tokens=2040)
+
+
+async def test_a_refused_request_is_the_models(serve_here):
+    url = scripted(serve_here, Rule(reply="x"))
+    with pytest.raises(EngineError) as raised:  # a route that is not there: 404
+        await complete([url.removesuffix("/v1") + "/v2"])
+    assert raised.value.kind == "model"
+
+
+async def test_running_out_of_tokens_is_a_length_finish(serve_here):
+    url = scripted(serve_here, Rule(match="Print 1", fault="truncated", reply="<execute>print(1)</execute>"))
+    completion = await complete([url])
+    assert completion.finish_reason == "length"
+    assert completion.text == "<execute>print(1)</execute>"[: len(completion.text)] != ""
+
+
+async def test_rules_see_prompt_and_turn(serve_here):
+    url = scripted(serve_here, Rule(turn=0, reply="first"), Rule(match="Observation: 7", reply="seven"))
+    said = Message(role="assistant", kind="action", content="first")
+    seen = Message(role="user", kind="observation", content="Observation: 7")
+    assert (await complete([url])).text == "first"
+    assert (await complete([url], [*CHAT, said, seen])).text == "seven"
+    with pytest.raises(EngineError, match="no rule"):
+        await complete([url], [*CHAT, said, TASK])
+
+
+def test_no_server_is_refused():
+    with pytest.raises(ValueError, match="base_urls"):
+        OpenAIEngine("e", [], "m")
