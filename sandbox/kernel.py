@@ -35,7 +35,8 @@ class Kernel:
         self._pool, self._tools, self._files = pool, dict(tools), dict(files)
         self._limits: Limits = pool.limits
         self._described = describe_tools(self._tools)
-        self._process: Process | None = None
+        self.process: Process | None = None
+        """The process behind the handle now; None between a death and the next cell."""
         self._line: Line | ZmqLine
         self._server: ToolServer
         self._turn = asyncio.Lock()
@@ -48,7 +49,7 @@ class Kernel:
 
     async def attach(self, process: Process) -> None:
         """Puts a fresh process behind the handle and gives it tools and files."""
-        self._process = process
+        self.process = process
         self._line = await open_line(process, self._limits)
         self._server = ToolServer(process, self._tools, self._limits)
         for path, data in self._files.items():
@@ -75,15 +76,15 @@ class Kernel:
         async with self._turn:
             if self._closed:
                 raise SandboxError("this kernel is closed")
-            if self._process is None:
+            if self.process is None:
                 await self.attach(await self._pool.take())
-            assert self._process is not None
+            assert self.process is not None
             started = time.monotonic()
             self._server.calls = 0
             content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
             cell = await self._line.request("execute_request", content)
             try:
-                status = await self._finish(cell, self._process, timeout_s or self._limits.cell_timeout_s)
+                status = await self._finish(cell, self.process, timeout_s or self._limits.cell_timeout_s)
             except BaseException:  # the caller was cancelled: the cell must not go on behind its back
                 await self._discard()
                 raise
@@ -150,12 +151,12 @@ class Kernel:
             traceback=traceback,
             outputs=tuple(cell.outputs),
             seconds=seconds,
-            state_survived=self._process is not None,
+            state_survived=self.process is not None,
             tool_calls=self._server.calls,
         )
 
     async def _discard(self) -> None:
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             self._line.close()
             self._server.close()

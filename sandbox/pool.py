@@ -24,6 +24,7 @@ from sandbox.server import ForkServer, Process
 from sandbox.tools import Tool
 from sandbox.watch import Watch
 
+REFILL_AFTER_S = 0.005
 DEFAULT_PRELOAD = ("numpy", "pandas")
 
 
@@ -132,13 +133,14 @@ class KernelPool:
 
     async def _fill(self) -> None:
         with suppress(SandboxError):  # the caller who finds the pool empty gets to hear of it
+            await asyncio.sleep(REFILL_AFTER_S)  # the caller's first cell goes first
             while self._started and len(self._ready) < self._size:
-                self._ready.append(await self._fork())
+                self._ready.append(await self._fork(rehearse=True))
 
-    async def _fork(self) -> Process:
+    async def _fork(self, rehearse: bool = False) -> Process:
         server = await self._live_server()
         stock = self._kernel == "ipykernel"
-        return await server.fork(Endpoints(secrets.token_hex(16), parent=server.base) if stock else None)
+        return await server.fork(Endpoints(secrets.token_hex(16), parent=server.base) if stock else None, rehearse)
 
     async def _live_server(self) -> ForkServer:
         async with self._restart:

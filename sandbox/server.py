@@ -150,8 +150,11 @@ class ForkServer:
             await self.close()
             raise SandboxError(f"the fork server could not start: {ready['error']}")
 
-    async def fork(self, endpoints: Endpoints | None = None) -> Process:
-        """A new kernel, isolated and connected; it serves stock clients at ``endpoints``. Raises SandboxError."""
+    async def fork(self, endpoints: Endpoints | None = None, rehearse: bool = False) -> Process:
+        """A new kernel, isolated and connected. Raises :class:`SandboxError`.
+
+        ``endpoints``: where it serves stock clients; ``rehearse``: it is for later use, so warm it up.
+        """
         if not self.alive:
             raise SandboxError("the fork server is gone")
         loop = asyncio.get_running_loop()
@@ -166,7 +169,7 @@ class ForkServer:
         self._processes[number] = process
         try:
             with line_theirs, tools_theirs:
-                self._ask(process, [line_theirs.fileno(), tools_theirs.fileno()], endpoints)
+                self._ask(process, [line_theirs.fileno(), tools_theirs.fileno()], endpoints, rehearse)
             process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
             process.workspace = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
         except (asyncio.TimeoutError, OSError, SandboxError) as error:
@@ -192,7 +195,7 @@ class ForkServer:
             await asyncio.to_thread(self._cgroups.remove)
         self._errors.close()
 
-    def _ask(self, process: Process, fds: list[int], endpoints: Endpoints | None) -> None:
+    def _ask(self, process: Process, fds: list[int], endpoints: Endpoints | None, rehearse: bool) -> None:
         process.endpoints = endpoints
         doors = self._enter_cgroup(process)
         request = {
@@ -200,6 +203,7 @@ class ForkServer:
             "id": process.number,
             "limits": self.limits.model_dump(),
             "connection": endpoints.info if endpoints else None,
+            "rehearse": rehearse and endpoints is None,
         }
         listening = [sock.fileno() for sock in endpoints.sockets] if endpoints else []
         socket.send_fds(self._control, [json.dumps(request).encode()], [*fds, *listening, *doors])

@@ -85,7 +85,10 @@ def _serve(
         port = ZmqPort(request["connection"], endpoints)
     streams = capture(port, limits["output_chars"], limits["printed_mib"] * MIB, _raw_file)
     toolbox.HERE = toolbox.Toolbox(tools, port.shield)
-    LightKernel(port, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024).serve()
+    kernel = LightKernel(port, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024)
+    if request["rehearse"]:
+        kernel.rehearse()
+    kernel.serve()
 
 
 def _own_user(ready: dict[str, Any]) -> int | None:

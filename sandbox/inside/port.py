@@ -105,6 +105,10 @@ class SocketPort:
         """Whether the last write is so long ago that a reader should not wait any longer."""
         return time.monotonic() - self._flushed_at > FLUSH_EVERY_S
 
+    def drop(self) -> None:
+        """Forgets everything queued."""
+        self._queue.clear()
+
     def flush(self) -> None:
         """Writes everything queued; blocks while the host does not read."""
         self._guarded(b"", write=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import linecache
 import os
 import sys
 import warnings
@@ -81,6 +82,14 @@ class SandboxShell(InteractiveShell):
     def bind(self, port: SocketPort, keep: int) -> None:
         """Connects the shell; ``keep`` characters of a value's text are sent."""
         self.port, self.keep = port, keep
+
+    def forget(self) -> None:
+        """As new: no variables, no history, cell 1 next."""
+        self.reset(new_session=True)
+        self.execution_count = 1
+        self.last_execution_result = None
+        for name in [name for name in linecache.cache if name.startswith("<cell ")]:
+            del linecache.cache[name]
 
     def send_bundle(self, kind: str, data: dict[str, Any], metadata: dict[str, Any] | None, **extra: Any) -> None:
         """Sends one mime bundle within the cell's budget for rich output."""
