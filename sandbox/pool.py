@@ -79,7 +79,12 @@ class KernelPool:
     ) -> Kernel:
         """A kernel of one's own with these host functions and these files in its working folder."""
         kernel = Kernel(self, tools or {}, files or {})
-        await kernel.attach(await self.take())
+        process = await self.take()
+        try:
+            await kernel.attach(process)
+        except BaseException:
+            await self.discard(process)
+            raise
         return kernel
 
     async def take(self) -> Process:

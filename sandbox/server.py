@@ -32,6 +32,7 @@ from sandbox.result import SandboxError
 PACKET = 1 << 16
 START_TIMEOUT_S = 120.0
 FORK_TIMEOUT_S = 30.0
+FORKS_AT_ONCE = 4  # the fork server takes one after the other anyway, and its socket holds only so many requests
 SOURCE = str(Path(__file__).parents[1])
 BOOT = (
     "import sys, json; c = json.loads(sys.stdin.readline()); sys.path[:0] = [c.pop('source')]; "
@@ -104,6 +105,8 @@ class ForkServer:
         self._forks: dict[int, asyncio.Future[int]] = {}
         self._processes: dict[int, Process] = {}
         self._count = 0
+        self._slots = asyncio.Semaphore(FORKS_AT_ONCE)
+        self._abandoned: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Executes the warden and waits until the fork server is ready."""
@@ -155,36 +158,46 @@ class ForkServer:
 
         ``endpoints``: where it serves stock clients; ``rehearse``: it is for later use, so warm it up.
         """
-        if not self.alive:
-            raise SandboxError("the fork server is gone")
-        loop = asyncio.get_running_loop()
-        self._count += 1
-        number = self._count
-        line, line_theirs = socket.socketpair()
-        tools, tools_theirs = socket.socketpair()
-        process = Process(self, number, line, tools, loop.create_future())
-        line.setblocking(False)
-        tools.setblocking(False)
-        self._forks[number] = loop.create_future()
-        self._processes[number] = process
-        try:
-            with line_theirs, tools_theirs:
-                self._ask(process, [line_theirs.fileno(), tools_theirs.fileno()], endpoints, rehearse)
-            process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
-            process.workspace = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
-        except (asyncio.TimeoutError, OSError, SandboxError) as error:
-            process.kill()
-            raise error if isinstance(error, SandboxError) else SandboxError(f"no kernel: {error!r}") from None
-        finally:
-            self._forks.pop(number, None)
-        return process
+        async with self._slots:
+            if not self.alive:
+                raise SandboxError("the fork server is gone")
+            self._count += 1
+            number = self._count
+            line, line_theirs = socket.socketpair()
+            tools, tools_theirs = socket.socketpair()
+            process = Process(self, number, line, tools, asyncio.get_running_loop().create_future())
+            line.setblocking(False)
+            tools.setblocking(False)
+            self._processes[number] = process
+            self._forks[number] = asyncio.get_running_loop().create_future()
+            try:
+                with line_theirs, tools_theirs:
+                    self._ask(process, [line_theirs.fileno(), tools_theirs.fileno()], endpoints, rehearse)
+                process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
+                process.workspace = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
+            except (asyncio.TimeoutError, OSError) as error:
+                self._abandon(process)
+                raise SandboxError(f"no kernel: {error!r}") from None
+            except BaseException:
+                self._abandon(process)
+                raise
+            finally:
+                self._forks.pop(number, None)
+            return process
 
     async def remove(self, process: Process) -> None:
         """Kills a kernel, waits for its death and removes what it left."""
         process.kill()
         await asyncio.shield(process.exited)
         process.release()
-        await asyncio.to_thread(shutil.rmtree, Path(self.base) / str(process.number), ignore_errors=True)
+        if self.tier in ("T1", "T0"):  # elsewhere the workspace went with the mount namespace
+            await asyncio.to_thread(shutil.rmtree, Path(self.base) / str(process.number), ignore_errors=True)
+
+    def _abandon(self, process: Process) -> None:
+        """Clears a half-made kernel away in the background; closing its connection ends it if nothing else does."""
+        process.line.close()
+        self._abandoned.add(task := asyncio.ensure_future(self.remove(process)))
+        task.add_done_callback(self._abandoned.discard)
 
     async def close(self) -> None:
         """Ends everything: the warden kills what is left and removes the folders."""

@@ -1,10 +1,11 @@
 """What a caller sees of a kernel: results, state, limits, deaths."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from sandbox import KernelPool, SandboxError
+from sandbox import Kernel, KernelPool, SandboxError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -170,3 +171,24 @@ async def test_a_closed_kernel_says_so(pool: KernelPool) -> None:
     await kernel.close()
     with pytest.raises(SandboxError, match="closed"):
         await kernel.run("1")
+
+
+async def test_hundreds_of_requests_at_once_are_served_and_nothing_stays(pool: KernelPool) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    async def episode(n: int) -> str | None:
+        async with await pool.acquire() as kernel:
+            return (await kernel.run(f"{n}")).value
+
+    assert await asyncio.gather(*(episode(n) for n in range(60))) == [str(n) for n in range(60)]
+    tasks = [asyncio.ensure_future(pool.acquire()) for _ in range(20)]
+    await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    kernels = [got for got in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(got, Kernel)]
+    await asyncio.gather(*(kernel.close() for kernel in kernels))
+    for _ in range(300):
+        if len(list(Path("/proc/self/fd").iterdir())) <= before + 4 * 4:
+            break
+        await asyncio.sleep(0.02)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 4 * 4  # at most the warm kernels differ
