@@ -34,7 +34,8 @@ class PlainlyTold(TyperGroup):
             say("interrupted; everything finished is kept, the same command goes on from there")
             raise typer.Exit(INTERRUPTED) from None
         except TrainingStopped as stopped:
-            say(f"{stopped}; its reason stands above, the same command goes on from the last checkpoint")
+            if stopped.code != MEND:  # then its sentence stands above already
+                say(f"{stopped}; the same command goes on from the last checkpoint")
             raise typer.Exit(stopped.code if stopped.code in (MEND, INTERRUPTED) else 1) from None
         except ValueError as fault:
             refuse(str(fault))

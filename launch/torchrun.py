@@ -7,6 +7,7 @@ the trainer tells "stopped and saved" from "cannot run as configured".
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import uuid
@@ -17,6 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from codeact_train.config import TrainConfig
 from rollout.files import write_whole
 
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**28),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+"""glibc's allocator, told to keep what is freed and to use huge pages. By default every large activation is given back to
+the kernel and faulted in again a page at a time, in each layer of each step. Only matters where tensors are in main memory."""
 STOPPED = 75
 """The trainer was asked to stop and saved its state."""
 
@@ -75,6 +84,10 @@ def run(job: Path, processes: int, threads: int | None, *arguments: str) -> None
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
+    # The agent reports a trainer that ended early as a crash; what happened is in the exit code.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name, value in KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     try:

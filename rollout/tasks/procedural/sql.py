@@ -63,7 +63,6 @@ def _query(asked: Asked, table: str, number: str, label: str, group: str) -> str
         "average": f"SELECT ROUND(AVG({number}), 2) FROM {table} WHERE {group} = '{value}'",
         "count": f"SELECT COUNT(*) FROM {table} WHERE {number} > {limit}",
         "highest": f"SELECT {label} FROM {table} ORDER BY {number} DESC",
-        "top_group": f"SELECT {group} FROM {table} GROUP BY {group} ORDER BY SUM({number}) DESC",
     }[asked.question.name]
 
 

@@ -49,7 +49,6 @@ def _code(asked: Asked, number: str, label: str, group: str) -> str:
         "average": f'{rows}\nprint(round(rows["{number}"].mean(), 2))',
         "count": f'rows = df[df["{number}"] > {limit}]\nprint(len(rows))',
         "highest": f'best = df["{number}"].idxmax()\nprint(df["{label}"][best])',
-        "top_group": f'totals = df.groupby("{group}")["{number}"].sum()\nprint(totals.idxmax())',
     }[asked.question.name]
 
 
