@@ -1,9 +1,9 @@
 """The export gate: does the server say what the exported weights say?
 
 Contract: fixed prompts are completed greedily by the server; transformers, in float32 from the same folder, is then
-asked how likely each of those very tokens was. Comparing along the server's own tokens stays meaningful after the first token
-on which two engines disagree. It catches what still answers but wrongly: rows of q and k in another engine's order, a
-tied head for an untied one, the weights of another checkpoint.
+asked how likely each of those very tokens was. Comparing along the server's own tokens stays meaningful after the
+first token on which two engines disagree. It catches what still answers but wrongly: rows of q and k in another
+engine's order, a tied head for an untied one, the weights of another checkpoint.
 
 Tolerance: the mean absolute difference of log-probabilities is at most ``tolerance`` (0.01) and no token's more than
 five times that. The CPU server in float16 weights measured 0.0007 and 0.007 on SmolLM2-135M; a swapped row order or

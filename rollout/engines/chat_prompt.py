@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoTokenizer
-
+from rollout.engines.serving import load_tokenizer
 from rollout.trajectory import Message
 
 _MARK = "\N{OBJECT REPLACEMENT CHARACTER}turn{}\N{OBJECT REPLACEMENT CHARACTER}"
@@ -22,7 +21,7 @@ class ChatPrompt:
     """The tokenizer and chat template of a model folder."""
 
     def __init__(self, folder: str | Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer = load_tokenizer(folder)
 
     def ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the conversation, up to and including the opening of the next assistant turn."""

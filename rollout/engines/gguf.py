@@ -24,7 +24,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
+
+from rollout.engines.serving import load_tokenizer
 
 Array = NDArray[np.floating[Any]]
 
@@ -164,7 +166,7 @@ def _add_config(writer: gguf.GGUFWriter, config: PretrainedConfig) -> None:
 
 def _add_tokenizer(writer: gguf.GGUFWriter, folder: Path, vocab_size: int) -> None:
     """The byte-level BPE tokenizer, which the engine needs to find stop strings in what it generates."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     if model["type"] != "BPE":
         raise ValueError(

@@ -28,15 +28,24 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from transformers import AutoConfig
 
-from rollout.engines.gguf import write_gguf
 from rollout.engines.prefix_gate import PrefixGate
-from rollout.engines.serving import FinishReason, Generated, Job, TokenizerCodec, end_token_ids, folder_digest
+from rollout.engines.serving import (
+    FinishReason,
+    Generated,
+    Job,
+    TokenizerCodec,
+    context_length,
+    end_token_ids,
+    folder_digest,
+)
 
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # importers fall back to a stub that sends nothing
 import openvino  # noqa: E402
 import openvino_genai  # noqa: E402
+
+_KEPT = 8
+"""GGUF files kept in the cache, the newest."""
 
 
 class OpenVINOSettings(BaseModel):
@@ -111,7 +120,7 @@ class OpenVINOBackend:
     def _open(self, folder: Path) -> None:
         self.digest, self.name = folder_digest(folder), folder.name
         self.codec = TokenizerCodec(folder)
-        self.context_length = int(AutoConfig.from_pretrained(folder).max_position_embeddings)
+        self.context_length = context_length(folder)
         self._end_tokens = end_token_ids(folder)
         self._gate = PrefixGate()
         self._waiting: deque[_Request] = deque()
@@ -235,6 +244,11 @@ def cached_gguf(folder: Path, cache: Path, digest: str) -> Path:
     """The float16 GGUF file of the model in ``folder``, written into ``cache`` when it is not there yet."""
     file = cache / f"{digest}.gguf"
     if not file.exists():
+        from rollout.engines.gguf import write_gguf  # imports torch, which a server with a cached file does not need
+
         cache.mkdir(parents=True, exist_ok=True)
         write_gguf(folder, file)
+        by_age = sorted(cache.glob("*.gguf"), key=lambda cached: cached.stat().st_mtime)
+        for old in by_age[:-_KEPT]:
+            old.unlink(missing_ok=True)
     return file

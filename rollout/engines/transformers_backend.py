@@ -15,9 +15,17 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
-from rollout.engines.serving import FinishReason, Generated, Job, TokenizerCodec, end_token_ids, folder_digest
+from rollout.engines.serving import (
+    FinishReason,
+    Generated,
+    Job,
+    TokenizerCodec,
+    end_token_ids,
+    folder_digest,
+    load_tokenizer,
+)
 
 
 class TransformersSettings(BaseModel):
@@ -41,7 +49,7 @@ class TransformersBackend:
     def _open(self, folder: Path) -> None:
         self.digest, self.name = folder_digest(folder), folder.name
         self.codec = TokenizerCodec(folder)
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self._tokenizer: Any = load_tokenizer(folder)
         self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self._end_tokens = end_token_ids(folder)
         self.context_length = int(self._model.config.max_position_embeddings)
