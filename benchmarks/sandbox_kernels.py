@@ -35,6 +35,7 @@ TARGETS = {
     "warm pool: acquire and first cell, ms": (None, 2.0),
     "cell round trip, ms": (5.0, 1.0),
     "cells per second": (4.0, None),
+    "fork with 100 MB to the branch's first reply, ms": (None, 15.0),
     "private memory of an idle kernel, MiB": (None, 7.0),
 }
 
@@ -113,6 +114,20 @@ def managed_start() -> float:
     return took
 
 
+async def our_fork(pool: KernelPool) -> list[float]:
+    """Fork of a kernel that holds 100 MB in an array and a list, to the branch's first reply."""
+    took = []
+    async with await pool.acquire() as kernel:
+        await kernel.run("import numpy; a = numpy.ones(10_000_000); b = list(range(500_000))")
+        for _ in range(10):
+            started = time.perf_counter()
+            branch = await kernel.fork()
+            await branch.run("len(b)")
+            took.append((time.perf_counter() - started) * 1e3)
+            await branch.close()
+    return took
+
+
 async def cells(pool: KernelPool, count: int) -> tuple[list[float], list[float]]:
     """Round trips of a trivial cell, ours and the rival's, in turns."""
     ours, theirs, rival = [], [], Rival()
@@ -170,6 +185,7 @@ async def measure(chosen: argparse.Namespace) -> dict[str, tuple[float, float | 
             warms.append((time.perf_counter() - started) * 1e3)
             await kernel.close()
         ours, theirs = await cells(cold, chosen.cells)
+        forks = await our_fork(cold)
         rate = await our_rate(cold, chosen.kernels, 40)
     rival = await rival_rate(chosen.rival_kernels, 40)
     managed = [await asyncio.to_thread(managed_start) for _ in range(chosen.starts + 1)][1:]
@@ -180,7 +196,9 @@ async def measure(chosen: argparse.Namespace) -> dict[str, tuple[float, float | 
         "start to first reply through a stock KernelManager, ms": (median(managed), rival_ms),
         "warm pool: acquire and first cell, ms": (median(warms), None),
         "cell round trip, ms": (median(ours), median(theirs)),
+        "fork with 100 MB to the branch's first reply, ms": (median(forks), None),
         "cells per second": (rate, rival),
+        "fork with 100 MB to the branch's first reply, ms": (None, 15.0),
         "private memory of an idle kernel, MiB": (median(mib for _, mib in starts), rival_mib),
     }
 

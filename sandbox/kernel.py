@@ -91,6 +91,23 @@ class Kernel:
             self._line.forget()
             return self._result(cell, status, time.monotonic() - started)
 
+    async def fork(self, reseed: bool = False) -> Kernel:
+        """A second kernel with this one's state and files; both go on independently, see :mod:`sandbox.branch`.
+
+        ``reseed``: give its random generators new seeds; else they go on as here. Raises :class:`SandboxError` when
+        there is no process to fork, or the kernel is stock ipykernel, whose threads would not survive it.
+        """
+        async with self._turn:
+            if self._closed or self.process is None:
+                raise SandboxError("there is no state to fork: the kernel is closed or its process is gone")
+            if self.process.endpoints is not None:
+                raise SandboxError("only the light kernel can be forked")
+            twin = Kernel(self._pool, self._tools, self._files)
+            twin.process = await self._pool.branch(self.process, reseed)
+            twin._line = Line(twin.process, self._limits)
+            twin._server = ToolServer(twin.process, self._tools, self._limits)
+            return twin
+
     async def restart(self) -> None:
         """A fresh process: state and workspace as they were at the start."""
         async with self._turn:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Literal
 
+from sandbox.branch import fork_process
 from sandbox.endpoints import Endpoints
 from sandbox.kernel import Kernel
 from sandbox.limits import Limits
@@ -57,6 +58,7 @@ class KernelPool:
         self._restart = asyncio.Lock()
         self._refilling: asyncio.Task[None] | None = None
         self._taken: set[Process] = set()
+        self._branches = 0
         self._watching: asyncio.Task[None] | None = None
         self._started = False
 
@@ -103,6 +105,13 @@ class KernelPool:
         self._taken.add(process)
         self._refill()
         return process
+
+    async def branch(self, process: Process, reseed: bool) -> Process:
+        """A fork of a process that was taken."""
+        self._branches += 1
+        branch = await fork_process(process, self._branches, reseed)
+        self._taken.add(branch)
+        return branch
 
     async def discard(self, process: Process) -> None:
         """Kills a process that was taken."""

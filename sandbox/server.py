@@ -19,7 +19,7 @@ import sys
 import sysconfig
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,11 @@ class Process:
     """The cgroup that bounds it, in T3."""
     endpoints: Endpoints | None = None
     """Where stock clients connect, when it serves them."""
+    root: Process | None = None
+    """For a branch: the process in whose sandbox it lives."""
+    branches: set[Process] = field(default_factory=set)
+    unwanted: bool = False
+    """Its handle is closed; it stays only because branches live in its sandbox."""
     reason: str | None = None
     """Why the host killed it, where the host did: ``out_of_memory``, ``processes``, …"""
 
@@ -186,11 +191,22 @@ class ForkServer:
             return process
 
     async def remove(self, process: Process) -> None:
-        """Kills a kernel, waits for its death and removes what it left."""
+        """Kills a kernel and removes what it left, when it is dead; one with branches goes with the last of them."""
+        process.unwanted = True
+        if process.branches and not process.exited.done():
+            return
+        await self._end(process)
+        root = process.root
+        if root is not None:
+            root.branches.discard(process)
+            if root.unwanted and not root.branches:
+                await self._end(root)
+
+    async def _end(self, process: Process) -> None:
         process.kill()
         await asyncio.shield(process.exited)
         process.release()
-        if self.tier in ("T1", "T0"):  # elsewhere the workspace went with the mount namespace
+        if self.tier in ("T1", "T0") and process.root is None:  # elsewhere the workspace went with the mount namespace
             await asyncio.to_thread(shutil.rmtree, Path(self.base) / str(process.number), ignore_errors=True)
 
     def _abandon(self, process: Process) -> None:

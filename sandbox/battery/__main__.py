@@ -7,10 +7,10 @@ import asyncio
 import json
 import sys
 
-from sandbox.battery.run import Score, run_battery
+from sandbox.battery.run import Score, Verdict, run_battery
 from sandbox.probing import probe
 
-SIGNS = {"held": "held", "breach": "BREACH", "not promised": "not promised", "not run": "not run"}
+SIGNS: dict[Verdict, str] = {"held": "held", "breach": "BREACH", "not promised": "not promised", "not run": "not run"}
 
 
 def main() -> int:
@@ -30,9 +30,16 @@ def main() -> int:
     if chosen.json:
         print(json.dumps([score.model_dump() for score in scores], indent=1))
     else:
-        counts = {name: sum(score.verdict == name for score in scores) for name in SIGNS}
-        print("\n" + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+        _print_summary(scores)
     return 1 if breaches else 0
+
+
+def _print_summary(scores: list[Score]) -> None:
+    print(f"\n| group | cases | {' | '.join(SIGNS.values())} |\n|---|{'---|' * (len(SIGNS) + 1)}")
+    for group in dict.fromkeys(score.group for score in scores):
+        verdicts = [score.verdict for score in scores if score.group == group]
+        counts = [str(verdicts.count(name)) for name in SIGNS]
+        print(f"| {group} | {len(verdicts)} | {' | '.join(counts)} |")
 
 
 def _print_row(score: Score) -> None:

@@ -22,7 +22,7 @@ from sandbox.inside import toolbox
 from sandbox.inside.light import LightKernel
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import SandboxShell
-from sandbox.inside.streams import capture
+from sandbox.inside.streams import capture, raw_file
 from sandbox.inside.tiers import enter_kernel, has_namespaces
 
 MIB = 1 << 20
@@ -74,7 +74,7 @@ def _serve(
         from sandbox.inside.stock import serve_stock
 
         for fd in (1, 2):
-            os.dup2(_raw_file(), fd)
+            os.dup2(raw_file(), fd)
         toolbox.HERE = toolbox.Toolbox(tools)
         serve_stock(request["connection"], endpoints)
         return
@@ -83,7 +83,7 @@ def _serve(
         from sandbox.inside.zmqport import ZmqPort
 
         port = ZmqPort(request["connection"], endpoints)
-    streams = capture(port, limits["output_chars"], limits["printed_mib"] * MIB, _raw_file)
+    streams = capture(port, limits["output_chars"], limits["printed_mib"] * MIB)
     toolbox.HERE = toolbox.Toolbox(tools, port.shield)
     kernel = LightKernel(port, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024)
     if request["rehearse"]:
@@ -104,11 +104,3 @@ def _close_all_but(keep: set[int]) -> None:
         if int(entry.name) not in keep:
             with suppress(OSError):
                 os.close(int(entry.name))
-
-
-def _raw_file() -> int:
-    """An unlinked file in the workspace's file system."""
-    path = Path(".raw")
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-    path.unlink()
-    return fd

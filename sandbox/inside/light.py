@@ -8,15 +8,20 @@ cells. Not a boundary: code of a cell can change anything in this process, so th
 
 from __future__ import annotations
 
+import os
+import random
+import shutil
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from sandbox.inside import toolbox
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import DISPLAYS, SandboxShell
-from sandbox.inside.streams import CELL, Output, OutputLimit
+from sandbox.inside.streams import CELL, Output, OutputLimit, raw_file
 from sandbox.inside.traceback import describe
 from sandbox.inside.wire import IOPUB
 
@@ -35,6 +40,7 @@ class LightKernel:
         self.port, self.shell, self.streams = port, shell, streams
         self.keep, self.rich_bytes = keep, rich_bytes
         self._cells = 0
+        self._home = os.getcwd()  # noqa: PTH109
         shell.bind(port, keep)
 
     def rehearse(self) -> None:
@@ -61,6 +67,8 @@ class LightKernel:
             self.port.parent = header
             self.port.send(IOPUB, "status", {"execution_state": "busy"})
             reply = answer(message["content"])
+            if reply is None:  # the request is not of this process: it became a branch
+                continue
             self.port.send(channel, header["msg_type"].replace("_request", "_reply"), reply, header)
             self.port.send(IOPUB, "status", {"execution_state": "idle"}, header)
             self.port.flush()
@@ -112,6 +120,40 @@ class LightKernel:
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
         self.port.shield.interrupt()
+
+    def _on_fork_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
+        line, tools = self.port.fds
+        self.port.fds = []
+        state = random.getstate()  # Python itself gives a forked child a new seed
+        pid = os.fork()
+        if pid:
+            os.close(line)
+            os.close(tools)
+            return {"status": "ok"}
+        try:
+            self.port.adopt(line, f"{self.port.session}-{content['folder'].rpartition('/')[2]}")
+            toolbox.HERE.adopt(tools)
+            self._move(content["folder"])
+            for stream in self.streams:
+                stream.adopt(raw_file())
+            if not content["reseed"]:
+                random.setstate(state)
+            elif "numpy" in sys.modules:
+                sys.modules["numpy"].random.seed()
+            self.port.greet({"op": "ready"})
+        except BaseException as error:
+            self.port.greet({"op": "failed", "error": f"{type(error).__name__}: {error}"})
+            os._exit(1)
+        return None
+
+    def _move(self, folder: str) -> None:
+        """Copies the workspace and goes on working in the copy."""
+        target = Path(self._home) / folder
+        target.parent.mkdir(exist_ok=True)
+        hidden = shutil.ignore_patterns(target.parent.name)
+        shutil.copytree(".", target, symlinks=True, ignore=hidden, ignore_dangling_symlinks=True)
+        os.chdir(target)
+        os.environ["HOME"] = os.environ["PWD"] = str(target)
 
     def _on_kernel_info_request(self, content: dict[str, Any]) -> dict[str, Any]:
         return {

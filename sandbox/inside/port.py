@@ -65,12 +65,15 @@ class SocketPort:
         self._count = 0
         self._splitter = Splitter(REQUEST_LIMIT)
         self._requests: deque[tuple[int, dict[str, Any]]] = deque()
+        self.fds: list[int] = []
+        """Descriptors that came with requests."""
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         """The next request as (channel, message). Raises EOFError when the host is gone."""
         while not self._requests:
             assert self.sock is not None
-            data = self.sock.recv(1 << 18)
+            data, fds, _, _ = socket.recv_fds(self.sock, 1 << 18, 2)
+            self.fds += fds
             if not data:
                 raise EOFError
             for channel, payload in self._splitter.feed(data):
@@ -104,6 +107,21 @@ class SocketPort:
     def stale(self) -> bool:
         """Whether the last write is so long ago that a reader should not wait any longer."""
         return time.monotonic() - self._flushed_at > FLUSH_EVERY_S
+
+    def adopt(self, fd: int, session: str) -> None:
+        """Goes on with another connection, as another kernel."""
+        if self.sock is not None:
+            self.sock.close()
+        self.sock, self.session = socket.socket(fileno=fd), session
+        self._lock = threading.RLock()
+        self._splitter = Splitter(REQUEST_LIMIT)
+        self._requests.clear()
+        self.drop()
+
+    def greet(self, packet: dict[str, Any]) -> None:
+        """The first word on a connection, before frames."""
+        assert self.sock is not None
+        self.sock.send(json.dumps(packet).encode("ascii"))
 
     def drop(self) -> None:
         """Forgets everything queued."""

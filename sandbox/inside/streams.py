@@ -12,8 +12,8 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from sandbox.inside.port import SocketPort
@@ -85,6 +85,12 @@ class Output(io.TextIOBase):
             self._add(text)
         return len(text)
 
+    def adopt(self, raw: int) -> None:
+        """Goes on in a forked kernel, with a raw file of its own."""
+        os.dup2(raw, self._fd)
+        os.close(raw)
+        self._raw_at, self._pid, self._lock = 0, os.getpid(), threading.RLock()
+
     def finish(self) -> None:
         """End of the cell: raw output, then what was held back."""
         self._drain(stop=False)
@@ -143,11 +149,19 @@ class Output(io.TextIOBase):
             self.push()
 
 
-def capture(port: SocketPort, keep: int, hard: int, open_file: Callable[[], int]) -> tuple[Output, Output]:
-    """Puts both streams and both descriptors in place. ``open_file`` gives an empty, unlinked, appending file."""
+def raw_file() -> int:
+    """An empty, unlinked, appending file in the current folder's file system."""
+    path = Path(".raw")
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+    path.unlink()
+    return fd
+
+
+def capture(port: SocketPort, keep: int, hard: int) -> tuple[Output, Output]:
+    """Puts both streams and both descriptors in place."""
     outputs = []
     for fd, name in ((1, "stdout"), (2, "stderr")):
-        raw = open_file()
+        raw = raw_file()
         os.dup2(raw, fd)
         os.close(raw)
         outputs.append(Output(name, port, fd, keep, hard))

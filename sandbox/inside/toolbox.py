@@ -44,6 +44,11 @@ class Toolbox:
         self._buffer = b""
         self._asked = 0
 
+    def adopt(self, fd: int) -> None:
+        """Goes on with another connection."""
+        self._sock.close()
+        self._sock, self._lock, self._buffer = socket.socket(fileno=fd), threading.RLock(), b""
+
     def install(self, tools: list[dict[str, Any]], namespace: dict[str, Any]) -> None:
         """Defines one function per description in ``namespace``."""
         for tool in tools:

@@ -1,0 +1,90 @@
+"""Fork of a live kernel: a second kernel with the same variables, functions, modules and files.
+
+Contract: :func:`fork_process` asks the kernel to fork itself and returns the branch as a process of its own, about as
+fast as the first reply of a new kernel, whatever the state's size (memory is shared until one side writes). Threads and
+open connections of the cell do not come along. The branch works in a copy of the workspace, so relative paths stay
+good; it lives in the sandbox of the kernel it came from: they share limits, and when that one has to be killed the
+branch ends with it. Nothing the kernel says is believed but its process id, which Linux vouches for (SCM_CREDENTIALS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import struct
+
+from sandbox.files import open_beneath
+from sandbox.inside.wire import CONTROL, pack
+from sandbox.result import SandboxError
+from sandbox.server import Process
+
+FORK_TIMEOUT_S = 30.0
+FOLDER = ".branches"
+_CREDENTIALS = struct.Struct("3i")
+
+
+async def fork_process(parent: Process, number: int, reseed: bool) -> Process:
+    """The branch. Raises :class:`SandboxError` when the kernel does not give one."""
+    root = parent.root or parent
+    loop = asyncio.get_running_loop()
+    line, line_theirs = socket.socketpair()
+    tools, tools_theirs = socket.socketpair()
+    for sock in (line, tools):
+        sock.setblocking(False)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    branch = Process(parent.server, number, line, tools, loop.create_future(), root=root)
+    folder = f"{FOLDER}/{number}"
+    content = {"folder": folder, "reseed": reseed}
+    header = {"msg_id": f"fork-{number}", "session": "host", "msg_type": "fork_request", "version": "5.3"}
+    frame = pack(CONTROL, {"header": header, "parent_header": {}, "metadata": {}, "content": content})
+    try:
+        with line_theirs, tools_theirs:
+            socket.send_fds(parent.line, [frame], [line_theirs.fileno(), tools_theirs.fileno()])
+        pid = await asyncio.wait_for(_hello(line), FORK_TIMEOUT_S)
+        branch.pidfd = os.pidfd_open(pid)
+        branch.workspace = open_beneath(root.workspace, folder, os.O_PATH | os.O_DIRECTORY)
+    except (asyncio.TimeoutError, OSError, ValueError, TypeError) as error:
+        branch.kill()
+        branch.release()
+        raise SandboxError(f"the kernel could not be forked: {error!r}") from None
+    root.branches.add(branch)
+    _report_death(branch)
+    return branch
+
+
+async def _hello(line: socket.socket) -> int:
+    """The process id behind the first packet."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+
+    def on_readable() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(line.fileno(), on_readable)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(line.fileno())
+    data, ancillary, _, _ = line.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+    for level, kind, payload in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and data:
+            if json.loads(data) != {"op": "ready"}:
+                raise ValueError(data[:500].decode("utf-8", "replace"))
+            return int(_CREDENTIALS.unpack(payload)[0])
+    raise ValueError("it did not answer")
+
+
+def _report_death(branch: Process) -> None:
+    """A branch is nobody's child here: its end is seen through its pidfd, without an exit code."""
+    loop, fd = asyncio.get_running_loop(), os.dup(branch.pidfd)
+
+    def on_end() -> None:
+        loop.remove_reader(fd)
+        os.close(fd)
+        if not branch.exited.done():
+            branch.exited.set_result(1)
+
+    loop.add_reader(fd, on_end)

@@ -1,0 +1,58 @@
+"""Fork of a live kernel."""
+
+import asyncio
+
+import pytest
+
+from sandbox import KernelPool, SandboxError
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_branches_share_the_past_and_nothing_after(isolated: KernelPool) -> None:
+    async with await isolated.acquire(tools={"double": lambda x: 2 * x}, files={"a.txt": b"before"}) as kernel:
+        await kernel.run("import random\nx = list(range(1000))\ndef f(): return len(x)\nopen('b.txt', 'w').write('b')")
+        left, right = await kernel.fork(), await kernel.fork()
+        await kernel.run("x.append(1)\nopen('a.txt', 'w').write('parent')")
+        await left.run("del x[10:]\nopen('a.txt', 'w').write('left')")
+        answers = [(await each.run("f(), double(4), open('a.txt').read(), open('b.txt').read()")).value
+                   for each in (kernel, left, right)]  # fmt: skip
+        assert answers == ["(1001, 8, 'parent', 'b')", "(10, 8, 'left', 'b')", "(1000, 8, 'before', 'b')"]
+        second = await left.fork()
+        assert (await second.run("f()")).value == "10"
+        printed = await asyncio.gather(*(each.run("print(f())\n!echo raw") for each in (kernel, left, right, second)))
+        assert [result.stdout for result in printed] == [f"{n}\nraw\n" for n in (1001, 10, 1000, 10)]
+        await asyncio.gather(*(each.close() for each in (left, right, second)))
+        assert (await kernel.run("f()")).value == "1001"
+
+
+async def test_random_numbers_go_on_or_start_anew(isolated: KernelPool) -> None:
+    async with await isolated.acquire() as kernel:
+        await kernel.run("import random")
+        same, other = await kernel.fork(), await kernel.fork(reseed=True)
+        drawn = [(await each.run("random.random()")).value for each in (kernel, same, other)]
+        assert drawn[0] == drawn[1] != drawn[2]
+        await same.close()
+        await other.close()
+
+
+async def test_a_branch_outlives_its_parents_handle_and_its_own_death_is_its_own(isolated: KernelPool) -> None:
+    kernel = await isolated.acquire()
+    await kernel.run("x = 5")
+    branch, doomed = await kernel.fork(), await kernel.fork()
+    await kernel.close()
+    assert (await doomed.run("import os; os._exit(1)")).status == "died"
+    assert (await doomed.run("'x' in globals()")).value == "False"
+    assert (await branch.run("import signal\nsignal.signal(2, signal.SIG_IGN)\nx")).value == "5"
+    assert (await branch.run("while True: pass", timeout_s=0.2)).status == "timeout_interrupted"
+    assert (await branch.run("x")).value == "5"
+    await branch.close()
+    await doomed.close()
+
+
+async def test_what_cannot_be_forked_says_so(isolated: KernelPool) -> None:
+    kernel = await isolated.acquire()
+    await kernel.run("import os; os._exit(1)")
+    with pytest.raises(SandboxError, match="no state to fork"):
+        await kernel.fork()
+    await kernel.close()
