@@ -198,7 +198,6 @@ async def measure(chosen: argparse.Namespace) -> dict[str, tuple[float, float | 
         "cell round trip, ms": (median(ours), median(theirs)),
         "fork with 100 MB to the branch's first reply, ms": (median(forks), None),
         "cells per second": (rate, rival),
-        "fork with 100 MB to the branch's first reply, ms": (None, 15.0),
         "private memory of an idle kernel, MiB": (median(mib for _, mib in starts), rival_mib),
     }
 
