@@ -135,8 +135,8 @@ def _account(ledger: Ledger) -> str:
     half = ledger.train
     dropped = "".join(f", {count} {reason}" for reason, count in ledger.dropped.items())
     return (
-        f"{ledger.records_kept} of {ledger.records_read} records kept{dropped}; {half.tokens} tokens, {half.trained} of them "
-        f"trained, {half.packs} packs {half.filled / max(half.slots, 1):.1%} full"
+        f"{ledger.records_kept} of {ledger.records_read} records kept{dropped}; {half.tokens} tokens, {half.trained} "
+        f"of them trained, {half.packs} packs {half.filled / max(half.slots, 1):.1%} full"
     )
 
 

@@ -11,6 +11,8 @@ import logging
 import os
 import sys
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,8 +26,8 @@ KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(2**28),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-"""glibc's allocator, told to keep what is freed and to use huge pages. By default every large activation is given back to
-the kernel and faulted in again a page at a time, in each layer of each step. Only matters where tensors are in main memory."""
+"""glibc's allocator, told to keep what is freed and to use huge pages. By default every large activation is given back
+to the kernel and faulted in again page by page, at each use. Matters only where tensors are in main memory."""
 STOPPED = 75
 """The trainer was asked to stop and saved its state."""
 
@@ -86,14 +88,24 @@ def run(job: Path, processes: int, threads: int | None, *arguments: str) -> None
     )
     # The agent reports a trainer that ended early as a crash; what happened is in the exit code.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    for name, value in KEEP_MEMORY.items():
-        os.environ.setdefault(name, value)
-    if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
+    settings = KEEP_MEMORY if threads is None else {**KEEP_MEMORY, "OMP_NUM_THREADS": str(threads)}
     try:
-        elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job), *arguments)
+        with _environment(settings):
+            elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         raise TrainingStopped(first.exitcode) from None
     except SignalException:  # it was passed on to the trainer, which has saved and ended
         raise TrainingStopped(STOPPED) from None
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """The agent gives its own environment to the trainer; nobody else started later is to get these."""
+    before = dict(os.environ)
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

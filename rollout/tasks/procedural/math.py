@@ -82,7 +82,10 @@ def _tickets(rng: Random, group: str) -> Draft:
             "What does it pay?",
         ),
     ).pick(rng, group, adults=adults, children=children, full=full, half=half, off=off)
-    code = f"print(round(({adults} * {full} + {children} * {half}) * (1 - {off} / 100), 2))"
+    code = (
+        f"adults = {adults} * {full}\nchildren = {children} * {half}\n"
+        f"print(round((adults + children) * (1 - {off} / 100), 2))"
+    )
     return _problem(prompt, answer, code)
 
 

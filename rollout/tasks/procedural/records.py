@@ -130,6 +130,7 @@ QUESTIONS = (
             (
                 "What is the total {concept} of the {things} with {group} {value}?",
                 "Add up the {concept} of all {things} with {group} {value}.",
+                "The {things} with {group} {value}: what {concept} do they have in total?",
             ),
             ("Summed over every one of the {things} whose {group} is {value}, how much {concept} is that?",),
         ),
@@ -142,6 +143,7 @@ QUESTIONS = (
             (
                 "What is the average {concept} of the {things} with {group} {value}? Round to 2 decimals.",
                 "Give the mean {concept} of the {things} with {group} {value}, rounded to 2 decimals.",
+                "The {things} with {group} {value}: what is their average {concept}, to 2 decimals?",
             ),
             ("On average, which {concept} do the {things} whose {group} is {value} have? Two decimals, please.",),
         ),
@@ -154,6 +156,7 @@ QUESTIONS = (
             (
                 "How many {things} have a {concept} above {limit}?",
                 "Count the {things} with a {concept} greater than {limit}.",
+                "Of all {things}, how many have more {concept} than {limit}?",
             ),
             ("I need the number of {things} whose {concept} exceeds {limit}.",),
         ),
@@ -163,7 +166,11 @@ QUESTIONS = (
         "highest",
         "text",
         Wordings(
-            ("Which {label} has the highest {concept}?", "Name the {label} with the largest {concept}."),
+            (
+                "Which {label} has the highest {concept}?",
+                "Name the {label} with the largest {concept}.",
+                "Of all {things}, which {label} has the most {concept}?",
+            ),
             ("Find the one {label} that nobody beats in {concept}: the highest of all.",),
         ),
         lambda data, slots: max(_measured(data, data.label), key=lambda pair: pair[1])[0],
