@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,19 @@ Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
 
 
 def sweep(
-    config: EvaluateConfig, protocol: Protocol, checkpoints: Sequence[CheckpointRef], out: Path, serve: Serve
+    config: EvaluateConfig,
+    protocol: Protocol,
+    checkpoints: Sequence[CheckpointRef],
+    out: Path,
+    serve: Serve,
+    engine: Mapping[str, Any],
 ) -> list[EvalResult]:
     """Measures every checkpoint on every benchmark.
 
     Args:
         out: ``results/`` and ``bank/`` are written below it.
         serve: gives a server for a checkpoint; called only for checkpoints with something left to measure.
+        engine: how checkpoints are served (software, versions, precision), stored with each result.
 
     Raises:
         ValueError: a server's probabilities are not those of the checkpoint.
@@ -60,7 +66,7 @@ def sweep(
             with serve(checkpoint) as server:
                 parity = require_parity(server.base_urls[0], Path(checkpoint.path), tolerance=config.parity_tolerance)
                 for plan in missing:
-                    plan.measure(server, {**server.model_dump(mode="json"), "parity": dataclasses.asdict(parity)})
+                    plan.measure(server, {**engine, "parity": dataclasses.asdict(parity)})
         results += [read_result(plan.path) for plan in plans]
     return results
 

@@ -71,9 +71,9 @@ PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the reso
 def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConfig) -> None:
     from launch.folder import RunFolder
 
-    RunFolder(config.run).write_inputs(configs.dump(config))
     started = time.monotonic()
     sentence = stage(config)
+    RunFolder(config.run).write_inputs(configs.dump(config))  # last: a refused stage leaves nothing
     done(sentence, time.monotonic() - started)
 
 
@@ -177,7 +177,7 @@ def report(file: ConfigFile, overrides: Overrides = None, print_config: PrintCon
     from eval.report import terminal_report
     from launch import stages
 
-    _staged(stages.report, config)
+    done(stages.report(config))
     typer.echo(terminal_report(config.run))
 
 

@@ -27,34 +27,42 @@ class RunFolder:
 
     @property
     def bank(self) -> Path:
+        """Trajectories collected for training."""
         return self.root / "bank"
 
     @property
     def records(self) -> Path:
+        """Training records."""
         return self.root / "records.jsonl"
 
     @property
     def selection(self) -> Path:
+        """What was kept and why the rest was not."""
         return self.root / "selection.json"
 
     @property
     def corpus(self) -> Path:
+        """The prepared corpus."""
         return self.root / "corpus"
 
     @property
     def train(self) -> Path:
+        """What the trainer writes."""
         return self.root / "train"
 
     @property
     def exports(self) -> Path:
+        """A Hugging Face folder an epoch."""
         return self.train / "exports"
 
     @property
     def evaluation(self) -> Path:
+        """Results and transcripts of the sweep."""
         return self.root / "eval"
 
     @property
     def logs(self) -> Path:
+        """Output of the model servers."""
         return self.root / "logs"
 
     def write_inputs(self, resolved: str) -> None:

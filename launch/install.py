@@ -20,7 +20,7 @@ OLDEST = (3, 10)
 NEEDS_GIB = 6
 
 
-def main():
+def main() -> None:
     if sys.version_info < OLDEST:
         refuse(f"Python {sys.version.split()[0]} is too old, 3.10 or newer is needed; set PYTHON=/path/to/python3")
     if STAMP.exists() and STAMP.read_text() == fingerprint():
@@ -33,13 +33,13 @@ def main():
     STAMP.write_text(fingerprint())
 
 
-def fingerprint():
+def fingerprint() -> str:
     """Changes when what must be installed does."""
     texts = [(ROOT / name).read_bytes() for name in ("setup.py", "constraints.txt")]
     return hashlib.sha256(b"".join(texts) + sys.version.encode()).hexdigest()
 
 
-def make_venv():
+def make_venv() -> None:
     if (VENV / "bin" / "python").exists():
         return
     print(f"making {VENV} with Python {sys.version.split()[0]}", flush=True)
@@ -49,7 +49,7 @@ def make_venv():
         refuse("Python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv")
 
 
-def install():
+def install() -> None:
     """Runs pip, showing each package as it comes; the whole of its output is in the log."""
     packages = ["-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[dev]"]
     command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--no-input", "--progress-bar=off", *packages]
@@ -73,13 +73,13 @@ def install():
     print(f"installed in {time.monotonic() - started:.0f} s", flush=True)
 
 
-def environment():
+def environment() -> dict[str, str]:
     """pip gets the CPU build of torch where TORCH_INDEX says one is (see README); else what the package index has."""
     extra = os.environ.get("TORCH_INDEX")
     return {**os.environ, **({"PIP_EXTRA_INDEX_URL": extra} if extra else {}), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
-def explain(output):
+def explain(output: str) -> None:
     """One sentence for the common causes, the log for the rest."""
     lowered = output.lower()
     if "no space left" in lowered:
@@ -92,7 +92,7 @@ def explain(output):
     refuse(f"pip could not install the dependencies: {(errors or ['see the log'])[-1]} (all of it: {LOG})")
 
 
-def refuse(sentence):
+def refuse(sentence: str) -> None:
     print("error: " + sentence, file=sys.stderr)
     sys.exit(2)
 

@@ -14,6 +14,7 @@ Call it from a thread that lives as long as the block: the kernel ties the child
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import signal
 import socket
@@ -25,7 +26,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,6 +56,12 @@ class ServeConfig(BaseModel):
     """Further arguments of the server program, such as `--max-model-len=8192` for `vllm`."""
     start_timeout_s: float = Field(900.0, gt=0)
     """How long the server may take until it answers."""
+
+    def description(self) -> dict[str, Any]:
+        """How models are served, for the record: everything but where, and the version of the software."""
+        package = {"openvino": "openvino-genai", "transformers": "transformers", "vllm": "vllm"}.get(self.backend)
+        version = importlib.metadata.version(package) if package else None
+        return {**self.model_dump(mode="json", exclude={"host", "port", "start_timeout_s"}), "version": version}
 
 
 @contextmanager

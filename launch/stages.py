@@ -95,6 +95,7 @@ def evaluate(config: LoopConfig) -> str:
             checkpoints,
             folder.evaluation,
             lambda checkpoint: _serving(config, checkpoint),
+            config.serve.description(),
         )
     shares = (f"{r.checkpoint.name} {sum(e.success for e in r.episodes)}/{len(r.episodes)}" for r in results)
     return f"solved: {', '.join(shares)}"
