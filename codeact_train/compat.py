@@ -9,6 +9,7 @@ attribute look-up. Both rest on reading 0.16.1 and are pinned to it; nothing her
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import queue
 import sys
@@ -33,6 +34,7 @@ _FACTORIES = (
     "empty_like",
     "ones_like",
 )
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 # Modules Megatron imports inside functions; they must be loaded for their name ``torch`` to be rebound.
 _LATE = (
     "dist_checkpointing.exchange_utils",
@@ -60,8 +62,10 @@ def install() -> None:
         for name in _LATE:
             importlib.import_module(f"megatron.core.{name}")
     _save_without_manager()
+    _accumulate_gradients_in_gemm()
     if has_cuda():
         return
+    _keep_freed_memory()
     stand_in = _TorchOnCpu()
     for name, module in list(sys.modules.items()):
         if name.startswith("megatron.core") and getattr(module, "torch", None) is torch:
@@ -79,6 +83,37 @@ def _save_without_manager() -> None:
     """
     writer = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
     writer._results_queue = queue.Queue()  # type: ignore[attr-defined]
+
+
+def _accumulate_gradients_in_gemm() -> None:
+    """Offer Megatron the one function of Apex it needs to add weight gradients to the main gradient within the product.
+
+    It saves a temporary as large as each weight and a pass over it for each micro-batch.
+    """
+    layers = importlib.import_module("megatron.core.tensor_parallel.layers")
+    if not layers._grad_accum_fusion_available:
+        add = types.SimpleNamespace(wgrad_gemm_accum_fp32=_add_product, wgrad_gemm_accum_fp16=_add_product)
+        layers.fused_weight_gradient_mlp_cuda = add  # type: ignore[attr-defined]
+        layers._grad_accum_fusion_available = True  # type: ignore[attr-defined]
+
+
+def _add_product(inputs_TI: torch.Tensor, gradient_TO: torch.Tensor, main_OI: torch.Tensor) -> None:
+    if inputs_TI.dtype == main_OI.dtype:
+        torch.addmm(main_OI, gradient_TO.t(), inputs_TI, out=main_OI)
+    else:
+        main_OI.add_(gradient_TO.t() @ inputs_TI)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what tensors free instead of giving it back and faulting it in again, page by page, each step.
+
+    Measured on SmolLM2-135M: 120,000 page faults a step, a few per cent of its time, become a dozen. Other C libraries
+    lack the call and are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 @contextlib.contextmanager

@@ -170,7 +170,7 @@ def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConf
         calculate_per_token_loss=True,  # the loss arrives normalised; Megatron must not divide it again
         use_cpu_initialization=True,
         perform_initialization=False,  # hf.load fills every weight
-        gradient_accumulation_fusion=False,
+        gradient_accumulation_fusion=True,  # by compat's stand-in for Apex
         bias_activation_fusion=False,
         bias_dropout_fusion=False,
         masked_softmax_fusion=False,

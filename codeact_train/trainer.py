@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import hashlib
 import json
 import logging
@@ -30,25 +29,19 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core import parallel_state
-from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
-from megatron.core.pipeline_parallel import get_forward_backward_func
-from torch import Tensor
 
-from codeact_train import hf, parallel, probes
+from codeact_train import parallel, probes
 from codeact_train.attention import choose
 from codeact_train.batches import Batches, MicroBatch, StepBatch
-from codeact_train.checkpoint import Checkpoints, RunState
+from codeact_train.checkpoint import Checkpoints
 from codeact_train.config import TrainJob
 from codeact_train.corpus import Corpus
-from codeact_train.export import export
-from codeact_train.loss import normalised
+from codeact_train.export import Export, export
 from codeact_train.metrics import MetricsLog, Watch
-from codeact_train.model import build
-from codeact_train.optimizer import build_optimizer, build_schedule
 from codeact_train.optimizer import step as optimizer_step
 from codeact_train.plan import validate
 from codeact_train.shape import ModelShape
+from codeact_train.steps import build_state, data_parallel_sum, global_loss
 
 EXIT_STOPPED = 75
 """Exit code of a job that saved and stopped before its end (EX_TEMPFAIL: try again)."""
@@ -87,7 +80,7 @@ class Trainer:
         self.batches = self._batches("train")
         self.validation = self._batches("validation")
         self.steps = self.batches.steps_per_epoch * train.epochs
-        self.state = self._state()
+        self.state = build_state(job, self.shape, place, self.steps)
         self.checkpoints = Checkpoints(self.out / "checkpoints", self._identity(), train.checkpoint.keep)
         self.log: MetricsLog | None = None
         self.watch = Watch(self.steps, 0, shown=False)
@@ -105,18 +98,6 @@ class Trainer:
             data_world=place.data,
             multiple=train.parallel.tensor if train.parallel.sequence_parallel else 1,
         )
-
-    def _state(self) -> RunState:
-        bare = build(self.shape, self.train, self.place.device)
-        hf.load(bare, self.shape, self.job.model)
-        settings = DistributedDataParallelConfig(
-            grad_reduce_in_fp32=True,
-            use_distributed_optimizer=self.train.parallel.distributed_optimizer,
-        )
-        model = DistributedDataParallel(bare.config, settings, bare)
-        bare.config.finalize_model_grads_func = functools.partial(_finalize)
-        optimizer = build_optimizer(model, self.train)
-        return RunState(model, optimizer, build_schedule(optimizer, self.train, self.steps))
 
     def _identity(self) -> dict[str, str]:
         recipe = self.train.model_dump_json(exclude=_FREE)
@@ -162,7 +143,7 @@ class Trainer:
         state.schedule.step(1)
         norm = optimizer_step(state.optimizer)
         state.step += 1
-        counts = self._sum(
+        counts = data_parallel_sum(
             [sum(m.slots for m in batch.micro_batches), sum(m.real for m in batch.micro_batches),
              sum(int((m.weights > 0).sum()) for m in batch.micro_batches)]
         )  # fmt: skip
@@ -179,18 +160,10 @@ class Trainer:
 
     def _forward(self, batch: StepBatch, forward_only: bool) -> float:
         """Loss of a global batch, the same in every process; gradients too unless ``forward_only``."""
-        parts = get_forward_backward_func()(
-            forward_step_func=functools.partial(
-                _forward_step, total_weight=batch.total_weight, device=self.place.device
-            ),
-            data_iterator=self._unless_stopped(batch.micro_batches),
-            model=self.state.model,
-            num_microbatches=len(batch.micro_batches),
-            seq_length=self.corpus.sequence_length * self.train.micro_batch_packs,
-            micro_batch_size=1,
-            forward_only=forward_only,
-        )
-        return self._sum([sum(part.item() for part in parts)])[0]
+        # validation runs to its end: stopped within, it would leave an epoch saved but not exported
+        micro = iter(batch.micro_batches) if forward_only else self._unless_stopped(batch.micro_batches)
+        slots = self.corpus.sequence_length * self.train.micro_batch_packs
+        return global_loss(self.state.model, batch, micro, slots=slots, forward_only=forward_only)
 
     def _unless_stopped(self, micro_batches: list[MicroBatch]) -> Iterator[MicroBatch]:
         """The micro-batches, as long as no process was told to stop. What a step has computed until then is forgotten:
@@ -199,12 +172,6 @@ class Trainer:
             if parallel.any_rank(self._stop_asked, self.place.device):
                 raise _StopAsked
             yield micro
-
-    def _sum(self, values: list[float]) -> list[float]:
-        """Sums over data-parallel processes."""
-        total = torch.tensor(values, dtype=torch.float64, device=self.place.device)
-        dist.all_reduce(total, group=parallel_state.get_data_parallel_group())
-        return total.tolist()
 
     def _after_step(self) -> None:
         """Save, validate and export when this step is the one for it."""
@@ -233,7 +200,7 @@ class Trainer:
             for batch in self.validation.epoch():
                 total += self._forward(batch, forward_only=True) * batch.total_weight
                 weight += batch.total_weight
-                tokens += self._sum([sum(int((m.weights > 0).sum()) for m in batch.micro_batches)])[0]
+                tokens += data_parallel_sum([sum(int((m.weights > 0).sum()) for m in batch.micro_batches)])[0]
         self.state.model.train()
         return total / weight, int(tokens)
 
@@ -242,12 +209,22 @@ class Trainer:
             path = self.checkpoints.save(self.state)
             self._write("checkpoint", path=str(path.relative_to(self.out)))
 
-    def _export(self, epoch: int) -> None:
-        out = self.out / "exports" / f"epoch-{epoch}"
-        done = export(
+    def export_newest(self, out: Path) -> int:
+        """Write the newest checkpoint as a Hugging Face folder; returns the exit code."""
+        if self.checkpoints.resume(self.state) is None:
+            raise ValueError(f"out={self.out}: there is no checkpoint to export; train first")
+        self._write_export(out, self.state.step // self.batches.steps_per_epoch)
+        return 0
+
+    def _write_export(self, out: Path, epoch: int) -> Export | None:
+        return export(
             self.state.model.module, self.shape, Path(self.job.model), self.corpus.folder / "tokenizer", out,
             step=self.state.step, epoch=epoch, checkpoint=self.checkpoints.path_of(self.state.step).name,
         )  # fmt: skip
+
+    def _export(self, epoch: int) -> None:
+        out = self.out / "exports" / f"epoch-{epoch}"
+        done = self._write_export(out, epoch)
         if done:
             self._write("export", epoch=epoch, path=str(out.relative_to(self.out)), digest=done.digest)
         dist.barrier()
@@ -280,26 +257,6 @@ class Trainer:
         self._stop_asked = True
 
 
-def _forward_step(
-    batches: Iterator[MicroBatch], model: Any, total_weight: float, device: torch.device
-) -> tuple[Tensor, Any]:
-    """Megatron's forward step: the output, and how to make the loss of it."""
-    batch = next(batches).to(device)
-    losses_N = model(batch)
-
-    def loss(losses_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        part = normalised(losses_N, batch.weights, total_weight)
-        return part, torch.tensor(len(batch.trained), dtype=torch.int), part.detach()
-
-    return losses_N, loss
-
-
-def _finalize(models: list[Any], total_tokens: Tensor | None = None, **groups: Any) -> None:
-    """Reduce gradients over processes. The loss is divided by the global batch's weight already, which every process
-    knows from the plan, so gradients are not divided a second time (Megatron would take one more pass over them)."""
-    finalize_model_grads(models, None, **groups)
-
-
 def read_job(path: Path) -> TrainJob:
     """The job of a JSON file. Raises ``ValueError`` naming what is wrong with it."""
     return TrainJob.model_validate(json.loads(path.read_text(encoding="utf-8")))
@@ -309,6 +266,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of each process; returns its exit code."""
     parser = argparse.ArgumentParser(description="Train one job described by a JSON file.")
     parser.add_argument("--config", type=Path, required=True, help="resolved job: model, corpus, out, train")
+    parser.add_argument("--export-to", type=Path, help="train nothing; write the newest checkpoint as this folder")
     arguments = parser.parse_args(argv)
     logging.getLogger("megatron").setLevel(logging.WARNING)
     try:
@@ -318,7 +276,8 @@ def main(argv: list[str] | None = None) -> int:
         processes = int(os.environ.get("WORLD_SIZE", "1"))
         validate(job.train, Path(job.model), processes=processes, corpus=Corpus(job.corpus).folder)
         place = parallel.start(job.train.parallel, job.train.seed)
-        code = Trainer(job, place).run()
+        trainer = Trainer(job, place)
+        code = trainer.export_newest(arguments.export_to) if arguments.export_to else trainer.run()
     except ValueError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_BAD_CONFIG

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
 from codeact_train import trainer
 from codeact_train.config import TrainConfig
@@ -48,13 +48,25 @@ def write_records(path: Path, count: int, seed: int = 0) -> Path:
 
 def llama(folder: Path, tokenizer: PreTrainedTokenizerFast, *, tied: bool) -> Path:
     """A randomly initialised Llama with grouped queries, saved as a Hugging Face folder."""
+    return save_model(folder, tokenizer, LlamaConfig(**SHAPE, tie_word_embeddings=tied))
+
+
+SHAPE = {
+    "vocab_size": 301, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2, "num_attention_heads": 8,
+    "num_key_value_heads": 4, "max_position_embeddings": 512, "initializer_range": 0.1, "eos_token_id": 2,
+    "pad_token_id": 0, "bos_token_id": 1,
+}  # fmt: skip
+
+
+def save_model(folder: Path, tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig) -> Path:
+    """A model of ``config`` with random weights; biases and norms too, so that none of them can be mistaken."""
     torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=301, hidden_size=64, intermediate_size=160, num_hidden_layers=2, num_attention_heads=8,
-        num_key_value_heads=4, max_position_embeddings=512, rope_theta=10000.0, tie_word_embeddings=tied,
-        initializer_range=0.1, eos_token_id=2, pad_token_id=0, bos_token_id=1,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
