@@ -82,7 +82,8 @@ def run_jobs(jobs: Sequence[Job], config: WorkerConfig, protocol: Protocol) -> I
     """Runs every job on Ray actors (a session must be there: :func:`rollout.cluster.ray_session`).
 
     Raises:
-        RuntimeError: when an actor dies again and again.
+        ValueError: a worker cannot start its sandbox, or any other fault that no retry mends.
+        RuntimeError: an actor dies again and again.
     """
     fleet = _Fleet(config, protocol)
     waiting = deque((job, 0) for job in jobs)
@@ -132,6 +133,9 @@ class _Fleet:
         actor = self._actors[place]
         try:
             return ray.get(reference)
+        except ray.exceptions.RayTaskError as fault:
+            # An episode's own faults are in its outcome; this is a worker that cannot work at all.
+            raise ValueError(f"rollout worker: {fault.cause}") from fault
         except ray.exceptions.RayActorError as fault:
             if attempt >= self._config.infra_retries:
                 raise RuntimeError(f"a rollout worker died {attempt + 1} times on one episode: {fault}") from fault

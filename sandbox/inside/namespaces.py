@@ -26,6 +26,7 @@ from sandbox.inside.linux import (
     CLONE_NEWNS,
     CLONE_NEWUTS,
     MS_BIND,
+    MS_MOVE,
     MS_NODEV,
     MS_NOSUID,
     MS_PRIVATE,
@@ -47,6 +48,9 @@ ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "fonts", "ssl",
 DEVICES = ("null", "zero", "full", "random", "urandom")
 SYS_SETHOSTNAME = {"x86_64": 170, "aarch64": 161}
 _KEEP_PRIVATE = MS_NOSUID | MS_NODEV
+_NEW_TMP = "/.tmp"
+_shown_below_tmp: list[str] = []
+"""Interpreter or packages that live below /tmp (a checkout tried out there); forked kernels inherit the list."""
 
 
 def build_root(base: str, visible: list[str]) -> None:
@@ -64,21 +68,34 @@ def build_root(base: str, visible: list[str]) -> None:
     for name in ETC:
         if Path("/etc", name).exists():
             _show(root, f"/etc/{name}")
+    (root / "tmp").mkdir()
+    mount("tmp", str(root / "tmp"), "tmpfs", _KEEP_PRIVATE, "size=16m,mode=755")
     for path in visible:
         if not (root / path[1:]).exists():
             _show(root, path)
+            if path.startswith("/tmp/"):
+                _shown_below_tmp.append(path)
     _write_accounts(root / "etc")
     for name in DEVICES:
         _show(root, f"/dev/{name}", device=True)
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         (root / "dev" / name).symlink_to(target)
-    for place in (HOME[1:], "tmp", "dev/shm", "proc"):
+    for place in (HOME[1:], _NEW_TMP[1:], "dev/shm", "proc"):
         (root / place).mkdir(parents=True, exist_ok=True)
     # while the host's own /proc is still in sight: without privileges Linux shows no more than one could see before
     mount("proc", str(root / "proc"), "proc", _KEEP_PRIVATE)
     enter_root(base)
-    mount("tmp", "/tmp", "tmpfs", _KEEP_PRIVATE, "size=16m,mode=700")
     protect("/", ATTR_RDONLY, recursive=False)
+
+
+def _bind(source: str, target: str) -> None:
+    """Binds a folder or file that is read-only already at another place; what it needs above it is made."""
+    if Path(source).is_dir():
+        Path(target).mkdir(parents=True, exist_ok=True)
+    else:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        Path(target).touch()
+    mount(source, target, flags=MS_BIND | MS_REC)
 
 
 def _show(root: Path, path: str, device: bool = False) -> None:
@@ -107,7 +124,10 @@ def enter(limits: dict[str, Any], user: int | None) -> None:
     inodes = limits["workspace_inodes"]
     size = limits["workspace_mib"]
     mount("workspace", HOME, "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
-    mount("tmp", "/tmp", "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
+    mount("tmp", _NEW_TMP, "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
+    for path in _shown_below_tmp:
+        _bind(path, _NEW_TMP + path.removeprefix("/tmp"))
+    mount(_NEW_TMP, "/tmp", flags=MS_MOVE)
     mount("shm", "/dev/shm", "tmpfs", _KEEP_PRIVATE, f"size=64m,nr_inodes=1000,mode=700{owner}")
     mount("proc", "/proc", "proc", _KEEP_PRIVATE)
     syscall("sethostname", SYS_SETHOSTNAME[os.uname().machine], b"sandbox", 7)
