@@ -15,6 +15,7 @@ import argparse
 import json
 import logging
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -99,26 +100,32 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     job = TrainJob(model=str(arguments.model), corpus=str(folder / "corpus"), out=str(folder), train=train)
     place = parallel.start(train.parallel, train.seed)
     ours, rival = Trainer(job, place), Rival(arguments.model, train, arguments.fused_rival)
-    seconds, tokens, losses = {"ours": 0.0, "rival": 0.0}, 0, []
+    seconds, tokens, losses, pairs = {"ours": 0.0, "rival": 0.0}, 0, [], []
+    processor = {"ours": 0.0, "rival": 0.0}
     for number in range(WARM_UP_STEPS + arguments.steps):
         micro = ours.batches.step(number).micro_batches
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         loss_ours = ours.train_step()
-        between = time.perf_counter()
+        between, between_cpu = time.perf_counter(), time.process_time()
         loss_rival = rival.step(micro)
-        ended = time.perf_counter()
+        ended, ended_cpu = time.perf_counter(), time.process_time()
         losses.append((loss_ours, loss_rival))
         print(f"step {number}: loss {loss_ours:.5f} / {loss_rival:.5f}, "
               f"{between - began:.2f} / {ended - between:.2f} s", file=sys.stderr)  # fmt: skip
         if number >= WARM_UP_STEPS:
             seconds["ours"] += between - began
             seconds["rival"] += ended - between
+            processor["ours"] += between_cpu - began_cpu
+            processor["rival"] += ended_cpu - between_cpu
+            pairs.append((ended - between) / (between - began))
             tokens += sum(m.real for m in micro)
     trained = sum(int((m.weights > 0).sum()) for m in micro) / sum(m.real for m in micro)
     rates = {name: tokens / spent for name, spent in seconds.items()}
     return {
         "real_tokens_per_s": rates,
         "ratio": rates["ours"] / rates["rival"],
+        "ratio_median_of_steps": statistics.median(pairs),
+        "ratio_of_processor_time": processor["rival"] / processor["ours"],
         "real_tokens": tokens,
         "trained_share_last_step": trained,
         "threads": torch.get_num_threads(),

@@ -42,8 +42,9 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Led
         present = Corpus(out)
         if present.digest == digest:
             return present.ledger
-    building = out.with_name(f"{out.name}.building-{os.getpid()}")
-    shutil.rmtree(building, ignore_errors=True)
+    for left in (*out.parent.glob(f"{out.name}.building"), *out.parent.glob(f"{out.name}.old")):
+        shutil.rmtree(left)  # of a prepare that was killed
+    building = out.with_name(f"{out.name}.building")
     building.mkdir(parents=True)
     try:
         ledger = _build(records, model, building, config, digest)
@@ -212,7 +213,7 @@ def _finish(folder: Path, model: Path, chat: ChatFormat, config: PrepareConfig, 
 def _replace(building: Path, out: Path) -> None:
     """Put the finished folder in place of whatever is there."""
     if out.exists():
-        old = out.with_name(f"{out.name}.old-{os.getpid()}")
+        old = out.with_name(f"{out.name}.old")
         out.rename(old)
         building.rename(out)
         shutil.rmtree(old)

@@ -104,10 +104,12 @@ def test_a_corpus_of_other_inputs_is_replaced_and_a_half_one_is_none(tmp_path, m
     prepare(second, model, tmp_path / "corpus", WIDE)
     assert len(Corpus(tmp_path / "corpus")) == 6
     (tmp_path / "corpus" / "corpus.json").unlink()
+    (tmp_path / "corpus.building").mkdir()  # as a killed prepare leaves it
     with pytest.raises(ValueError, match=r"no corpus\.json"):
         Corpus(tmp_path / "corpus")
     prepare(second, model, tmp_path / "corpus", WIDE)
     assert len(Corpus(tmp_path / "corpus")) == 6
+    assert {p.name for p in tmp_path.iterdir()} == {"first.jsonl", "second.jsonl", "corpus"}
 
 
 def test_turn_weights_reach_the_corpus(tmp_path, model):

@@ -87,7 +87,8 @@ def test_another_recipe_is_refused(tmp_path, model, corpus):
 
 
 def test_a_finished_run_has_nothing_to_do(tmp_path, model, corpus):
-    assert run_job(tmp_path, model, corpus, recipe(epochs=1)) == 0
+    assert run_job(tmp_path, model, corpus, recipe(epochs=1, tensorboard=True)) == 0
+    assert list((tmp_path / "tensorboard").glob("events.*"))
     before = (tmp_path / "exports" / "epoch-1" / "model.safetensors").stat().st_mtime_ns
     assert run_job(tmp_path, model, corpus, recipe(epochs=1)) == 0
     assert (tmp_path / "exports" / "epoch-1" / "model.safetensors").stat().st_mtime_ns == before
