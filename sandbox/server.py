@@ -334,6 +334,7 @@ def boot_command(module: str) -> list[str]:
 def site_folders() -> list[str]:
     """Where this interpreter's packages lie. Editable installs are left out: a kernel must not see their source."""
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
+    folders += [folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
     return [folder for folder in dict.fromkeys(folders) if Path(folder).is_dir()]
 
 
