@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sandbox.client import Cell, Line, plain
-from sandbox.files import put_file
+from sandbox.files import get_file, put_file
 from sandbox.limits import Limits
 from sandbox.result import CellResult, SandboxError, Status
 from sandbox.server import Process
@@ -74,22 +74,34 @@ class Kernel:
         cell does.
         """
         async with self._turn:
-            if self._closed:
-                raise SandboxError("this kernel is closed")
-            if self.process is None:
-                await self.attach(await self._pool.take())
-            assert self.process is not None
+            process = await self._live()
             started = time.monotonic()
             self._server.calls = 0
             content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
             cell = await self._line.request("execute_request", content)
             try:
-                status = await self._finish(cell, self.process, timeout_s or self._limits.cell_timeout_s)
+                status = await self._finish(cell, process, timeout_s or self._limits.cell_timeout_s)
             except BaseException:  # the caller was cancelled: the cell must not go on behind its back
                 await self._discard()
                 raise
             self._line.forget()
             return self._result(cell, status, time.monotonic() - started)
+
+    async def put(self, path: str, data: bytes) -> None:
+        """Writes a file of the workspace, making the folders above it; links are never followed.
+
+        Raises ValueError for a path that leaves the workspace, OSError for what the file system refuses.
+        """
+        async with self._turn:
+            await asyncio.to_thread(put_file, (await self._live()).workspace, path, data)
+
+    async def get(self, path: str, limit_bytes: int = 16 << 20) -> bytes:
+        """Reads a regular file of the workspace; links are never followed.
+
+        Raises ValueError when it is larger than ``limit_bytes`` or no regular file, OSError when it cannot be opened.
+        """
+        async with self._turn:
+            return await asyncio.to_thread(get_file, (await self._live()).workspace, path, limit_bytes)
 
     async def fork(self, reseed: bool = False) -> Kernel:
         """A second kernel with this one's state and files; both go on independently, see :mod:`sandbox.branch`.
@@ -123,6 +135,15 @@ class Kernel:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    async def _live(self) -> Process:
+        """The process, a fresh one when the last cell cost the one before."""
+        if self._closed:
+            raise SandboxError("this kernel is closed")
+        if self.process is None:
+            await self.attach(await self._pool.take())
+        assert self.process is not None
+        return self.process
 
     async def _finish(self, cell: Cell, process: Process, timeout_s: float) -> Status:
         """Waits for the cell, interrupts it at its time, kills what does not stop."""

@@ -32,6 +32,7 @@ from sandbox.result import SandboxError
 PACKET = 1 << 16
 START_TIMEOUT_S = 120.0
 FORK_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 10.0
 FORKS_AT_ONCE = 4  # the fork server takes one after the other anyway, and its socket holds only so many requests
 SOURCE = str(Path(__file__).parents[1])
 BOOT = (
@@ -219,10 +220,18 @@ class ForkServer:
         """Ends everything: the warden kills what is left and removes the folders."""
         if self.alive:
             self._gone()
-        await asyncio.to_thread(self._warden.wait)
+        await asyncio.to_thread(self._end_warden)
         if self._cgroups is not None:
             await asyncio.to_thread(self._cgroups.remove)
         self._errors.close()
+
+    def _end_warden(self) -> None:
+        try:
+            self._warden.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:  # a fork server that hangs: it and its kernels die with the warden
+            self._warden.kill()
+            self._warden.wait()
+        shutil.rmtree(self.base, ignore_errors=True)
 
     def _ask(self, process: Process, fds: list[int], endpoints: Endpoints | None, rehearse: bool) -> None:
         process.endpoints = endpoints
