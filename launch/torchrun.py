@@ -11,8 +11,6 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,14 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from codeact_train.config import TrainConfig
 from rollout.files import write_whole
 
-KEEP_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-    "MALLOC_TRIM_THRESHOLD_": str(2**33),
-    "MALLOC_TOP_PAD_": str(2**28),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
-"""glibc's allocator, told to keep what is freed and to use huge pages. By default every large activation is given back
-to the kernel and faulted in again page by page, at each use. Matters only where tensors are in main memory."""
 STOPPED = 75
 """The trainer was asked to stop and saved its state."""
 
@@ -88,24 +78,19 @@ def run(job: Path, processes: int, threads: int | None, *arguments: str) -> None
     )
     # The agent reports a trainer that ended early as a crash; what happened is in the exit code.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    settings = KEEP_MEMORY if threads is None else {**KEEP_MEMORY, "OMP_NUM_THREADS": str(threads)}
+    # torchrun's own default is one thread a process
+    before = os.environ.get("OMP_NUM_THREADS")
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
-        with _environment(settings):
-            elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job), *arguments)
+        elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         raise TrainingStopped(first.exitcode) from None
     except SignalException:  # it was passed on to the trainer, which has saved and ended
         raise TrainingStopped(STOPPED) from None
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """The agent gives its own environment to the trainer; nobody else started later is to get these."""
-    before = dict(os.environ)
-    os.environ.update(settings)
-    try:
-        yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        if before is None:
+            os.environ.pop("OMP_NUM_THREADS", None)
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
