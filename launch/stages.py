@@ -67,7 +67,7 @@ def train(config: LoopConfig) -> str:
     if not (folder.corpus / "corpus.json").exists():
         raise ValueError(f"train: there is no corpus in {folder.corpus}; run `codeact prepare` first")
     job = torchrun.job_file(resolve_model(config.model), folder.corpus, folder.train, config.train)
-    torchrun.run(job, config.launch.count(config.train), config.train.threads)
+    torchrun.run(job, config.launch.count(config.train))
     return f"{len(exported(config))} epochs exported to {folder.exports}"
 
 
@@ -77,7 +77,7 @@ def export(config: LoopConfig, out: Path) -> str:
     if not (folder.train / "checkpoints" / "latest").exists():
         raise ValueError(f"export: there is no checkpoint in {folder.train}; run `codeact train` first")
     job = folder.train / "job.json"
-    torchrun.run(job, config.launch.count(config.train), config.train.threads, "--export-to", str(out.resolve()))
+    torchrun.run(job, config.launch.count(config.train), "--export-to", str(out.resolve()))
     return f"the newest checkpoint is in {out}"
 
 

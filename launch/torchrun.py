@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import uuid
 from pathlib import Path
@@ -56,7 +55,7 @@ def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
     return path
 
 
-def run(job: Path, processes: int, threads: int | None, *arguments: str) -> None:
+def run(job: Path, processes: int, *arguments: str) -> None:
     """Trains to the end, or does what further `arguments` of the trainer say.
 
     Raises:
@@ -78,10 +77,6 @@ def run(job: Path, processes: int, threads: int | None, *arguments: str) -> None
     )
     # The agent reports a trainer that ended early as a crash; what happened is in the exit code.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    # torchrun's own default is one thread a process
-    before = os.environ.get("OMP_NUM_THREADS")
-    if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
         elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job), *arguments)
     except ChildFailedError as failed:
@@ -89,8 +84,3 @@ def run(job: Path, processes: int, threads: int | None, *arguments: str) -> None
         raise TrainingStopped(first.exitcode) from None
     except SignalException:  # it was passed on to the trainer, which has saved and ended
         raise TrainingStopped(STOPPED) from None
-    finally:
-        if before is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
