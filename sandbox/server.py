@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import signal
 import site
@@ -85,8 +86,13 @@ class Process:
 
     def release(self) -> None:
         """Closes the descriptors and removes the cgroup."""
-        self.line.close()
-        self.tools.close()
+        loop = self.exited.get_loop()
+        for sock in (self.line, self.tools):
+            # a reader that outlives its socket would be taken for that of the next one with the same number
+            if sock.fileno() >= 0 and not loop.is_closed():
+                loop.remove_reader(sock.fileno())
+                loop.remove_writer(sock.fileno())
+            sock.close()
         for fd in (self.pidfd, self.workspace):
             if fd >= 0:
                 os.close(fd)
@@ -118,13 +124,12 @@ class ForkServer:
         """Executes the warden and waits until the fork server is ready."""
         loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.base = tempfile.mkdtemp(prefix="codeact-sandbox-")
         self._cgroups = self._make_cgroups()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         config = {
             "owner": os.getpid(),
             "control": theirs.fileno(),
-            "base": self.base,
+            "base": f"{tempfile.gettempdir()}/codeact-sandbox-{os.getpid()}-{secrets.token_hex(4)}",
             "preload": ["IPython", *self.preload],
             "packages": site_folders(),
             "source": SOURCE,
@@ -133,6 +138,8 @@ class ForkServer:
             "zmq": self.zmq,
             "cgroups": [str(folder) for folder in self._cgroups.folders] if self._cgroups else [],
         }
+        self.base = str(config["base"])
+        """The folder of this server, made and removed by the warden."""
         self._warden = subprocess.Popen(
             boot_command("warden"),
             env=environment(),

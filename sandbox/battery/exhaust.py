@@ -75,7 +75,7 @@ MEMORY = [
         stopped_by="memory cgroup, seccomp, file size limit",
         unsafe=True,
     ),
-    Case("deep recursion", "memory", "def f(n): return f(n + 1)\nf(0)", None, ("error",), stopped_by="Python"),
+    Case("deep recursion", "memory", "def f(n): return f(n + 1)\nf(0)", None, ("error", *STOPPED), stopped_by="Python"),
     Case(
         "deep recursion, limit raised",
         "memory",

@@ -27,6 +27,7 @@ def main(config: dict[str, Any]) -> None:
     owner = os.pidfd_open(config["owner"])
     if os.getppid() != config["owner"]:
         return
+    Path(config["base"]).mkdir(0o700)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     enter_warden(config["tier"])
     server = os.fork()

@@ -192,3 +192,18 @@ async def test_hundreds_of_requests_at_once_are_served_and_nothing_stays(pool: K
             break
         await asyncio.sleep(0.02)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 4 * 4  # at most the warm kernels differ
+
+
+async def test_dead_kernels_and_pools_closed_over_open_ones_do_not_disturb_the_next(pool: KernelPool) -> None:
+    """The next socket with the same number must get its own events: a stale reader would make it wait for ever."""
+    for _ in range(3):
+        async with KernelPool(size=1, preload=(), tier=pool.tier) as short:
+            forgotten = [await short.acquire() for _ in range(4)]
+            await forgotten[0].run("1")
+        kernels = await asyncio.gather(*(pool.acquire(tools={"one": lambda: 1}) for _ in range(6)))
+        died = await asyncio.gather(*(kernel.run("import os; os._exit(1)") for kernel in kernels))
+        assert {result.status for result in died} == {"died"}
+        again = await asyncio.gather(*(kernel.run("one()", timeout_s=30) for kernel in kernels))
+        assert {result.value for result in again} == {"1"}
+        assert max(result.seconds for result in again) < 25
+        await asyncio.gather(*(kernel.close() for kernel in kernels))
