@@ -90,7 +90,9 @@ class BankWriter:
         shard = self._open(max(1, self._count()))
         with Path(shard.name).open("rb") as written:
             content = written.read()
-        shard.truncate(content.rfind(b"\n") + 1)
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            shard.truncate(whole)
         shard.seek(0, os.SEEK_END)
         return shard
 

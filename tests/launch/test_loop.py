@@ -10,7 +10,7 @@ import pytest
 RECIPE = """
 run: {run}
 model: {model}
-protocol: {{max_steps: 2, max_invalid: 1}}
+protocol: {{max_invalid: 1}}
 collect:
   sources:
     - {{engine: expert, tasks: {{count: 8}}}}

@@ -37,7 +37,7 @@ def test_an_empty_section_is_all_defaults(tmp_path: Path) -> None:
     [
         ("trian: {}", [], ["trian: unknown key", "did you mean 'train'?"]),
         ("train: {epoch: 3}", [], ["train.epoch: unknown key", "did you mean 'epochs'?"]),
-        ("", ["collect.sources.0.tasks.colour=3"], ["colour"]),
+        ("collect: {sources: [{}]}", ["collect.sources.0.tasks.colour=3"], ["tasks.colour: unknown key"]),
         ("train: {optimizer: {lr: fast}}", [], ["train.optimizer.lr: 'fast'", "number"]),
         ("train: {optimizer: {lr: 1e-5, min_lr: 1e-3}}", [], ["min_lr=0.001 is above lr=1e-05", "lower min_lr"]),
         ("collect: {sources: [{engine: gpt}]}", [], ["collect.sources.0.engine: 'gpt'", "'expert' or 'model'"]),
