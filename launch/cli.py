@@ -60,7 +60,7 @@ Every verb takes the same YAML file and uses its own section. Any value can be c
 `--print-config` shows the resolved configuration and does nothing else. An interrupted command goes on where it stopped
 when it is started again.""",
 )
-serve_app = typer.Typer(no_args_is_help=True, help="Serve a model or kernels over HTTP.", rich_markup_mode="markdown")
+serve_app = typer.Typer(no_args_is_help=True, help="Serve a model over HTTP.", rich_markup_mode="markdown")
 app.add_typer(serve_app, name="serve")
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file of the run, for example configs/demo.yaml.")]
