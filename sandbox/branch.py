@@ -17,8 +17,8 @@ import struct
 
 from sandbox.files import open_beneath
 from sandbox.inside.wire import CONTROL, pack
+from sandbox.process import Process
 from sandbox.result import SandboxError
-from sandbox.server import Process
 
 FORK_TIMEOUT_S = 30.0
 FOLDER = ".branches"

@@ -16,7 +16,7 @@ from typing import Any
 from sandbox.inside.streams import shorten
 from sandbox.inside.wire import IOPUB, SHELL, FrameTooLarge, Splitter, pack
 from sandbox.limits import Limits
-from sandbox.server import Process
+from sandbox.process import Process
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 MARKER_CHARS = 60

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sandbox.client import Cell, Line, plain
 from sandbox.files import get_file, put_file
 from sandbox.limits import Limits
+from sandbox.process import Process
 from sandbox.result import CellResult, SandboxError, Status
-from sandbox.server import Process
 from sandbox.tools import Tool, ToolServer, describe_tools
 from sandbox.zmqline import ZmqLine, open_line
 

@@ -20,8 +20,9 @@ from sandbox.endpoints import Endpoints
 from sandbox.kernel import Kernel
 from sandbox.limits import Limits
 from sandbox.probing import Tier, choose
+from sandbox.process import Process
 from sandbox.result import SandboxError
-from sandbox.server import ForkServer, Process
+from sandbox.server import ForkServer
 from sandbox.tools import Tool
 from sandbox.watch import Watch
 

@@ -17,8 +17,8 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict
 
 from sandbox import cgroups
+from sandbox.boot import SOURCE, boot_command, environment, site_folders
 from sandbox.result import SandboxError
-from sandbox.server import SOURCE, boot_command, environment, site_folders
 
 Tier = Literal["T3", "T2", "T1", "T0"]
 Level = Literal["enforced", "partial", "none"]

@@ -24,7 +24,8 @@ from sandbox.endpoints import Endpoints
 from sandbox.limits import Limits
 from sandbox.pool import DEFAULT_PRELOAD
 from sandbox.probing import choose
-from sandbox.server import ForkServer, Process
+from sandbox.process import Process
+from sandbox.server import ForkServer
 
 PROVISIONER = "codeact-zygote"
 T = TypeVar("T")

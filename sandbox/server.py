@@ -13,21 +13,18 @@ import os
 import secrets
 import shutil
 import signal
-import site
 import socket
 import subprocess
-import sys
-import sysconfig
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sandbox import cgroups
-from sandbox.cgroups import Cgroup
+from sandbox.boot import SOURCE, boot_command, environment, site_folders
 from sandbox.endpoints import Endpoints
 from sandbox.limits import Limits
+from sandbox.process import Process
 from sandbox.result import SandboxError
 
 PACKET = 1 << 16
@@ -35,73 +32,6 @@ START_TIMEOUT_S = 120.0
 FORK_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 10.0
 FORKS_AT_ONCE = 4  # the fork server takes one after the other anyway, and its socket holds only so many requests
-SOURCE = str(Path(__file__).parents[1])
-BOOT = (
-    "import sys, json; c = json.loads(sys.stdin.readline()); sys.path[:0] = [c.pop('source')]; "
-    "from importlib import import_module as i; i('sandbox.inside.' + sys.argv[1]).main(c)"
-)
-
-
-@dataclass(eq=False)
-class Process:
-    """One kernel process as the host holds it."""
-
-    server: ForkServer
-    number: int
-    line: socket.socket
-    tools: socket.socket
-    exited: asyncio.Future[int]
-    """Exit code, negative for a signal; -9 as well when the fork server is gone."""
-    pidfd: int = -1
-    workspace: int = -1
-    """Descriptor of the workspace folder (O_PATH)."""
-    cgroup: Cgroup | None = None
-    """The cgroup that bounds it, in T3."""
-    endpoints: Endpoints | None = None
-    """Where stock clients connect, when it serves them."""
-    root: Process | None = None
-    """For a branch: the process in whose sandbox it lives."""
-    branches: set[Process] = field(default_factory=set)
-    unwanted: bool = False
-    """Its handle is closed; it stays only because branches live in its sandbox."""
-    reason: str | None = None
-    """Why the host killed it, where the host did: ``out_of_memory``, ``processes``, …"""
-
-    def signal(self, number: int) -> None:
-        """Sends a signal; a process that is gone is no error."""
-        if self.pidfd >= 0:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, number)
-
-    def kill(self) -> None:
-        """SIGKILL; ``exited`` tells when it is over."""
-        self.signal(signal.SIGKILL)
-
-    def pid(self) -> int:
-        """Its process id as the host counts; -1 when it is gone."""
-        for line in Path(f"/proc/self/fdinfo/{self.pidfd}").read_text().splitlines():
-            if line.startswith("Pid:"):
-                return int(line.split()[1])
-        return -1
-
-    def release(self) -> None:
-        """Closes the descriptors and removes the cgroup."""
-        loop = self.exited.get_loop()
-        for sock in (self.line, self.tools):
-            # a reader that outlives its socket would be taken for that of the next one with the same number
-            if sock.fileno() >= 0 and not loop.is_closed():
-                loop.remove_reader(sock.fileno())
-                loop.remove_writer(sock.fileno())
-            sock.close()
-        for fd in (self.pidfd, self.workspace):
-            if fd >= 0:
-                os.close(fd)
-        self.pidfd = self.workspace = -1
-        if self.cgroup is not None:
-            self.cgroup.remove()
-            self.cgroup = None
-        if self.endpoints is not None:
-            self.endpoints.remove()
 
 
 class ForkServer:
@@ -337,36 +267,3 @@ async def _first_packet(process: Process) -> int:
     if packet["op"] != "ready" or len(fds) != 1:
         raise SandboxError(f"a kernel could not start: {packet.get('error')}")
     return fds[0]
-
-
-def boot_command(module: str) -> list[str]:
-    """Executes a module of :mod:`sandbox.inside` that reads its configuration from standard input.
-
-    The command line says nothing about this machine: every kernel can read it.
-    """
-    return [sys.executable, "-I", "-S", "-c", BOOT, module]
-
-
-def site_folders() -> list[str]:
-    """Where this interpreter's packages lie. Editable installs are left out: a kernel must not see their source."""
-    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    folders += [folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
-    return [folder for folder in dict.fromkeys(folders) if Path(folder).is_dir()]
-
-
-def environment() -> dict[str, str]:
-    """The whole environment of every kernel: nothing of the owner's is passed on."""
-    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-        "TERM": "dumb",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "MPLCONFIGDIR": "/tmp",
-        "IPYTHONDIR": "/tmp",
-        # pyarrow would start an allocator thread in the fork server
-        "JE_ARROW_MALLOC_CONF": "background_thread:false",
-        **threads,
-    }

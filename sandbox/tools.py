@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox.limits import Limits
-from sandbox.server import Process
+from sandbox.process import Process
 
 Tool = Callable[..., Any]
 _LENGTH = struct.Struct("!I")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.limits import Limits
-from sandbox.server import Process
+from sandbox.process import Process
 
 EVERY_S = 1.0
 MIB = 1 << 20

@@ -21,8 +21,8 @@ from sandbox.client import Cell, Line, frame_limit, next_id
 from sandbox.endpoints import Endpoints
 from sandbox.inside.wire import IOPUB, SHELL
 from sandbox.limits import Limits
+from sandbox.process import Process
 from sandbox.result import SandboxError
-from sandbox.server import Process
 
 DELIMITER = b"<IDS|MSG>"
 CONNECT_TIMEOUT_S = 30.0

@@ -1,0 +1,47 @@
+"""How a process of the sandbox is started: the command, the packages it sees, its whole environment."""
+
+from __future__ import annotations
+
+import site
+import sys
+import sysconfig
+from pathlib import Path
+
+SOURCE = str(Path(__file__).parents[1])
+BOOT = (
+    "import sys, json; c = json.loads(sys.stdin.readline()); sys.path[:0] = [c.pop('source')]; "
+    "from importlib import import_module as i; i('sandbox.inside.' + sys.argv[1]).main(c)"
+)
+
+
+def boot_command(module: str) -> list[str]:
+    """Executes a module of :mod:`sandbox.inside` that reads its configuration from standard input.
+
+    The command line says nothing about this machine: every kernel can read it.
+    """
+    return [sys.executable, "-I", "-S", "-c", BOOT, module]
+
+
+def site_folders() -> list[str]:
+    """Where this interpreter's packages lie. Editable installs are left out: a kernel must not see their source."""
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
+    folders += [folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
+    return [folder for folder in dict.fromkeys(folders) if Path(folder).is_dir()]
+
+
+def environment() -> dict[str, str]:
+    """The whole environment of every kernel: nothing of the owner's is passed on."""
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "TERM": "dumb",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MPLCONFIGDIR": "/tmp",
+        "IPYTHONDIR": "/tmp",
+        # pyarrow would start an allocator thread in the fork server
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        **threads,
+    }

@@ -1,0 +1,84 @@
+"""One kernel process as the host holds it: its sockets, its pidfd, its workspace, its cgroup.
+
+Contract: made by the fork server (or by a fork of a live kernel), given up once with :meth:`Process.release`. Signals
+go through the pidfd, so they can never hit another process that got the same number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.cgroups import Cgroup
+from sandbox.endpoints import Endpoints
+
+if TYPE_CHECKING:
+    from sandbox.server import ForkServer
+
+
+@dataclass(eq=False)
+class Process:
+    """One kernel process as the host holds it."""
+
+    server: ForkServer
+    number: int
+    line: socket.socket
+    tools: socket.socket
+    exited: asyncio.Future[int]
+    """Exit code, negative for a signal; -9 as well when the fork server is gone."""
+    pidfd: int = -1
+    workspace: int = -1
+    """Descriptor of the workspace folder (O_PATH)."""
+    cgroup: Cgroup | None = None
+    """The cgroup that bounds it, in T3."""
+    endpoints: Endpoints | None = None
+    """Where stock clients connect, when it serves them."""
+    root: Process | None = None
+    """For a branch: the process in whose sandbox it lives."""
+    branches: set[Process] = field(default_factory=set)
+    unwanted: bool = False
+    """Its handle is closed; it stays only because branches live in its sandbox."""
+    reason: str | None = None
+    """Why the host killed it, where the host did: ``out_of_memory``, ``processes``, …"""
+
+    def signal(self, number: int) -> None:
+        """Sends a signal; a process that is gone is no error."""
+        if self.pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    def kill(self) -> None:
+        """SIGKILL; ``exited`` tells when it is over."""
+        self.signal(signal.SIGKILL)
+
+    def pid(self) -> int:
+        """Its process id as the host counts; -1 when it is gone."""
+        for line in Path(f"/proc/self/fdinfo/{self.pidfd}").read_text().splitlines():
+            if line.startswith("Pid:"):
+                return int(line.split()[1])
+        return -1
+
+    def release(self) -> None:
+        """Closes the descriptors and removes the cgroup."""
+        loop = self.exited.get_loop()
+        for sock in (self.line, self.tools):
+            # a reader that outlives its socket would be taken for that of the next one with the same number
+            if sock.fileno() >= 0 and not loop.is_closed():
+                loop.remove_reader(sock.fileno())
+                loop.remove_writer(sock.fileno())
+            sock.close()
+        for fd in (self.pidfd, self.workspace):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.workspace = -1
+        if self.cgroup is not None:
+            self.cgroup.remove()
+            self.cgroup = None
+        if self.endpoints is not None:
+            self.endpoints.remove()
