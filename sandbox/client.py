@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from sandbox.inside.streams import shorten
@@ -21,6 +22,8 @@ from sandbox.process import Process
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 MARKER_CHARS = 60
 _numbers = itertools.count(1)
+OnEvent = Callable[[str, dict[str, Any]], None]
+"""Hears ``("stream", {"name", "text"})``, ``("display", {"data"})`` and ``("value", {"data"})``; must not raise."""
 
 
 def plain(text: Any, keep: int) -> str:
@@ -47,8 +50,8 @@ def next_id() -> str:
 class Cell:
     """One request and what has come back for it so far."""
 
-    def __init__(self, msg_id: str, limits: Limits) -> None:
-        self.msg_id = msg_id
+    def __init__(self, msg_id: str, limits: Limits, on_event: OnEvent | None = None) -> None:
+        self.msg_id, self._on_event = msg_id, on_event
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.fault: str | None = None
         """``output_limit`` or ``protocol_violation`` when the kernel must be killed."""
@@ -99,17 +102,26 @@ class Cell:
         elif kind == "stream":
             if content["name"] in self.text:
                 self.text[content["name"]] += content["text"]
+                self._tell("stream", {"name": content["name"], "text": content["text"]})
         elif kind == "execute_result":
             self.value = plain(content["data"].get("text/plain"), self._keep)
             if len(content["data"]) > 1:
                 self.outputs.append(dict(content["data"]))
+            self._tell("value", {"data": {**content["data"], "text/plain": self.value}})
         elif kind in ("display_data", "update_display_data"):
             self.outputs.append(dict(content["data"]))
+            self._tell("display", {"data": dict(content["data"])})
         elif kind == "error":
             lines = "\n".join(content["traceback"])
             self.error = (plain(content["ename"], 200), plain(content["evalue"], 2100), plain(lines, self._keep))
         elif kind == "status" and content["execution_state"] == "idle":
             self._idle = True
+
+    def _tell(self, kind: str, content: dict[str, Any]) -> None:
+        if self._on_event is not None:
+            if kind == "stream":
+                content["text"] = plain(content["text"], self._keep)
+            self._on_event(kind, content)
 
 
 class Line:
@@ -123,9 +135,9 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), self._on_readable)
 
-    async def request(self, kind: str, content: dict[str, Any]) -> Cell:
+    async def request(self, kind: str, content: dict[str, Any], on_event: OnEvent | None = None) -> Cell:
         """Sends a request; the returned cell gathers the answer until :meth:`forget`."""
-        cell = Cell(next_id(), self._limits)
+        cell = Cell(next_id(), self._limits, on_event)
         self._cell = cell
         header = {"msg_id": cell.msg_id, "session": "host", "username": "host", "msg_type": kind, "version": "5.3"}
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sandbox.client import Cell, Line, plain
+from sandbox.client import Cell, Line, OnEvent, plain
 from sandbox.files import get_file, put_file
 from sandbox.limits import Limits
 from sandbox.process import Process
@@ -40,6 +40,7 @@ class Kernel:
         self._line: Line | ZmqLine
         self._server: ToolServer
         self._turn = asyncio.Lock()
+        self._stop: asyncio.Future[None] | None = None
         self._closed = False
 
     @property
@@ -67,9 +68,10 @@ class Kernel:
         if not cell.replied or cell.error is not None:
             raise SandboxError(f"the tools could not be installed: {cell.error}")
 
-    async def run(self, code: str, timeout_s: float | None = None) -> CellResult:
+    async def run(self, code: str, timeout_s: float | None = None, on_event: OnEvent | None = None) -> CellResult:
         """Runs one cell to its end, at most ``timeout_s`` plus the grace of an interrupt.
 
+        ``on_event`` hears what the cell shows when it shows it, see :data:`sandbox.client.OnEvent`.
         Raises :class:`SandboxError` for a closed kernel or a sandbox that cannot start a process, never for what the
         cell does.
         """
@@ -78,14 +80,27 @@ class Kernel:
             started = time.monotonic()
             self._server.calls = 0
             content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-            cell = await self._line.request("execute_request", content)
+            cell = await self._line.request("execute_request", content, on_event)
+            self._stop = asyncio.get_running_loop().create_future()
             try:
-                status = await self._finish(cell, process, timeout_s or self._limits.cell_timeout_s)
+                status = await self._finish(cell, process, self._stop, timeout_s or self._limits.cell_timeout_s)
             except BaseException:  # the caller was cancelled: the cell must not go on behind its back
                 await self._discard()
                 raise
+            finally:
+                self._stop = None
             self._line.forget()
             return self._result(cell, status, time.monotonic() - started)
+
+    def interrupt(self) -> bool:
+        """Ends the running cell as its time limit would; False when none runs.
+
+        The cell's result is the error ``KeyboardInterrupt``, or ``timeout_killed`` when it did not stop.
+        """
+        if self._stop is None or self._stop.done():
+            return False
+        self._stop.set_result(None)
+        return True
 
     async def put(self, path: str, data: bytes) -> None:
         """Writes a file of the workspace, making the folders above it; links are never followed.
@@ -145,17 +160,17 @@ class Kernel:
         assert self.process is not None
         return self.process
 
-    async def _finish(self, cell: Cell, process: Process, timeout_s: float) -> Status:
-        """Waits for the cell, interrupts it at its time, kills what does not stop."""
+    async def _finish(
+        self, cell: Cell, process: Process, stop: asyncio.Future[None], timeout_s: float
+    ) -> Status:
+        """Waits for the cell, interrupts it at its time or when told to stop, kills what does not."""
         ends: set[asyncio.Future[Any]] = {cell.done, process.exited}
-        await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*ends, stop}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         late = not cell.done.done() and not process.exited.done()
         if late:
-            process.signal(signal.SIGINT)
-            grace = self._limits.interrupt_grace_s
-            await asyncio.wait(ends, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            await self._interrupt(process, ends)
         if cell.fault is None and cell.replied:
-            return self._status_of(cell, late)
+            return self._status_of(cell, late and not stop.done())
         if not cell.done.done() and not process.exited.done():
             await self._discard()
             return "timeout_killed"
@@ -168,6 +183,15 @@ class Kernel:
             cell.text["stderr"] += f"the kernel was ended: {process.reason}\n"
         await self._discard()
         return "out_of_memory" if starved else "timeout_killed" if late else "died"
+
+    async def _interrupt(self, process: Process, ends: set[asyncio.Future[Any]]) -> None:
+        """SIGINT, and once more: the first may come before the cell has begun, or be swallowed by it."""
+        for _ in range(2):
+            process.signal(signal.SIGINT)
+            half = self._limits.interrupt_grace_s / 2
+            done, _ = await asyncio.wait(ends, timeout=half, return_when=asyncio.FIRST_COMPLETED)
+            if done:
+                return
 
     def _status_of(self, cell: Cell, late: bool) -> Status:
         if late:

@@ -118,18 +118,24 @@ class ToolServer:
         if self.calls > self._limits.tool_calls_per_cell:
             limit = self._limits.tool_calls_per_cell
             return _error("RuntimeError", f"this cell has used up its {limit} tool calls")
-        name, arguments = request["name"], request["arguments"]
-        function = self._tools.get(name)
-        if function is None or not isinstance(arguments, dict):
-            return _error("NameError", f"there is no tool {name!r}")
-        try:
-            result = await _call(function, arguments)
-            size = len(json.dumps(result))
-        except Exception as error:
-            return _error_of(error)
-        if size > self._limits.tool_message_kib * 1024:
-            return _error("ValueError", f"the result of {name}() is larger than {self._limits.tool_message_kib} KiB")
-        return {"result": result}
+        answer = await answer_call(self._tools, request["name"], request["arguments"])
+        if len(json.dumps(answer)) > self._limits.tool_message_kib * 1024:
+            kib = self._limits.tool_message_kib
+            return _error("ValueError", f"the result of {request['name']}() is larger than {kib} KiB")
+        return answer
+
+
+async def answer_call(tools: Mapping[str, Tool], name: str, arguments: Any) -> dict[str, Any]:
+    """Calls a tool: ``{"result": JSON}``, or ``{"error": {"type", "message"}}`` with a builtin exception's name."""
+    function = tools.get(name)
+    if function is None or not isinstance(arguments, dict):
+        return _error("NameError", f"there is no tool {name!r}")
+    try:
+        result = await _call(function, arguments)
+        json.dumps(result)
+    except Exception as error:
+        return _error_of(error)
+    return {"result": result}
 
 
 async def _exactly(sock: Any, size: int) -> bytes:

@@ -17,7 +17,7 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import recv_monitor_message
 
-from sandbox.client import Cell, Line, frame_limit, next_id
+from sandbox.client import Cell, Line, OnEvent, frame_limit, next_id
 from sandbox.endpoints import Endpoints
 from sandbox.inside.wire import IOPUB, SHELL
 from sandbox.limits import Limits
@@ -67,9 +67,9 @@ class ZmqLine:
         ]
         self._tasks.append(asyncio.ensure_future(self._watch_for_cuts()))
 
-    async def request(self, kind: str, content: dict[str, Any]) -> Cell:
+    async def request(self, kind: str, content: dict[str, Any], on_event: OnEvent | None = None) -> Cell:
         """Sends a request; the returned cell gathers the answer until :meth:`forget`."""
-        cell = Cell(next_id(), self._limits)
+        cell = Cell(next_id(), self._limits, on_event)
         self._cell = cell
         header = {"msg_id": cell.msg_id, "session": "host", "username": "host", "msg_type": kind, "version": "5.3"}
         parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]

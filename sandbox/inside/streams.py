@@ -91,6 +91,12 @@ class Output(io.TextIOBase):
         os.close(raw)
         self._raw_at, self._pid, self._lock = 0, os.getpid(), threading.RLock()
 
+    def flush(self) -> None:
+        """Sends what a cell has printed so far; without it short text waits for the next, or for the cell's end."""
+        if self._text and self._pid == os.getpid():
+            self.push()
+            self._port.flush()
+
     def finish(self) -> None:
         """End of the cell: raw output, then what was held back."""
         self._drain(stop=False)
