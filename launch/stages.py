@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from codeact_train.ledger import Ledger
@@ -25,6 +25,7 @@ from launch.models import resolve_model
 from launch.serve import serve
 from rollout.cluster import ray_session
 from rollout.collect import collect as run_collection
+from rollout.collect import is_complete
 from rollout.engines.serving import folder_digest
 from rollout.engines.spec import ServerSpec
 from rollout.select import select as run_selection
@@ -33,13 +34,13 @@ from rollout.select import select as run_selection
 def collect(config: LoopConfig) -> str:
     """Tasks → trajectories."""
     folder = RunFolder(config.run)
-    with ray_session(config.ray.address):
-        if config.collect.needs_model:
-            base = base_checkpoint(config)
-            with _serving(config, base) as server:
-                reasons = run_collection(config.collect, config.protocol, folder.bank, server)
-        else:
-            reasons = run_collection(config.collect, config.protocol, folder.bank)
+    base = base_checkpoint(config) if config.collect.needs_model else None
+    server = ServerSpec(name=base.digest, base_urls=(), model=base.name) if base else None
+    with ExitStack() as running:
+        if not is_complete(config.collect, config.protocol, folder.bank, server):
+            running.enter_context(ray_session(config.ray.address))
+            server = running.enter_context(_serving(config, base)) if base else None
+        reasons = run_collection(config.collect, config.protocol, folder.bank, server)
     counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return f"{sum(reasons.values())} episodes in {folder.bank}: {counted}"
 
@@ -88,15 +89,14 @@ def evaluate(config: LoopConfig) -> str:
     checkpoints += exported(config)
     if not checkpoints:
         raise ValueError(f"evaluate: there is no export in {folder.exports}; run `codeact train` first")
-    with ray_session(config.ray.address):
-        results = sweep(
-            config.evaluate,
-            config.protocol,
-            checkpoints,
-            folder.evaluation,
-            lambda checkpoint: _serving(config, checkpoint),
-            config.serve.description(),
-        )
+    with ExitStack() as running:
+
+        def measured(checkpoint: CheckpointRef) -> AbstractContextManager[ServerSpec]:
+            running.enter_context(ray_session(config.ray.address))  # with the first checkpoint that needs it
+            return _serving(config, checkpoint)
+
+        description = config.serve.description()
+        results = sweep(config.evaluate, config.protocol, checkpoints, folder.evaluation, measured, description)
     shares = (f"{r.checkpoint.name} {sum(e.success for e in r.episodes)}/{len(r.episodes)}" for r in results)
     return f"solved: {', '.join(shares)}"
 

@@ -34,6 +34,15 @@ def jobs_of(config: CollectConfig, server: ServerSpec | None) -> list[Job]:
     return jobs
 
 
+def is_complete(config: CollectConfig, protocol: Protocol, bank: Path, server: ServerSpec | None = None) -> bool:
+    """Whether the bank holds every episode, so that neither Ray nor the server has to be there.
+
+    ``server`` may be one that does not run yet: episodes are known by its name alone.
+    """
+    done = {record.id for record in read_bank(bank)}
+    return all(job.id(protocol) in done for job in jobs_of(config, server))
+
+
 def collect(config: CollectConfig, protocol: Protocol, bank: Path, server: ServerSpec | None = None) -> Counter[str]:
     """Runs what the bank does not hold yet.
 

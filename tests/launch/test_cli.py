@@ -2,29 +2,62 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from launch.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = ["collect", "select", "prepare", "train", "export", "evaluate", "report", "loop"]
 
 
-def codeact(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "launch.cli", *arguments], capture_output=True, text=True, cwd=cwd, timeout=120
+@dataclass(frozen=True)
+class Answer:
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def codeact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """The command in an empty folder, in this process: a process of its own costs seconds of imports a case."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Answer:
+        result = CliRunner().invoke(app, arguments, prog_name="codeact")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Answer(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+def test_the_installed_command_refuses_like_the_one_tested_here(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "launch.cli", "train", "nowhere.yaml"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
     )
+    assert refused.returncode == 2 and "nowhere.yaml: there is no such file" in refused.stderr
 
 
-def test_help_names_every_verb_and_where_to_start(tmp_path: Path) -> None:
-    shown = codeact("--help", cwd=tmp_path)
+def test_help_names_every_verb_and_where_to_start(codeact: Callable[..., Answer], tmp_path: Path) -> None:
+    shown = codeact("--help")
     assert shown.returncode == 0
     assert all(verb in shown.stdout for verb in VERBS)
     assert "configs/demo.yaml" in shown.stdout
 
 
-def test_print_config_resolves_and_does_nothing(tmp_path: Path) -> None:
-    shown = codeact("loop", str(ROOT / "configs/demo.yaml"), "train.epochs=7", "--print-config", cwd=tmp_path)
+def test_print_config_resolves_and_does_nothing(codeact: Callable[..., Answer], tmp_path: Path) -> None:
+    shown = codeact("loop", str(ROOT / "configs/demo.yaml"), "train.epochs=7", "--print-config")
     assert shown.returncode == 0 and "epochs: 7" in shown.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -42,20 +75,24 @@ def test_print_config_resolves_and_does_nothing(tmp_path: Path) -> None:
         (["trian", "demo"], "No such command"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    codeact: Callable[..., Answer], arguments: list[str], said: str
+) -> None:
     recipe = str(ROOT / "configs/demo.yaml")
-    refused = codeact(*[recipe if word == "demo" else word for word in arguments], cwd=tmp_path)
+    refused = codeact(*[recipe if word == "demo" else word for word in arguments])
     assert refused.returncode == 2, refused.stderr
     assert said in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_an_impossible_layout_is_refused_before_anything_starts(tmp_path: Path, tiny_llama: Path) -> None:
+def test_an_impossible_layout_is_refused_before_anything_starts(
+    codeact: Callable[..., Answer], tmp_path: Path, tiny_llama: Path
+) -> None:
     recipe = str(ROOT / "configs/demo.yaml")
     for values, said in (
         (["train.parallel.tensor=7"], "parallel.tensor=7"),
         (["prepare.sequence_length=1000000"], "sequence_length=1000000"),
     ):
-        refused = codeact("loop", recipe, f"model={tiny_llama}", "run=r", *values, cwd=tmp_path)
+        refused = codeact("loop", recipe, f"model={tiny_llama}", "run=r", *values)
         assert refused.returncode == 2 and said in refused.stderr
         assert not (tmp_path / "r" / "bank").exists()

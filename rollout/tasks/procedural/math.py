@@ -44,6 +44,8 @@ def _savings(rng: Random, group: str) -> Draft:
         (
             "{name} saves {start} euros at {rate}% interest a year. After how many full years is it at least {goal}?",
             "A bank pays {rate}% a year on {start} euros. How many full years until there are at least {goal}?",
+            "{start} euros grow by {rate}% each year. How many full years does {name} need to have {goal} or more?",
+            "At {rate}% a year, after how many full years do {start} euros reach {goal}?",
         ),
         ("With {rate}% yearly growth, {name} waits for {start} euros to become {goal} or more. How many whole years?",),
     ).pick(rng, group, name=rng.choice(NAMES), start=start, rate=rate, goal=goal)
@@ -60,6 +62,8 @@ def _divisible(rng: Random, group: str) -> Draft:
         (
             "How many numbers from {low} to {high} are divisible by {yes} but not by {no}?",
             "Count the numbers between {low} and {high} inclusive that {yes} divides and {no} does not.",
+            "From {low} to {high}, how many multiples of {yes} are not multiples of {no}?",
+            "How many integers in {low}..{high} can be divided by {yes} and cannot be divided by {no}?",
         ),
         ("Of the whole numbers {low} up to {high}, how many are multiples of {yes} without being multiples of {no}?",),
     ).pick(rng, group, low=low, high=high, yes=yes, no=no)
@@ -76,6 +80,10 @@ def _tickets(rng: Random, group: str) -> Draft:
             "{adults} adults pay {full} each and {children} children pay {half} each. With {off}% off, what is that?",
             "Tickets cost {full} for adults and {half} for children. What do {adults} adults and {children} children "
             "pay with {off}% off?",
+            "There is {off}% off today. What is the price for {adults} adults at {full} and {children} children at "
+            "{half}?",
+            "A class buys {adults} adult tickets for {full} each and {children} child tickets for {half} each, "
+            "{off}% off. What is the sum?",
         ),
         (
             "A group of {adults} adults at {full} a head and {children} children at {half} a head gets {off}% off. "
@@ -97,6 +105,9 @@ def _together(rng: Random, group: str) -> Draft:
             "minutes do they next leave together?",
             "Two lamps blink every {first} and every {second} seconds. They blink together now. After how many seconds "
             "do they next blink together?",
+            "A ferry sails each {first} hours and a train goes each {second} hours, now both at once. In how many "
+            "hours is that so again?",
+            "What is the least number of days that both {first} and {second} divide?",
         ),
         ("Bells ring each {first} and each {second} minutes, both just now. How long until both ring at once again?",),
     ).pick(rng, group, first=first, second=second)
@@ -110,7 +121,12 @@ def _days(rng: Random, group: str) -> Draft:
     answer = (date(*end) - date(*start)).days
     first, last = "{}-{:02}-{:02}".format(*start), "{}-{:02}-{:02}".format(*end)
     prompt = Wordings(
-        ("How many days are there from {first} to {last}?", "Give the number of days between {first} and {last}."),
+        (
+            "How many days are there from {first} to {last}?",
+            "Give the number of days between {first} and {last}.",
+            "A house was begun on {first} and finished on {last}. How many days did it take?",
+            "Count the days that pass between {first} and {last}.",
+        ),
         ("A loan ran from {first} until {last}. For how many days was that?",),
     ).pick(rng, group, first=first, last=last)
     code = f'print((date.fromisoformat("{last}") - date.fromisoformat("{first}")).days)'

@@ -33,8 +33,8 @@ THEMES = (
         ("product", vocabulary.GOODS),
         ("town", vocabulary.TOWNS),
         (
-            ("price", ("price_eur", "unit_price"), 5, 90),
-            ("weight", ("weight_kg", "net_weight"), 1, 60),
+            ("price", ("price_eur", "unit_price", "list_price", "price_cents"), 5, 90),
+            ("weight", ("weight_kg", "net_weight", "box_weight", "weight_gross"), 1, 60),
         ),
     ),
     Theme(
@@ -42,8 +42,8 @@ THEMES = (
         ("player", vocabulary.NAMES),
         ("team", vocabulary.TEAMS),
         (
-            ("score", ("score_total", "final_score"), 10, 99),
-            ("age", ("age_years", "player_age"), 16, 40),
+            ("score", ("score_total", "final_score", "best_score", "score_points"), 10, 99),
+            ("age", ("age_years", "player_age", "age_now", "known_age"), 16, 40),
         ),
     ),
     Theme(
@@ -51,8 +51,8 @@ THEMES = (
         ("worker", vocabulary.NAMES),
         ("town", vocabulary.TOWNS),
         (
-            ("salary", ("salary_eur", "net_salary"), 1500, 4900),
-            ("hours", ("hours_week", "paid_hours"), 10, 45),
+            ("salary", ("salary_eur", "net_salary", "month_salary", "salary_base"), 1500, 4900),
+            ("hours", ("hours_week", "paid_hours", "work_hours", "hours_done"), 10, 45),
         ),
     ),
     Theme(
@@ -60,8 +60,8 @@ THEMES = (
         ("driver", vocabulary.NAMES),
         ("town", vocabulary.TOWNS),
         (
-            ("distance", ("distance_km", "road_distance"), 20, 900),
-            ("cost", ("cost_eur", "fuel_cost"), 8, 300),
+            ("distance", ("distance_km", "road_distance", "total_distance", "distance_sum"), 20, 900),
+            ("cost", ("cost_eur", "fuel_cost", "trip_cost", "cost_total"), 8, 300),
         ),
     ),
 )
@@ -131,6 +131,8 @@ QUESTIONS = (
                 "What is the total {concept} of the {things} with {group} {value}?",
                 "Add up the {concept} of all {things} with {group} {value}.",
                 "The {things} with {group} {value}: what {concept} do they have in total?",
+                "Sum the {concept} over the {things} of {group} {value}.",
+                "For {group} {value}, how much {concept} do all the {things} make together?",
             ),
             ("Summed over every one of the {things} whose {group} is {value}, how much {concept} is that?",),
         ),
@@ -144,6 +146,8 @@ QUESTIONS = (
                 "What is the average {concept} of the {things} with {group} {value}? Round to 2 decimals.",
                 "Give the mean {concept} of the {things} with {group} {value}, rounded to 2 decimals.",
                 "The {things} with {group} {value}: what is their average {concept}, to 2 decimals?",
+                "What {concept} do the {things} of {group} {value} have on average? Give 2 decimals.",
+                "For {group} {value}, tell me the mean {concept} of the {things}, 2 decimals.",
             ),
             ("On average, which {concept} do the {things} whose {group} is {value} have? Two decimals, please.",),
         ),
@@ -157,6 +161,8 @@ QUESTIONS = (
                 "How many {things} have a {concept} above {limit}?",
                 "Count the {things} with a {concept} greater than {limit}.",
                 "Of all {things}, how many have more {concept} than {limit}?",
+                "What is the number of {things} with {concept} over {limit}?",
+                "How many of the {things} go beyond {limit} in {concept}?",
             ),
             ("I need the number of {things} whose {concept} exceeds {limit}.",),
         ),
@@ -170,6 +176,8 @@ QUESTIONS = (
                 "Which {label} has the highest {concept}?",
                 "Name the {label} with the largest {concept}.",
                 "Of all {things}, which {label} has the most {concept}?",
+                "Tell me the {label} whose {concept} is the highest.",
+                "Who or what leads in {concept}? Give the {label}.",
             ),
             ("Find the one {label} that nobody beats in {concept}: the highest of all.",),
         ),

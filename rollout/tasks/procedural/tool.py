@@ -94,6 +94,8 @@ def cipher_task(rng: Random, group: str, reader: str) -> Draft:
             "Decode {coded} with {reader}. It gives a number and a word that was shifted by that number. "
             "What was the word before?",
             "The code {coded} can be read with {reader}. It holds a number and a word shifted by it. Find the word.",
+            "Use {reader} on {coded}. You get a number and a word whose letters moved on by it. Give the real word.",
+            "{reader} turns {coded} into a number and a word; the word was shifted by the number. Which word was it?",
         ),
         ("Somebody sent {coded}. Read it with {reader}: a number, then a word moved forward by it. Undo that.",),
     ).pick(rng, group, coded=coded, reader=reader)
@@ -149,6 +151,10 @@ def _customs(rng: Random, group: str) -> Draft:
             "Round to 2 decimals.",
             "A trader buys {product} for {amount} {source}. Add the tariff of {country} and give the cost in {target}, "
             "rounded to 2 decimals.",
+            "{country} takes a tariff on {product}. For {amount} {source} of it, what is to pay in {target}, tariff "
+            "and all, to 2 decimals?",
+            "Bring {amount} {source} worth of {product} into {country}: give the cost in {target} with tariff, rounded "
+            "to 2 decimals.",
         ),
         ("{amount} {source} of {product} goes to {country}. Tariff included, what is it in {target}, to 2 decimals?",),
     ).pick(rng, group, product=product, amount=amount, source=source, target=target, country=country)
@@ -196,6 +202,18 @@ DESKS = (
          ("price", "cost"), ("doors",), ("age",)),
     Desk("find_courses", {"subject": SUBJECTS}, "on {0}", "join", "course", "receipt",
          ("price", "fee"), ("lessons",), ("weeks",)),
+    Desk("get_tents", {"valley": TOWNS}, "near {0}", "take", "tent", "coupon",
+         ("rent", "price"), ("beds",), ("kilos",)),
+    Desk("query_bikes", {"station": TOWNS}, "at {0}", "unlock", "bike", "pin",
+         ("cost", "toll"), ("gears",), ("years",)),
+    Desk("look_up_halls", {"city": TOWNS}, "of {0}", "claim", "hall", "key",
+         ("fee", "bill"), ("chairs",), ("steps",)),
+    Desk("offer_goods", {"port": TOWNS, "good": GOODS}, "of {0} with {1}", "order", "crate", "slip",
+         ("value", "price"), ("boxes",), ("days",)),
+    Desk("open_tables", {"quarter": TOWNS}, "for {0}", "keep", "table", "token",
+         ("deposit", "fee"), ("places",), ("minutes",)),
+    Desk("see_horses", {"farm": TOWNS}, "from {0}", "lease", "horse", "badge",
+         ("cost", "rent"), ("races",), ("falls",)),
 )  # fmt: skip
 
 
@@ -242,6 +260,8 @@ def desk_task(rng: Random, group: str, desk: Desk) -> Draft:
         (
             "{Order} the cheapest {thing} {where} with at {bound} {limit} {quality}. What is the {paper}?",
             "Find the cheapest {thing} {where} with at {bound} {limit} {quality}, {order} it and give the {paper}.",
+            "Which {paper} comes with the cheapest {thing} {where} that has at {bound} {limit} {quality}? {Order} it.",
+            "Get me the {paper} of a {thing} {where}: at {bound} {limit} {quality}, and none cheaper.",
         ),
         ("I need a {thing} {where}, as cheap as can be, but at {bound} {limit} {quality}. Which {paper} do I get?",),
     ).pick(
