@@ -1,0 +1,65 @@
+"""One layout of one job on one cluster, reckoned: memory, step time, rates, run time.
+
+Contract: everything here is predicted, by the models of ``memory`` and ``step_time``. Tokens are positions computed
+(padding is not), over all GPUs. MFU = tokens/s x ``Dimensions.model_flops`` / (GPUs x peak): six operations a matrix
+weight, the head included, and attention over the keys really seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codeact_train.plan.dimensions import Dimensions
+from codeact_train.plan.hardware import Cluster
+from codeact_train.plan.kernels import TRAINER
+from codeact_train.plan.layout import Layout, layouts
+from codeact_train.plan.memory import Memory, memory
+from codeact_train.plan.step_time import StepTime, step_time
+from codeact_train.plan.workload import Workload
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a layout comes to."""
+
+    layout: Layout
+    memory: Memory
+    time: StepTime
+    tokens_per_s: float
+    mfu: float
+    epoch_s: float | None
+    """Seconds of an epoch's steps, without validation, checkpoint and export; ``None`` while its steps are unknown."""
+
+
+def estimate(model: Dimensions, cluster: Cluster, work: Workload, layout: Layout) -> Estimate:
+    """Reckon one layout of the trainer."""
+    micro_batches = work.micro_batches(layout.data)
+    needed = memory(
+        model,
+        layout,
+        TRAINER,
+        cluster,
+        tokens=work.largest_micro,
+        trained=work.largest_micro * work.trained_share,
+        in_flight=micro_batches,
+    )
+    time = step_time(
+        model,
+        layout,
+        TRAINER,
+        cluster,
+        tokens=work.micro_tokens,
+        context=work.context,
+        trained=work.micro_tokens * work.trained_share,
+        micro_batches=micro_batches,
+    )
+    rate = work.step_tokens / time.total
+    mfu = rate * model.model_flops(work.context) / (layout.gpus * cluster.gpu.peak_tflops * 1e12)
+    epoch = None if work.steps_per_epoch is None else work.steps_per_epoch * time.total
+    return Estimate(layout, needed, time, rate, mfu, epoch)
+
+
+def rank(model: Dimensions, cluster: Cluster, work: Workload) -> list[Estimate]:
+    """Every layout of the cluster: those that fit, the fastest first, then the others."""
+    every = [estimate(model, cluster, work, layout) for layout in layouts(model, cluster, work.micro_batches(1))]
+    return sorted(every, key=lambda e: (not e.memory.fits, -e.tokens_per_s))

@@ -1,0 +1,109 @@
+"""Memory of the fullest GPU, by kind.
+
+Contract: arithmetic on shapes; the one assumed number is :data:`RESERVE_GB`. Bytes a weight: 2 for the bf16 weight, 4
+for its fp32 gradient, 12 for the optimizer's fp32 main weight and two moments. Activations are what backward needs of
+one layer, in elements of 2 bytes:
+
+    hidden     input of each norm and its output (4), attention's output (1)        5 h
+    heads      queries, keys, values                                                q + 2 kv
+    MLP        both halves of the first product, and what the gate keeps             ``Kernels.gate_kept`` f
+
+Tensor parallelism cuts heads and MLP, sequence parallelism the rest too. Pipeline stage 0 holds as many micro-batches
+as there are stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from codeact_train.plan.dimensions import Dimensions
+from codeact_train.plan.hardware import Cluster
+from codeact_train.plan.kernels import Kernels
+from codeact_train.plan.layout import Layout
+
+GB = 1e9
+RESERVE_GB = 1.6
+"""Assumed: CUDA context, NCCL and cuBLAS work space, fragmentation."""
+TIGHT_GB = 1.0
+"""Assumed: nearer to the limit than this, only a run can tell."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on the fullest GPU, in units of 1e9."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    logits: float
+    reserve: float
+    limit: float
+
+    @property
+    def total(self) -> float:
+        """Everything but the limit."""
+        return sum(getattr(self, field.name) for field in fields(self) if field.name != "limit")
+
+    @property
+    def fits(self) -> bool:
+        """Whether the sum stays below what the GPU has."""
+        return self.total <= self.limit
+
+    @property
+    def verdict(self) -> str:
+        """For a person."""
+        if not self.fits:
+            return f"no: {self.total - self.limit:.1f} GB too much"
+        return "tight" if self.limit - self.total < TIGHT_GB else "fits"
+
+
+def memory(
+    model: Dimensions,
+    layout: Layout,
+    kernels: Kernels,
+    cluster: Cluster,
+    *,
+    tokens: float,
+    trained: float,
+    in_flight: int,
+) -> Memory:
+    """Memory of a job whose micro-batches have ``tokens`` positions, ``trained`` of them with loss, ``in_flight`` of
+    them at once in the pipeline."""
+    weights = stage_weights(model, layout)
+    shards = layout.data if layout.fully_sharded else 1
+    here = tokens / layout.context
+    kept = layer_activations(model, layout, kernels)
+    layers = model.layers // layout.pipeline
+    held = min(layout.pipeline, in_flight)
+    activations = here * layers * held * kept * 2
+    if layout.recompute == "full":  # one layer is alive at a time, computed again
+        whole = layer_activations(model, Layout(layout.tensor, sequence_parallel=layout.sequence_parallel), kernels)
+        activations += here * whole * 2
+    return Memory(
+        weights=2 * weights / shards / GB,
+        gradients=4 * weights / shards / GB,
+        optimizer=12 * weights / layout.optimizer_shards / GB,
+        activations=activations / GB,
+        logits=trained / layout.context * model.vocab / layout.tensor * kernels.logit_bytes / GB,
+        reserve=RESERVE_GB,
+        limit=cluster.gpu.memory_gib * 2**30 / GB,
+    )
+
+
+def stage_weights(model: Dimensions, layout: Layout) -> float:
+    """Weights of one GPU on the fullest pipeline stage: its layers, and the embedding, the head, or both."""
+    ends = (1 if model.tied else 2) if layout.pipeline == 1 else 1
+    return (model.layers / layout.pipeline * model.layer_matrices + ends * model.head) / layout.tensor
+
+
+def layer_activations(model: Dimensions, layout: Layout, kernels: Kernels) -> float:
+    """Elements a GPU keeps of one position in one layer until its backward."""
+    cut = layout.tensor if layout.sequence_parallel else 1
+    if layout.recompute == "full":
+        return model.hidden / cut
+    hidden, gate = 5, kernels.gate_kept
+    if layout.recompute == "selective":  # outputs of norms and of the gate are made again
+        hidden, gate = 3, 2
+    heads = model.query_width + 2 * model.kv_width
+    return hidden * model.hidden / cut + (heads + gate * model.ffn) / layout.tensor

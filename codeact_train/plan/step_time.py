@@ -1,0 +1,111 @@
+"""Time of one optimizer step, by kind, from a stated cost model.
+
+The model, for a micro-batch of T positions on one GPU of a layout TP t, PP p, CP c:
+
+    products        2 operations a weight, T/c positions, 1/t of the weights, at ``gemm_tflops``;
+                    backward twice forward; full recomputation one forward more
+    attention       ``Dimensions.attention_forward`` at ``attention_tflops``; backward 2.5 forward
+    element-wise    ``Kernels`` passes of 2 bytes at BANDWIDTH_SHARE of the memory's bandwidth; backward twice forward;
+                    selective recomputation makes norms and gate again, full everything
+    tensor          6 collectives a layer that nothing hides (4 more when recomputed): Megatron hides the other 4 of its
+                    10 behind weight gradients. One costs latency + bytes (t-1)/t / bus
+    context         keys and values gathered twice and their gradients scattered once a layer
+    pipeline        two hand-overs a micro-batch, and (p-1) micro-batches of waiting a step
+    data            once a step, gradients in fp32 reduced and bf16 weights gathered; hidden by the last backward with
+                    ``overlap``, by nothing without
+    sharded (FSDP)  weights gathered twice and gradients scattered once a micro-batch; SHARDED_EXPOSED of it shows
+    optimizer       OPTIMIZER_BYTES a weight of the GPU's share
+
+Contract: predictions, never measurements. Four numbers are calibrated on the published runs of ``plan.published``: the
+two rates of each GPU, BANDWIDTH_SHARE, and ``traffic.SHARDED_EXPOSED``. Not modelled: the input pipeline, clock throttling,
+stragglers, uneven documents over CP ranks, kernel launches (they matter below some 1,000 positions a micro-batch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from codeact_train.plan.dimensions import Dimensions
+from codeact_train.plan.hardware import Cluster
+from codeact_train.plan.kernels import Kernels
+from codeact_train.plan.layout import Layout, Recompute
+from codeact_train.plan.memory import stage_weights
+from codeact_train.plan.traffic import between_replicas, within_replica
+
+BANDWIDTH_SHARE = 0.60
+"""Calibrated: share of the memory's bandwidth that element-wise kernels reach."""
+AGAIN: dict[Recompute, float] = {"none": 0.0, "selective": 0.0, "half": 0.5, "full": 1.0}
+"""Share of the forward's matrix products and attention that backward computes again."""
+OPTIMIZER_BYTES = 40
+"""Counted: fused AdamW reads 4 fp32 values and writes 3 and a bf16 weight (30), the norm reads and clearing writes the
+gradient (8), rounded up for the norm's second pass over partial sums."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one optimizer step on the busiest GPU, by kind."""
+
+    products: float
+    attention: float
+    elementwise: float
+    head: float
+    gradients: float
+    communication: float
+    waiting: float
+    optimizer: float
+
+    @property
+    def total(self) -> float:
+        """The whole step."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+
+def step_time(
+    model: Dimensions,
+    layout: Layout,
+    kernels: Kernels,
+    cluster: Cluster,
+    *,
+    tokens: float,
+    context: float,
+    trained: float,
+    micro_batches: int,
+) -> StepTime:
+    """Time of a step of ``micro_batches`` a replica, each of ``tokens`` positions that see ``context`` keys in the mean
+    and of which ``trained`` carry loss."""
+    gpu, layers, here = cluster.gpu, model.layers / layout.pipeline, tokens / layout.context
+    again = AGAIN[layout.recompute]
+    bandwidth = gpu.memory_gb_s * 1e9 * BANDWIDTH_SHARE
+    products = 2 * model.layer_matrices / layout.tensor * here * layers / (gpu.gemm_tflops * 1e12)
+    attention = model.attention_forward(context) / layout.tensor * here * layers / (gpu.attention_tflops * 1e12)
+    everything, cheap = _passes(model, layout, kernels)
+    moved = everything * (3 + again) + (cheap if layout.recompute == "selective" else 0)
+    logits = trained / layout.context * model.vocab / layout.tensor
+    head = 6 * logits * model.hidden / (gpu.gemm_tflops * 1e12) + logits * kernels.loss_bytes / bandwidth
+    weights = stage_weights(model, layout)
+    shards = layout.data if layout.fully_sharded else 1
+    parts = {
+        "products": products * (3 + again),
+        "attention": attention * (3.5 + again),
+        "elementwise": moved * 2 * here * layers / bandwidth,
+        "head": head,
+        "gradients": weights / shards * kernels.gradient_bytes / bandwidth,
+        "communication": within_replica(model, layout, cluster, here=here, again=again),
+    }
+    micro_s = sum(parts.values())
+    total = {name: seconds * micro_batches for name, seconds in parts.items()}
+    total["communication"] += between_replicas(layout, cluster, weights, micro_s)
+    return StepTime(
+        **total,
+        waiting=(layout.pipeline - 1) * micro_s,
+        optimizer=weights / layout.optimizer_shards * OPTIMIZER_BYTES / bandwidth,
+    )
+
+
+def _passes(model: Dimensions, layout: Layout, kernels: Kernels) -> tuple[float, float]:
+    """Elements one position of one layer moves in forward on a GPU: all of them, and those of norms and gate."""
+    cut = layout.tensor if layout.sequence_parallel else 1
+    hidden = kernels.hidden * model.hidden / cut
+    rotary = kernels.rotary * (model.query_width + model.kv_width) / layout.tensor
+    gate = kernels.gate * model.ffn / layout.tensor
+    return hidden + rotary + gate, hidden + gate

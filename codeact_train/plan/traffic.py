@@ -1,0 +1,60 @@
+"""Traffic between GPUs that computing does not hide, in seconds.
+
+Contract: part of the cost model stated in ``step_time``. A group's bandwidth is that within a node when all its members
+are neighbours there, else that of a GPU's share of the network; ranks run through TP, CP, DP, PP in this order.
+"""
+
+from __future__ import annotations
+
+from codeact_train.plan.dimensions import Dimensions
+from codeact_train.plan.hardware import Cluster
+from codeact_train.plan.layout import Layout
+
+SHARDED_EXPOSED = 0.37
+"""Calibrated: share of FSDP's traffic that computing does not hide."""
+BUS_SHARE = 0.75
+"""Assumed: share of a link's bandwidth a collective reaches (225 of 300 GB/s on NVLink 3)."""
+LATENCY_S = 15e-6
+"""Assumed: start of one collective."""
+
+
+def _collective_s(bytes_whole: float, size: int, bandwidth_gb_s: float) -> float:
+    """Seconds of an all-gather or reduce-scatter whose whole is ``bytes_whole``, over ``size`` GPUs in a ring."""
+    return 0.0 if size == 1 else LATENCY_S + bytes_whole * (size - 1) / size / (bandwidth_gb_s * 1e9 * BUS_SHARE)
+
+
+def _bandwidth(cluster: Cluster, spanned: int) -> float:
+    """Of a group whose members lie within ``spanned`` neighbouring GPUs."""
+    return cluster.intra_gb_s if spanned <= cluster.gpus_per_node else cluster.inter_gb_s
+
+
+def within_replica(model: Dimensions, layout: Layout, cluster: Cluster, *, here: float, again: float) -> float:
+    """Tensor, context, pipeline and FSDP traffic of one micro-batch of ``here`` positions a GPU, whose forward is made
+    ``again`` times once more."""
+    layers = model.layers / layout.pipeline
+    activation = here * model.hidden * 2
+    tensor = (6 + 4 * again) * layers * _collective_s(activation, layout.tensor, _bandwidth(cluster, layout.tensor))
+    keys = 2 * here * layout.context * model.kv_width / layout.tensor * 2
+    inner = layout.tensor * layout.context
+    context = 3 * layers * _collective_s(keys, layout.context, _bandwidth(cluster, inner))
+    handed = 2 * activation / layout.tensor / (_bandwidth(cluster, cluster.gpus) * 1e9 * BUS_SHARE)
+    return tensor + context + (handed if layout.pipeline > 1 else 0.0) + _sharded(model, layout, cluster)
+
+
+def _sharded(model: Dimensions, layout: Layout, cluster: Cluster) -> float:
+    """Weights gathered twice and gradients scattered once a micro-batch."""
+    if not layout.fully_sharded:
+        return 0.0
+    gathered = _collective_s(2 * model.parameters / layout.tensor, layout.data, _bandwidth(cluster, layout.gpus))
+    return 3 * SHARDED_EXPOSED * gathered
+
+
+def between_replicas(layout: Layout, cluster: Cluster, weights: float, micro_s: float) -> float:
+    """Gradients reduced and weights gathered over the replicas, once a step; with overlap the last micro-batch's
+    backward, two thirds of its time, hides what it can."""
+    if layout.fully_sharded:
+        return 0.0
+    bandwidth = _bandwidth(cluster, layout.tensor * layout.replicas)
+    back = 2 if layout.distributed_optimizer else 4  # bf16 weights, or the other half of an all-reduce
+    traffic = _collective_s((4 + back) * weights, layout.replicas, bandwidth)
+    return max(0.0, traffic - micro_s * 2 / 3) if layout.overlap else traffic
