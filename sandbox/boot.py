@@ -5,6 +5,7 @@ from __future__ import annotations
 import site
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
 SOURCE = str(Path(__file__).parents[1])
@@ -29,8 +30,8 @@ def site_folders() -> list[str]:
     return [folder for folder in dict.fromkeys(folders) if Path(folder).is_dir()]
 
 
-def environment() -> dict[str, str]:
-    """The whole environment of every kernel: nothing of the owner's is passed on."""
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of every kernel: ``variables`` and nothing of the owner's."""
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -44,4 +45,5 @@ def environment() -> dict[str, str]:
         # pyarrow would start an allocator thread in the fork server
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
         **threads,
+        **variables,
     }

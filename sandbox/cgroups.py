@@ -1,8 +1,9 @@
 """A cgroup per kernel, where this process may make one: version 2 with delegated controllers, or version 1 as root.
 
 Contract: :func:`find` returns the place under the own cgroup where folders can be made, or says why there is none.
-A kernel's cgroup bounds the memory of all its processes together, files in memory included, and their number. It is
-removed with the kernel; what a killed owner leaves is removed by the warden. Costs about 0.3 ms per kernel.
+A kernel's cgroup bounds the memory of all its processes together, files in memory included, their number and, where
+asked for, their processor time. It is removed with the kernel; what a killed owner leaves is removed by the warden.
+Costs about 0.3 ms per kernel.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 MIB = 1 << 20
 CONTROLLERS = ("memory", "pids")
+CPU_PERIOD_US = 100_000
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class CgroupHome:
 
     folders: tuple[Path, ...]
 
-    def make(self, name: str, memory_mib: int, processes: int) -> Cgroup:
-        """A cgroup with its limits set. Raises OSError."""
+    def make(self, name: str, memory_mib: int, processes: int, cpus: float | None = None) -> Cgroup:
+        """A cgroup with its limits set; ``cpus`` only for a home found with it. Raises OSError."""
         made = []
         for folder in self.folders:
             own = folder / name
@@ -69,6 +71,11 @@ class CgroupHome:
             _set(own, ("memory.max", "memory.limit_in_bytes"), memory_mib * MIB)
             _set(own, ("memory.swap.max",), 0)
             _set(own, ("pids.max",), processes)
+            if cpus is not None:
+                quota = round(cpus * CPU_PERIOD_US)
+                _set(own, ("cpu.cfs_period_us",), CPU_PERIOD_US)
+                _set(own, ("cpu.cfs_quota_us",), quota)
+                _set(own, ("cpu.max",), f"{quota} {CPU_PERIOD_US}")
         return Cgroup(tuple(made))
 
     def remove(self) -> None:
@@ -79,28 +86,40 @@ class CgroupHome:
             remove_folder(folder)
 
 
-def find() -> CgroupHome | str:
-    """Makes the folders of a pool; where that is not possible, the reason."""
-    mounts = _mounts()
-    own = _own_paths()
+def find(cpu: bool = False) -> CgroupHome | str:
+    """Makes the folders of a pool; where that is not possible, the reason. ``cpu``: processor time is to be bounded."""
+    controllers = (*CONTROLLERS, "cpu") if cpu else CONTROLLERS
+    mounts = controller_mounts()
+    own = own_paths()
     try:
         if "unified" in mounts and "" in own:
             root = mounts["unified"] / own[""].lstrip("/")
-            if set(CONTROLLERS) <= set((root / "cgroup.controllers").read_text().split()):
-                return _version_2(root)
-        if all(name in mounts and name in own for name in CONTROLLERS):
-            parents = [mounts[name] / own[name].lstrip("/") for name in CONTROLLERS]
-            return CgroupHome(tuple(_make_folder(parent) for parent in parents))
+            if set(controllers) <= set((root / "cgroup.controllers").read_text().split()):
+                return _version_2(root, controllers)
+        if all(name in mounts and name in own for name in controllers):
+            parents = list(dict.fromkeys(mounts[name] / own[name].lstrip("/") for name in controllers))
+            return _version_1(parents)
     except OSError as error:
         return f"cgroups are there but not for this user: {error}"
-    return "no cgroup with the memory and pids controllers"
+    return f"no cgroup with the controllers {', '.join(controllers)}"
 
 
-def _version_2(root: Path) -> CgroupHome:
+def _version_1(parents: list[Path]) -> CgroupHome:
+    made: list[Path] = []
+    try:
+        for parent in parents:
+            made.append(_make_folder(parent))
+    except OSError:
+        CgroupHome(tuple(made)).remove()
+        raise
+    return CgroupHome(tuple(made))
+
+
+def _version_2(root: Path, controllers: tuple[str, ...]) -> CgroupHome:
     """Processes may not live where controllers are handed on, so this process moves into a folder of its own first."""
     control = root / "cgroup.subtree_control"
-    if not set(CONTROLLERS) <= set(control.read_text().split()):
-        wanted = " ".join(f"+{name}" for name in CONTROLLERS)
+    wanted = " ".join(f"+{name}" for name in controllers)
+    if not set(controllers) <= set(control.read_text().split()):
         try:
             control.write_text(wanted)
         except OSError as error:
@@ -112,7 +131,7 @@ def _version_2(root: Path) -> CgroupHome:
                 (leaf / "cgroup.procs").write_text(pid)
             control.write_text(wanted)
     home = _make_folder(root)
-    (home / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in CONTROLLERS))
+    (home / "cgroup.subtree_control").write_text(wanted)
     return CgroupHome((home,))
 
 
@@ -146,13 +165,13 @@ def remove_folder(folder: Path) -> None:
             return
 
 
-def _set(folder: Path, names: tuple[str, ...], value: int) -> None:
+def _set(folder: Path, names: tuple[str, ...], value: int | str) -> None:
     for name in names:
         if (folder / name).exists():
             (folder / name).write_text(str(value))
 
 
-def _mounts() -> dict[str, Path]:
+def controller_mounts() -> dict[str, Path]:
     """Controller (version 1) or ``unified`` (version 2) to its mount point."""
     found = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
@@ -167,7 +186,7 @@ def _mounts() -> dict[str, Path]:
     return found
 
 
-def _own_paths() -> dict[str, str]:
+def own_paths() -> dict[str, str]:
     """Controller to the own cgroup's path in its hierarchy; the empty name is version 2."""
     found = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():

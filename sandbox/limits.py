@@ -22,6 +22,9 @@ class Limits(BaseModel):
     """What a cell may print, kept or not, before it is stopped with ``output_limit``."""
     rich_output_kib: int = Field(4096, ge=0)
     """Size of all rich outputs (pictures, HTML) of one cell together."""
+    cpus: float | None = Field(None, ge=0.01)
+    """Processor time per second of wall time, over all of a kernel's processes; None: as much as there is. Tier T3 and
+    a processor cgroup only, elsewhere an error."""
     processes: int = Field(64, ge=4)
     """Processes and threads of one kernel, itself included."""
     open_files: int = Field(256, ge=64)
@@ -34,3 +37,7 @@ class Limits(BaseModel):
     """Calls of host functions one cell may make."""
     tool_message_kib: int = Field(1024, ge=1)
     """Size of the arguments of one tool call, and of its result, as JSON."""
+    connections: int = Field(16, ge=1)
+    """Connections to listed hosts at one time; further ones wait."""
+    transfer_mib: int = Field(1024, ge=1)
+    """Bytes over all connections to listed hosts in a kernel's life, both ways together."""

@@ -2,23 +2,27 @@
 
 Contract: one fork server, ``size`` kernels kept ready; :meth:`KernelPool.acquire` hands one out (about a millisecond
 when one is ready, one fork otherwise) and the pool forks the next in the background. Any number of pools may live on a
-machine, one per Ray actor for example; a pool belongs to the event loop that started it. A fork server that dies is
-started again; its kernels are lost and their handles go on with fresh ones.
+machine, one per Ray actor for example; a pool belongs to the event loop that started it. A kernel is only started when
+there is room for it (:mod:`sandbox.admission`), and warm ones are given up first. A fork server that dies is started
+again; its kernels are lost, counted and logged, and their handles go on with fresh ones.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
+from sandbox.admission import Admission
 from sandbox.branch import fork_process
 from sandbox.endpoints import Endpoints
 from sandbox.kernel import Kernel
 from sandbox.limits import Limits
+from sandbox.policy import Policy, settle
 from sandbox.probing import Tier, choose
 from sandbox.process import Process
 from sandbox.result import SandboxError
@@ -28,6 +32,7 @@ from sandbox.watch import Watch
 
 REFILL_AFTER_S = 0.005
 DEFAULT_PRELOAD = ("numpy", "pandas")
+log = logging.getLogger(__name__)
 
 
 class KernelPool:
@@ -41,18 +46,31 @@ class KernelPool:
         tier: Tier | None = None,
         require: Iterable[str] = (),
         kernel: Literal["light", "ipykernel"] = "light",
+        policy: Policy | None = None,
+        max_kernels: int | None = None,
+        reserve_mib: int = 512,
+        acquire_timeout_s: float = 60.0,
     ) -> None:
         """``tier``: None takes the best one; ``require``: properties (of ``sandbox.probe``) that must be enforced.
 
-        ``kernel``: ours, or stock ipykernel for what ours leaves out.
-        Raises :class:`SandboxError` when either cannot be had: the pool is never weaker than asked for.
+        ``kernel``: ours, or stock ipykernel for what ours leaves out. ``policy``: hosts, folders and GPUs kernels may
+        reach. ``max_kernels``: alive at once, warm ones and branches included; ``reserve_mib``: memory no kernel is
+        started into; ``acquire_timeout_s``: how long to wait for room.
+        Raises :class:`SandboxError` when something cannot be had: the pool is never weaker than asked for.
         """
         if size < 0:
             raise ValueError(f"size: {size} kernels cannot be kept ready; use 0 or more")
+        if max_kernels is not None and max_kernels < max(1, size):
+            raise ValueError(f"max_kernels: {max_kernels} is less than the {max(1, size)} to be ready; raise it")
         self.limits = limits or Limits()
+        self.policy = policy or Policy()
         self._size, self._preload = size, preload
         self._kernel = kernel
-        self._tier = choose(tier, require)
+        self._tier = choose(tier, {*require, *(("cpu",) if self.limits.cpus is not None else ())})
+        settle(self.policy, self._tier)
+        self._admission = Admission(max_kernels, reserve_mib, acquire_timeout_s)
+        self.lost = 0
+        """Kernels that ended because a fork server died."""
         self._ready: deque[Process] = deque()
         self.server: ForkServer | None = None
         """The fork server that runs now."""
@@ -61,7 +79,7 @@ class KernelPool:
         self._taken: set[Process] = set()
         self._branches = 0
         self._watching: asyncio.Task[None] | None = None
-        self._started = False
+        self._started = self._served = False
 
     @property
     def tier(self) -> Tier:
@@ -91,26 +109,24 @@ class KernelPool:
         return kernel
 
     async def take(self) -> Process:
-        """A fresh process: a warm one, else a new one."""
+        """A fresh process: a warm one, else a new one as soon as there is room. Raises :class:`SandboxError`."""
         if not self._started:
             raise SandboxError("the pool is not running: use `async with pool` or `await pool.start()`")
-        process = None
-        while self._ready and process is None:
-            candidate = self._ready.popleft()
-            if candidate.exited.done():
-                candidate.release()
-            else:
-                process = candidate
+        process = self._warm() if not self._admission.waiting else None
         if process is None:
-            process = await self._fork()
+            process = await self._admission.enter(self._warm) or await self._admitted(self._fork())
+        self._served = True
         self._taken.add(process)
         self._refill()
         return process
 
     async def branch(self, process: Process, reseed: bool) -> Process:
-        """A fork of a process that was taken."""
+        """A fork of a process that was taken; takes the place of a warm kernel when there is no other."""
+        spare = await self._admission.enter(self._warm)
+        if spare is not None:
+            await spare.server.remove(spare)
         self._branches += 1
-        branch = await fork_process(process, self._branches, reseed)
+        branch = await self._admitted(fork_process(process, self._branches, reseed))
         self._taken.add(branch)
         return branch
 
@@ -119,6 +135,8 @@ class KernelPool:
         if process in self._taken:
             self._taken.remove(process)
             await process.server.remove(process)
+            self._admission.leave()
+            self._refill()
 
     async def close(self) -> None:
         """Ends every kernel, handed out or not, and the fork server."""
@@ -134,6 +152,7 @@ class KernelPool:
             process.release()
         self._ready.clear()
         self._taken.clear()
+        self._admission.kernels = 0
 
     async def __aenter__(self) -> KernelPool:
         await self.start()
@@ -142,15 +161,37 @@ class KernelPool:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def _warm(self) -> Process | None:
+        """A kernel that is ready and alive, no longer the pool's own."""
+        while self._ready:
+            process = self._ready.popleft()
+            if not process.exited.done():
+                return process
+            process.release()
+            self._admission.leave()
+        return None
+
     def _refill(self) -> None:
-        if self._refilling is None or self._refilling.done():
+        if self._started and (self._refilling is None or self._refilling.done()):
             self._refilling = asyncio.ensure_future(self._fill())
 
     async def _fill(self) -> None:
         with suppress(SandboxError):  # the caller who finds the pool empty gets to hear of it
             await asyncio.sleep(REFILL_AFTER_S)  # the caller's first cell goes first
-            while self._started and len(self._ready) < self._size:
-                self._ready.append(await self._fork(rehearse=True))
+            while self._admission.lacks_memory() and (spare := self._warm()) is not None:
+                await spare.server.remove(spare)
+                self._admission.leave()
+            while self._started and len(self._ready) < self._size and self._admission.try_enter():
+                self._ready.append(await self._admitted(self._fork(rehearse=True)))
+                self._admission.announce()
+
+    async def _admitted(self, start: Coroutine[Any, Any, Process]) -> Process:
+        """Starts a kernel there is room for; gives the room back when that fails."""
+        try:
+            return await start
+        except BaseException:
+            self._admission.leave()
+            raise
 
     async def _fork(self, rehearse: bool = False) -> Process:
         server = await self._live_server()
@@ -162,6 +203,19 @@ class KernelPool:
             if self.server is None or not self.server.alive:
                 if self.server is not None:
                     await self.server.close()
-                self.server = ForkServer(self.limits, self._preload, self.tier, self._kernel)
+                self._served = False
+                self.server = ForkServer(self.limits, self._preload, self.tier, self._kernel, policy=self.policy)
                 await self.server.start()
+                self.server.died.add_done_callback(self._on_death)
             return self.server
+
+    def _on_death(self, died: asyncio.Future[int]) -> None:
+        """A fork server died by itself; a new one is started at once if the last was of any use."""
+        self.lost += died.result()
+        log.warning("the fork server died and %d kernels with it; a fresh one takes its place", died.result())
+        for process in [process for process in self._ready if process.exited.done()]:
+            self._ready.remove(process)
+            process.release()
+            self._admission.leave()
+        if self._served:
+            self._refill()

@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict
 
 from sandbox import cgroups
 from sandbox.boot import SOURCE, boot_command, environment, site_folders
+from sandbox.policy import Policy, settle
 from sandbox.result import SandboxError
 
 Tier = Literal["T3", "T2", "T1", "T0"]
 Level = Literal["enforced", "partial", "none"]
-PROPERTIES = ("files", "network", "processes", "memory", "disk")
+PROPERTIES = ("files", "network", "processes", "memory", "disk", "cpu")
 TRIAL_TIMEOUT_S = 60.0
 
 
@@ -60,7 +61,9 @@ def probe() -> Report:
     if "landlock" not in missing and "seccomp" not in missing:
         available.append("T1")
     available.append("T0")
-    return Report(tier=available[0], properties={tier: _properties(tier, abi) for tier in available}, missing=missing)
+    quota = "cpu quota" not in missing
+    properties = {tier: _properties(tier, abi, quota) for tier in available}
+    return Report(tier=available[0], properties=properties, missing=missing)
 
 
 def choose(tier: Tier | None, require: Iterable[str]) -> Tier:
@@ -85,11 +88,14 @@ def choose(tier: Tier | None, require: Iterable[str]) -> Tier:
 
 def _try_all() -> dict[str, str | int | None]:
     with tempfile.TemporaryDirectory(prefix="codeact-probe-") as base:
-        config = {"base": base, "packages": site_folders(), "source": SOURCE}
-        home = cgroups.find()
+        config = {"base": base, "packages": site_folders(), "source": SOURCE, "reach": settle(Policy(), "T2")}
+        home = cgroups.find(cpu=True)
+        no_quota = home if isinstance(home, str) else None
+        if no_quota:
+            home = cgroups.find()
         trial = subprocess.Popen(
             boot_command("trial"),
-            env=environment(),
+            env=environment({}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -107,21 +113,21 @@ def _try_all() -> dict[str, str | int | None]:
         found: dict[str, str | int | None] = json.loads(out)
     except ValueError:
         raise SandboxError(f"the trial of the isolation mechanisms failed: {errors[-2000:]}") from None
-    return {**found, "cgroup": reason}
+    return {**found, "cgroup": reason, "cpu quota": reason or no_quota}
 
 
 def _try_cgroup(home: cgroups.CgroupHome | str, pid: int) -> str | None:
     if isinstance(home, str):
         return home
     try:
-        group = home.make("trial", 256, 64)
+        group = home.make("trial", 256, 64, cpus=1.0)
         group.add(pid)
     except OSError as error:
         return f"a cgroup cannot be used: {error}"
     return None
 
 
-def _properties(tier: Tier, abi: int) -> dict[str, Property]:
+def _properties(tier: Tier, abi: int, quota: bool) -> dict[str, Property]:
     """What each tier's layers give. Every line is checked by the conformance tests."""
     inner = tier in ("T2", "T3")
     rows: dict[str, tuple[Level, str]]
@@ -149,4 +155,7 @@ def _properties(tier: Tier, abi: int) -> dict[str, Property]:
             "memory": ("partial", "limit per process, sum watched every second"),
             "disk": ("partial", "limit per file, sum watched every second"),
         }
+    rows["cpu"] = ("none", "nothing but the time limit of a cell")
+    if tier == "T3" and quota:
+        rows["cpu"] = ("enforced", "cpu cgroup with a quota, where Limits.cpus sets one")
     return {name: Property(level=level, mechanism=mechanism) for name, (level, mechanism) in rows.items()}

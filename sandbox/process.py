@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox.cgroups import Cgroup
+from sandbox.egress import Egress
 from sandbox.endpoints import Endpoints
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Process:
     """The cgroup that bounds it, in T3."""
     endpoints: Endpoints | None = None
     """Where stock clients connect, when it serves them."""
+    egress: Egress | None = None
+    """Its way to listed hosts, and that of its branches."""
     root: Process | None = None
     """For a branch: the process in whose sandbox it lives."""
     branches: set[Process] = field(default_factory=set)
@@ -82,3 +85,6 @@ class Process:
             self.cgroup = None
         if self.endpoints is not None:
             self.endpoints.remove()
+        if self.egress is not None:
+            self.egress.close()
+            self.egress = None

@@ -22,8 +22,11 @@ from typing import Any
 
 from sandbox import cgroups
 from sandbox.boot import SOURCE, boot_command, environment, site_folders
+from sandbox.egress import Egress
 from sandbox.endpoints import Endpoints
+from sandbox.hosts import Hosts
 from sandbox.limits import Limits
+from sandbox.policy import Policy, settle
 from sandbox.process import Process
 from sandbox.result import SandboxError
 
@@ -38,12 +41,20 @@ class ForkServer:
     """One warden and its fork server."""
 
     def __init__(
-        self, limits: Limits, preload: tuple[str, ...], tier: str, kernel: str = "light", zmq: bool = False
+        self,
+        limits: Limits,
+        preload: tuple[str, ...],
+        tier: str,
+        kernel: str = "light",
+        zmq: bool = False,
+        policy: Policy | None = None,
     ) -> None:
-        """``zmq``: kernels will serve stock clients, so have ready what that takes."""
+        """``zmq``: kernels will serve stock clients, so have ready what that takes. Raises as :func:`settle` does."""
         self.limits, self.preload, self.tier = limits, preload, tier
         self.kernel, self.zmq = kernel, zmq or kernel == "ipykernel"
-        self.alive = False
+        self._policy = policy or Policy()
+        self._reach = settle(self._policy, tier)
+        self.alive = self._closing = False
         self._forks: dict[int, asyncio.Future[int]] = {}
         self._processes: dict[int, Process] = {}
         self._count = 0
@@ -66,13 +77,14 @@ class ForkServer:
             "tier": self.tier,
             "kernel": self.kernel,
             "zmq": self.zmq,
+            "reach": self._reach,
             "cgroups": [str(folder) for folder in self._cgroups.folders] if self._cgroups else [],
         }
         self.base = str(config["base"])
         """The folder of this server, made and removed by the warden."""
         self._warden = subprocess.Popen(
             boot_command("warden"),
-            env=environment(),
+            env=environment(self._reach["variables"]),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -85,6 +97,8 @@ class ForkServer:
             pipe.write(json.dumps(config).encode() + b"\n")
         self._control.setblocking(False)
         self._ready: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self.died: asyncio.Future[int] = loop.create_future()
+        """Done when it ends without having been told to: with the number of kernels that went with it."""
         self.alive = True
         loop.add_reader(self._control.fileno(), self._on_control)
         try:
@@ -117,7 +131,11 @@ class ForkServer:
                 with line_theirs, tools_theirs:
                     self._ask(process, [line_theirs.fileno(), tools_theirs.fileno()], endpoints, rehearse)
                 process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
-                process.workspace = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
+                handed = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
+                process.workspace = handed[0]
+                if self._reach["network"]:
+                    listener = socket.socket(fileno=handed[1])
+                    process.egress = Egress(listener, Hosts(self._policy.network), self.limits)
             except (asyncio.TimeoutError, OSError) as error:
                 self._abandon(process)
                 raise SandboxError(f"no kernel: {error!r}") from None
@@ -155,6 +173,7 @@ class ForkServer:
 
     async def close(self) -> None:
         """Ends everything: the warden kills what is left and removes the folders."""
+        self._closing = True
         if self.alive:
             self._gone()
         await asyncio.to_thread(self._end_warden)
@@ -192,13 +211,13 @@ class ForkServer:
         if self._cgroups is None:
             return []
         memory_mib = self.limits.memory_mib + self.limits.workspace_mib
-        process.cgroup = self._cgroups.make(str(process.number), memory_mib, self.limits.processes)
+        process.cgroup = self._cgroups.make(str(process.number), memory_mib, self.limits.processes, self.limits.cpus)
         return process.cgroup.open_doors()
 
     def _make_cgroups(self) -> cgroups.CgroupHome | None:
         if self.tier != "T3":
             return None
-        home = cgroups.find()
+        home = cgroups.find(cpu=self.limits.cpus is not None)
         if isinstance(home, str):
             raise SandboxError(f"tier T3 needs cgroups: {home}")
         return home
@@ -242,14 +261,18 @@ class ForkServer:
         for waiting in self._forks.values():
             if not waiting.done():
                 waiting.set_exception(SandboxError(f"the fork server died: {last_words}"))
+        lost = 0
         for process in self._processes.values():
             if not process.exited.done():
+                lost += (not process.unwanted) + len(process.branches)
                 process.exited.set_result(-signal.SIGKILL)
+        if not self._closing:
+            self.died.set_result(lost)
         self._processes.clear()
 
 
-async def _first_packet(process: Process) -> int:
-    """Waits for the kernel's own word that it is isolated; returns its workspace."""
+async def _first_packet(process: Process) -> list[int]:
+    """Waits for the kernel's own word that it is isolated; returns its workspace and, if it has one, its way out."""
     loop = asyncio.get_running_loop()
     readable = loop.create_future()
 
@@ -262,8 +285,8 @@ async def _first_packet(process: Process) -> int:
         await readable
     finally:
         loop.remove_reader(process.line.fileno())
-    data, fds, _, _ = socket.recv_fds(process.line, 4096, 1)
+    data, fds, _, _ = socket.recv_fds(process.line, 4096, 2)
     packet = json.loads(data) if data else {"op": "failed", "error": "it died before it was ready"}
-    if packet["op"] != "ready" or len(fds) != 1:
+    if packet["op"] != "ready":
         raise SandboxError(f"a kernel could not start: {packet.get('error')}")
-    return fds[0]
+    return fds

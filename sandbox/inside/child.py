@@ -1,8 +1,8 @@
 """From a fresh fork of the fork server to a kernel: limits, isolation, connection.
 
-Contract: never returns. The first frame on the connection is ``ready`` (with the workspace folder as a descriptor) or
-``failed`` with the reason; the host believes a kernel isolated only after ``ready``. Everything that needs privileges
-happens before the first cell can arrive.
+Contract: never returns. The first frame on the connection is ``ready`` (with descriptors: the workspace folder, and the
+listening socket of the way out where the policy lists hosts) or ``failed`` with the reason; the host believes a kernel
+isolated only after ``ready``. Everything that needs privileges happens before the first cell can arrive.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 from sandbox.inside import toolbox
 from sandbox.inside.light import LightKernel
+from sandbox.inside.namespaces import listen_for_proxy
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import SandboxShell
 from sandbox.inside.streams import capture, raw_file
@@ -45,12 +46,15 @@ def become_kernel(
             os.setsid()
         user = _own_user(ready) if has_namespaces(config["tier"]) else None
         folder = str(Path(config["base"]) / str(request["id"]))
-        enter_kernel(config["tier"], folder, request["limits"], user, ready)
-        workspace = os.open(".", os.O_PATH | os.O_DIRECTORY)
-        _close_all_but({0, 1, 2, *fds[:2], *endpoints, workspace})
+        enter_kernel(config, folder, request["limits"], user, ready)
+        handed = [os.open(".", os.O_PATH | os.O_DIRECTORY)]
+        if config["reach"]["network"]:
+            handed.append(listen_for_proxy())
+        _close_all_but({0, 1, 2, *fds[:2], *endpoints, *handed})
         packet = json.dumps({"op": "ready"}).encode()
-        line.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [workspace]))])
-        os.close(workspace)
+        line.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handed))])
+        for fd in handed:
+            os.close(fd)
         started = True
         _serve(request, line, socket.socket(fileno=fds[1]), endpoints, shell)
         code = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 from typing import Any
 
@@ -14,8 +15,10 @@ MNT_DETACH = 2
 ATTR_RDONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 24, 36, 38
 PR_SET_DUMPABLE = 4
-AT_FDCWD, AT_RECURSIVE = -100, 0x8000
-SYS_MOUNT_SETATTR = 442
+ATTR_IDMAP = 0x100000
+AT_FDCWD, AT_RECURSIVE, AT_EMPTY_PATH = -100, 0x8000, 0x1000
+OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH = 1, 4
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 MACHINE = os.uname().machine
@@ -70,6 +73,18 @@ def protect(target: str, attributes: int, recursive: bool = True) -> None:
     syscall(f"mount_setattr {target}", SYS_MOUNT_SETATTR, AT_FDCWD, target.encode(), flags, attr, len(attr))
 
 
+def map_mount(folder: str, namespace: int) -> None:
+    """Puts a mount over ``folder`` that shows it with ids mapped by a user namespace; mounts below it stay unmapped."""
+    tree = syscall("open_tree", SYS_OPEN_TREE, AT_FDCWD, folder.encode(), OPEN_TREE_CLONE | AT_RECURSIVE | os.O_CLOEXEC)
+    try:
+        attr = struct.pack("QQQQ", ATTR_IDMAP, 0, 0, namespace)
+        syscall(f"mount_setattr {folder}", SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, attr, len(attr))
+        target = folder.encode()
+        syscall(f"move_mount {folder}", SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH)
+    finally:
+        os.close(tree)
+
+
 def enter_root(folder: str) -> None:
     """Makes ``folder`` (a mount) the root and drops the old one."""
     os.chdir(folder)
@@ -104,3 +119,31 @@ def map_self(inside: int) -> None:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
+
+
+def mapping_namespace(owner: tuple[int, int], user: int) -> int:
+    """A user namespace, as a descriptor, that maps the user and group ``owner`` to ``user``. Costs a fork."""
+    made, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            unshare(CLONE_NEWUSER)
+            os.write(tell, b"x")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(tell)
+    try:
+        if not os.read(made, 1):
+            raise OSError("no user namespace can be made")
+        for name, number in zip(("uid_map", "gid_map"), owner, strict=True):
+            fd = os.open(f"/proc/{child}/{name}", os.O_WRONLY)
+            try:
+                os.write(fd, f"{number} {user} 1".encode())
+            finally:
+                os.close(fd)
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(made)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.inside.linux import (
-    ATTR_NODEV,
-    ATTR_NOSUID,
     ATTR_RDONLY,
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -39,8 +37,11 @@ from sandbox.inside.linux import (
     syscall,
     unshare,
 )
+from sandbox.inside.shares import DEVICE, make_own, show, show_policy
 
 HOME = "/home/agent"
+PROXY = ("127.0.0.1", 3128)
+"""Where a kernel that may reach listed hosts finds the way there."""
 INSIDE_USER = 1000
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "fonts", "ssl", "ca-certificates", "alternatives",
@@ -50,11 +51,14 @@ SYS_SETHOSTNAME = {"x86_64": 170, "aarch64": 161}
 _KEEP_PRIVATE = MS_NOSUID | MS_NODEV
 _NEW_TMP = "/.tmp"
 _shown_below_tmp: list[str] = []
-"""Interpreter or packages that live below /tmp (a checkout tried out there); forked kernels inherit the list."""
+"""Interpreter, packages and shared folders that live below /tmp; forked kernels inherit the list."""
 
 
-def build_root(base: str, visible: list[str]) -> None:
-    """Enters a root made of the system folders and ``visible`` (interpreter and packages), all read-only."""
+def build_root(base: str, visible: list[str], reach: dict[str, Any]) -> None:
+    """Enters a root made of the system folders and ``visible`` (interpreter and packages), all read-only.
+
+    ``reach``: what a policy adds, see :func:`sandbox.policy.settle`.
+    """
     unshare(CLONE_NEWNS)
     mount("", "/", flags=MS_REC | MS_PRIVATE)
     mount("root", base, "tmpfs", _KEEP_PRIVATE, "size=1m,mode=755")
@@ -64,20 +68,22 @@ def build_root(base: str, visible: list[str]) -> None:
         if source.is_symlink():
             (root / path[1:]).symlink_to(source.readlink())
         elif source.is_dir():
-            _show(root, path)
+            show(root, path, path)
     for name in ETC:
         if Path("/etc", name).exists():
-            _show(root, f"/etc/{name}")
+            show(root, f"/etc/{name}", f"/etc/{name}")
     (root / "tmp").mkdir()
     mount("tmp", str(root / "tmp"), "tmpfs", _KEEP_PRIVATE, "size=16m,mode=755")
+    shown = [*reach["read_only"], *reach["read_write"]]
     for path in visible:
         if not (root / path[1:]).exists():
-            _show(root, path)
-            if path.startswith("/tmp/"):
-                _shown_below_tmp.append(path)
+            show(root, path, path)
+            shown.append(path)
     _write_accounts(root / "etc")
     for name in DEVICES:
-        _show(root, f"/dev/{name}", device=True)
+        show(root, f"/dev/{name}", f"/dev/{name}", DEVICE)
+    show_policy(root, reach)
+    _shown_below_tmp.extend(path for path in shown if path.startswith("/tmp/"))
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         (root / "dev" / name).symlink_to(target)
     for place in (HOME[1:], _NEW_TMP[1:], "dev/shm", "proc"):
@@ -89,26 +95,13 @@ def build_root(base: str, visible: list[str]) -> None:
 
 
 def _bind(source: str, target: str) -> None:
-    """Binds a folder or file that is read-only already at another place; what it needs above it is made."""
+    """Binds a folder or file of the root at another place; what it needs above it is made."""
     if Path(source).is_dir():
         Path(target).mkdir(parents=True, exist_ok=True)
     else:
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).touch()
     mount(source, target, flags=MS_BIND | MS_REC)
-
-
-def _show(root: Path, path: str, device: bool = False) -> None:
-    """Binds ``path`` of the host, with what is mounted below it, at the same place."""
-    source = Path(path).resolve()
-    target = root / path[1:]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        target.mkdir()
-    else:
-        target.touch()
-    mount(str(source), str(target), flags=MS_BIND | MS_REC)
-    protect(str(target), ATTR_RDONLY | ATTR_NOSUID | (0 if device else ATTR_NODEV))
 
 
 def _write_accounts(etc: Path) -> None:
@@ -136,6 +129,7 @@ def enter(limits: dict[str, Any], user: int | None) -> None:
         map_self(INSIDE_USER)
         forbid_capabilities()
     else:
+        make_own(user)
         forbid_capabilities()
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -150,3 +144,11 @@ def _loopback_up() -> None:
         request = struct.pack("16sH14x", b"lo", 0)
         current = struct.unpack("16sH14x", fcntl.ioctl(sock, flags_of, request))[1]
         fcntl.ioctl(sock, set_flags, struct.pack("16sH14x", b"lo", current | up))
+
+
+def listen_for_proxy() -> int:
+    """A listening socket on the kernel's own loopback, as a descriptor for the host to accept on."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.bind(PROXY)
+    sock.listen(64)
+    return sock.detach()

@@ -56,6 +56,15 @@ ON_OTHERS = {
     "ioprio_set": ((251, 30), 1, errno.EPERM), "sched_setaffinity": ((203, 122), 0, 0),
     "sched_setscheduler": ((144, 119), 0, 0), "sched_setparam": ((142, 118), 0, 0), "sched_setattr": ((314, 274), 0, 0),
 }  # fmt: skip
+# what sets the mode of a file: name -> (numbers, argument with the flags that may make one, argument with the mode)
+SETTING_MODES = {
+    "chmod": ((90, -1), None, 1), "fchmod": ((91, 52), None, 1), "fchmodat": ((268, 53), None, 2),
+    "fchmodat2": ((452, 452), None, 2), "creat": ((85, -1), None, 1), "mknod": ((133, -1), None, 1),
+    "mknodat": ((259, 33), None, 2), "open": ((2, -1), 1, 2), "openat": ((257, 56), 2, 3),
+}  # fmt: skip
+OPENAT2 = (437, 437)
+MAKES_A_FILE = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
+SET_ID = 0o6000
 CLONE, CLONE3, SOCKET, IOCTL, MMAP = (56, 220), (435, 435), (41, 198), (16, 29), (9, 222)
 NEWEST = 462
 ANY_NAMESPACE = 0x7E020000
@@ -82,12 +91,13 @@ def _argument(index: int) -> bytes:
     return _op(_LOAD, _ARGS + 8 * index)  # the low half: both machines are little endian
 
 
-def assemble(families: tuple[int, ...], count_memory: bool, shared: bool) -> bytes:
+def assemble(families: tuple[int, ...], count_memory: bool, shared: bool, deny_set_id: bool = False) -> bytes:
     """The filter's program.
 
     ``families``: socket families that may be opened; ``count_memory``: deny memory that RLIMIT_DATA does not see (where
     no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny
-    leaving the process group, acting on other processes, and changing owner, mode and times of files.
+    leaving the process group, acting on other processes, and changing owner, mode and times of files; ``deny_set_id``:
+    files may not get set-user-id bits, because they may lie in a folder of the host and belong to its owner.
     """
     column = 0 if MACHINE == "x86_64" else 1
     denied = {**DENIED, **(UNCOUNTED if count_memory else {}), **({**DETACHING, **OWNERS} if shared else {})}
@@ -107,10 +117,23 @@ def assemble(families: tuple[int, ...], count_memory: bool, shared: bool) -> byt
     code += _rule(IOCTL[column], tty)
     allowed = [_op(_EQUAL, family, len(families) - i) for i, family in enumerate(families)]
     code += _rule(SOCKET[column], [_argument(0), *allowed, _fail(errno.EAFNOSUPPORT)])
+    if deny_set_id:
+        code += _no_set_id(column)
     if count_memory:
         both = [_op(_AND, MAP_SHARED_ANONYMOUS), _op(_EQUAL, MAP_SHARED_ANONYMOUS, 0, 1), _fail(errno.ENOMEM)]
         code += _rule(MMAP[column], [_argument(3), *both])
     return b"".join([*code, _op(_RETURN, _ALLOW)])
+
+
+def _no_set_id(column: int) -> list[bytes]:
+    code = [_op(_EQUAL, OPENAT2[column], 0, 1), _fail(errno.ENOSYS)]  # its mode lies in memory: callers fall back
+    for numbers, flags, mode in SETTING_MODES.values():
+        checked = [_argument(mode), _op(_AND, SET_ID), _op(_EQUAL, 0, 1), _fail(errno.EPERM)]
+        if flags is not None:
+            checked = [_argument(flags), _op(_AND, MAKES_A_FILE), _op(_EQUAL, 0, len(checked)), *checked]
+        if numbers[column] >= 0:
+            code += _rule(numbers[column], checked)
+    return code
 
 
 def _rule(number: int, body: list[bytes]) -> list[bytes]:

@@ -26,6 +26,9 @@ from sandbox.inside.linux import (
 
 MIB = 1 << 20
 SIGKILL = 9
+WRITABLE_DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
+DRIVER_FACTS = ("driver", "devices", "modules")
+"""Below ``/proc``: what a driver library asks about its devices."""
 ETC_READABLE = ("passwd", "group", "hosts", *namespaces.ETC)
 
 
@@ -45,7 +48,7 @@ def enter_warden(tier: str) -> None:
 def enter_server(config: dict[str, Any]) -> None:
     """In the fork server, before it imports anything large."""
     if has_namespaces(config["tier"]):
-        namespaces.build_root(config["base"], _interpreter(config))
+        namespaces.build_root(config["base"], _interpreter(config), config["reach"])
 
 
 def prepare(config: dict[str, Any]) -> dict[str, Any]:
@@ -54,15 +57,20 @@ def prepare(config: dict[str, Any]) -> dict[str, Any]:
     inner = has_namespaces(tier)
     families = (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6) if inner else ()
     return {
-        "filter": seccomp.assemble(families, count_memory=tier != "T3", shared=not inner),
+        "filter": seccomp.assemble(
+            families, count_memory=tier != "T3", shared=not inner, deny_set_id=bool(config["reach"]["read_write"])
+        ),
         "landlock": landlock.abi(),
         "read_only": [] if inner else _readable(config),
         "own_pids": os.open("/proc/self/ns/pid", os.O_RDONLY) if inner else -1,
     }
 
 
-def enter_kernel(tier: str, folder: str, limits: dict[str, Any], user: int | None, ready: dict[str, Any]) -> None:
+def enter_kernel(
+    config: dict[str, Any], folder: str, limits: dict[str, Any], user: int | None, ready: dict[str, Any]
+) -> None:
     """In the forked kernel. Afterwards it stands in its workspace and can gain nothing."""
+    tier = config["tier"]
     if has_namespaces(tier):
         namespaces.enter(limits, user)
     else:
@@ -78,12 +86,12 @@ def enter_kernel(tier: str, folder: str, limits: dict[str, Any], user: int | Non
     if tier == "T0":
         return
     drop_capabilities()
+    writable = [*WRITABLE_DEVICES, *config["reach"]["read_write"], *config["reach"]["devices"]]
     if has_namespaces(tier):
-        writable = [namespaces.HOME, "/tmp", "/dev/shm", "/dev/null", "/dev/zero", "/dev/full"]
-        landlock.restrict(["/"], writable, ready["landlock"], outside=False)
+        landlock.restrict(["/"], [namespaces.HOME, "/tmp", "/dev/shm", *writable], ready["landlock"], outside=False)
     else:
         own = [f"/proc/{os.getpid()}", *ready["read_only"]]
-        landlock.restrict(own, [home, "/dev/null", "/dev/zero", "/dev/full"], ready["landlock"])
+        landlock.restrict(own, [home, *writable], ready["landlock"])
     seccomp.load(ready["filter"])
 
 
@@ -106,6 +114,8 @@ def _readable(config: dict[str, Any]) -> list[str]:
         *(f"/etc/{name}" for name in ETC_READABLE),
         *(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "loadavg", "version", "filesystems")),
         *(f"/dev/{name}" for name in ("random", "urandom")),
+        *config["reach"]["read_only"],
+        *(f"/proc/{name}" for name in DRIVER_FACTS if config["reach"]["devices"]),
     ]
 
 
