@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sandbox.kernel import Kernel
     from sandbox.limits import Limits
+    from sandbox.policy import Policy
     from sandbox.pool import KernelPool
     from sandbox.probing import Report, probe
     from sandbox.result import CellResult, SandboxError, Status
@@ -21,6 +22,7 @@ _HOMES = {
     "Kernel": "sandbox.kernel",
     "KernelPool": "sandbox.pool",
     "Limits": "sandbox.limits",
+    "Policy": "sandbox.policy",
     "SandboxError": "sandbox.result",
     "Status": "sandbox.result",
     "Report": "sandbox.probing",
@@ -32,6 +34,7 @@ __all__ = [
     "Kernel",
     "KernelPool",
     "Limits",
+    "Policy",
     "Report",
     "SandboxError",
     "Status",
