@@ -1,10 +1,10 @@
-"""Fork of a live kernel: a second kernel with the same variables, functions, modules and files.
+"""Fork of a live kernel: another process with the same variables, functions and modules.
 
-Contract: :func:`fork_process` asks the kernel to fork itself and returns the branch as a process of its own, about as
+Contract: :func:`fork_process` asks the kernel to fork itself and returns the fork as a process of its own, about as
 fast as the first reply of a new kernel, whatever the state's size (memory is shared until one side writes). Threads and
-open connections of the cell do not come along. The branch works in a copy of the workspace, so relative paths stay
-good; it lives in the sandbox of the kernel it came from: they share limits, and when that one has to be killed the
-branch ends with it. Nothing the kernel says is believed but its process id, which Linux vouches for (SCM_CREDENTIALS).
+open connections of the cell do not come along, see :mod:`sandbox.inside.forking`. The fork lives in the sandbox of the
+kernel it came from: they share limits, and when that one has to be killed the fork ends with it. Nothing the kernel
+says is believed but its process id, which Linux vouches for (SCM_CREDENTIALS).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import struct
+from typing import Literal
 
 from sandbox.files import open_beneath
 from sandbox.inside.wire import CONTROL, pack
@@ -23,10 +24,13 @@ from sandbox.result import SandboxError
 FORK_TIMEOUT_S = 30.0
 FOLDER = ".branches"
 _CREDENTIALS = struct.Struct("3i")
+Kind = Literal["branch", "checkpoint", "runner"]
+"""``branch``: works in a copy of the workspace, so relative paths stay good; ``checkpoint``: sleeps beside its parent;
+``runner``: takes the parent's place, whose process only keeps the sandbox alive from then on."""
 
 
-async def fork_process(parent: Process, number: int, reseed: bool) -> Process:
-    """The branch. Raises :class:`SandboxError` when the kernel does not give one."""
+async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
+    """The fork; ``number`` is its own in this sandbox. Raises :class:`SandboxError` when the kernel gives none."""
     root = parent.root or parent
     loop = asyncio.get_running_loop()
     line, line_theirs = socket.socketpair()
@@ -36,19 +40,23 @@ async def fork_process(parent: Process, number: int, reseed: bool) -> Process:
     line.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     branch = Process(parent.server, number, line, tools, loop.create_future(), root=root)
     folder = f"{FOLDER}/{number}"
-    content = {"folder": folder, "reseed": reseed}
-    header = {"msg_id": f"fork-{number}", "session": "host", "msg_type": "fork_request", "version": "5.3"}
-    frame = pack(CONTROL, {"header": header, "parent_header": {}, "metadata": {}, "content": content})
+    header = {"msg_id": f"fork-{number}", "session": "host", "msg_type": f"{kind}_request", "version": "5.3"}
+    frame = pack(CONTROL, {"header": header, "parent_header": {}, "metadata": {}, "content": {"folder": folder}})
     try:
         with line_theirs, tools_theirs:
             socket.send_fds(parent.line, [frame], [line_theirs.fileno(), tools_theirs.fileno()])
         pid = await asyncio.wait_for(_hello(line), FORK_TIMEOUT_S)
         branch.pidfd = os.pidfd_open(pid)
-        branch.workspace = open_beneath(root.workspace, folder, os.O_PATH | os.O_DIRECTORY)
-    except (asyncio.TimeoutError, OSError, ValueError, TypeError) as error:
+        if kind == "branch":
+            branch.workspace = open_beneath(root.workspace, folder, os.O_PATH | os.O_DIRECTORY)
+        else:
+            branch.workspace = os.dup(parent.workspace)
+    except BaseException as error:
         branch.kill()
         branch.release()
-        raise SandboxError(f"the kernel could not be forked: {error!r}") from None
+        if isinstance(error, asyncio.TimeoutError | OSError | ValueError | TypeError):
+            raise SandboxError(f"the kernel could not be forked: {error!r}") from None
+        raise
     root.branches.add(branch)
     _report_death(branch)
     return branch

@@ -40,14 +40,14 @@ class Cgroup:
         doors = [door if door.exists() else door.with_name("cgroup.procs") for door in doors]
         return [os.open(door, os.O_WRONLY | os.O_CLOEXEC) for door in doors]
 
-    def killed_for_memory(self) -> bool:
-        """Whether Linux killed one of its processes because the memory was used up."""
+    def memory_kills(self) -> int:
+        """How many of its processes Linux has killed because the memory was used up."""
         for folder in self.folders:
             for name in ("memory.events", "memory.oom_control"):
                 if (folder / name).exists():
                     counts = dict(line.split() for line in (folder / name).read_text().splitlines())
-                    return int(counts.get("oom_kill", 0)) > 0
-        return False
+                    return int(counts.get("oom_kill", 0))
+        return 0
 
     def remove(self) -> None:
         """Removes the folders; the last process may take a moment to leave."""

@@ -1,40 +1,57 @@
 """The handle a caller holds: one stateful kernel, whatever happens to the process behind it.
 
 Contract: :meth:`Kernel.run` runs cells one after another in one process and says what each came to. When a cell costs
-the process its life, the result says so (``state_survived`` is False) and the next cell runs in a fresh process with
-the same tools and the same first files. :meth:`Kernel.close` destroys it; kernels are never used by two callers.
+the process its life, the kernel goes on from its checkpoint (``rolled_back``) where the pool keeps them; else the
+result says so (``state_survived`` is False) and the next cell runs in a fresh process with the same tools, first files
+and seed. :meth:`Kernel.close` destroys it; kernels are never used by two callers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import signal
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sandbox.checkpoint import Checkpoints
 from sandbox.client import Cell, Line, OnEvent, plain
 from sandbox.files import get_file, put_file
 from sandbox.limits import Limits
 from sandbox.process import Process
+from sandbox.record import Log, Recorder
 from sandbox.result import CellResult, SandboxError, Status
-from sandbox.tools import Tool, ToolServer, describe_tools
+from sandbox.tools import Answer, Tool, ToolServer, answer_call, describe_tools
 from sandbox.zmqline import ZmqLine, open_line
 
 if TYPE_CHECKING:
     from sandbox.pool import KernelPool
 
 DEATH_TIMEOUT_S = 10.0
+SEEDS = 1 << 32
 
 
 class Kernel:
     """Made by :meth:`KernelPool.acquire`."""
 
-    def __init__(self, pool: KernelPool, tools: Mapping[str, Tool], files: Mapping[str, bytes]) -> None:
-        self._pool, self._tools, self._files = pool, dict(tools), dict(files)
+    def __init__(
+        self,
+        pool: KernelPool,
+        tools: Mapping[str, Tool],
+        files: Mapping[str, bytes],
+        seed: int | None = None,
+        record: bool = False,
+    ) -> None:
+        self._pool, self._tools, self._files, self._seed = pool, dict(tools), dict(files), seed
         self._limits: Limits = pool.limits
         self._described = describe_tools(self._tools)
+        self._checkpoints = Checkpoints(pool) if pool.checkpoint else None
+        self._answer: Answer = partial(answer_call, self._tools)
+        self.recorder = Recorder(Log.begin(seed, self._tools, self._files), self._answer) if record else None
+        """Keeps the log for :func:`sandbox.replay.restore`, where it was asked for."""
         self.process: Process | None = None
         """The process behind the handle now; None between a death and the next cell."""
         self._line: Line | ZmqLine
@@ -49,24 +66,40 @@ class Kernel:
         return self._pool.tier
 
     async def attach(self, process: Process) -> None:
-        """Puts a fresh process behind the handle and gives it tools and files."""
-        self.process = process
-        self._line = await open_line(process, self._limits)
-        self._server = ToolServer(process, self._tools, self._limits)
+        """Puts a fresh process behind the handle and gives it tools, files and seed."""
+        self._connect(process, await open_line(process, self._limits))
         for path, data in self._files.items():
             await asyncio.to_thread(put_file, process.workspace, path, data)
         if self._described:
-            await self._install_tools()
+            told = json.dumps(self._described)
+            code = "import json as _j, sys as _s; _s.modules['sandbox.inside.toolbox'].HERE.install"
+            await self._prepare(f"{code}(_j.loads({told!r}), globals()); del _j, _s")
+        if self._seed is not None:
+            await self._sow(self._seed)
 
-    async def _install_tools(self) -> None:
-        told = json.dumps(self._described)
-        code = "import json as _j, sys as _s; _s.modules['sandbox.inside.toolbox'].HERE.install"
-        code += f"(_j.loads({told!r}), globals()); del _j, _s"
-        cell = await self._line.request("execute_request", {"code": code, "silent": True, "store_history": False})
+    def _connect(self, process: Process, line: Line | ZmqLine) -> None:
+        self.process, self._line = process, line
+        self._server = ToolServer(process, self.recorder.answer if self.recorder else self._answer, self._limits)
+
+    async def _sow(self, seed: int) -> None:
+        if not 0 <= seed < SEEDS:
+            raise ValueError(f"seed: {seed} is no seed; use a number from 0 to {SEEDS - 1}")
+        code = f"import random as _r, sys as _s; _r.seed({seed})\n"
+        code += f"if 'numpy' in _s.modules: _s.modules['numpy'].random.seed({seed})\n"
+        code += f"if 'torch' in _s.modules: _s.modules['torch'].manual_seed({seed})\n"
+        await self._prepare(f"{code}del _r, _s")
+
+    async def _prepare(self, code: str) -> None:
+        """Runs code of our own, which no history shows."""
+        await self._ask("execute_request", {"code": code, "silent": True, "store_history": False})
+
+    async def _ask(self, kind: str, content: dict[str, Any]) -> None:
+        """A request that is not the caller's. Raises :class:`SandboxError` when it fails."""
+        cell = await self._line.request(kind, content)
         await asyncio.wait([cell.done], timeout=DEATH_TIMEOUT_S)
         self._line.forget()
         if not cell.replied or cell.error is not None:
-            raise SandboxError(f"the tools could not be installed: {cell.error}")
+            raise SandboxError(f"the kernel does not do what it is told first of all: {cell.error}")
 
     async def run(self, code: str, timeout_s: float | None = None, on_event: OnEvent | None = None) -> CellResult:
         """Runs one cell to its end, at most ``timeout_s`` plus the grace of an interrupt.
@@ -77,20 +110,31 @@ class Kernel:
         """
         async with self._turn:
             process = await self._live()
-            started = time.monotonic()
-            self._server.calls = 0
+            if self._checkpoints is not None:
+                await self._checkpoints.take(process)
+            # what dies in a sandbox that lives on must not be taken for what was killed there before
+            self._kills = process.memory_kills() if process.root is not None else 0
+            started, server = time.monotonic(), self._server
+            server.calls = 0
             content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
             cell = await self._line.request("execute_request", content, on_event)
             self._stop = asyncio.get_running_loop().create_future()
             try:
                 status = await self._finish(cell, process, self._stop, timeout_s or self._limits.cell_timeout_s)
             except BaseException:  # the caller was cancelled: the cell must not go on behind its back
-                await self._discard()
+                await self._lose()
+                if self.recorder is not None:
+                    self.recorder.cancelled(lost=self.process is None)
                 raise
             finally:
                 self._stop = None
+                if self._checkpoints is not None:
+                    self._checkpoints.drop()
             self._line.forget()
-            return self._result(cell, status, time.monotonic() - started)
+            result = self._result(cell, status, time.monotonic() - started, process, server.calls)
+            if self.recorder is not None:
+                self.recorder.cell(code, timeout_s, result)
+            return result
 
     def interrupt(self) -> bool:
         """Ends the running cell as its time limit would; False when none runs.
@@ -109,6 +153,8 @@ class Kernel:
         """
         async with self._turn:
             await asyncio.to_thread(put_file, (await self._live()).workspace, path, data)
+            if self.recorder is not None:
+                self.recorder.put(path, data)
 
     async def get(self, path: str, limit_bytes: int = 16 << 20) -> bytes:
         """Reads a regular file of the workspace; links are never followed.
@@ -129,21 +175,35 @@ class Kernel:
                 raise SandboxError("there is no state to fork: the kernel is closed or its process is gone")
             if self.process.endpoints is not None:
                 raise SandboxError("only the light kernel can be forked")
-            twin = Kernel(self._pool, self._tools, self._files)
-            twin.process = await self._pool.branch(self.process, reseed)
-            twin._line = Line(twin.process, self._limits)
-            twin._server = ToolServer(twin.process, self._tools, self._limits)
+            twin = Kernel(self._pool, self._tools, self._files, self._seed)
+            twin.recorder = self.recorder.branch() if self.recorder is not None else None
+            process = await self._pool.branch(self.process)
+            twin._connect(process, Line(process, self._limits))
+            if reseed:
+                await twin.seed(secrets.randbelow(SEEDS))
             return twin
+
+    async def seed(self, seed: int) -> None:
+        """Gives the random generators of what is imported by now this seed."""
+        async with self._turn:
+            await self._live()
+            await self._sow(seed)
+            if self.recorder is not None:
+                self.recorder.sow(seed)
 
     async def restart(self) -> None:
         """A fresh process: state and workspace as they were at the start."""
         async with self._turn:
             await self._discard()
+            if self.recorder is not None:
+                self.recorder.restart()
 
     async def close(self) -> None:
         """Ends the kernel. Returns when its process is gone."""
         self._closed = True
         await self._discard()
+        if self._checkpoints is not None:
+            await self._checkpoints.close()
 
     async def __aenter__(self) -> Kernel:
         return self
@@ -160,9 +220,7 @@ class Kernel:
         assert self.process is not None
         return self.process
 
-    async def _finish(
-        self, cell: Cell, process: Process, stop: asyncio.Future[None], timeout_s: float
-    ) -> Status:
+    async def _finish(self, cell: Cell, process: Process, stop: asyncio.Future[None], timeout_s: float) -> Status:
         """Waits for the cell, interrupts it at its time or when told to stop, kills what does not."""
         ends: set[asyncio.Future[Any]] = {cell.done, process.exited}
         await asyncio.wait({*ends, stop}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -172,16 +230,16 @@ class Kernel:
         if cell.fault is None and cell.replied:
             return self._status_of(cell, late and not stop.done())
         if not cell.done.done() and not process.exited.done():
-            await self._discard()
+            await self._lose()
             return "timeout_killed"
         if cell.fault is not None:
-            await self._discard()
+            await self._lose()
             return "output_limit" if cell.fault == "output_limit" else "protocol_violation"
         await asyncio.wait_for(asyncio.shield(process.exited), DEATH_TIMEOUT_S)
-        starved = process.reason == "out_of_memory" or (process.cgroup and process.cgroup.killed_for_memory())
+        starved = process.reason == "out_of_memory" or process.memory_kills() > self._kills
         if process.reason not in (None, "out_of_memory"):
             cell.text["stderr"] += f"the kernel was ended: {process.reason}\n"
-        await self._discard()
+        await self._lose()
         return "out_of_memory" if starved else "timeout_killed" if late else "died"
 
     async def _interrupt(self, process: Process, ends: set[asyncio.Future[Any]]) -> None:
@@ -200,8 +258,10 @@ class Kernel:
             return "ok"
         return "output_limit" if cell.error[0] == "OutputLimit" else "error"
 
-    def _result(self, cell: Cell, status: Status, seconds: float) -> CellResult:
+    def _result(self, cell: Cell, status: Status, seconds: float, ran_in: Process, calls: int) -> CellResult:
         keep = self._limits.output_chars
+        if self.process is None and self._checkpoints is not None and self._checkpoints.missing:
+            cell.text["stderr"] += f"no checkpoint to go back to: {self._checkpoints.missing}\n"
         name, value, traceback = cell.error or (None, None, "")
         return CellResult(
             status=status,
@@ -214,8 +274,33 @@ class Kernel:
             outputs=tuple(cell.outputs),
             seconds=seconds,
             state_survived=self.process is not None,
-            tool_calls=self._server.calls,
+            rolled_back=self.process not in (None, ran_in),
+            tool_calls=calls,
         )
+
+    async def _lose(self) -> None:
+        """The cell has cost the process its life: go on from the checkpoint, without one afresh at the next cell."""
+        dead = self.process
+        if dead is None or self._checkpoints is None:
+            return await self._discard()
+        self.process = None
+        self._line.close()
+        self._server.close()
+        try:
+            copy = await self._checkpoints.go_back(dead)
+        except BaseException:
+            await self._pool.discard(dead)
+            raise
+        if copy is None:
+            return await self._pool.discard(dead)
+        await self._pool.replace(dead, copy)
+        self._connect(copy, Line(copy, self._limits))
+        try:
+            await self._ask("resume_request", {})
+        except SandboxError as error:
+            self._checkpoints.missing = str(error)
+            await self._discard()
+        return None
 
     async def _discard(self) -> None:
         process, self.process = self.process, None

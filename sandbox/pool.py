@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from sandbox.admission import Admission
 from sandbox.branch import fork_process
+from sandbox.checkpoint import hand_over
 from sandbox.endpoints import Endpoints
 from sandbox.kernel import Kernel
 from sandbox.limits import Limits
@@ -46,6 +47,7 @@ class KernelPool:
         tier: Tier | None = None,
         require: Iterable[str] = (),
         kernel: Literal["light", "ipykernel"] = "light",
+        checkpoint: bool = False,
         policy: Policy | None = None,
         max_kernels: int | None = None,
         reserve_mib: int = 512,
@@ -53,16 +55,20 @@ class KernelPool:
     ) -> None:
         """``tier``: None takes the best one; ``require``: properties (of ``sandbox.probe``) that must be enforced.
 
-        ``kernel``: ours, or stock ipykernel for what ours leaves out. ``policy``: hosts, folders and GPUs kernels may
-        reach. ``max_kernels``: alive at once, warm ones and branches included; ``reserve_mib``: memory no kernel is
-        started into; ``acquire_timeout_s``: how long to wait for room.
+        ``kernel``: ours, or stock ipykernel for what ours leaves out. ``checkpoint``: keep state and files before each
+        cell, so that a cell which costs its process the life costs no more than itself. ``policy``: hosts, folders and
+        GPUs kernels may reach. ``max_kernels``: alive at once, warm ones and branches included; ``reserve_mib``: memory
+        no kernel is started into; ``acquire_timeout_s``: how long to wait for room.
         Raises :class:`SandboxError` when something cannot be had: the pool is never weaker than asked for.
         """
         if size < 0:
             raise ValueError(f"size: {size} kernels cannot be kept ready; use 0 or more")
         if max_kernels is not None and max_kernels < max(1, size):
             raise ValueError(f"max_kernels: {max_kernels} is less than the {max(1, size)} to be ready; raise it")
+        if checkpoint and kernel != "light":
+            raise ValueError(f"checkpoint: a kernel {kernel!r} cannot be forked; use kernel='light' or no checkpoints")
         self.limits = limits or Limits()
+        self.checkpoint = checkpoint
         self.policy = policy or Policy()
         self._size, self._preload = size, preload
         self._kernel = kernel
@@ -96,10 +102,17 @@ class KernelPool:
         self._refill()
 
     async def acquire(
-        self, tools: Mapping[str, Tool] | None = None, files: Mapping[str, bytes] | None = None
+        self,
+        tools: Mapping[str, Tool] | None = None,
+        files: Mapping[str, bytes] | None = None,
+        seed: int | None = None,
+        record: bool = False,
     ) -> Kernel:
-        """A kernel of one's own with these host functions and these files in its working folder."""
-        kernel = Kernel(self, tools or {}, files or {})
+        """A kernel of one's own with these host functions and these files in its working folder.
+
+        ``seed``: for its random generators (0 to 2**32 - 1); ``record``: keep a log for :func:`sandbox.replay.restore`.
+        """
+        kernel = Kernel(self, tools or {}, files or {}, seed, record)
         process = await self.take()
         try:
             await kernel.attach(process)
@@ -120,15 +133,21 @@ class KernelPool:
         self._refill()
         return process
 
-    async def branch(self, process: Process, reseed: bool) -> Process:
+    async def branch(self, process: Process) -> Process:
         """A fork of a process that was taken; takes the place of a warm kernel when there is no other."""
         spare = await self._admission.enter(self._warm)
         if spare is not None:
             await spare.server.remove(spare)
         self._branches += 1
-        branch = await self._admitted(fork_process(process, self._branches, reseed))
+        branch = await self._admitted(fork_process(process, self._branches, "branch"))
         self._taken.add(branch)
         return branch
+
+    async def replace(self, dead: Process, copy: Process) -> None:
+        """A checkpoint takes the place of a process that was taken."""
+        self._taken.remove(dead)
+        self._taken.add(copy)
+        await dead.server.remove(dead)
 
     async def discard(self, process: Process) -> None:
         """Kills a process that was taken."""
@@ -150,6 +169,8 @@ class KernelPool:
             await self.server.close()
         for process in (*self._ready, *self._taken):
             process.release()
+            if process.root is not None:
+                process.root.release()
         self._ready.clear()
         self._taken.clear()
         self._admission.kernels = 0
@@ -196,7 +217,9 @@ class KernelPool:
     async def _fork(self, rehearse: bool = False) -> Process:
         server = await self._live_server()
         stock = self._kernel == "ipykernel"
-        return await server.fork(Endpoints(secrets.token_hex(16), parent=server.base) if stock else None, rehearse)
+        endpoints = Endpoints(secrets.token_hex(16), parent=server.base) if stock else None
+        process = await server.fork(endpoints, rehearse)
+        return await hand_over(process) if self.checkpoint else process
 
     async def _live_server(self) -> ForkServer:
         async with self._restart:

@@ -67,6 +67,11 @@ class Process:
                 return int(line.split()[1])
         return -1
 
+    def memory_kills(self) -> int:
+        """Processes of its sandbox that Linux has killed because the memory was used up; 0 without a cgroup."""
+        cgroup = (self.root or self).cgroup
+        return cgroup.memory_kills() if cgroup is not None else 0
+
     def release(self) -> None:
         """Closes the descriptors and removes the cgroup."""
         loop = self.exited.get_loop()

@@ -45,5 +45,7 @@ class CellResult(BaseModel):
     """Wall time from the request to the outcome."""
     state_survived: bool = True
     """False when the process is gone: the next cell runs in a fresh kernel, with tools and files as at the start."""
+    rolled_back: bool = False
+    """True when the process is gone and its checkpoint took its place: state and files are as before this cell."""
     tool_calls: int = 0
     """Calls of host functions the cell made."""

@@ -14,13 +14,15 @@ import inspect
 import json
 import keyword
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from sandbox.limits import Limits
 from sandbox.process import Process
 
 Tool = Callable[..., Any]
+Answer = Callable[[str, Any], Awaitable[dict[str, Any]]]
+"""From a tool's name and arguments to what :func:`answer_call` gives."""
 _LENGTH = struct.Struct("!I")
 
 
@@ -87,10 +89,10 @@ def _annotation(annotation: Any) -> str | None:
 class ToolServer:
     """Answers one kernel's calls until it is closed."""
 
-    def __init__(self, process: Process, tools: Mapping[str, Tool], limits: Limits) -> None:
+    def __init__(self, process: Process, answer: Answer, limits: Limits) -> None:
         self.calls = 0
         """Calls since the cell began; the owner sets it back."""
-        self._process, self._tools, self._limits = process, tools, limits
+        self._process, self._answer_call, self._limits = process, answer, limits
         self._task = asyncio.ensure_future(self._serve())
 
     def close(self) -> None:
@@ -118,7 +120,7 @@ class ToolServer:
         if self.calls > self._limits.tool_calls_per_cell:
             limit = self._limits.tool_calls_per_cell
             return _error("RuntimeError", f"this cell has used up its {limit} tool calls")
-        answer = await answer_call(self._tools, request["name"], request["arguments"])
+        answer = await self._answer_call(request["name"], request["arguments"])
         if len(json.dumps(answer)) > self._limits.tool_message_kib * 1024:
             kib = self._limits.tool_message_kib
             return _error("ValueError", f"the result of {request['name']}() is larger than {kib} KiB")

@@ -8,25 +8,21 @@ cells. Not a boundary: code of a cell can change anything in this process, so th
 
 from __future__ import annotations
 
-import os
-import random
-import shutil
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sandbox.inside import toolbox
+from sandbox.inside.forking import Forking
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import DISPLAYS, SandboxShell
-from sandbox.inside.streams import CELL, Output, OutputLimit, raw_file
+from sandbox.inside.streams import CELL, Output, OutputLimit
 from sandbox.inside.traceback import describe
 from sandbox.inside.wire import IOPUB
 
 
-class LightKernel:
+class LightKernel(Forking):
     """Serves one connection until it closes or a shutdown is asked for."""
 
     def __init__(
@@ -37,10 +33,10 @@ class LightKernel:
         keep: int,
         rich_bytes: int,
     ) -> None:
+        super().__init__()
         self.port, self.shell, self.streams = port, shell, streams
         self.keep, self.rich_bytes = keep, rich_bytes
         self._cells = 0
-        self._home = os.getcwd()  # noqa: PTH109
         shell.bind(port, keep)
 
     def rehearse(self) -> None:
@@ -67,7 +63,7 @@ class LightKernel:
             self.port.parent = header
             self.port.send(IOPUB, "status", {"execution_state": "busy"})
             reply = answer(message["content"])
-            if reply is None:  # the request is not of this process: it became a branch
+            if reply is None:  # the request is not of this process: it became a fork
                 continue
             self.port.send(channel, header["msg_type"].replace("_request", "_reply"), reply, header)
             self.port.send(IOPUB, "status", {"execution_state": "idle"}, header)
@@ -120,40 +116,6 @@ class LightKernel:
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
         self.port.shield.interrupt()
-
-    def _on_fork_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
-        line, tools = self.port.fds
-        self.port.fds = []
-        state = random.getstate()  # Python itself gives a forked child a new seed
-        pid = os.fork()
-        if pid:
-            os.close(line)
-            os.close(tools)
-            return {"status": "ok"}
-        try:
-            self.port.adopt(line, f"{self.port.session}-{content['folder'].rpartition('/')[2]}")
-            toolbox.HERE.adopt(tools)
-            self._move(content["folder"])
-            for stream in self.streams:
-                stream.adopt(raw_file())
-            if not content["reseed"]:
-                random.setstate(state)
-            elif "numpy" in sys.modules:
-                sys.modules["numpy"].random.seed()
-            self.port.greet({"op": "ready"})
-        except BaseException as error:
-            self.port.greet({"op": "failed", "error": f"{type(error).__name__}: {error}"})
-            os._exit(1)
-        return None
-
-    def _move(self, folder: str) -> None:
-        """Copies the workspace and goes on working in the copy."""
-        target = Path(self._home) / folder
-        target.parent.mkdir(exist_ok=True)
-        hidden = shutil.ignore_patterns(target.parent.name)
-        shutil.copytree(".", target, symlinks=True, ignore=hidden, ignore_dangling_symlinks=True)
-        os.chdir(target)
-        os.environ["HOME"] = os.environ["PWD"] = str(target)
 
     def _on_kernel_info_request(self, content: dict[str, Any]) -> dict[str, Any]:
         return {

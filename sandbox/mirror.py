@@ -1,0 +1,192 @@
+"""A copy of a workspace on the host, and the way back to it.
+
+Contract: :meth:`Mirror.update` copies what changed since the last time, :meth:`Mirror.restore` makes the workspace what
+it was at the last update: content, mode and time of files, folders and symbolic links; hard links become files of their
+own, sockets and pipes are not kept. Out of reach of every cell, on the host's disk. Links are never followed. Costs one
+``stat`` a file and the copy of what changed: about 0.1 ms for an empty workspace, 1 ms for 100 files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from sandbox.branch import FOLDER
+from sandbox.files import open_beneath
+
+RACY_NS = 50_000_000
+"""A file changed this short before it was looked at may change again without a new time stamp (ticks last 1-10 ms)."""
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Kept:
+    mode: int
+    changed: tuple[int, ...] | None
+    """Differs when the file was touched in any way since; None when that cannot be told."""
+    modified_ns: int
+    content: str
+    """Of a link where it leads, of a file the name of its copy."""
+
+
+class Mirror:
+    """The copy of one workspace. Descriptors given to its methods are duplicates they close."""
+
+    def __init__(self, folder: Path, limit_mib: int, limit_inodes: int) -> None:
+        """``folder``: for the copy, made when there is something to keep; the limits are the workspace's own."""
+        self._folder = folder
+        self._limit_bytes, self._limit_inodes = limit_mib * MIB, limit_inodes
+        self._kept: dict[str, _Kept] = {}
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def update(self, workspace: int) -> None:
+        """Keeps the workspace as it is now. Raises OSError when a file cannot be read or kept, or there is too much."""
+        with self._lock, _closing(workspace):
+            found: dict[str, _Kept] = {}
+            size = 0
+            for path, seen in _walk(workspace):
+                size += seen.st_size if stat.S_ISREG(seen.st_mode) else 0
+                if len(found) >= self._limit_inodes or size > self._limit_bytes:
+                    raise OSError(f"the files are more than {self._limit_bytes // MIB} MiB or {self._limit_inodes}")
+                kept = self._kept.get(path)
+                changed = _changed(seen)
+                if kept is None or changed is None or kept.changed != changed:
+                    kept = self._keep(workspace, path, seen, kept)
+                if kept is not None:
+                    found[path] = kept
+            gone = {kept.content for kept in self._kept.values() if _is_file(kept)}
+            for name in gone - {kept.content for kept in found.values()}:
+                (self._folder / name).unlink(missing_ok=True)
+            self._kept = found
+
+    def restore(self, workspace: int) -> None:
+        """Puts the workspace back. Raises OSError when that fails; it may then be anything between."""
+        with self._lock, _closing(workspace):
+            seen = dict(_walk(workspace))
+            for path in sorted(seen, key=len, reverse=True):  # what lies in a folder before the folder
+                kept = self._kept.get(path)
+                if kept is None or stat.S_IFMT(kept.mode) != stat.S_IFMT(seen[path].st_mode):
+                    _remove(workspace, path, seen.pop(path))
+            for path in sorted(self._kept, key=len):
+                self._put_back(workspace, path, self._kept[path], seen.get(path))
+
+    def close(self) -> None:
+        """Removes the copy."""
+        with self._lock:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _keep(self, workspace: int, path: str, seen: os.stat_result, before: _Kept | None) -> _Kept | None:
+        content = ""
+        if stat.S_ISLNK(seen.st_mode):
+            content = _read_link(workspace, path)
+        elif stat.S_ISREG(seen.st_mode):
+            if before is not None and _is_file(before):
+                content = before.content
+            else:
+                self._count += 1
+                content = str(self._count)
+            self._copy(workspace, path, content)
+        elif not stat.S_ISDIR(seen.st_mode):
+            return None
+        return _Kept(seen.st_mode, _changed(seen), seen.st_mtime_ns, content)
+
+    def _copy(self, workspace: int, path: str, name: str) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with os.fdopen(open_beneath(workspace, path, os.O_RDONLY | os.O_NONBLOCK), "rb") as source:
+            with (self._folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target, MIB)
+
+    def _put_back(self, workspace: int, path: str, kept: _Kept, seen: os.stat_result | None) -> None:
+        if seen is not None and kept.changed is not None and kept.changed == _changed(seen):
+            return
+        parent, name = _parent(workspace, path)
+        with _closing(parent):
+            if stat.S_ISLNK(kept.mode):
+                if seen is not None:
+                    os.unlink(name, dir_fd=parent)
+                os.symlink(kept.content, name, dir_fd=parent)
+                _give(workspace, parent, name)
+                return
+            if stat.S_ISDIR(kept.mode):
+                if seen is None:
+                    os.mkdir(name, 0o700, dir_fd=parent)
+                fd = open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY)
+            else:  # in place: a file that is open in the kernel stays the same file
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
+                fd = open_beneath(parent, name, flags, 0o600)
+            with _closing(fd):
+                if stat.S_ISREG(kept.mode):
+                    with (self._folder / kept.content).open("rb") as source:
+                        with os.fdopen(os.dup(fd), "wb") as target:
+                            shutil.copyfileobj(source, target, MIB)
+                os.fchmod(fd, stat.S_IMODE(kept.mode) & 0o777)
+                os.utime(fd, ns=(kept.modified_ns, kept.modified_ns))
+            _give(workspace, parent, name)
+
+
+@contextmanager
+def _closing(fd: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _walk(workspace: int) -> Iterator[tuple[str, os.stat_result]]:
+    """Everything in the workspace but the folders of branches, a folder before what is in it."""
+    folders = ["."]
+    while folders:
+        folder = folders.pop()
+        fd = open_beneath(workspace, folder, os.O_RDONLY | os.O_DIRECTORY)
+        with _closing(fd), os.scandir(fd) as entries:
+            for entry in entries:
+                path = str(PurePosixPath(folder, entry.name))
+                if path != FOLDER:
+                    seen = entry.stat(follow_symlinks=False)
+                    yield path, seen
+                    if stat.S_ISDIR(seen.st_mode):
+                        folders.append(path)
+
+
+def _changed(seen: os.stat_result) -> tuple[int, ...] | None:
+    if stat.S_ISDIR(seen.st_mode) or time.time_ns() - seen.st_ctime_ns < RACY_NS:
+        return None
+    return (seen.st_mode, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
+
+
+def _is_file(kept: _Kept) -> bool:
+    return stat.S_ISREG(kept.mode)
+
+
+def _parent(workspace: int, path: str) -> tuple[int, str]:
+    above, _, name = path.rpartition("/")
+    return open_beneath(workspace, above or ".", os.O_PATH | os.O_DIRECTORY), name
+
+
+def _read_link(workspace: int, path: str) -> str:
+    parent, name = _parent(workspace, path)
+    with _closing(parent):
+        return os.readlink(name, dir_fd=parent)
+
+
+def _remove(workspace: int, path: str, seen: os.stat_result) -> None:
+    parent, name = _parent(workspace, path)
+    with _closing(parent):
+        if stat.S_ISDIR(seen.st_mode):
+            os.rmdir(name, dir_fd=parent)
+        else:
+            os.unlink(name, dir_fd=parent)
+
+
+def _give(workspace: int, parent: int, name: str) -> None:
+    """To the kernel's own user, where it is not ours."""
+    owner = os.fstat(workspace)
+    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=parent, follow_symlinks=False)
