@@ -14,10 +14,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
-    package_data={"eval": ["templates/*"], "launch": ["templates/*"]},
+    package_data={"codeact_train": ["prepare/templates/*"], "eval": ["templates/*"], "launch": ["templates/*"]},
     install_requires=[
         "aiohttp>=3.9",
         "datasets>=3.0",
+        "fastapi>=0.115",
+        "datasketch>=2.0",
         "gguf>=0.10",
         "huggingface_hub>=0.30",
         "ipykernel>=7.0",
@@ -32,6 +34,7 @@ setup(
         "openai>=2.0",
         "openvino-genai>=2026.4",
         "pandas>=2.2",
+        "prometheus_client>=0.20",
         "psutil>=5.9",  # Megatron-Core's checkpoint writer needs it and does not say so
         "pydantic>=2.7",
         "pygments>=2.17",
@@ -47,6 +50,7 @@ setup(
         "torch>=2.11",
         "transformers>=5.0",
         "typer>=0.12",
+        "uvicorn>=0.30",
     ],
     extras_require={
         "dev": ["pytest>=8", "pytest-asyncio>=0.24", "hypothesis>=6", "ruff>=0.6", "mypy>=1.11", "codespell>=2.3",

@@ -1,0 +1,87 @@
+"""The application: routes behind the door, every fault in one form, pools alive while it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from sandbox.result import SandboxError
+from sandbox.service import routes
+from sandbox.service.door import Door
+from sandbox.service.errors import Refused
+from sandbox.service.legacy import Conversations
+from sandbox.service.service import SandboxService
+
+VERSION = "1.0"
+
+
+def make_app(service: SandboxService) -> FastAPI:
+    """An ASGI application; starting and stopping it starts and stops the kernels."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    app = FastAPI(
+        title="Sandboxed kernels",
+        version=VERSION,
+        description="Stateful Python kernels for code nobody has read.",
+        lifespan=lifespan,
+        docs_url=None,  # those pages load their scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.state.conversations = Conversations(service)
+    app.include_router(routes.router)
+    app.add_api_route("/health", _health, methods=["GET"], summary="Whether it serves.")
+    app.add_middleware(Door, tenants=service.tenants, metrics=service.metrics)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(SandboxError, _sandbox_failed)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_exception_handler(routes.ClientGone, routes.gone)
+    app.add_exception_handler(Exception, _broken)
+    return app
+
+
+async def _health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+def _told(request: Request, refused: Refused) -> JSONResponse:
+    tenant = getattr(request.state, "tenant", None)
+    request.app.state.service.metrics.refused.labels(tenant.name if tenant else "", refused.kind).inc()
+    return JSONResponse(refused.body(), status_code=refused.status)
+
+
+def _refused(request: Request, error: Any) -> JSONResponse:
+    return _told(request, error)
+
+
+def _sandbox_failed(request: Request, error: Any) -> JSONResponse:
+    return _told(request, Refused("sandbox", str(error)))
+
+
+def _malformed(request: Request, error: Any) -> JSONResponse:
+    sentences = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
+    return _told(request, Refused("bad_request", "; ".join(sentences)))
+
+
+def _no_such_route(request: Request, error: Any) -> JSONResponse:
+    kind = {404: "not_found", 405: "bad_request"}.get(error.status_code, "internal")
+    body = Refused(kind, f"{request.method} {request.url.path}: {error.detail}").body()  # type: ignore[arg-type]
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+
+def _broken(request: Request, error: Any) -> JSONResponse:
+    return _told(request, Refused("internal", f"a fault of the service: {type(error).__name__}"))

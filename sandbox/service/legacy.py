@@ -1,0 +1,118 @@
+"""``POST /execute {"convid", "code"}`` for clients of the first CodeAct service: a conversation is a kernel.
+
+Contract: the answer is ``{"result", "new_kernel_created"}`` with the text as those clients know it: streams, values,
+pictures as Markdown with a data address, tracebacks, in the order they appeared; a fixed sentence when there is none or
+the time is over. Unlike there, two first calls at once get one kernel, text printed before a timeout is kept, and
+``new_kernel_created`` is also true when the cell before cost the kernel its state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.result import CellResult
+from sandbox.service.errors import Refused
+from sandbox.service.execution import Execution
+from sandbox.service.leases import Lease
+from sandbox.service.service import SandboxService
+from sandbox.service.tenants import Tenant
+
+LEASE_S = 600.0
+TIMEOUT_S = 60.0
+NO_OUTPUT = "[Code executed successfully with no output]"
+TIMED_OUT = "[Execution timed out ({:g} seconds).]"
+LOST = {
+    "timeout_killed": "[The kernel did not stop and was ended; its variables are gone.]",
+    "died": "[The kernel died; its variables are gone.]",
+    "out_of_memory": "[The kernel used up its memory and was ended; its variables are gone.]",
+    "output_limit": "[The output limit was reached.]",
+    "protocol_violation": "[The kernel was ended; its variables are gone.]",
+}
+
+
+@dataclass
+class _Conversation:
+    opening: asyncio.Task[Lease]
+    fresh: bool = True
+    """No cell has found its state yet."""
+
+
+class Conversations:
+    """Which kernel belongs to which conversation."""
+
+    def __init__(self, service: SandboxService) -> None:
+        self._service = service
+        self._known: dict[tuple[str, str], _Conversation] = {}
+
+    async def open(self, tenant: Tenant, convid: str) -> tuple[Lease, bool]:
+        """The conversation's kernel, and whether the client has to be told that it is a new one."""
+        key = (tenant.name, convid)
+        known = self._known.get(key)
+        if known is None or self._ended(tenant, known):
+            self._sweep()
+            lease_s = min(LEASE_S, tenant.max_lease_s)
+            opening = asyncio.ensure_future(self._service.create(tenant, {}, {}, lease_s))
+            known = self._known[key] = _Conversation(opening)
+        lease = await asyncio.shield(known.opening)
+        fresh, known.fresh = known.fresh, False
+        return lease, fresh
+
+    def lost(self, tenant: Tenant, convid: str) -> None:
+        """The kernel's state is gone: the next cell finds a new one."""
+        self._known[tenant.name, convid].fresh = True
+
+    def _ended(self, tenant: Tenant, known: _Conversation) -> bool:
+        if not known.opening.done():
+            return False
+        if known.opening.cancelled() or known.opening.exception() is not None:
+            return True
+        try:
+            self._service.leases.find(tenant, known.opening.result().id)
+        except Refused:
+            return True
+        return False
+
+    def _sweep(self) -> None:
+        """Forgets conversations whose kernel is gone, so that their number is bounded by the kernels'."""
+        tenants = {tenant.name: tenant for tenant in self._service.tenants.all}
+        for key, known in list(self._known.items()):
+            if self._ended(tenants[key[0]], known):
+                del self._known[key]
+
+
+def timeout_s(tenant: Tenant) -> float:
+    """What a cell of such a client gets: it cannot ask."""
+    return min(TIMEOUT_S, tenant.max_cell_timeout_s)
+
+
+async def told(execution: Execution, limit_s: float) -> tuple[str, CellResult]:
+    """The answer's text, and what the cell came to."""
+    text = ""
+    with execution.listening() as queue:
+        while (event := await queue.get()) is not None:
+            text += _shown(event)
+        result = await execution.result()
+    for line in _ending(result, limit_s):
+        text += line if not text or text.endswith("\n") else f"\n{line}"
+    return text or NO_OUTPUT, result
+
+
+def _ending(result: CellResult, limit_s: float) -> list[str]:
+    lines = [result.traceback] if result.status == "error" and result.traceback else []
+    if result.status.startswith("timeout"):
+        lines.append(TIMED_OUT.format(limit_s))
+    if result.status in LOST:
+        lines.append(LOST[result.status])
+    return lines
+
+
+def _shown(event: dict[str, Any]) -> str:
+    if event["event"] == "stream":
+        return str(event["text"])
+    data = event.get("data", {})
+    for mime in ("image/png", "image/jpeg"):
+        if isinstance(data.get(mime), str):
+            return f"\n![image](data:{mime};base64,{''.join(data[mime].split())})\n"
+    return f"{data['text/plain']}\n" if isinstance(data.get("text/plain"), str) else ""

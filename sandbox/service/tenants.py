@@ -1,0 +1,104 @@
+"""Who may use the service, and how much of it.
+
+Contract: a YAML or JSON file maps names to tenants; :func:`load` reads it whole or raises ValueError with one sentence
+a fault. A token is looked up in constant time, whoever it belongs to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sandbox.limits import Limits
+
+SHORTEST_TOKEN = 16
+
+
+class Tenant(BaseModel):
+    """One user of the service, or one team."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    token: str = Field(min_length=SHORTEST_TOKEN, repr=False)
+    """What its requests bring as ``Authorization: Bearer …``."""
+    max_kernels: int = Field(16, ge=1)
+    """Kernels alive at once, forks included."""
+    max_cells: int = Field(16, ge=1)
+    """Cells running or waiting at once."""
+    max_cell_timeout_s: float = Field(300.0, gt=0)
+    """The most a request may ask for one cell; ``limits.cell_timeout_s`` is what it gets without asking."""
+    max_lease_s: float = Field(3600.0, gt=0)
+    """The most a request may ask for the time a kernel lives without a call."""
+    max_file_mib: int = Field(16, ge=1)
+    """Size of one file in either direction."""
+    limits: Limits = Limits()
+    """Budgets of each kernel and cell, see :class:`sandbox.Limits`."""
+    operator: bool = False
+    """May read ``/metrics``, which shows every tenant."""
+    open_execute: bool = False
+    """Requests to ``POST /execute`` that bring no token are this tenant's: for old clients, on a private network."""
+
+
+class Tenants:
+    """All tenants, found by token."""
+
+    def __init__(self, tenants: Iterable[Tenant]) -> None:
+        """Raises ValueError when two share a name or a token, or more than one takes requests without a token."""
+        self.all = tuple(tenants)
+        if not self.all:
+            raise ValueError("tenants: there is none; name at least one with a token")
+        for what in ("name", "token"):
+            if len({getattr(tenant, what) for tenant in self.all}) < len(self.all):
+                raise ValueError(f"tenants: two have the same {what}; give each its own")
+        open_ones = [tenant for tenant in self.all if tenant.open_execute]
+        if len(open_ones) > 1:
+            raise ValueError("open_execute: more than one tenant takes requests without a token; choose one")
+        self.without_token = open_ones[0] if open_ones else None
+        self._digests = [(_digest(tenant.token), tenant) for tenant in self.all]
+
+    def find(self, token: str) -> Tenant | None:
+        """The tenant of a token; takes as long for a wrong one."""
+        given, found = _digest(token), None
+        for digest, tenant in self._digests:
+            if hmac.compare_digest(digest, given):
+                found = tenant
+        return found
+
+
+def load(file: Path) -> Tenants:
+    """Reads ``{tenants: {name: {token, …}}}``. Raises ValueError."""
+    try:
+        read = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{file}: cannot be read: {error}") from None
+    if not isinstance(read, dict) or set(read) != {"tenants"} or not isinstance(read["tenants"], dict):
+        raise ValueError(f"{file}: must have one key, tenants, with a mapping of names to tenants")
+    return Tenants(_tenant(file, str(name), values) for name, values in read["tenants"].items())
+
+
+def _tenant(file: Path, name: str, values: Any) -> Tenant:
+    if not isinstance(values, dict):
+        raise ValueError(f"{file}: tenants.{name}: must be a mapping with at least a token")
+    try:
+        return Tenant(name=name, **values)
+    except ValidationError as error:
+        raise ValueError("\n".join(_sentence(file, name, fault) for fault in error.errors())) from None
+    except TypeError:
+        raise ValueError(f"{file}: tenants.{name}.name: the name is the key above; remove it") from None
+
+
+def _sentence(file: Path, name: str, fault: Any) -> str:
+    where = ".".join(["tenants", name, *map(str, fault["loc"])])
+    shown = "" if fault["loc"] == ("token",) else f" (given: {fault['input']!r})"
+    return f"{file}: {where}: {fault['msg']}{shown}"
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -1,0 +1,150 @@
+"""Remote kernels in the place of local ones, over a real connection."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+import uvicorn
+
+from sandbox import KernelPool, Limits, SandboxError, probe
+from sandbox.service.app import make_app
+from sandbox.service.client import RemotePool
+from sandbox.service.service import SandboxService
+from sandbox.service.tenants import Tenant, Tenants
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+TOKEN = "a-token-for-this-test"
+LIMITS = Limits(memory_mib=256, cell_timeout_s=10, output_chars=1000, interrupt_grace_s=0.5)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url() -> AsyncIterator[str]:
+    tenants = Tenants([Tenant(name="one", token=TOKEN, limits=LIMITS)])
+    service = SandboxService(tenants, lambda limits: KernelPool(2, limits, (), tier=probe().tier))
+    server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="warning"))
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await serving
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def remote(url: str) -> AsyncIterator[RemotePool]:
+    async with RemotePool(url, TOKEN) as pool:
+        yield pool
+
+
+def convert(amount: float, unit: str = "km") -> str:
+    """An amount in another unit."""
+    if unit == "parsec":
+        raise LookupError("too far")
+    return f"{amount} {unit}"
+
+
+async def slow(text: str) -> str:
+    await asyncio.sleep(0.05)
+    return text.upper()
+
+
+async def test_a_remote_kernel_is_used_like_a_local_one(remote: RemotePool) -> None:
+    async with await remote.acquire(files={"a/b.txt": b"first"}) as kernel:
+        result = await kernel.run("x = 2; print(open('a/b.txt').read()); x * 21")
+        assert (result.status, result.stdout, result.value) == ("ok", "first\n", "42")
+        await kernel.put("c d.bin", b"\0\xff")
+        assert await kernel.get("c d.bin") == b"\0\xff"
+        with pytest.raises(ValueError, match="up"):
+            await kernel.put("../up", b"")
+        with pytest.raises(FileNotFoundError):
+            await kernel.get("none")
+        branch = await kernel.fork()
+        await branch.run("x = 3")
+        assert ((await kernel.run("x")).value, (await branch.run("x")).value) == ("2", "3")
+        await kernel.restart()
+        assert (await kernel.run("x")).error_name == "NameError"
+    assert remote.tier == kernel.tier == probe().tier
+    with pytest.raises(SandboxError, match="no kernel"):
+        await kernel.run("1")
+
+
+async def test_tools_run_at_the_callers_end(remote: RemotePool) -> None:
+    async with await remote.acquire(tools={"convert": convert, "slow": slow}) as kernel:
+        result = await kernel.run("convert(2, unit='mi'), convert(amount=1), slow('a')")
+        assert (result.value, result.tool_calls) == ("('2 mi', '1 km', 'A')", 3)
+        assert (await kernel.run("convert(1, 'parsec')")).error_value == "too far"
+        assert "amount: float, unit: str = 'km'" in (await kernel.run("help(convert)")).stdout
+        assert (await kernel.run("import os; os._exit(1)")).status == "died"
+        assert (await kernel.run("convert(3)")).value == "'3 km'"  # a fresh process has them too
+        branch = await kernel.fork()
+        both = await asyncio.gather(kernel.run("slow('one')"), branch.run("slow('two')"))
+        assert [result.value for result in both] == ["'ONE'", "'TWO'"]
+
+
+async def test_a_tool_called_between_cells_is_an_error_in_the_kernel(remote: RemotePool) -> None:
+    code = "import threading\ngo = threading.Event(); seen = []\ndef late():\n    go.wait()\n    try: convert(1)\n"
+    code += "    except RuntimeError as e: seen.append(str(e))\nthreading.Thread(target=late).start(); go.set()"
+    async with await remote.acquire(tools={"convert": convert}) as kernel:
+        assert (await kernel.run(code)).status == "ok"
+        seen = None
+        while seen in (None, "[]"):  # it may also have got in while the cell ran
+            seen = (await kernel.run("import time; time.sleep(0.01); seen or not go.is_set() or 'in time'")).value
+        assert "only while a cell runs" in seen or "in time" in seen
+
+
+async def test_what_a_cell_shows_is_heard_at_once(remote: RemotePool) -> None:
+    heard = []
+    async with await remote.acquire() as kernel:
+        await kernel.run("print('a', flush=True); 5", on_event=lambda kind, content: heard.append((kind, content)))
+    *streams, value = heard
+    assert "".join(content["text"] for _, content in streams) == "a\n"
+    assert value == ("value", {"data": {"text/plain": "5"}})
+
+
+async def test_cancelling_a_run_interrupts_its_cell(remote: RemotePool) -> None:
+    async with await remote.acquire() as kernel:
+        started = asyncio.Event()
+        code = "x = 1\nprint('on', flush=True)\nwhile True: pass"
+        task = asyncio.ensure_future(kernel.run(code, on_event=lambda *_: started.set()))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await kernel.run("x")).value == "1"
+
+
+async def test_a_connection_that_breaks_does_not_run_the_cell_twice(remote: RemotePool, url: str) -> None:
+    """A proxy that cuts the first answer in the middle; the request is repeated and finds its cell."""
+    cuts = iter([True])
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, answers: bool) -> None:
+            while data := await source.read(1 << 16):
+                if answers and b"stream" in data and b"first" in data and next(cuts, False):
+                    break
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(pump(reader, there_writer, False), pump(there_reader, writer, True))
+
+    proxy = await asyncio.start_server(forward, "127.0.0.1", 0)
+    async with RemotePool(f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}", TOKEN) as cut:
+        async with await cut.acquire() as kernel:
+            await kernel.run("n = 0")
+            result = await kernel.run("import time\nn += 1\nprint('first', flush=True)\ntime.sleep(0.3)\nn")
+            assert (result.value, next(cuts, None)) == ("1", None)
+    proxy.close()
+
+
+async def test_a_service_that_is_not_there_or_knows_us_not_is_a_sandbox_error(url: str) -> None:
+    with pytest.raises(SandboxError, match="does not answer"):
+        async with RemotePool("http://127.0.0.1:9", TOKEN):
+            pass
+    with pytest.raises(SandboxError, match="not known"):
+        async with RemotePool(url, "another-token-altogether"):
+            pass
+    with pytest.raises(SandboxError, match="not running"):
+        await RemotePool(url, TOKEN).acquire()
