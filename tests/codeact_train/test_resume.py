@@ -67,7 +67,7 @@ def test_kill_and_sigterm_lose_nothing(tmp_path, model, corpus, unbroken):
     assert killed.exitcode == -signal.SIGKILL
     config = write_job(tmp_path, model, corpus, recipe(checkpoint={"every_steps": 1}))
     asked = subprocess.Popen(
-        [sys.executable, "-m", "codeact_train.trainer", "--config", str(config)],
+        [sys.executable, "-m", "codeact_train", "--config", str(config)],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     wait_for(tmp_path, '"kind": "start"', 2, lambda: asked.poll() is None)

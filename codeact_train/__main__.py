@@ -1,0 +1,24 @@
+"""``python -m codeact_train --config job.json``: the trainer, which can be stopped from its first moment on.
+
+Importing torch and Megatron takes seconds. A signal that comes meanwhile ends the process as a stopped job, not with the
+traceback of an import; from the first step on :mod:`codeact_train.trainer` saves before it ends.
+"""
+
+import os
+import signal
+import sys
+
+EXIT_STOPPED = 75
+
+
+def main() -> int:
+    """Entry point of each process; returns its exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: os._exit(EXIT_STOPPED))
+    from codeact_train.trainer import main as train
+
+    return train()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
