@@ -1,52 +1,29 @@
-"""Conversations as tokens, each with its role and whether it is trained.
+"""Conversations as tokens, each with its role and its loss weight.
 
 Contract: the ids are those a server gets when it renders the tokenizer's own chat template, except that text inside a
-turn can never become a control token. An assistant turn trains its text and the control token that ends it; headers,
-observations and whatever the template adds are context. Cost: one template rendering and about two tokenizer calls a
-turn.
+turn can never become a control token. A turn with a weight trains its text and the control token that ends it; headers
+and whatever the template adds are context. Cost: two template renderings, and about two tokenizer calls a turn.
 
 How the pieces are told apart: the template is rendered with a marker in place of each content, so what stands between
 the markers is the template's and may hold control tokens, and what replaces a marker is the user's and may not. It does
-not read records (``records.py``) or decide what to do with long documents (``prepare.py``).
+not read records (``records.py``), say which turns are trained or what happens to long documents (``prepare``).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-ROLES = {"none": 0, "system": 1, "user": 2, "assistant": 3}
-"""Role of a token as stored: ``none`` is what the template adds of its own accord."""
+from codeact_train.document import ROLES, Document, Turn
+from codeact_train.tokenizer import behind_control_tokens, control_tokens_as_text, load_tokenizer
 
 _MARK = "\ue000{}\ue001"  # private-use characters: no template or tokenizer gives them a meaning
 _MARK_PATTERN = re.compile("\ue000(\\d+)\ue001")
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One message; ``weight`` is the loss weight of its trained tokens (assistant turns only)."""
-
-    role: str
-    content: str
-    weight: float = 0.0
-
-
-@dataclass(frozen=True)
-class Document:
-    """A conversation as tokens: ``ids`` int32 [n], ``roles`` uint8 [n], ``weights`` float32 [n] (as targets),
-    ``turn_starts``: positions where a turn's header begins."""
-
-    ids: NDArray[np.int32]
-    roles: NDArray[np.uint8]
-    weights: NDArray[np.float32]
-    turn_starts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -63,17 +40,18 @@ class ChatFormat:
 
     def __init__(self, folder: Path):
         """Raises ``ValueError`` when the folder's tokenizer has no chat template or no fast implementation."""
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        if not isinstance(tokenizer, PreTrainedTokenizerFast):
-            raise ValueError(f"model={folder}: its tokenizer is {type(tokenizer).__name__}; a fast tokenizer is needed")
+        tokenizer = load_tokenizer(folder)
         if not tokenizer.chat_template:
-            raise ValueError(f"model={folder}: no chat template; put a chat_template.jinja into the folder")
+            raise ValueError(
+                f"model={folder}: no chat template; put a chat_template.jinja into the folder or set "
+                "prepare.chat_template"
+            )
         self.tokenizer = tokenizer
         self._controls = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
         self._control_pattern = re.compile("|".join(map(re.escape, sorted(self._controls, key=len, reverse=True))))
-        self._plain = tokenizer.backend_tokenizer
-        self._plain.encode_special_tokens = True  # from here on, control tokens in text are text
-        self._encode = lru_cache(maxsize=4096)(self._encode_plain)
+        self._first = control_tokens_as_text(tokenizer.backend_tokenizer)
+        self._later = behind_control_tokens(self._first)
+        self._header = lru_cache(maxsize=4096)(self._encode)
         self.end_token = self._find_end_token()
 
     def _find_end_token(self) -> int:
@@ -90,12 +68,19 @@ class ChatFormat:
         """The text a server would build for these turns."""
         return self._apply([{"role": t.role, "content": t.content} for t in turns])
 
+    def has_control_text(self, text: str) -> bool:
+        """Whether the text spells out a control token; it stays text all the same."""
+        return self._control_pattern.search(text) is not None
+
     def encode(self, turns: Sequence[Turn]) -> Document:
         """Tokens of a conversation. Raises ``ValueError`` when the template refuses the turns or rewrites their
-        text."""
+        text (blanks it trims from their ends are left out, as a server leaves them out)."""
         marked = self._apply([{"role": t.role, "content": _MARK.format(i)} for i, t in enumerate(turns)])
-        if _MARK_PATTERN.sub(lambda m: turns[int(m[1])].content, marked) != self.render(turns):
-            raise ValueError("the chat template rewrites a turn's text, so its tokens cannot be told apart")
+        rendered = self.render(turns)
+        if _filled(marked, turns) != rendered:
+            turns = [replace(t, content=t.content.strip()) for t in turns]
+            if _filled(marked, turns) != rendered:
+                raise ValueError("the chat template rewrites a turn's text, so its tokens cannot be told apart")
         if sorted(int(m) for m in _MARK_PATTERN.findall(marked)) != list(range(len(turns))):
             raise ValueError("the chat template leaves out or repeats a turn")
         return self._assemble(list(self._pieces(marked, turns)), turns)
@@ -124,9 +109,6 @@ class ChatFormat:
         if position < len(text):
             yield _Piece(text[position:])
 
-    def _encode_plain(self, text: str) -> tuple[int, ...]:
-        return tuple(self._plain.encode(text, add_special_tokens=False).ids)
-
     def _assemble(self, pieces: list[_Piece], turns: Sequence[Turn]) -> Document:
         """Tokenise stretch by stretch between control tokens, and label each token with its turn."""
         ids: list[int] = []
@@ -142,14 +124,14 @@ class ChatFormat:
                 tokens: tuple[int, ...] = (self._controls[piece.text],)
                 before, done = "", ()
             else:
-                tokens = self._continue(before, done, piece.text)
+                tokens = self._continue(before, done, piece.text, first=len(done) == len(ids))
                 before, done = before + piece.text, done + tokens
             turn = piece.turn if piece.turn is not None else ending
             if piece.turn is not None:
                 ending = piece.turn
                 starts.append(last_control)
             role = ROLES["none"] if turn is None else ROLES.get(turns[turn].role, ROLES["none"])
-            weight = turns[turn].weight if turn is not None and turns[turn].role == "assistant" else 0.0
+            weight = 0.0 if turn is None else turns[turn].weight
             if piece.control:
                 last_control, ending = len(ids), None
             ids += tokens
@@ -159,16 +141,24 @@ class ChatFormat:
             np.array(ids, np.int32), np.array(roles, np.uint8), np.array(weights, np.float32), tuple(starts)
         )
 
-    def _continue(self, before: str, done: tuple[int, ...], text: str) -> tuple[int, ...]:
-        """Tokens of ``text`` after ``before``.
+    def _continue(self, before: str, done: tuple[int, ...], text: str, *, first: bool) -> tuple[int, ...]:
+        """Tokens of ``text`` after ``before``; ``first`` when no control token stands before them.
 
         They are read off the joint tokenisation, as a server makes it, unless a token would straddle the boundary: then
         the model, which writes after ``before`` has been tokenised alone, could never produce it, and the text stands
         alone.
         """
         if not before:
-            return self._encode(text)
-        joint = self._encode_plain(before + text)
+            return self._header(text, first)
+        joint = self._encode(before + text, first)
         if joint[: len(done)] == done:
             return joint[len(done) :]
-        return self._encode_plain(text)
+        return self._encode(text, False)
+
+    def _encode(self, text: str, first: bool) -> tuple[int, ...]:
+        return tuple((self._first if first else self._later).encode(text, add_special_tokens=False).ids)
+
+
+def _filled(marked: str, turns: Sequence[Turn]) -> str:
+    """The marked rendering with the turns' contents in place of their markers."""
+    return _MARK_PATTERN.sub(lambda m: turns[int(m[1])].content, marked)

@@ -3,31 +3,29 @@
 Contract: a folder is a corpus when it holds ``corpus.json``, which is written last and arrives by renaming the whole
 folder; the form of the files is in ``docs/files.md``. Reading is memory-mapped: opening costs the indices, a document
 costs its own bytes. The trainer sees packs; whoever wants to show what is trained sees documents with roles and
-weights.
+weights. Importing this needs neither torch nor Megatron.
 """
 
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import torch
-from megatron.core.datasets.indexed_dataset import IndexedDataset, IndexedDatasetBuilder
 from numpy.typing import NDArray
 
-from codeact_train.chat import Document
+from codeact_train.columns import COLUMNS, Column
+from codeact_train.document import Document
 from codeact_train.ledger import Ledger
 from codeact_train.packing import PackPlan
 
-SCHEMA = 2
-COLUMNS: dict[str, type[np.generic]] = {"tokens": np.int32, "roles": np.uint8, "weights": np.float32}
-Split: TypeAlias = Literal["train", "validation"]
+SCHEMA = 3
 
-logging.getLogger("megatron.core.datasets.indexed_dataset").setLevel(logging.WARNING)  # it announces each open file
+Split: TypeAlias = Literal["train", "validation"]
+SIDES: tuple[Split, Split] = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -37,44 +35,6 @@ class DocumentName:
     id: str
     source: str
     split: Split
-
-
-class CorpusWriter:
-    """Appends documents to the three columns of a corpus folder under construction."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.names: list[DocumentName] = []
-        self._columns = {
-            column: IndexedDatasetBuilder(str(folder / f"{column}.bin"), dtype=dtype)
-            for column, dtype in COLUMNS.items()
-        }
-
-    def add(self, document: Document, name: DocumentName) -> None:
-        """Append one document; its index is the number of documents before it."""
-        for column, values in zip(COLUMNS, (document.ids, document.roles, document.weights), strict=True):
-            self._columns[column].add_item(torch.from_numpy(values))
-            self._columns[column].end_document()
-        self.names.append(name)
-
-    def close(self) -> None:
-        """Write the indices and the documents' names."""
-        for column, builder in self._columns.items():
-            builder.finalize(str(self.folder / f"{column}.idx"))
-        with (self.folder / "documents.jsonl").open("w", encoding="utf-8") as file:
-            for name in self.names:
-                file.write(json.dumps(vars(name), ensure_ascii=False) + "\n")
-
-
-def write_packs(folder: Path, plans: dict[Split, PackPlan], weights: IndexedDataset) -> None:
-    """Store the pack plan of each side, and the loss weight of each pack: what its loss is divided by."""
-    arrays: dict[str, NDArray[np.generic]] = {}
-    for split, plan in plans.items():
-        # the first token of a document is never a target
-        per_document = [weights[d][1:].sum(dtype=np.float64) for d in plan.document.tolist()]
-        totals = np.add.reduceat([*per_document, 0.0], plan.offset)[:-1] if len(plan) else np.zeros(0)
-        arrays |= {f"{split}_document": plan.document, f"{split}_offset": plan.offset, f"{split}_weight": totals}
-    np.savez(folder / "packs.npz", **arrays)  # type: ignore[arg-type]
 
 
 class Corpus:
@@ -94,37 +54,46 @@ class Corpus:
         self.digest: str = self.manifest["digest"]
         self.sequence_length: int = self.manifest["sequence_length"]
         self.end_token: int = self.manifest["end_token"]
-        self._columns = {column: IndexedDataset(str(self.folder / column)) for column in COLUMNS}
+        self._columns = [Column(self.folder / name) for name in COLUMNS]
         with np.load(self.folder / "packs.npz") as packs:
             stored = dict(packs)
-        sides = ("train", "validation")
-        self._plans = {side: PackPlan(stored[f"{side}_document"], stored[f"{side}_offset"]) for side in sides}
-        self._weights = {side: stored[f"{side}_weight"] for side in sides}
+        self._plans = {side: PackPlan(stored[f"{side}_document"], stored[f"{side}_offset"]) for side in SIDES}
+        self._weights = {side: stored[f"{side}_weight"] for side in SIDES}
 
     def __len__(self) -> int:
         """Number of documents."""
-        return len(self._columns["tokens"])
+        return len(self._columns[0])
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each document."""
-        return np.asarray(self._columns["tokens"].sequence_lengths, dtype=np.int64)
+        return self._columns[0].lengths.astype(np.int64)
 
     @property
     def ledger(self) -> Ledger:
         """The account written when the corpus was made."""
         return Ledger.model_validate_json((self.folder / "ledger.json").read_text(encoding="utf-8"))
 
-    def names(self) -> list[DocumentName]:
+    @property
+    def trained_roles(self) -> tuple[str, ...]:
+        """Roles whose tokens may carry loss."""
+        return tuple(self.manifest["trained_roles"])
+
+    @property
+    def parity(self) -> str:
+        """``paper`` when the corpus imitates the paper's own (``codeact_train.prepare.paper``), else ``off``."""
+        return str(self.manifest["parity"])
+
+    def names(self) -> Iterator[DocumentName]:
         """The record behind each document, in document order."""
-        lines = (self.folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()
-        return [DocumentName(**json.loads(line)) for line in lines]
+        with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
+            for line in lines:
+                yield DocumentName(**json.loads(line))
 
     def document(self, index: int) -> Document:
-        """One document with its roles and weights (``turn_starts`` is not stored and comes back empty)."""
-        # copies: Megatron's views die with the memory map, hard, when the corpus is collected
-        ids, roles, weights = (np.array(self._columns[column][index]) for column in COLUMNS)
-        return Document(ids, roles, weights, ())
+        """One document with its roles and weights, as views of the files (``turn_starts`` is not stored)."""
+        ids, roles, weights = (column[index] for column in self._columns)
+        return Document(ids, roles, weights)
 
     def packs(self, split: Split = "train") -> PackPlan:
         """Which documents stand in which pack, on one side of the corpus."""

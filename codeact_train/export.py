@@ -20,8 +20,8 @@ from torch import Tensor
 
 from codeact_train import hf
 from codeact_train.model import PackedGPT
-from codeact_train.prepare import TOKENIZER_FILES
 from codeact_train.shape import ModelShape
+from codeact_train.tokenizer import TOKENIZER_FILES
 
 FILE_BYTES = 5 * 2**30
 """Largest file of weights, as Hugging Face's own."""

@@ -1,12 +1,11 @@
 """The account of a corpus: every record and every token is somewhere, and the sums show it.
 
 Contract: :meth:`Ledger.imbalances` recomputes each total from its parts; a ledger that does not balance is a bug in
-prepare and never gets written. Cost: counters only; unreadable records are named one by one up to ``NAMED_AT_MOST``.
+prepare and never gets written. Cost: counters, and the first ``NAMED_AT_MOST`` dropped records by name (the corpus
+names all of them in ``dropped.jsonl``).
 """
 
 from __future__ import annotations
-
-from collections import Counter
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,10 +17,27 @@ class DroppedRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    file: str
     line: int
     id: str | None
     reason: str
     detail: str
+
+
+class FileAccount(BaseModel):
+    """One file of the mixture. ``tokens`` counts what an epoch holds of it, ``repeat`` how often it holds a record."""
+
+    read: int = 0
+    kept: int = 0
+    tokens: int = 0
+    repeat: float = 1.0
+
+
+class PromptAccount(BaseModel):
+    """One evaluation set that records were checked against; ``too_short`` of its prompts could not be."""
+
+    prompts: int = 0
+    too_short: int = 0
 
 
 class Half(BaseModel):
@@ -42,7 +58,8 @@ class Half(BaseModel):
 
 
 class Ledger(BaseModel):
-    """Everything that went in, and where it went."""
+    """Everything that went in, and where it went. Documents and tokens are those of an epoch: a document that stands
+    twice counts twice."""
 
     records_read: int = 0
     records_kept: int = 0
@@ -54,26 +71,33 @@ class Ledger(BaseModel):
     """Kept records that stand as more than one document."""
     documents_from_splits: int = 0
     """Documents those records became."""
+    documents_repeated: int = 0
+    """Documents that the mixture adds by repeating some."""
     tokens_read: int = 0
     """Tokens of every record that could be tokenised."""
     tokens_dropped: dict[str, int] = {}
     """Tokens not in the corpus, by reason."""
+    tokens_repeated: int = 0
+    """Tokens of the repeated documents."""
+    tokens_added: int = 0
+    """Tokens that stand in no record: the separators of paper parity."""
+    control_text: int = 0
+    """Kept records whose text spells out a control token; it was tokenised as text."""
+    files: dict[str, FileAccount] = {}
+    """Per file of the mixture."""
     sources: dict[str, dict[str, int]] = {}
     """Per source of the kept records: records, documents, tokens, trained."""
+    evaluation_prompts: dict[str, PromptAccount] = {}
+    """Per evaluation set of the decontamination."""
     train: Half = Half()
     validation: Half = Half()
 
-    def drop(self, dropped: DroppedRecord, tokens: int = 0) -> None:
-        """Count and name a record that does not enter the corpus, with its tokens if it was tokenised."""
-        self.dropped[dropped.reason] = self.dropped.get(dropped.reason, 0) + 1
-        if len(self.dropped_records) < NAMED_AT_MOST:
-            self.dropped_records.append(dropped)
+    def drop(self, reason: str, records: int, tokens: int) -> None:
+        """Count records that do not enter the corpus, and tokens."""
+        if records:
+            self.dropped[reason] = self.dropped.get(reason, 0) + records
         if tokens:
-            self.tokens_dropped[dropped.reason] = self.tokens_dropped.get(dropped.reason, 0) + tokens
-
-    def count_source(self, source: str, **amounts: int) -> None:
-        """Add to the account of one source."""
-        self.sources[source] = dict(Counter(self.sources.get(source, {})) + Counter(amounts))
+            self.tokens_dropped[reason] = self.tokens_dropped.get(reason, 0) + tokens
 
     def imbalances(self) -> list[str]:
         """Each equation that does not hold, in words; empty when the ledger balances."""
@@ -83,11 +107,18 @@ class Ledger(BaseModel):
         equations: list[tuple[str, int, int]] = [
             ("records read = kept + dropped", self.records_read, self.records_kept + sum(self.dropped.values())),
             (
-                "documents = kept records, split ones counted by piece",
+                "documents = kept records, split ones counted by piece, + repeated",
                 documents,
-                self.records_kept - self.records_split + self.documents_from_splits,
+                self.records_kept - self.records_split + self.documents_from_splits + self.documents_repeated,
             ),
-            ("tokens read = kept + dropped", self.tokens_read, tokens + sum(self.tokens_dropped.values())),
+            (
+                "tokens read + repeated + added = kept + dropped",
+                self.tokens_read + self.tokens_repeated + self.tokens_added,
+                tokens + sum(self.tokens_dropped.values()),
+            ),
+            ("records read = sum over files", self.records_read, sum(f.read for f in self.files.values())),
+            ("records kept = sum over files", self.records_kept, sum(f.kept for f in self.files.values())),
+            ("tokens = sum over files", tokens, sum(f.tokens for f in self.files.values())),
         ]
         for name, half in (("train", self.train), ("validation", self.validation)):
             equations += [

@@ -1,9 +1,10 @@
-"""Best-fit decreasing: which documents share a pack.
+"""Which documents share a pack.
 
 Contract: every document with ``0 < length <= capacity`` gets exactly one place, in a pack whose total stays within
-``capacity``; the result depends on the lengths alone. Documents are taken longest first; each goes where it leaves the
-least room. Cost: O(n) steps, each one shift of a ``capacity``-bit integer that finds the tightest open pack.
-It does not balance sources or shuffle: the sampler does that pack by pack.
+``capacity``; the plan depends on the lengths alone. :func:`best_fit_decreasing` takes documents longest first and puts
+each where it leaves the least room. Documents of one length are alike, so they are placed a group at a time: the cost
+is a sort, and a step for each pair of a length and a room that meet, not for each document. It does not balance sources
+or shuffle: the sampler does that pack by pack. Figures: ``benchmarks/packing.py``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,43 @@ class PackPlan:
     def __getitem__(self, pack: int) -> NDArray[np.int64]:
         return self.document[self.offset[pack] : self.offset[pack + 1]]
 
+    @classmethod
+    def joined(cls, plans: list[PackPlan]) -> PackPlan:
+        """The packs of several plans, one plan after another."""
+        offsets = [plan.offset[1:] for plan in plans]
+        before = np.cumsum([0, *(len(plan.document) for plan in plans)])
+        return cls(
+            np.concatenate([np.zeros(0, np.int64), *(plan.document for plan in plans)]),
+            np.concatenate([np.zeros(1, np.int64), *(o + b for o, b in zip(offsets, before, strict=False))]),
+        )
+
+
+class _OpenPacks:
+    """Packs that have room left, newest last among those with the same room."""
+
+    def __init__(self, capacity: int):
+        self._by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
+        self._rooms = 0  # bit r is set when a pack has exactly r slots left
+
+    def tightest(self, size: int) -> int | None:
+        """The least room that takes ``size`` slots, if any pack has that much."""
+        fitting = self._rooms >> size
+        return size + (fitting & -fitting).bit_length() - 1 if fitting else None
+
+    def take(self, room: int, count: int) -> list[int]:
+        """Up to ``count`` packs with exactly ``room`` slots left, newest first."""
+        packs = self._by_room[room]
+        taken = packs[: -count - 1 : -1]
+        del packs[-count:]
+        if not packs:
+            self._rooms ^= 1 << room
+        return taken
+
+    def put(self, room: int, packs: list[int]) -> None:
+        if room and packs:
+            self._by_room[room] += packs
+            self._rooms |= 1 << room
+
 
 def best_fit_decreasing(lengths: NDArray[np.int64], capacity: int) -> PackPlan:
     """Lay documents of ``lengths`` slots into as few packs of ``capacity`` slots as best-fit decreasing finds.
@@ -39,24 +77,28 @@ def best_fit_decreasing(lengths: NDArray[np.int64], capacity: int) -> PackPlan:
     """
     if len(lengths) and not (lengths.min() >= 1 and lengths.max() <= capacity):
         raise ValueError(f"lengths must lie in [1, {capacity}], found [{lengths.min()}, {lengths.max()}]")
-    packs: list[list[int]] = []
-    with_room: list[list[int]] = [[] for _ in range(capacity + 1)]  # packs by slots left
-    open_rooms = 0  # bit r is set when a pack has exactly r slots left
-    order = np.lexsort((np.arange(len(lengths)), -lengths))
-    for document, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
-        fitting = open_rooms >> length
-        if fitting:
-            room = length + (fitting & -fitting).bit_length() - 1
-            pack = with_room[room].pop()
-            if not with_room[room]:
-                open_rooms ^= 1 << room
-        else:
-            room, pack = capacity, len(packs)
-            packs.append([])
-        packs[pack].append(document)
-        left = room - length
-        if left:
-            with_room[left].append(pack)
-            open_rooms |= 1 << left
-    offset = np.cumsum([0, *map(len, packs)], dtype=np.int64)
-    return PackPlan(np.array([d for pack in packs for d in pack], dtype=np.int64), offset)
+    order = np.argsort(-lengths, kind="stable")
+    pack_of = np.empty(len(lengths), np.int64)  # in that order
+    opened, placed = 0, 0
+    still_open = _OpenPacks(capacity)
+    sizes, counts = np.unique(lengths, return_counts=True)
+    for size, count in zip(sizes[::-1].tolist(), counts[::-1].tolist(), strict=True):
+        left = count
+        while left:
+            room = still_open.tightest(size)
+            # the tightest pack stays the tightest until it takes no more, so each gets all it can hold at once
+            each = (room or capacity) // size
+            wanted = -(-left // each)
+            if room is None:
+                room, packs = capacity, list(range(opened, opened + wanted))
+                opened += wanted
+            else:
+                packs = still_open.take(room, wanted)
+            here = min(left, each * len(packs))
+            pack_of[placed : placed + here] = np.repeat(packs, each)[:here] if len(packs) > 1 else packs[0]
+            placed, left = placed + here, left - here
+            full, rest = divmod(here, each)
+            still_open.put(room - each * size, packs[:full])
+            still_open.put(room - rest * size, packs[full:])
+    offset = np.concatenate([[0], np.cumsum(np.bincount(pack_of, minlength=opened))]).astype(np.int64)
+    return PackPlan(order[np.argsort(pack_of, kind="stable")], offset)

@@ -1,22 +1,24 @@
 """Training records from JSON Lines, one at a time, each either read or named as unreadable.
 
-Contract: every line of the file yields exactly one :class:`Record` or one :class:`Unreadable`; a last line without its
-newline was being written when its writer stopped and is unreadable. Cost: one line in memory. The form of a record
-is in ``docs/files.md``. It knows nothing of tokens.
+Contract: every line of a file that is not blank is exactly one :class:`Record` or one :class:`Unreadable`. Files whose
+name ends in ``.gz`` are unpacked as they are read. Cost: one line in memory. The form of a record is in
+``docs/files.md``. It knows nothing of tokens, nor of the other records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class RecordTurn(BaseModel):
-    """One message of a record; ``weight`` is for assistant turns."""
+    """One message of a record; ``weight`` multiplies the weight of its role, 1 when absent."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,50 +34,47 @@ class Record(BaseModel):
 
     id: str
     conversations: tuple[RecordTurn, ...] = Field(min_length=1)
-    source: str = "unknown"
-
-    @model_validator(mode="after")
-    def _weights_on_assistant(self) -> Record:
-        for number, turn in enumerate(self.conversations):
-            if turn.role != "assistant" and "weight" in turn.model_fields_set:
-                raise ValueError(f"turn {number} is a {turn.role} turn with a weight; only assistant turns are trained")
-        return self
+    source: str | None = None
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A line that is no record: where it stands (1-based), what is wrong with it, its id if that could be read."""
+    """A line that is no record: what is wrong with it."""
 
-    line: int
-    reason: Literal["incomplete_line", "not_json", "bad_record", "duplicate_id"]
+    reason: Literal["incomplete_line", "not_json", "bad_record"]
     detail: str
-    id: str | None = None
 
 
-def read_records(path: Path) -> Iterator[tuple[int, Record | Unreadable]]:
-    """Yield ``(line number, record or its defect)`` for each line; blank lines are skipped."""
-    seen: set[str] = set()
+def read_lines(path: Path, progress: Callable[[int], None] = lambda _: None) -> Iterator[tuple[int, bytes]]:
+    """Yield ``(line number, line)`` for each line that is not blank; ``progress`` gets bytes of the file as they are
+    read.
+
+    Raises ``ValueError`` when a packed file is damaged.
+    """
     with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            if raw.isspace():
-                continue
-            item = _parse(number, raw)
-            if isinstance(item, Record):
-                if item.id in seen:
-                    item = Unreadable(number, "duplicate_id", "an earlier line has this id", item.id)
-                else:
-                    seen.add(item.id)
-            yield number, item
+        lines = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+        told = 0
+        try:
+            for number, raw in enumerate(lines, start=1):
+                if number % 1024 == 0:
+                    progress(file.tell() - told)
+                    told = file.tell()
+                if not raw.isspace():
+                    yield number, raw
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}: cannot be unpacked ({error}); fetch or write it again") from error
+        progress(file.tell() - told)
 
 
-def _parse(number: int, raw: bytes) -> Record | Unreadable:
-    if not raw.endswith(b"\n"):
-        return Unreadable(number, "incomplete_line", "the last line has no newline: its writer was interrupted")
+def parse(raw: bytes) -> Record | Unreadable:
+    """The record of a line, or its defect."""
     try:
         return Record.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid" and not raw.endswith(b"\n"):
+            return Unreadable("incomplete_line", "the last line breaks off: its writer was interrupted")
         if first["type"] == "json_invalid":
-            return Unreadable(number, "not_json", first["msg"])
+            return Unreadable("not_json", first["msg"])
         where = ".".join(map(str, first["loc"])) or "record"
-        return Unreadable(number, "bad_record", f"{where}: {first['msg']}")
+        return Unreadable("bad_record", f"{where}: {first['msg']}")

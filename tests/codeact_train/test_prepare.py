@@ -51,7 +51,7 @@ def test_unreadable_records_are_counted_and_named(tmp_path, model):
         (5, None, "bad_record"),
         (6, "r0", "duplicate_id"),
         (7, "mute", "nothing_trained"),
-        (8, None, "bad_record"),
+        (8, "heavy", "bad_record"),
         (9, None, "incomplete_line"),
     }
     assert ledger.imbalances() == []

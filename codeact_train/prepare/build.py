@@ -1,0 +1,102 @@
+"""Records to corpus, from the first line read to the folder renamed into its place.
+
+Contract: ``prepare(records, model, out, config)`` leaves a complete corpus at ``out`` or none; the same inputs give the
+same corpus, byte for byte, whatever the number of processes; a corpus with their digest already at ``out`` is kept as
+it is. Every record is in the corpus, or in the ledger with a reason. Cost: one pass of tokenising, on all cores where
+that pays; the disk holds the tokens, memory about 200 bytes a record.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from codeact_train.config import PrepareConfig
+from codeact_train.corpus import SIDES, Corpus
+from codeact_train.ledger import Ledger
+from codeact_train.prepare import finish
+from codeact_train.prepare.account import Account, count_documents
+from codeact_train.prepare.audit import write_audit
+from codeact_train.prepare.bunch import bunches
+from codeact_train.prepare.contamination import Screen
+from codeact_train.prepare.inputs import MixtureFile, corpus_digest, mixture_files
+from codeact_train.prepare.layout import lay_out
+from codeact_train.prepare.mixture import copies_of, repeats
+from codeact_train.prepare.settle import drop_duplicates, refuse_over_long
+from codeact_train.prepare.staging import Staged, stage
+from codeact_train.prepare.workers import encode_all, workers_for
+from codeact_train.tokenizer import write_tokenizer
+
+
+def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Ledger:
+    """Make the corpus of a run's records, or of the files ``config.sources`` names, for a model folder's tokenizer.
+
+    ``out`` is replaced when it holds a corpus of other inputs. Raises ``ValueError`` for a missing input, a document
+    too long under ``over_long="error"``, or files from which nothing can be trained.
+    """
+    files = mixture_files(records, config)
+    digest = corpus_digest(files, model, config)
+    if _digest_at(out) == digest:
+        return Corpus(out).ledger
+    building, old = (out.with_name(f"{out.name}.{what}") for what in ("building", "old"))
+    for left in (building, old):
+        shutil.rmtree(left, ignore_errors=True)  # of a prepare that was killed
+    building.mkdir(parents=True)
+    try:
+        ledger = _build(files, model, building, config, digest)
+        if out.exists():
+            out.rename(old)
+        building.rename(out)
+    finally:
+        for left in (building, old):
+            shutil.rmtree(left, ignore_errors=True)
+    return ledger
+
+
+def _digest_at(out: Path) -> str | None:
+    manifest = out / "corpus.json"
+    return json.loads(manifest.read_text(encoding="utf-8"))["digest"] if manifest.is_file() else None
+
+
+def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareConfig, digest: str) -> Ledger:
+    """Read, settle what enters, lay out, account; the manifest comes last."""
+    screen = Screen(config.decontaminate, config.decontaminate_words)
+    added = write_tokenizer(model, folder / "tokenizer", config.chat_template, config.add_tokens)
+    staged = _read(files, folder, config, screen)
+    same_as = drop_duplicates(staged, config)
+    refuse_over_long(staged, config)
+    repeat = repeats(staged.rows, config.sources)
+    copies = copies_of(staged.rows, repeat)
+    layout = lay_out(staged, copies, model, folder, config)
+    account = Account(staged, copies, layout, count_documents(folder))
+    ledger = account.ledger(config)
+    ledger.files = account.by_file([file.name for file in files], repeat)
+    ledger.evaluation_prompts = screen.accounts
+    ledger.dropped_records = finish.write_names(folder, files, staged, layout, same_as)
+    if not ledger.train.trained:
+        raise ValueError(
+            f"records={', '.join(str(file.path) for file in files)}: no document with trained tokens is left for "
+            f"training; dropped: {ledger.dropped}"
+        )
+    if wrong := ledger.imbalances():
+        raise AssertionError("the ledger does not balance: " + "; ".join(wrong))
+    finish.write_packs(folder, layout, {side: account.pack_weights(side) for side in SIDES})
+    (folder / "ledger.json").write_text(ledger.model_dump_json(indent=1), encoding="utf-8")
+    shutil.rmtree(folder / "stage")
+    finish.write_manifest(folder, config, digest, ledger, added)
+    write_audit(folder)
+    finish.sync(folder)
+    return ledger
+
+
+def _read(files: list[MixtureFile], folder: Path, config: PrepareConfig, screen: Screen) -> Staged:
+    paths = [file.path for file in files]
+    columns = (TextColumn("tokenise"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("tokenise", total=sum(path.stat().st_size for path in paths))
+        lines = bunches([(f.path, f.source) for f in files], lambda done: bar.advance(task, done))
+        encoded = encode_all(lines, folder / "tokenizer", config, screen, workers_for(paths, config.workers))
+        return stage(encoded, folder / "stage")

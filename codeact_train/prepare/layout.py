@@ -1,0 +1,94 @@
+"""The documents of the corpus and their places in packs.
+
+Contract: documents that no pack holds are not stored. A document that an epoch holds several times is stored once and
+has as many places, no two of them in one pack. Cost: documents are copied only where some are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeact_train.columns import COLUMNS, Column, ColumnWriter, DocumentWriter
+from codeact_train.config import PrepareConfig
+from codeact_train.corpus import SIDES, Split
+from codeact_train.packing import PackPlan, best_fit_decreasing
+from codeact_train.prepare import paper
+from codeact_train.prepare.staging import Staged
+from codeact_train.tokenizer import load_tokenizer
+
+
+@dataclass(frozen=True)
+class Layout:
+    """``row``: the row each document of the corpus belongs to. ``added``: tokens put between documents."""
+
+    row: NDArray[np.int64]
+    plans: dict[Split, PackPlan]
+    added: int = 0
+
+
+def lay_out(staged: Staged, copies: NDArray[np.int32], model: Path, folder: Path, config: PrepareConfig) -> Layout:
+    """Write the documents that have a copy to ``folder`` and plan their packs. The tokenizer in ``model`` says which
+    tokens paper parity puts between documents."""
+    if config.parity == "paper":
+        return _lay_out_as_paper(staged, copies, folder, config, paper.Marks.of(load_tokenizer(model)))
+    row = staged.row_of_document
+    kept = np.flatnonzero(copies[row])
+    _copy(staged.columns, kept, folder)
+    row = row[kept]
+    lengths = staged.columns[0].lengths[kept].astype(np.int64) - 1
+    side_of = staged.rows["held_out"][row].astype(np.int64)
+    plans: dict[Split, PackPlan] = {}
+    for code, side in enumerate(SIDES):
+        rounds = []
+        for done in range(int(copies.max(initial=0))):
+            members = np.flatnonzero((copies[row] > done) & (side_of == code))
+            plan = best_fit_decreasing(lengths[members], config.sequence_length)
+            rounds.append(PackPlan(members[plan.document], plan.offset))
+        plans[side] = PackPlan.joined(rounds)
+    return Layout(row, plans)
+
+
+def _lay_out_as_paper(
+    staged: Staged, copies: NDArray[np.int32], folder: Path, config: PrepareConfig, marks: paper.Marks
+) -> Layout:
+    """The same as the paper's code would (:mod:`codeact_train.prepare.paper`): a document a place, in the packs'
+    order."""
+    row = staged.row_of_document
+    lengths = staged.columns[0].lengths.astype(np.int64)
+    side_of = staged.rows["held_out"][row].astype(np.int64)
+    writer = DocumentWriter(folder)
+    plans: dict[Split, PackPlan] = {}
+    rows = [np.zeros(0, np.int64)]
+    written = 0
+    for code, side in enumerate(SIDES):
+        members = np.repeat(np.arange(len(row)), copies[row] * (side_of == code))
+        plan = paper.next_fit(lengths[members], config.sequence_length)
+        placed = members[plan.document]
+        paper.write_packs(PackPlan(placed, plan.offset), staged.columns, marks, writer)
+        plans[side] = PackPlan(np.arange(written, written + len(placed)), plan.offset)
+        rows.append(row[placed])
+        written += len(placed)
+    writer.close()
+    packs = sum(map(len, plans.values()))
+    # behind each document stands a token, and before each but the first of its pack
+    return Layout(np.concatenate(rows), plans, added=2 * written - packs)
+
+
+def _copy(columns: list[Column], kept: NDArray[np.int64], folder: Path) -> None:
+    """Move the staged documents to the corpus, or copy those that are kept."""
+    if len(kept) == len(columns[0]):
+        for column in columns:
+            for suffix in (".bin", ".idx"):
+                column.path.with_suffix(suffix).rename((folder / column.path.name).with_suffix(suffix))
+        return
+    ends = np.append(np.flatnonzero(np.diff(kept) > 1), len(kept) - 1) if len(kept) else np.zeros(0, np.int64)
+    starts = np.append(0, ends[:-1] + 1)
+    for column, (name, dtype) in zip(columns, COLUMNS.items(), strict=True):
+        writer = ColumnWriter(folder / name, dtype)
+        for start, end in zip(kept[starts], kept[ends], strict=True) if len(kept) else ():
+            writer.extend(column.range(start, end + 1))
+        writer.close(column.lengths[kept])

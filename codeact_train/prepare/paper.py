@@ -1,0 +1,96 @@
+"""Parity with the CodeAct paper's own training code, defects included, as a property of the data.
+
+Contract: a corpus made with ``parity: paper`` makes the ordinary trainer optimise what the reference's trainer did:
+
+- **Next-fit packs.** Documents longest first, one open pack; 84 % of slots filled at 4,096 and 90 % at 16,384, where
+  best-fit fills all. Between two documents of a pack stands a separator (the tokenizer's begin token), which belongs to
+  the second: no first document has one.
+- **A loss mask one token late.** Whole assistant turns count, header and last line break included, and the mask stands
+  with the inputs: a token is a target when the token *before* it is the assistant's. So ``<|im_start|>`` of an
+  assistant turn is no target, and one token after each such turn is: the next header's, the separator, or the
+  padding (the end token) behind the last document.
+- **Every pack weighs the same**: its loss is the mean over its own targets. Each target's weight is divided by the sum
+  of its pack's, so the trainer's weighted mean over a batch is the mean of the packs' means.
+
+Not imitated: control tokens made of user text, records cut in silence (``over_long: truncate`` cuts and counts), turns
+tokenised one by one, and the NaN of a pack without targets, which cannot arise here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerFast
+
+from codeact_train.columns import Column, DocumentWriter
+from codeact_train.document import ROLES, Document, Turn, joined
+from codeact_train.packing import PackPlan
+
+IMITATED = (
+    "next-fit packs, longest documents first, a begin token between two documents of a pack",
+    "a loss mask one token late, over whole assistant turns",
+    "every pack weighing the same, whatever it trains",
+)
+"""What a report says about a run on such a corpus."""
+
+
+def whole_turns(document: Document, turns: Sequence[Turn]) -> Document:
+    """The document with roles and weights over whole turns, and weights that stand with the inputs."""
+    turn_of = np.searchsorted(document.turn_starts, np.arange(len(document)), side="right")  # 0: before the first
+    roles = np.array([0, *(ROLES[turn.role] for turn in turns)], np.uint8)
+    weights = np.array([0.0, *(turn.weight for turn in turns)], np.float32)
+    return Document(document.ids, roles[turn_of], weights[turn_of], document.turn_starts)
+
+
+def next_fit(lengths: NDArray[np.int64], capacity: int) -> PackPlan:
+    """Lay documents of ``lengths`` tokens into packs of ``capacity``, longest first, closing a pack at the first that
+    does not fit; all but the first of a pack need a slot more, for the separator."""
+    order = np.argsort(-lengths, kind="stable")
+    taken = np.cumsum(lengths[order] + 1)  # slots of documents and separators so far
+    offset = [0]
+    while offset[-1] < len(order):
+        before = taken[offset[-1] - 1] if offset[-1] else 0
+        offset.append(int(np.searchsorted(taken, before + capacity + 1, side="right")))
+    return PackPlan(order, np.array(offset, np.int64))
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The separator, and what stands behind a pack's last document."""
+
+    separator: int
+    padding: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast) -> Marks:
+        """Raises ``ValueError`` when the tokenizer has no begin or end token."""
+        if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
+            raise ValueError("prepare.parity=paper needs a tokenizer with a begin and an end token; this one lacks one")
+        return cls(tokenizer.bos_token_id, tokenizer.eos_token_id)
+
+
+def write_packs(plan: PackPlan, columns: Sequence[Column], marks: Marks, writer: DocumentWriter) -> None:
+    """Write the documents of a plan in its order, each with the token behind it as a last target."""
+    for pack in range(len(plan)):
+        members = plan[pack].tolist()
+        documents = []
+        for place, index in enumerate(members):
+            ids, roles, weights = (column[index] for column in columns)
+            before = [marks.separator] if place else []
+            behind = marks.separator if place < len(members) - 1 else marks.padding
+            documents.append(_placed(Document(ids, roles, weights), before, behind))
+        lengths, (ids, roles, weights) = joined(documents)
+        writer.extend(lengths, [ids, roles, weights / weights.sum(dtype=np.float64)])
+
+
+def _placed(document: Document, before: list[int], behind: int) -> Document:
+    """The document between its neighbours' tokens, with weights that stand with the targets."""
+    nothing = np.zeros(len(before), np.float32)
+    return Document(
+        np.concatenate([np.array(before, np.int32), document.ids, np.array([behind], np.int32)]),
+        np.concatenate([nothing, document.roles, [0]]).astype(np.uint8),
+        np.concatenate([[0], nothing, document.weights]).astype(np.float32),
+    )

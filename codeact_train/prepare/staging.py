@@ -1,0 +1,80 @@
+"""What was encoded, on disk, until it is settled which of it enters the corpus.
+
+Contract: documents stand in the order of their rows; a row's strings are read by its number. Memory: the rows, and
+eight bytes a row for where its strings begin.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeact_train.columns import COLUMNS, Column, DocumentWriter
+from codeact_train.prepare.bunch import EncodedBunch
+from codeact_train.prepare.duplicates import HASHES
+from codeact_train.prepare.table import ROW, Rows
+
+
+class Names:
+    """The strings of each row: ``{"id", "source", "detail"}``."""
+
+    def __init__(self, path: Path, sizes: NDArray[np.int64]):
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        with path.open("rb") as file:
+            self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(sizes) else b""
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._text[self._starts[row] : self._starts[row + 1]])
+        return found
+
+
+@dataclass(frozen=True)
+class Staged:
+    """``sources``: names of the rows' sources. ``columns``: ids, roles and weights of the documents. ``signatures``:
+    uint32 [rows, HASHES], or no rows when near-duplicates are not looked for."""
+
+    rows: Rows
+    sources: list[str]
+    names: Names
+    columns: list[Column]
+    signatures: NDArray[np.uint32]
+
+    @property
+    def row_of_document(self) -> NDArray[np.int64]:
+        """The row each document belongs to."""
+        return np.repeat(np.arange(len(self.rows)), self.rows["pieces"])
+
+
+def stage(bunches: Iterable[EncodedBunch], folder: Path) -> Staged:
+    """Write encoded bunches to ``folder`` as they come."""
+    folder.mkdir()
+    writer = DocumentWriter(folder)
+    rows, sizes = [np.zeros(0, ROW)], [np.zeros(0, np.int64)]
+    sources: dict[str, int] = {}
+    with (folder / "names.jsonl").open("wb") as names, (folder / "signatures").open("wb") as signatures:
+        for bunch in bunches:
+            source = np.array([sources.setdefault(name, len(sources)) for name in bunch.sources], np.uint32)
+            bunch.rows["source"] = source[bunch.rows["source"]]
+            rows.append(bunch.rows)
+            sizes.append(np.array([len(name) for name in bunch.names], np.int64))
+            names.writelines(bunch.names)
+            signatures.write(bunch.signatures.data)
+            writer.extend(bunch.lengths, bunch.columns)
+    writer.close()
+    signed = (folder / "signatures").stat().st_size > 0
+    return Staged(
+        rows=np.concatenate(rows),
+        sources=list(sources),
+        names=Names(folder / "names.jsonl", np.concatenate(sizes)),
+        columns=[Column(folder / name) for name in COLUMNS],
+        signatures=(np.memmap(folder / "signatures", np.uint32, "r") if signed else np.zeros(0, np.uint32)).reshape(
+            -1, HASHES
+        ),
+    )

@@ -1,0 +1,116 @@
+"""The tokenizer of a corpus: read from a model folder, given the control tokens and the template a recipe asks for.
+
+Contract: what :func:`write_tokenizer` leaves in a folder is all that a server needs; where nothing is changed the
+model's own files are copied byte for byte. SentencePiece models without ``tokenizer.json`` are converted. It does not
+enlarge the model: the trainer reads the size of the vocabulary from the corpus.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "tokenizer.model",
+)  # fmt: skip
+
+CHATML = """\
+{%- for message in messages -%}
+{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{ '<|im_start|>assistant\\n' }}
+{%- endif -%}
+"""
+"""ChatML: each turn between ``<|im_start|>`` and ``<|im_end|>``, its role in the first line."""
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a model folder. Raises ``ValueError`` when there is none, or none that is fast."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model={folder}: its tokenizer cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ValueError(f"model={folder}: its tokenizer is {type(tokenizer).__name__}; a fast tokenizer is needed")
+    return tokenizer
+
+
+def write_tokenizer(model: Path, out: Path, chat_template: str, add_tokens: Sequence[str]) -> tuple[str, ...]:
+    """Write the tokenizer of ``model`` to ``out``; returns the tokens that it lacked and now has.
+
+    ``chat_template``: "own", "chatml", or a Jinja file. Tokens of ``add_tokens`` get the ids behind the vocabulary, in
+    order.
+    """
+    tokenizer = load_tokenizer(model)
+    vocabulary = tokenizer.get_vocab()
+    added = tuple(token for token in add_tokens if token not in vocabulary)
+    tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in added], special_tokens=True)
+    if chat_template != "own":
+        tokenizer.chat_template = _template(chat_template)
+        if chat_template == "chatml":
+            _check_chatml(model, tokenizer)
+            tokenizer.eos_token = "<|im_end|>"  # generation stops where a turn does
+    out.mkdir()
+    if added or chat_template != "own" or not (model / "tokenizer.json").is_file():
+        tokenizer.save_pretrained(out)
+    else:
+        for name in TOKENIZER_FILES:
+            if (model / name).is_file():
+                shutil.copyfile(model / name, out / name)
+    return added
+
+
+def _template(chat_template: str) -> str:
+    if chat_template == "chatml":
+        return CHATML
+    if not Path(chat_template).is_file():
+        raise ValueError(
+            f"prepare.chat_template={chat_template}: no such file; give a Jinja file, 'chatml', or 'own' for the "
+            "model's own"
+        )
+    return Path(chat_template).read_text(encoding="utf-8")
+
+
+def _check_chatml(model: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    special = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
+    if lacking := [token for token in ("<|im_start|>", "<|im_end|>") if token not in special]:
+        raise ValueError(
+            f"prepare.chat_template=chatml: the tokenizer of {model} has no control token {' or '.join(lacking)}; "
+            'set prepare.add_tokens to ["<|im_start|>", "<|im_end|>"]'
+        )
+
+
+def control_tokens_as_text(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy for which control tokens spelled out in text are text."""
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.encode_special_tokens = True
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+def behind_control_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy of such a tokenizer that tokenises text as it stands behind a control token.
+
+    SentencePiece tokenizers put a blank before the very first word of a text and nowhere else
+    (``prepend_scheme: first``); a stretch behind a control token, tokenised alone, would get one too.
+    """
+
+    def never_first(part: Any) -> Any:
+        if isinstance(part, list):
+            return [never_first(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        changed = {key: never_first(value) for key, value in part.items()}
+        return changed | {"prepend_scheme": "never"} if part.get("prepend_scheme") == "first" else changed
+
+    state = json.loads(tokenizer.to_str())
+    state["pre_tokenizer"] = never_first(state["pre_tokenizer"])
+    return control_tokens_as_text(Tokenizer.from_str(json.dumps(state)))
