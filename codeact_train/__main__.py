@@ -1,7 +1,7 @@
 """``python -m codeact_train --config job.json``: the trainer, which can be stopped from its first moment on.
 
-Importing torch and Megatron takes seconds. A signal that comes meanwhile ends the process as a stopped job, not with the
-traceback of an import; from the first step on :mod:`codeact_train.trainer` saves before it ends.
+Importing torch and Megatron takes seconds. A signal that comes meanwhile ends the process as a stopped job, not with
+the traceback of an import; from the first step on :mod:`codeact_train.trainer` saves before it ends.
 """
 
 import os
