@@ -92,6 +92,16 @@ class KernelPool:
         """The isolation tier that holds."""
         return self._tier
 
+    @property
+    def ready(self) -> int:
+        """Warm kernels."""
+        return len(self._ready)
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for room."""
+        return self._admission.waiting
+
     async def start(self) -> None:
         """Starts the fork server and the first kernels. Raises :class:`SandboxError`."""
         self._started = True

@@ -92,6 +92,8 @@ class ForkServer:
             start_new_session=True,
         )
         theirs.close()
+        self.pid = self._warden.pid
+        """The warden's process id; the fork server and every kernel end with it."""
         assert self._warden.stdin is not None
         with suppress(BrokenPipeError), self._warden.stdin as pipe:
             pipe.write(json.dumps(config).encode() + b"\n")

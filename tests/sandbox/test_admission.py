@@ -1,0 +1,125 @@
+"""Room for kernels: memory and number, the queue, and what is given up first. Memory is what the test says it is."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox import KernelPool, SandboxError, probe
+from sandbox.admission import KERNEL_MIB, Admission
+from sandbox.memory import free_mib
+
+MEMORY = "sandbox.memory.free_mib"
+BEST = probe().tier
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that is on its way."""
+
+    async def look() -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(look(), 30)
+
+
+def nothing() -> None:
+    """A pool without warm kernels."""
+
+
+async def test_the_queue_is_served_in_order_as_memory_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MEMORY, lambda: 100)
+    admission = Admission(None, reserve_mib=100, timeout_s=30)
+    served: list[int] = []
+
+    async def wait(number: int) -> None:
+        await admission.enter(nothing)
+        served.append(number)
+
+    waiting = [asyncio.ensure_future(wait(number)) for number in range(3)]
+    await until(lambda: admission.waiting == 3)
+    assert not admission.try_enter() and served == []
+    monkeypatch.setattr(MEMORY, lambda: 100 + KERNEL_MIB)
+    await asyncio.gather(*waiting)
+    assert served == [0, 1, 2] and admission.kernels == 3 and admission.try_enter()
+
+
+async def test_one_who_gives_up_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MEMORY, lambda: 1000)
+    admission = Admission(1, reserve_mib=0, timeout_s=30)
+    assert await admission.enter(nothing) is None
+    first, second = (asyncio.ensure_future(admission.enter(nothing)) for _ in range(2))
+    await until(lambda: admission.waiting == 2)
+    first.cancel()
+    await asyncio.wait([first])
+    admission.leave()
+    assert await second is None and admission.kernels == 1 and admission.waiting == 0
+
+
+async def test_the_error_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MEMORY, lambda: 700)
+    with pytest.raises(SandboxError, match=r"no kernel within 0.01 s: 700 MiB of memory are free, 1016 needed"):
+        await Admission(None, reserve_mib=1000, timeout_s=0.01).enter(nothing)
+    with pytest.raises(ValueError, match="max_kernels: 1 is less than the 2 to be ready"):
+        KernelPool(size=2, max_kernels=1)
+
+
+async def test_a_kernel_given_back_goes_to_the_first_who_waits() -> None:
+    async with KernelPool(size=0, preload=(), tier=BEST, max_kernels=1, reserve_mib=0) as pool:
+        kernel = await pool.acquire()
+        first = asyncio.ensure_future(pool.acquire())
+        await until(lambda: pool.waiting == 1)
+        second = asyncio.ensure_future(pool.acquire())
+        await until(lambda: pool.waiting == 2)
+        await kernel.close()
+        async with await first as mine:
+            assert (await mine.run("1 + 1")).value == "2" and not second.done()
+        async with await second as mine:
+            assert (await mine.run("1 + 1")).value == "2"
+
+
+async def test_warm_kernels_are_given_up_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MEMORY, lambda: 1000)
+    pool = KernelPool(size=2, preload=(), tier=BEST, max_kernels=3, reserve_mib=500, acquire_timeout_s=0.3)
+    async with pool:
+        await until(lambda: pool.ready == 2)
+        async with await pool.acquire() as kernel:
+            await until(lambda: pool.ready == 2)  # three are alive now, as many as may be
+            await kernel.run("x = 7")
+            async with await kernel.fork() as branch:
+                assert (await branch.run("x")).value == "7" and pool.ready == 1
+                monkeypatch.setattr(MEMORY, lambda: 400)
+                async with await pool.acquire() as last:  # the last warm one; no memory for another
+                    assert (await last.run("1 + 1")).value == "2"
+                    with pytest.raises(SandboxError, match=r"no kernel within 0\.3 s"):
+                        await pool.acquire()
+                monkeypatch.setattr(MEMORY, lambda: 1000)
+        await until(lambda: pool.ready == 2)
+        monkeypatch.setattr(MEMORY, lambda: 400)
+        async with await pool.acquire():
+            await until(lambda: pool.ready == 0)
+
+
+async def test_a_fork_server_that_dies_is_replaced_and_its_kernels_are_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with KernelPool(size=1, preload=(), tier=BEST) as pool:
+        async with await pool.acquire() as kernel:
+            await until(lambda: pool.ready == 1)
+            dead = pool.server
+            assert dead is not None and pool.lost == 0
+            os.kill(dead.pid, signal.SIGKILL)
+            await until(lambda: pool.lost == 2)
+            await until(lambda: pool.server is not dead and pool.ready == 1)
+            assert "the fork server died and 2 kernels with it" in caplog.text
+            result = await kernel.run("1 + 1")
+            assert result.status == "died" and not result.state_survived
+            assert (await kernel.run("1 + 1")).value == "2"
+
+
+async def test_free_memory_is_that_of_the_machine_or_less() -> None:
+    total = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
+    assert 0 < free_mib() < total
