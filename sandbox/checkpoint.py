@@ -63,12 +63,17 @@ class Checkpoints:
         self.missing = None
         try:
             mirror = await self._mirror_of(process)
-            await asyncio.to_thread(mirror.update, os.dup(process.workspace))
-            self._copy = await fork_process(process, 0, "checkpoint")
-        except (OSError, SandboxError) as error:
-            self.missing = str(error)
-        else:
+            files = asyncio.ensure_future(asyncio.to_thread(mirror.update, os.dup(process.workspace)))
+            try:
+                self._copy = await fork_process(process, 0, "checkpoint")
+            finally:
+                await files
             _set_oom_score(self._copy, VALUED)
+        except BaseException as error:
+            self.drop()
+            if not isinstance(error, OSError | SandboxError):
+                raise
+            self.missing = str(error)
 
     def drop(self) -> None:
         """The cell went well: the copy is ended, in the background."""

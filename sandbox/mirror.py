@@ -13,13 +13,12 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sandbox.branch import FOLDER
 from sandbox.files import open_beneath
+from sandbox.trees import closing, walk_beneath
 
 RACY_NS = 50_000_000
 """A file changed this short before it was looked at may change again without a new time stamp (ticks last 1-10 ms)."""
@@ -49,10 +48,10 @@ class Mirror:
 
     def update(self, workspace: int) -> None:
         """Keeps the workspace as it is now. Raises OSError when a file cannot be read or kept, or there is too much."""
-        with self._lock, _closing(workspace):
+        with self._lock, closing(workspace):
             found: dict[str, _Kept] = {}
             size = 0
-            for path, seen in _walk(workspace):
+            for path, seen in walk_beneath(workspace, FOLDER):
                 size += seen.st_size if stat.S_ISREG(seen.st_mode) else 0
                 if len(found) >= self._limit_inodes or size > self._limit_bytes:
                     raise OSError(f"the files are more than {self._limit_bytes // MIB} MiB or {self._limit_inodes}")
@@ -69,8 +68,8 @@ class Mirror:
 
     def restore(self, workspace: int) -> None:
         """Puts the workspace back. Raises OSError when that fails; it may then be anything between."""
-        with self._lock, _closing(workspace):
-            seen = dict(_walk(workspace))
+        with self._lock, closing(workspace):
+            seen = dict(walk_beneath(workspace, FOLDER))
             for path in sorted(seen, key=len, reverse=True):  # what lies in a folder before the folder
                 kept = self._kept.get(path)
                 if kept is None or stat.S_IFMT(kept.mode) != stat.S_IFMT(seen[path].st_mode):
@@ -108,7 +107,7 @@ class Mirror:
         if seen is not None and kept.changed is not None and kept.changed == _changed(seen):
             return
         parent, name = _parent(workspace, path)
-        with _closing(parent):
+        with closing(parent):
             if stat.S_ISLNK(kept.mode):
                 if seen is not None:
                     os.unlink(name, dir_fd=parent)
@@ -122,7 +121,7 @@ class Mirror:
             else:  # in place: a file that is open in the kernel stays the same file
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
                 fd = open_beneath(parent, name, flags, 0o600)
-            with _closing(fd):
+            with closing(fd):
                 if stat.S_ISREG(kept.mode):
                     with (self._folder / kept.content).open("rb") as source:
                         with os.fdopen(os.dup(fd), "wb") as target:
@@ -130,30 +129,6 @@ class Mirror:
                 os.fchmod(fd, stat.S_IMODE(kept.mode) & 0o777)
                 os.utime(fd, ns=(kept.modified_ns, kept.modified_ns))
             _give(workspace, parent, name)
-
-
-@contextmanager
-def _closing(fd: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(fd)
-
-
-def _walk(workspace: int) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything in the workspace but the folders of branches, a folder before what is in it."""
-    folders = ["."]
-    while folders:
-        folder = folders.pop()
-        fd = open_beneath(workspace, folder, os.O_RDONLY | os.O_DIRECTORY)
-        with _closing(fd), os.scandir(fd) as entries:
-            for entry in entries:
-                path = str(PurePosixPath(folder, entry.name))
-                if path != FOLDER:
-                    seen = entry.stat(follow_symlinks=False)
-                    yield path, seen
-                    if stat.S_ISDIR(seen.st_mode):
-                        folders.append(path)
 
 
 def _changed(seen: os.stat_result) -> tuple[int, ...] | None:
@@ -173,13 +148,13 @@ def _parent(workspace: int, path: str) -> tuple[int, str]:
 
 def _read_link(workspace: int, path: str) -> str:
     parent, name = _parent(workspace, path)
-    with _closing(parent):
+    with closing(parent):
         return os.readlink(name, dir_fd=parent)
 
 
 def _remove(workspace: int, path: str, seen: os.stat_result) -> None:
     parent, name = _parent(workspace, path)
-    with _closing(parent):
+    with closing(parent):
         if stat.S_ISDIR(seen.st_mode):
             os.rmdir(name, dir_fd=parent)
         else:

@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +28,7 @@ from sandbox.limits import Limits
 from sandbox.policy import Policy, settle
 from sandbox.process import Process
 from sandbox.result import SandboxError
+from sandbox.trees import remove_tree
 
 PACKET = 1 << 16
 START_TIMEOUT_S = 120.0
@@ -165,7 +165,7 @@ class ForkServer:
         await asyncio.shield(process.exited)
         process.release()
         if self.tier in ("T1", "T0") and process.root is None:  # elsewhere the workspace went with the mount namespace
-            await asyncio.to_thread(shutil.rmtree, Path(self.base) / str(process.number), ignore_errors=True)
+            await asyncio.to_thread(remove_tree, Path(self.base) / str(process.number))
 
     def _abandon(self, process: Process) -> None:
         """Clears a half-made kernel away in the background; closing its connection ends it if nothing else does."""
@@ -189,7 +189,7 @@ class ForkServer:
         except subprocess.TimeoutExpired:  # a fork server that hangs: it and its kernels die with the warden
             self._warden.kill()
             self._warden.wait()
-        shutil.rmtree(self.base, ignore_errors=True)
+        remove_tree(self.base)
 
     def _ask(self, process: Process, fds: list[int], endpoints: Endpoints | None, rehearse: bool) -> None:
         process.endpoints = endpoints

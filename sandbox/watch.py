@@ -1,14 +1,17 @@
 """Watches what no mechanism bounds: the sums over a kernel's processes and its workspace, where the tier has no cgroup.
 
 Contract: once a second one pass over ``/proc`` and, in tiers without a file system of their own, over the workspaces;
-a kernel over a limit is killed and the reason kept. Between two looks it can go over: the probe therefore says
-``partial``. Cost: about 20 µs per process of the machine and look, in a thread.
+a kernel over a limit is killed and the reason kept, and with it the branches it shares a sandbox with. Between two
+looks it can go over: the probe therefore says ``partial``. Cost: about 20 µs per process of the machine and look, in a
+thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from pathlib import Path
 
 from sandbox.limits import Limits
 from sandbox.process import Process
+from sandbox.trees import walk_beneath
 
 EVERY_S = 1.0
 MIB = 1 << 20
@@ -41,7 +45,7 @@ class Watch:
         """Never returns."""
         while True:
             await asyncio.sleep(EVERY_S)
-            watched = {process: process.pid() for process in tuple(self._taken) if process.pidfd >= 0}
+            watched = {process: (process.root or process).pid() for process in tuple(self._taken) if process.pidfd >= 0}
             if watched:
                 found = await asyncio.to_thread(self._look, watched)
                 for process, reason in found.items():
@@ -116,22 +120,15 @@ def _own_memory(family: set[_Row], born_with: int) -> int:
 
 
 def _usage(folder: int, stop_at: int) -> tuple[int, int]:
-    """Bytes and inodes below a folder descriptor, without following links; stops early above ``stop_at`` inodes."""
+    """Bytes and inodes below a folder descriptor; stops early above ``stop_at`` inodes, or where it is too deep."""
     size = inodes = 0
     try:
-        start = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
-    except OSError:
-        return 0, 0
-    try:
-        for _, folders, files, fd in os.fwalk(".", dir_fd=start):
-            inodes += len(folders) + len(files)
-            for name in files:
-                try:
-                    size += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
-                except OSError:
-                    continue
+        for _, seen in walk_beneath(folder):
+            inodes += 1
+            size += seen.st_blocks * 512 if stat.S_ISREG(seen.st_mode) else 0
             if inodes > stop_at:
                 break
-    finally:
-        os.close(start)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # nobody nests so deep but to hide something
+            return size, stop_at + 1
     return size, inodes

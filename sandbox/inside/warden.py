@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 from sandbox.inside.linux import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 from sandbox.inside.tiers import enter_warden
+from sandbox.trees import remove_tree
 
 
 def main(config: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ def main(config: dict[str, Any]) -> None:
     end = os.pidfd_open(server)
     select.select([owner, end], [], [])
     _kill_all()
-    shutil.rmtree(config["base"], ignore_errors=True)
+    remove_tree(config["base"])
     for folder in config["cgroups"]:
         for path in (*Path(folder).glob("*/"), Path(folder)):
             with suppress(OSError):

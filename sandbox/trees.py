@@ -1,0 +1,76 @@
+"""Folder trees that a cell made: walked and removed without following links, however deep.
+
+Contract: the standard library recurses, and a cell can nest folders deeper than Python's stack; nothing here does.
+:func:`walk_beneath` costs a ``stat`` an entry, :func:`remove_tree` a rename and an unlink.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sandbox.files import open_beneath
+
+PASSED_OVER = (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ELOOP)
+
+
+def walk_beneath(folder: int, leave_out: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Path and status of all below a folder descriptor but ``leave_out``, folders before what is in them.
+
+    What vanishes meanwhile or cannot be entered is passed over. Raises OSError (ENAMETOOLONG) for a path of more than
+    4,095 bytes.
+    """
+    open_ends = [""]
+    while open_ends:
+        above = open_ends.pop()
+        try:
+            fd = open_beneath(folder, above or ".", os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in PASSED_OVER:
+                continue
+            raise
+        with closing(fd), os.scandir(fd) as entries:
+            for entry in entries:
+                path = f"{above}/{entry.name}" if above else entry.name
+                if path == leave_out:
+                    continue
+                with suppress(FileNotFoundError):
+                    seen = entry.stat(follow_symlinks=False)
+                    yield path, seen
+                    if stat.S_ISDIR(seen.st_mode):
+                        open_ends.append(path)
+
+
+def remove_tree(top: str | Path) -> None:
+    """Removes a folder and all below it; what cannot be removed stays, nothing is raised.
+
+    Brings each folder's content up to the top before it removes it, so that no path ever grows long.
+    """
+    numbers = itertools.count()
+    with suppress(OSError):
+        for name in (names := os.listdir(top)):  # noqa: PTH208
+            place = os.path.join(top, name)  # noqa: PTH118
+            with suppress(OSError):
+                if not stat.S_ISDIR(os.lstat(place).st_mode):
+                    os.unlink(place)  # noqa: PTH108
+                    continue
+                for inner in os.listdir(place):  # noqa: PTH208
+                    moved = f".removed-{next(numbers)}"
+                    os.rename(os.path.join(place, inner), os.path.join(top, moved))  # noqa: PTH104, PTH118
+                    names.append(moved)
+                os.rmdir(place)  # noqa: PTH106
+        os.rmdir(top)  # noqa: PTH106
+
+
+@contextmanager
+def closing(fd: int) -> Iterator[None]:
+    """Closes a descriptor at the end."""
+    try:
+        yield
+    finally:
+        os.close(fd)
