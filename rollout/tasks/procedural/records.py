@@ -108,6 +108,8 @@ class Question:
 
     name: str
     grader: str
+    plan: str
+    """What the expert says it will do: the choice of an operation, made in words before its code."""
     wordings: Wordings
     answer: Callable[[DataSet, dict[str, object]], object]
 
@@ -126,6 +128,7 @@ QUESTIONS = (
     Question(
         "total",
         "number",
+        "Now I add them up.",
         Wordings(
             (
                 "What is the total {concept} of the {things} with {group} {value}?",
@@ -141,6 +144,7 @@ QUESTIONS = (
     Question(
         "average",
         "number",
+        "Now I take the average.",
         Wordings(
             (
                 "What is the average {concept} of the {things} with {group} {value}? Round to 2 decimals.",
@@ -156,6 +160,7 @@ QUESTIONS = (
     Question(
         "count",
         "number",
+        "Now I count them.",
         Wordings(
             (
                 "How many {things} have a {concept} above {limit}?",
@@ -171,6 +176,7 @@ QUESTIONS = (
     Question(
         "highest",
         "text",
+        "Now I take the highest.",
         Wordings(
             (
                 "Which {label} has the highest {concept}?",

@@ -78,7 +78,7 @@ def _demonstrate(asked: Asked, errs: bool) -> Demonstration:
     schema = yield act("I look at the schema.", SCHEMA)
     table, columns = _parse(schema)
     number, label, group = (next(c for c in columns if word in c.lower()) for word in words)
-    result = yield act("Now I query it.", _run(_query(asked, table, number.strip("[]"), label, group)))
+    result = yield act(asked.question.plan, _run(_query(asked, table, number.strip("[]"), label, group)))
     if failed(result):
         query = _query(asked, table, number, label, group)
         result = yield act("A name with a space needs brackets.", _run(query))

@@ -59,7 +59,7 @@ def _demonstrate(asked: Asked, errs: bool) -> Demonstration:
     shown = yield act("I look at the columns.", "print(list(df.columns))")
     number = find_column(shown, asked.data.concept)
     code = _code(asked, number, find_column(shown, label), find_column(shown, group))
-    result = yield act("Now I compute it.", code)
+    result = yield act(asked.question.plan, code)
     if failed(result):
         repair = f'df["{number}"] = pd.to_numeric(df["{number}"], errors="coerce")'
         result = yield act("Some entries are not numbers, I convert them.", f"{repair}\n{code}")
