@@ -1,12 +1,16 @@
-"""How a process of the sandbox is started: the command, the packages it sees, its whole environment."""
+"""How a process of the sandbox is started: the command, the packages it sees, its environment, its temporary files."""
 
 from __future__ import annotations
 
 import site
 import sys
 import sysconfig
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+from sandbox.result import SandboxError
 
 SOURCE = str(Path(__file__).parents[1])
 BOOT = (
@@ -47,3 +51,13 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
         **threads,
         **variables,
     }
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Turns a disk that is full or may not be written into a :class:`SandboxError` that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise SandboxError(f"no temporary files in {folder} ({error.strerror}); make room or set TMPDIR") from None

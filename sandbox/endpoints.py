@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from sandbox.boot import temporary_files
+
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
@@ -20,9 +22,10 @@ class Endpoints:
     """Listening sockets and what a client needs to connect to them."""
 
     def __init__(self, key: str, parent: str | None = None) -> None:
-        self.folder = tempfile.mkdtemp(prefix="codeact-zmq-", dir=parent)
         self.sockets: list[socket.socket] = []
-        self.listen()
+        with temporary_files():
+            self.folder = tempfile.mkdtemp(prefix="codeact-zmq-", dir=parent)
+            self.listen()
         self.info: dict[str, Any] = {
             "transport": "ipc",
             "ip": f"{self.folder}/kernel",

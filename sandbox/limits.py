@@ -41,3 +41,8 @@ class Limits(BaseModel):
     """Connections to listed hosts at one time; further ones wait."""
     transfer_mib: int = Field(1024, ge=1)
     """Bytes over all connections to listed hosts in a kernel's life, both ways together."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Properties of the probe that must be enforced, because they were asked for here."""
+        return frozenset({"cpu"} if self.cpus is not None else ())

@@ -72,7 +72,7 @@ class KernelPool:
         self.policy = policy or Policy()
         self._size, self._preload = size, preload
         self._kernel = kernel
-        self._tier = choose(tier, {*require, *(("cpu",) if self.limits.cpus is not None else ())})
+        self._tier = choose(tier, {*require, *self.limits.requires})
         settle(self.policy, self._tier)
         self._admission = Admission(max_kernels, reserve_mib, acquire_timeout_s)
         self.lost = 0

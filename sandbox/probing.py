@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict
 
 from sandbox import cgroups
-from sandbox.boot import SOURCE, boot_command, environment, site_folders
+from sandbox.boot import SOURCE, boot_command, environment, site_folders, temporary_files
 from sandbox.policy import Policy, settle
 from sandbox.result import SandboxError
 
@@ -87,7 +87,9 @@ def choose(tier: Tier | None, require: Iterable[str]) -> Tier:
 
 
 def _try_all() -> dict[str, str | int | None]:
-    with tempfile.TemporaryDirectory(prefix="codeact-probe-") as base:
+    with temporary_files():
+        scratch = tempfile.TemporaryDirectory(prefix="codeact-probe-")
+    with scratch as base:
         config = {"base": base, "packages": site_folders(), "source": SOURCE, "reach": settle(Policy(), "T2")}
         home = cgroups.find(cpu=True)
         no_quota = home if isinstance(home, str) else None

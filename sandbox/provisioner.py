@@ -4,7 +4,7 @@ Contract: a kernel spec that names the provisioner ``codeact-zygote`` (see :func
 ``KernelManager``, Jupyter Lab or Jupyter server start forked, isolated kernels of this project. One fork server per
 process and configuration, in a thread of its own, started with the first kernel (about a second) and ended with the
 process. Configuration stands in the kernel spec's metadata: ``tier``, ``kernel`` (``light`` or ``ipykernel``),
-``preload`` and ``limits``; anything unknown there is an error.
+``preload``, ``limits`` and ``policy``; anything unknown there is an error.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from traitlets import Dict, List, Unicode
 
 from sandbox.endpoints import Endpoints
 from sandbox.limits import Limits
+from sandbox.policy import Policy
 from sandbox.pool import DEFAULT_PRELOAD
 from sandbox.probing import choose
 from sandbox.process import Process
@@ -67,6 +68,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
     kernel = Unicode("light", config=True, help="light or ipykernel")
     preload = List(list(DEFAULT_PRELOAD), config=True, help="modules imported once, in the fork server")
     limits = Dict({}, config=True, help="fields of sandbox.Limits")
+    policy = Dict({}, config=True, help="fields of sandbox.Policy")
 
     process: Process | None = None
     _endpoints: Endpoints | None = None
@@ -99,9 +101,10 @@ class ZygoteProvisioner(KernelProvisionerBase):
         if not _backstage:
             _backstage.append(_Backstage())
         wanted: Any = self.tier or None
-        tier = choose(wanted, ())
-        key = json.dumps([tier, self.kernel, self.preload, self.limits], sort_keys=True)
-        server = ForkServer(Limits(**self.limits), tuple(self.preload), tier, self.kernel, zmq=True)
+        limits, policy = Limits(**self.limits), Policy(**self.policy)
+        tier = choose(wanted, limits.requires)
+        key = json.dumps([tier, self.kernel, self.preload, self.limits, self.policy], sort_keys=True)
+        server = ForkServer(limits, tuple(self.preload), tier, self.kernel, zmq=True, policy=policy)
         assert self._endpoints is not None, "pre_launch comes first"
         self.process = await _backstage[0].call(_backstage[0].fork(key, server, self._endpoints))
         self.process.endpoints = None  # they outlive the process: a restart listens there again
@@ -142,7 +145,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
 def install_kernelspec(folder: Path, name: str = "codeact", **config: Any) -> Path:
     """Writes a kernel spec below ``folder`` (one of ``jupyter --paths``' data folders); returns its path.
 
-    ``config``: ``tier``, ``kernel``, ``preload``, ``limits`` of the provisioner.
+    ``config``: ``tier``, ``kernel``, ``preload``, ``limits``, ``policy`` of the provisioner.
     """
     target = folder / "kernels" / name / "kernel.json"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,7 @@ class ForkServer:
         loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._cgroups = self._make_cgroups()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = os.fdopen(os.memfd_create("errors"), "w+b")  # a full disk must not silence last words
         config = {
             "owner": os.getpid(),
             "control": theirs.fileno(),

@@ -30,12 +30,17 @@ def test_a_stock_manager_starts_talks_to_interrupts_and_restarts_it(
     kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    install_kernelspec(tmp_path, "sandboxed", kernel=kernel, **CONFIG)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "a.txt").write_text("of the host")
+    policy = {"read_only": {str(shared): str(shared)}}
+    install_kernelspec(tmp_path, "sandboxed", kernel=kernel, policy=policy, **CONFIG)
     manager, client = start_new_kernel(kernel_name="sandboxed", startup_timeout=60)
     try:
         assert outputs_of(client, "x = 20\nprint('hi')\nx + 1") == ("ok", ["hi\n", "21"])
         assert outputs_of(client, "1 / 0") == ("error", ["ZeroDivisionError"])
         assert outputs_of(client, "open('/etc/shadow')")[0] == "error"
+        assert outputs_of(client, f"open('{shared}/a.txt').read()") == ("ok", ["'of the host'"])
         message = client.execute("while True: pass")
         with pytest.raises(queue.Empty):
             client.get_shell_msg(timeout=0.3)

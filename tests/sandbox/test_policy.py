@@ -57,6 +57,20 @@ async def test_what_the_machine_or_the_tier_lacks_is_refused(tmp_path: Path, mon
         settle(Policy(gpus=(7,)), "T3")
 
 
+async def test_a_machine_without_room_for_temporary_files_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = KernelPool(size=0, preload=(), tier=probe().tier)
+    monkeypatch.setattr("tempfile.tempdir", f"{tmp_path}/gone")
+    with pytest.raises(
+        SandboxError, match=r"(?s)the fork server could not start: .*No such file or directory: '.*/gone/"
+    ):
+        await pool.start()
+    probe.cache_clear()
+    with pytest.raises(SandboxError, match=r"no temporary files in .*/gone \(No such file or directory\); make room"):
+        probe()
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, Path]]:
     """One to read, one to write, and a secret beside them."""
