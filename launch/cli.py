@@ -138,13 +138,34 @@ def prepare(file: ConfigFile, overrides: Overrides = None, print_config: PrintCo
 
 
 @app.command(rich_help_panel="Stages of the loop")
-def train(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+def train(
+    file: Annotated[Optional[Path], typer.Argument(help="YAML file of the run.")] = None,  # noqa: UP045
+    overrides: Overrides = None,
+    print_config: PrintConfig = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Train nothing: reckon for `launch.cluster`.")] = False,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Train nothing: write a SLURM script for it.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
+    validate: Annotated[bool, typer.Option("--validate", help="With --plan: check its cost model.")] = False,
+    packs: Annotated[Optional[int], typer.Option("--packs", help="With --plan: packs, before prepare.")] = None,  # noqa: UP045
+    dry_run: Annotated[bool, typer.Option(help="With --plan: also train two tiny steps on CPU.")] = True,
+) -> None:
     """Train on the corpus under torchrun; a checkpoint and a Hugging Face export at each epoch's end."""
-    config = _loaded(file, overrides, print_config)
-    from launch import stages
+    from launch.plan import verb
 
-    stages.check_before_start(config)
-    _staged(stages.train, config)
+    if plan and validate:
+        raise typer.Exit(verb.check_cost_model(json))
+    if file is None:
+        raise ValueError("train: no configuration; give a YAML file, for example configs/demo.yaml")
+    config = _loaded(file, overrides, print_config)
+    if plan:
+        verb.plan(config, " ".join([str(file), *(overrides or [])]), packs, as_json=json, with_dry_run=dry_run)
+    elif slurm:
+        done(verb.write_script(config))
+    else:
+        from launch import stages
+
+        stages.check_before_start(config)
+        _staged(stages.train, config)
 
 
 @app.command(rich_help_panel="Stages of the loop")

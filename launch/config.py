@@ -20,8 +20,8 @@ from pydantic_core import ErrorDetails
 from codeact_train.config import PrepareConfig, TrainConfig
 from eval.config import EvaluateConfig
 from launch.models import BUILT_IN
+from launch.place import LaunchConfig
 from launch.serve import ServeConfig
-from launch.torchrun import LaunchConfig
 from rollout.config import CollectConfig
 from rollout.protocol import Protocol
 from rollout.select import SelectConfig

@@ -22,6 +22,7 @@ from launch import torchrun
 from launch.config import LoopConfig
 from launch.folder import RunFolder
 from launch.models import resolve_model
+from launch.records import on_this_machine
 from launch.serve import serve
 from rollout.cluster import ray_session
 from rollout.collect import collect as run_collection
@@ -56,9 +57,9 @@ def select(config: LoopConfig) -> str:
 def prepare(config: LoopConfig) -> str:
     """Records → packs."""
     folder = RunFolder(config.run)
-    if not folder.records.exists():
+    if any(source.path is None for source in config.prepare.sources) and not folder.records.exists():
         raise ValueError(f"prepare: {folder.records} is not there; run `codeact select` first")
-    ledger = build_corpus(folder.records, resolve_model(config.model), folder.corpus, config.prepare)
+    ledger = build_corpus(folder.records, resolve_model(config.model), folder.corpus, on_this_machine(config.prepare))
     return f"{_account(ledger)} in {folder.corpus}"
 
 
@@ -68,7 +69,7 @@ def train(config: LoopConfig) -> str:
     if not (folder.corpus / "corpus.json").exists():
         raise ValueError(f"train: there is no corpus in {folder.corpus}; run `codeact prepare` first")
     job = torchrun.job_file(resolve_model(config.model), folder.corpus, folder.train, config.train)
-    torchrun.run(job, config.launch.count(config.train))
+    torchrun.run(job, config.launch, config.train)
     return f"{len(exported(config))} epochs exported to {folder.exports}"
 
 
@@ -78,7 +79,7 @@ def export(config: LoopConfig, out: Path) -> str:
     if not (folder.train / "checkpoints" / "latest").exists():
         raise ValueError(f"export: there is no checkpoint in {folder.train}; run `codeact train` first")
     job = folder.train / "job.json"
-    torchrun.run(job, config.launch.count(config.train), "--export-to", str(out.resolve()))
+    torchrun.run(job, config.launch, config.train, "--export-to", str(out.resolve()))
     return f"the newest checkpoint is in {out}"
 
 
@@ -127,7 +128,7 @@ def check_before_start(config: LoopConfig) -> Path:
         ValueError: naming key, value and fix.
     """
     model = resolve_model(config.model)
-    validate(config.train, model, processes=config.launch.count(config.train), prepare=config.prepare)
+    validate(config.train, model, processes=config.launch.total(config.train), prepare=config.prepare)
     return model
 
 

@@ -1,5 +1,6 @@
 """Starts the trainer under torchrun's agent on this machine and says how it ended.
 
+SIGUSR1, by which a scheduler tells that time is running out, is passed on to the training processes; they save and end.
 The agent is used through its Python door, because the command ``torchrun`` does not pass on the exit codes by which
 the trainer tells "stopped and saved" from "cannot run as configured".
 """
@@ -8,30 +9,20 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 import uuid
 from pathlib import Path
+from types import FrameType
 
-from pydantic import BaseModel, ConfigDict, Field
+import psutil
 
 from codeact_train.config import TrainConfig
+from launch.place import LaunchConfig
 from rollout.files import write_whole
 
 STOPPED = 75
 """The trainer was asked to stop and saved its state."""
-
-
-class LaunchConfig(BaseModel):
-    """Where the training job runs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    processes: int | None = Field(None, gt=0)
-    """Training processes on this machine; null starts as many as the layout needs (one model replica)."""
-
-    def count(self, train: TrainConfig) -> int:
-        """The number of processes."""
-        return self.processes or train.parallel.tensor
 
 
 class TrainingStopped(Exception):
@@ -55,10 +46,11 @@ def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
     return path
 
 
-def run(job: Path, processes: int, *arguments: str) -> None:
+def run(job: Path, place: LaunchConfig, train: TrainConfig, *arguments: str) -> None:
     """Trains to the end, or does what further `arguments` of the trainer say.
 
     Raises:
+        ValueError: several machines without a place to meet.
         TrainingStopped: the trainer did not reach the end; started again it goes on from its last checkpoint.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -66,21 +58,30 @@ def run(job: Path, processes: int, *arguments: str) -> None:
     from torch.distributed.launcher.api import LaunchConfig as AgentConfig
     from torch.distributed.launcher.api import elastic_launch
 
+    if place.nodes > 1 and place.rendezvous is None:
+        raise ValueError(f"launch.nodes={place.nodes}: nowhere to meet; give launch.rendezvous=HOST:PORT of the first")
     agent = AgentConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=uuid.uuid4().hex,
+        min_nodes=place.nodes,
+        max_nodes=place.nodes,
+        nproc_per_node=place.count(train),
+        run_id=place.rendezvous or uuid.uuid4().hex,  # the same on every machine of the job
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_endpoint=place.rendezvous or "localhost:0",
         max_restarts=0,
     )
+    signal.signal(signal.SIGUSR1, _pass_on)
     # The agent reports a trainer that ended early as a crash; what happened is in the exit code.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        elastic_launch(agent, sys.executable)("-m", "codeact_train.trainer", "--config", str(job), *arguments)
+        elastic_launch(agent, sys.executable)("-m", "codeact_train", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         raise TrainingStopped(first.exitcode) from None
     except SignalException:  # it was passed on to the trainer, which has saved and ended
         raise TrainingStopped(STOPPED) from None
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:
+    """Tell the training processes. A scheduler that tells them too does no harm: they are told twice."""
+    for child in psutil.Process().children():
+        child.send_signal(number)

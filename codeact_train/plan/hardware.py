@@ -71,5 +71,8 @@ class Cluster(Settings):
             raise ValueError(f"launch.cluster={name}: no such description; one of {known}, or a path to a YAML file")
         try:
             return cls.model_validate({**yaml.safe_load(path.read_text(encoding="utf-8")), "name": path.stem})
-        except (ValidationError, yaml.YAMLError, TypeError) as fault:
-            raise ValueError(f"launch.cluster={name}: {path} is no description of a cluster: {fault}") from None
+        except ValidationError as fault:
+            wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in fault.errors())
+            raise ValueError(f"{path} does not describe a cluster: {wrong}") from None
+        except (yaml.YAMLError, TypeError) as fault:
+            raise ValueError(f"{path} does not describe a cluster: {' '.join(str(fault).split())}") from None

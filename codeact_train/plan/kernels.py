@@ -31,8 +31,8 @@ class Kernels:
 
 
 EAGER = Kernels(hidden=42, rotary=10, gate=5, gate_kept=4, loss_bytes=24, logit_bytes=10, gradient_bytes=12)
-"""One operation a kernel: norms in fp32 step by step (18 passes each) and additions (3 each); turn, multiply and add for
-the rotary embedding; SiLU and product apart; logits copied to fp32; gradients made in bf16, then added."""
+"""One operation a kernel: norms in fp32 step by step (18 passes each) and additions (3 each); turn, multiply and add
+for the rotary embedding; SiLU and product apart; logits copied to fp32; gradients made in bf16, then added."""
 
 FUSED = Kernels(hidden=10, rotary=2, gate=3, gate_kept=3, loss_bytes=8, logit_bytes=6, gradient_bytes=8)
 """One kernel each (compiled, or written by hand), gradients added within the product."""

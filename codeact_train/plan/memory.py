@@ -54,7 +54,7 @@ class Memory:
     def verdict(self) -> str:
         """For a person."""
         if not self.fits:
-            return f"no: {self.total - self.limit:.1f} GB too much"
+            return f"no, {self.total - self.limit:.1f} GB over"
         return "tight" if self.limit - self.total < TIGHT_GB else "fits"
 
 

@@ -1,8 +1,9 @@
 """Training runs others have published, beside what the cost model says of them.
 
-Contract: :func:`compare` reckons each run with the model a plan uses. The constants of ``step_time``, ``traffic`` and the
-clusters were fitted to ``published_runs.calibration``, so for those this shows a fit; ``held_out`` runs took no part in
-it and show what the model is worth elsewhere. :func:`outside` names the fitted runs missed by more than ``TOLERANCE``.
+Contract: :func:`compare` reckons each run with the model a plan uses. The constants of ``step_time``, ``traffic`` and
+the clusters were fitted to ``published_runs.calibration``, so for those this shows a fit; ``held_out`` runs took no
+part in it and show what the model is worth elsewhere. :func:`outside` names the fitted runs missed by more than
+``TOLERANCE``.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ The model, for a micro-batch of T positions on one GPU of a layout TP t, PP p, C
     optimizer       OPTIMIZER_BYTES a weight of the GPU's share
 
 Contract: predictions, never measurements. Four numbers are calibrated on the published runs of ``plan.published``: the
-two rates of each GPU, BANDWIDTH_SHARE, and ``traffic.SHARDED_EXPOSED``. Not modelled: the input pipeline, clock throttling,
-stragglers, uneven documents over CP ranks, kernel launches (they matter below some 1,000 positions a micro-batch).
+two rates of each GPU, BANDWIDTH_SHARE, and ``traffic.SHARDED_EXPOSED``. Not modelled: the input pipeline, clock
+throttling, stragglers, uneven documents over CP ranks, kernel launches (they matter below some 1,000 positions a
+micro-batch).
 """
 
 from __future__ import annotations

@@ -89,6 +89,7 @@ class Workload:
         micro, largest = train.micro_batch_packs * pack_tokens, float(train.micro_batch_packs * sequence_length)
         if train.micro_batch_tokens:
             micro, largest = min(train.micro_batch_tokens, step), max(train.micro_batch_tokens, longest)
+        steps = None if packs is None else train.steps_per_epoch(packs, round(packs * pack_tokens), sequence_length)
         return cls(
             sequence_length=sequence_length,
             context=context,
@@ -96,7 +97,7 @@ class Workload:
             step_tokens=step,
             micro_tokens=micro,
             largest_micro=largest,
-            steps_per_epoch=None if packs is None else math.ceil(packs * pack_tokens / step),
+            steps_per_epoch=steps,
             epochs=train.epochs,
             source=source,
         )

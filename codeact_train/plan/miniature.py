@@ -1,0 +1,116 @@
+"""A job in miniature: the model's family and proportions at a size a laptop trains in seconds.
+
+Contract: :func:`miniature` writes a random model, a tokenizer, a corpus and a job file, all below one folder; the job
+has the layout, precision and settings of the recipe, and two steps. Heads stay in proportion to key-value heads, the
+MLP to the hidden size, so what divides the large model divides the small one.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+from codeact_train.config import PrepareConfig, TrainConfig
+from codeact_train.shape import ModelShape
+
+HEAD_DIM = 8
+SEQUENCE = 256
+WINDOW = 24
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def miniature(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
+    """The job file of two small steps."""
+    from codeact_train.corpus import Corpus
+    from codeact_train.prepare import prepare
+
+    model = _model(shape, train, folder / "model")
+    prepare(_records(folder / "records.jsonl"), model, folder / "corpus", PrepareConfig(sequence_length=SEQUENCE))
+    packs = len(Corpus(folder / "corpus").packs("train"))
+    job = {
+        "model": str(model),
+        "corpus": str(folder / "corpus"),
+        "out": str(folder / "train"),
+        "train": _two_steps(train, packs).model_dump(mode="json"),
+    }
+    path = folder / "job.json"
+    path.write_text(json.dumps(job), encoding="utf-8")
+    return path
+
+
+def _two_steps(train: TrainConfig, packs: int) -> TrainConfig:
+    """The recipe with what depends on its size replaced."""
+    small = {
+        "epochs": 1,
+        "global_batch_packs": -(-packs // 2),
+        "global_batch_tokens": None,
+        "micro_batch_packs": 1,
+        "micro_batch_tokens": None if train.micro_batch_tokens is None else SEQUENCE,
+        "optimizer": {**train.optimizer.model_dump(), "warmup_steps": min(1, train.optimizer.warmup_steps)},
+        "attention": "auto",
+        "threads": 1,
+        "tensorboard": False,
+    }
+    return TrainConfig.model_validate({**train.model_dump(), **small})
+
+
+def _model(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
+    """A random model of the same family, with a tokenizer of its own."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tensor = train.parallel.tensor
+    kv_heads = min(shape.kv_heads, tensor) if shape.kv_heads % tensor == 0 else shape.kv_heads
+    heads = kv_heads * (shape.heads // shape.kv_heads)
+    hidden = heads * HEAD_DIM
+    tokenizer = _tokenizer()
+    config = copy.deepcopy(shape.hf)
+    small = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": hidden,
+        "intermediate_size": max(1, round(hidden * shape.ffn / shape.hidden / tensor)) * tensor,
+        "num_hidden_layers": 2 * train.parallel.pipeline,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": HEAD_DIM,
+        "max_position_embeddings": 2 * SEQUENCE,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config.update({**small, **({"sliding_window": WINDOW} if shape.window else {})})
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer():  # type: ignore[no-untyped-def]
+    """Bytes as tokens, with ChatML."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    vocabulary = {token: index for index, token in enumerate([*specials, *letters])}
+    byte = Tokenizer(models.BPE(vocabulary, []))
+    byte.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte.decoder = decoders.ByteLevel()
+    byte.add_special_tokens(specials)
+    made = PreTrainedTokenizerFast(tokenizer_object=byte, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    made.chat_template = CHATML
+    return made
+
+
+def _records(path: Path) -> Path:
+    """Eight conversations of different lengths."""
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(8):
+            turns = [{"role": "user", "content": f"What is {number} + 2?"}]
+            turns += [{"role": "assistant", "content": f"<execute>\nprint({number} + 2)\n</execute>" + " " * number}]
+            file.write(json.dumps({"id": f"r{number}", "conversations": turns}) + "\n")
+    return path

@@ -1,0 +1,118 @@
+"""A plan: the configuration's layout reckoned, and every other layout of the cluster beside it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codeact_train.plan import validate
+from codeact_train.plan.dimensions import Dimensions
+from codeact_train.plan.estimate import Estimate, estimate, rank
+from codeact_train.plan.hardware import Cluster
+from codeact_train.plan.layout import Layout
+from codeact_train.plan.shapes import folder_of
+from codeact_train.plan.workload import Workload
+from codeact_train.shape import ModelShape
+from launch import slurm
+from launch.config import LoopConfig
+from launch.folder import RunFolder
+from launch.models import BUILT_IN, resolve_model
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a plan says; all of it predicted."""
+
+    model: str
+    dimensions: Dimensions
+    shape: ModelShape
+    cluster: Cluster
+    work: Workload
+    chosen: Estimate
+    ranked: list[Estimate]
+    command: str
+    script: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {
+            "predicted": True,
+            "model": {"name": self.model, "parameters": self.dimensions.parameters, **asdict(self.dimensions)},
+            "cluster": self.cluster.model_dump(),
+            "workload": asdict(self.work),
+            "chosen": _plain(self.chosen),
+            "layouts": [_plain(one) for one in self.ranked],
+            "command": self.command,
+            "slurm": self.script,
+        }
+
+
+def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
+    """Reckon a configuration, ``given`` on the command line as file and overrides; ``packs`` stands in for the corpus's
+    number of them while there is none.
+
+    Raises ``ValueError`` naming key, value and fix for a job that cannot run.
+    """
+    cluster = named_cluster(config)
+    folder = shape_folder(config.model)
+    corpus = RunFolder(config.run).corpus
+    present = (corpus / "corpus.json").is_file()
+    validate(config.train, folder, processes=cluster.gpus, prepare=config.prepare, corpus=corpus if present else None)
+    shape = ModelShape.read(folder)
+    dimensions = Dimensions.of(shape)
+    if present:
+        work = Workload.of_corpus(corpus, shape.window, config.train)
+    else:
+        work = Workload.assumed(config.prepare.sequence_length, shape.window, config.train, packs)
+    return Plan(
+        model=config.model,
+        dimensions=dimensions,
+        shape=shape,
+        cluster=cluster,
+        work=work,
+        chosen=estimate(dimensions, cluster, work, Layout.of(config.train, cluster.gpus)),
+        ranked=rank(dimensions, cluster, work),
+        command=f"codeact train {given} launch.processes={cluster.gpus_per_node}",
+        script=slurm.script(config, cluster, given),
+    )
+
+
+def named_cluster(config: LoopConfig) -> Cluster:
+    """The cluster of a configuration. Raises ``ValueError`` when it names none."""
+    if config.launch.cluster is None:
+        raise ValueError("launch.cluster=null: nothing to plan for; name a file of configs/clusters, or give a path")
+    return Cluster.load(config.launch.cluster)
+
+
+def shape_folder(model: str) -> Path:
+    """A folder with the model's ``config.json``, fetching as little as that takes."""
+    if (Path(model) / "config.json").is_file():
+        return Path(model)
+    if model == BUILT_IN:
+        return resolve_model(model)
+    return folder_of(model) or _from_hub(model)
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(model, "config.json")).parent
+    except Exception as error:  # the hub client raises some twenty types; to the user they are one thing
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"model={model!r}: no folder with a config.json, no shipped shape (configs/shapes), and the hub does not "
+            f"answer ({reason}); give a folder that holds its config.json"
+        ) from error
+
+
+def _plain(one: Estimate) -> dict[str, Any]:
+    """An estimate with its sums."""
+    return {
+        **asdict(one),
+        "name": one.layout.name,
+        "fits": one.memory.fits,
+        "memory_total_gb": one.memory.total,
+        "step_s": one.time.total,
+    }
