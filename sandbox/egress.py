@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 from sandbox.hosts import Hosts, split_authority
@@ -24,6 +26,8 @@ CONNECT_TIMEOUT_S = 10.0
 LINGER_S = 60.0
 PIECE = 1 << 16
 MIB = 1 << 20
+_LOOKUPS = ThreadPoolExecutor(4, "codeact-lookup")  # of their own: slow names must not hold up the host's other threads
+Way = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 HOP_BY_HOP = frozenset({"connection", "host", "keep-alive", "proxy-authorization", "proxy-connection", "upgrade"})
 
 
@@ -115,17 +119,17 @@ class Egress:
                 return await asyncio.wait_for(asyncio.open_connection(address, port), CONNECT_TIMEOUT_S)
         raise Refused(502, f"{where} does not answer")
 
-    async def _pipe(self, *ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
-        """Copies both ways until both ends are done, or one is and the other lingers."""
-        tasks = {asyncio.ensure_future(self._copy(*way)) for way in ways}
+    async def _pipe(self, to_host: Way, to_kernel: Way) -> None:
+        """Copies both ways until the host is done, or lingers no longer after the kernel is."""
+        up, down = (asyncio.ensure_future(self._copy(*way)) for way in (to_host, to_kernel))
         try:
-            done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if rest and not any(task.exception() for task in done):
-                await asyncio.wait(rest, timeout=LINGER_S)
+            await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+            if not down.done() and up.exception() is None:
+                await asyncio.wait({down}, timeout=LINGER_S)
         finally:
-            for task in tasks:
+            for task in (up, down):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(up, down, return_exceptions=True)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(PIECE):
@@ -140,7 +144,8 @@ class Egress:
 
 async def look_up(host: str, port: int) -> list[str]:
     """The addresses of a name, in the resolver's order. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, ask)
     return [str(entry[4][0]) for entry in found]
 
 
