@@ -14,7 +14,8 @@ from sandbox.result import SandboxError
 
 SOURCE = str(Path(__file__).parents[1])
 BOOT = (
-    "import sys, json; c = json.loads(sys.stdin.readline()); sys.path[:0] = [c.pop('source')]; "
+    "import sys; sys.path[:] = filter(None, sys.path); sys.dont_write_bytecode = False; "
+    "import json; c = json.loads(sys.stdin.readline()); sys.path[:0] = [c.pop('source')]; "
     "from importlib import import_module as i; i('sandbox.inside.' + sys.argv[1]).main(c)"
 )
 
@@ -24,7 +25,7 @@ def boot_command(module: str) -> list[str]:
 
     The command line says nothing about this machine: every kernel can read it.
     """
-    return [sys.executable, "-I", "-S", "-c", BOOT, module]
+    return [sys.executable, "-s", "-S", "-c", BOOT, module]
 
 
 def site_folders() -> list[str]:
@@ -43,6 +44,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
         "TZ": "UTC",
         "TERM": "dumb",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",  # sets have one order everywhere: what is replayed elsewhere comes out the same
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "MPLCONFIGDIR": "/tmp",
         "IPYTHONDIR": "/tmp",

@@ -1,24 +1,52 @@
 """A checkpoint before each cell: what a fatal cell costs, and what it does not."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from sandbox import KernelPool, Limits, probe
+from sandbox import Kernel, KernelPool, Limits, probe
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-LIMITS = Limits(memory_mib=256, workspace_mib=16, workspace_inodes=200, cell_timeout_s=10.0, output_chars=1000,
-                printed_mib=4, interrupt_grace_s=0.3)  # fmt: skip
-DEAF = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\nwhile True: pass"
+LIMITS = Limits(memory_mib=256, workspace_mib=16, workspace_inodes=200, cell_timeout_s=20.0, output_chars=1000,
+                printed_mib=4, interrupt_grace_s=0.3, processes=24)  # fmt: skip
+EXIT = "import os; os._exit(3)"
 SEGFAULT = "import ctypes\nctypes.string_at(0)"
-MEMORY = {  # what ends a process for its memory: the cgroup, or RLIMIT_DATA in a place where Python cannot raise
-    "T3": "import mmap\nheld = [mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) for _ in range(9)]"
-    "\nfor m in held:\n    for at in range(0, len(m), 4096): m[at] = 1",
-}
+DEAF = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\nwhile True: pass"
+FORGED = "import sys\nsys.stdout._port.sock.sendall(b'\\0\\0\\0\\5\\0{{{{{')\nwhile True: pass"
+SHARED = """import mmap
+held = [mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) for _ in range(9)]
+for each in held:
+    for at in range(0, len(each), 4096):
+        each[at] = 1"""
+PROGRAMS = """import subprocess, sys, time
+hog = [sys.executable, '-I', '-S', '-c', "import time; held = bytearray(b'x') * (50 << 20); time.sleep(60)"]
+hogs = [subprocess.Popen(hog) for _ in range(8)]
+time.sleep(60)"""
+CHILDREN = """import os, time
+for _ in range(6):
+    if os.fork() == 0:
+        held = bytearray(b'x') * (60 << 20)
+        time.sleep(60)
+time.sleep(60)"""
+DAEMON = """import os, time
+if os.fork() == 0:
+    if {leave}:
+        os.setsid()
+    if os.fork() == 0:
+        for fd in (1, 2):
+            os.close(fd)
+        while True:
+            open('beat', 'w').write(str(time.time()))
+            time.sleep(0.001)
+    os._exit(0)
+while not os.path.exists('beat'): pass
+os._exit(1)"""
+SEEN = """def look(path):
+    return os.readlink(path) if os.path.islink(path) else (open(path).read(), oct(os.stat(path).st_mode))
+sorted((top, sorted(inner), [look(f'{top}/{name}') for name in sorted(names)]) for top, inner, names in os.walk('.'))"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["T3", "T2", "T1"])
@@ -31,8 +59,8 @@ async def keeping(request: pytest.FixtureRequest) -> AsyncIterator[KernelPool]:
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("import os; os._exit(3)", "died"), (SEGFAULT, "died"), (DEAF, "timeout_killed")],
-    ids=["exit", "segfault", "deaf loop"],
+    [(EXIT, "died"), (SEGFAULT, "died"), (DEAF, "timeout_killed"), (FORGED, "protocol_violation")],
+    ids=["exit", "segfault", "deaf loop", "forged message"],
 )
 async def test_a_fatal_cell_costs_only_itself(keeping: KernelPool, code: str, status: str) -> None:
     async with await keeping.acquire(tools={"double": lambda x: 2 * x}) as kernel:
@@ -41,5 +69,112 @@ async def test_a_fatal_cell_costs_only_itself(keeping: KernelPool, code: str, st
         for _ in range(2):
             result = await kernel.run(f"x.clear()\n{code}", timeout_s=0.3 if code == DEAF else None)
             assert (result.status, result.state_survived, result.rolled_back) == (status, True, True)
-        after = await kernel.run("print('on'); x, f(), math.pi > 3, double(4)")
-    assert (after.value, after.stdout, after.rolled_back) == ("([1, 2, 3], 6, True, 8)", "on\n", False)
+        after = await kernel.run("print('on')\n!echo raw\nx, f(), math.pi > 3, double(4)")
+        awaited = await kernel.run("import asyncio\nawait asyncio.to_thread(sum, x)")
+    assert (after.value, after.stdout, after.rolled_back) == ("([1, 2, 3], 6, True, 8)", "on\nraw\n", False)
+    assert awaited.value == "6"
+
+
+async def test_a_cell_that_uses_up_the_memory_costs_only_itself(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run("kept = bytearray(b'k') * (90 << 20)")
+        for code in (SHARED, PROGRAMS) if keeping.tier == "T3" else (CHILDREN,):
+            result = await kernel.run(code)
+            assert (result.status, result.rolled_back) == ("out_of_memory", True)
+            assert (await kernel.run("len(kept) >> 20, kept[-1:]")).value == "(90, bytearray(b'k'))"
+        ended = await kernel.run(EXIT)  # and what was killed before is not held against the next
+    assert (ended.status, ended.rolled_back) == ("died", True)
+
+
+async def test_files_are_as_before_the_fatal_cell(keeping: KernelPool) -> None:
+    async with await keeping.acquire(files={"table.csv": b"a,b\n", "in/deep.txt": b"deep"}) as kernel:
+        await kernel.run(
+            "import os\nos.symlink('table.csv', 'link')\nopen('same', 'w').write('1234')\nos.chmod('same', 0o640)"
+        )
+        await kernel.put("put.txt", b"by the host")
+        await kernel.run("table = os.open('table.csv', os.O_RDONLY); os.read(table, 1)")
+        await kernel.run("log = open('log', 'a+'); log.write('one\\n'); log.flush()")
+        seen = (await kernel.run(SEEN)).value
+        fatal = (
+            "open('same', 'w').write('4321'); os.remove('table.csv'); os.mkdir('table.csv'); os.remove('link')\n"
+            "import shutil; shutil.rmtree('in'); open('in', 'w').write('a file now'); open('new', 'w').close()\n"
+            "os.remove('put.txt'); os.mkdir('nest'); open('nest/x', 'w').close(); os.mkfifo('pipe')\n"
+            "log.write('two\\n'); log.flush(); os.read(table, 9); os.mkdir('gone'); os.chdir('gone')\n" + EXIT
+        )
+        for _ in range(2):
+            assert (await kernel.run(fatal)).rolled_back
+            assert (await kernel.run(SEEN)).value == seen
+        assert (await kernel.run("log.write('three\\n'); log.flush(); open('log').read()")).value == "'one\\nthree\\n'"
+        assert (await kernel.run("os.read(table, 9)")).value == "b',b\\n'"
+        assert await kernel.get("put.txt") == b"by the host"
+        files = {path.name for path in Path(keeping.server.base).glob("mirror-*/*")} if keeping.server else set()
+        assert files
+    assert not list(Path(keeping.server.base).glob("mirror-*")) if keeping.server else False
+
+
+@pytest.mark.parametrize("leave", [True, False], ids=["own session", "orphan"])
+async def test_what_the_fatal_cell_started_is_gone(keeping: KernelPool, leave: bool) -> None:
+    leave = leave and keeping.tier != "T1"  # there it is denied
+    async with await keeping.acquire() as kernel:
+        await kernel.run("import os, time")
+        assert (await kernel.run(DAEMON.format(leave=leave))).rolled_back
+        assert (await kernel.run("time.sleep(0.05); os.path.exists('beat')")).value == "False"
+
+
+async def test_siblings_and_branches_go_on_and_can_be_rolled_back_themselves(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel, await keeping.acquire() as sibling:
+        await kernel.run("x = 1\nopen('f', 'w').write('kernel')\nimport os, subprocess, time")
+        branch = await kernel.fork()
+        await branch.run("x = 2\nopen('f', 'w').write('branch')\nwork = subprocess.Popen(['sleep', '100'])")
+        running = asyncio.ensure_future(branch.run("time.sleep(0.5); work.poll(), x, open('f').read()"))
+        busy = asyncio.ensure_future(sibling.run("import time; time.sleep(0.5); 7"))
+        assert (await kernel.run(EXIT)).rolled_back
+        assert ((await running).value, (await busy).value) == ("(None, 2, 'branch')", "7")
+        assert (await kernel.run("x, open('f').read()")).value == "(1, 'kernel')"
+        assert (await branch.run("os.remove('f')\n" + EXIT)).rolled_back
+        assert (await branch.run("x, open('f').read()")).value == "(2, 'branch')"
+        await kernel.close()
+        assert (await branch.run("x")).value == "2"
+        await branch.close()
+
+
+async def test_pipes_end_although_a_copy_sleeps(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run(
+            "import subprocess\ncat = subprocess.Popen(['cat'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)"
+        )
+        assert (await kernel.run("cat.communicate(b'through')[0]", timeout_s=5)).value == "b'through'"
+        await kernel.run("import os\npid = os.fork()\nif pid == 0: os._exit(7)")
+        assert (await kernel.run("os.waitstatus_to_exitcode(os.wait()[1])", timeout_s=5)).value == "7"
+
+
+async def test_a_cancelled_cell_is_rolled_back(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run("x = 5")
+        running = asyncio.ensure_future(kernel.run("x = 6\nwhile True: pass"))
+        await _begun(kernel)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert (await kernel.run("x")).value == "5"
+
+
+async def test_without_a_checkpoint_the_state_is_lost_and_the_reason_told(keeping: KernelPool) -> None:
+    async with await keeping.acquire(files={"a": b"1"}) as kernel:
+        await kernel.run("x = 1\nfor n in range(3): open(f'big{n}', 'wb').truncate(15 << 20)")
+        result = await kernel.run(EXIT)
+        assert (result.state_survived, result.rolled_back) == (False, False)
+        assert "no checkpoint to go back to: the files are more than 16 MiB" in result.stderr
+        assert (await kernel.run("'x' in globals(), open('a').read()")).value == "(False, '1')"
+        assert (await kernel.run(EXIT)).rolled_back
+
+
+async def test_stock_ipykernel_is_refused() -> None:
+    with pytest.raises(ValueError, match="checkpoint: a kernel 'ipykernel' cannot be forked"):
+        KernelPool(kernel="ipykernel", checkpoint=True)
+
+
+async def _begun(kernel: Kernel) -> None:
+    """Until the cell runs: the handle can interrupt it from then on."""
+    while kernel._stop is None:
+        await asyncio.sleep(0)
