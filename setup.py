@@ -3,28 +3,12 @@
 Versions that were tested together stand in ``constraints.txt``; the ranges here say only what is needed.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 ROOMS = ["sandbox", "codeact_train", "rollout", "eval", "launch"]
-# what kernels, their service and the command take: all that a container of the sandbox installs
-SANDBOX = [
-    "aiohttp>=3.9",
-    "fastapi>=0.115",
-    "ipykernel>=7.0",
-    "ipython>=8.31",
-    "jupyter_client>=8.6",
-    "matplotlib>=3.8",
-    "numpy>=1.26",
-    "omegaconf>=2.3",
-    "pandas>=2.2",
-    "prometheus_client>=0.20",
-    "pydantic>=2.7",
-    "pyyaml>=6.0",
-    "pyzmq>=26",
-    "rich>=13.7",
-    "typer>=0.12",
-    "uvicorn>=0.30",
-]
+SANDBOX = Path(__file__).with_name("sandbox") / "containers" / "requirements.txt"
 
 setup(
     name="codeact",
@@ -40,7 +24,7 @@ setup(
         "sandbox": ["containers/*", "containers/kubernetes/*"],
     },
     install_requires=[
-        *SANDBOX,
+        *SANDBOX.read_text().splitlines(),
         "datasets>=3.0",
         "datasketch>=2.0",
         "gguf>=0.10",
@@ -73,7 +57,6 @@ setup(
         ],
         "deepspeed": ["deepspeed>=0.15"],
         "flash": ["flash-attn>=2.8"],
-        "sandbox": SANDBOX,
         "vllm": ["vllm>=0.30"],
     },
     entry_points={

@@ -35,7 +35,8 @@ def main() -> None:
 
 def fingerprint() -> str:
     """Changes when what must be installed does."""
-    texts = [(ROOT / name).read_bytes() for name in ("setup.py", "constraints.txt")]
+    names = ("setup.py", "constraints.txt", "sandbox/containers/requirements.txt")
+    texts = [(ROOT / name).read_bytes() for name in names]
     return hashlib.sha256(b"".join(texts) + sys.version.encode()).hexdigest()
 
 
