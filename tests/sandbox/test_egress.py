@@ -203,3 +203,17 @@ async def test_a_branch_and_a_fresh_process_reach_it_too(reaching: KernelPool, w
             assert (await branch.run(fetch)).value == "b'GET /x'"
         await kernel.restart()
         assert (await kernel.run(fetch)).value == "b'GET /x'"
+
+
+async def test_a_kernel_that_goes_on_from_a_checkpoint_reaches_it_too(web: int) -> None:
+    tier = next((tier for tier in ("T3", "T2") if tier in probe().properties), None)
+    if tier is None:
+        pytest.skip("no tier here can reach hosts")
+    fetch = f"import urllib.request\nurllib.request.urlopen('http://127.0.0.1:{web}/x').read()[:6]"
+    policy = Policy(network=(f"127.0.0.1:{web}",))
+    async with KernelPool(size=0, preload=(), tier=tier, policy=policy, checkpoint=True) as pool:
+        async with await pool.acquire() as kernel:
+            await kernel.run("x = 5")
+            assert (await kernel.run("import os; os._exit(1)")).rolled_back
+            assert (await kernel.run("x")).value == "5"
+            assert (await kernel.run(fetch)).value == "b'GET /x'"
