@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from codeact_train.document import ROLES, Document, Turn
-from codeact_train.tokenizer import behind_control_tokens, control_tokens_as_text, load_tokenizer
+from codeact_train.tokenizer import behind_control_tokens, load_tokenizer
 
 _MARK = "\ue000{}\ue001"  # private-use characters: no template or tokenizer gives them a meaning
 _MARK_PATTERN = re.compile("\ue000(\\d+)\ue001")
@@ -49,7 +49,8 @@ class ChatFormat:
         self.tokenizer = tokenizer
         self._controls = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
         self._control_pattern = re.compile("|".join(map(re.escape, sorted(self._controls, key=len, reverse=True))))
-        self._first = control_tokens_as_text(tokenizer.backend_tokenizer)
+        self._first = tokenizer.backend_tokenizer
+        self._first.encode_special_tokens = True  # from here on, control tokens in text are text
         self._later = behind_control_tokens(self._first)
         self._header = lru_cache(maxsize=4096)(self._encode)
         self.end_token = self._find_end_token()

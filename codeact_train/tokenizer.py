@@ -48,22 +48,22 @@ def write_tokenizer(model: Path, out: Path, chat_template: str, add_tokens: Sequ
     ``chat_template``: "own", "chatml", or a Jinja file. Tokens of ``add_tokens`` get the ids behind the vocabulary, in
     order.
     """
+    out.mkdir()
+    if not add_tokens and chat_template == "own" and (model / "tokenizer.json").is_file():
+        for name in TOKENIZER_FILES:
+            if (model / name).is_file():
+                shutil.copyfile(model / name, out / name)
+        return ()
     tokenizer = load_tokenizer(model)
     vocabulary = tokenizer.get_vocab()
     added = tuple(token for token in add_tokens if token not in vocabulary)
     tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in added], special_tokens=True)
     if chat_template != "own":
         tokenizer.chat_template = _template(chat_template)
-        if chat_template == "chatml":
-            _check_chatml(model, tokenizer)
-            tokenizer.eos_token = "<|im_end|>"  # generation stops where a turn does
-    out.mkdir()
-    if added or chat_template != "own" or not (model / "tokenizer.json").is_file():
-        tokenizer.save_pretrained(out)
-    else:
-        for name in TOKENIZER_FILES:
-            if (model / name).is_file():
-                shutil.copyfile(model / name, out / name)
+    if chat_template == "chatml":
+        _check_chatml(model, tokenizer)
+        tokenizer.eos_token = "<|im_end|>"  # generation stops where a turn does
+    tokenizer.save_pretrained(out)
     return added
 
 
@@ -87,21 +87,14 @@ def _check_chatml(model: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         )
 
 
-def control_tokens_as_text(tokenizer: Tokenizer) -> Tokenizer:
-    """A copy for which control tokens spelled out in text are text."""
-    copy = Tokenizer.from_str(tokenizer.to_str())
-    copy.encode_special_tokens = True
-    copy.no_truncation()
-    copy.no_padding()
-    return copy
-
-
 def behind_control_tokens(tokenizer: Tokenizer) -> Tokenizer:
-    """A copy of such a tokenizer that tokenises text as it stands behind a control token.
+    """The tokenizer of text that stands behind a control token: the same one, or a copy that differs in this.
 
     SentencePiece tokenizers put a blank before the very first word of a text and nowhere else
     (``prepend_scheme: first``); a stretch behind a control token, tokenised alone, would get one too.
     """
+    if tokenizer.pre_tokenizer is None or b'"first"' not in tokenizer.pre_tokenizer.__getstate__():
+        return tokenizer
 
     def never_first(part: Any) -> Any:
         if isinstance(part, list):
@@ -113,4 +106,6 @@ def behind_control_tokens(tokenizer: Tokenizer) -> Tokenizer:
 
     state = json.loads(tokenizer.to_str())
     state["pre_tokenizer"] = never_first(state["pre_tokenizer"])
-    return control_tokens_as_text(Tokenizer.from_str(json.dumps(state)))
+    copy = Tokenizer.from_str(json.dumps(state))
+    copy.encode_special_tokens = tokenizer.encode_special_tokens
+    return copy

@@ -12,8 +12,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from codeact_train.chat import ChatFormat
 from codeact_train.config import PrepareConfig
 from codeact_train.corpus import SIDES, Corpus
 from codeact_train.ledger import Ledger
@@ -22,6 +24,7 @@ from codeact_train.prepare.account import Account, count_documents
 from codeact_train.prepare.audit import write_audit
 from codeact_train.prepare.bunch import bunches
 from codeact_train.prepare.contamination import Screen
+from codeact_train.prepare.encode import Encoder
 from codeact_train.prepare.inputs import MixtureFile, corpus_digest, mixture_files
 from codeact_train.prepare.layout import lay_out
 from codeact_train.prepare.mixture import copies_of, repeats
@@ -64,8 +67,10 @@ def _digest_at(out: Path) -> str | None:
 def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareConfig, digest: str) -> Ledger:
     """Read, settle what enters, lay out, account; the manifest comes last."""
     screen = Screen(config.decontaminate, config.decontaminate_words)
-    added = write_tokenizer(model, folder / "tokenizer", config.chat_template, config.add_tokens)
-    staged = _read(files, folder, config, screen)
+    tokenizer = folder / "tokenizer"
+    added = write_tokenizer(model, tokenizer, config.chat_template, config.add_tokens)
+    encoder = Encoder(ChatFormat(tokenizer), config, screen)
+    staged = _read(files, folder, encoder, tokenizer)
     same_as = drop_duplicates(staged, config)
     refuse_over_long(staged, config)
     repeat = repeats(staged.rows, config.sources)
@@ -86,17 +91,17 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     finish.write_packs(folder, layout, {side: account.pack_weights(side) for side in SIDES})
     (folder / "ledger.json").write_text(ledger.model_dump_json(indent=1), encoding="utf-8")
     shutil.rmtree(folder / "stage")
-    finish.write_manifest(folder, config, digest, ledger, added)
-    write_audit(folder)
+    finish.write_manifest(folder, config, digest, ledger, encoder.chat, added)
+    write_audit(folder, np.flatnonzero(staged.rows["controls"][layout.row]).tolist())
     finish.sync(folder)
     return ledger
 
 
-def _read(files: list[MixtureFile], folder: Path, config: PrepareConfig, screen: Screen) -> Staged:
+def _read(files: list[MixtureFile], folder: Path, encoder: Encoder, tokenizer: Path) -> Staged:
     paths = [file.path for file in files]
     columns = (TextColumn("tokenise"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task("tokenise", total=sum(path.stat().st_size for path in paths))
         lines = bunches([(f.path, f.source) for f in files], lambda done: bar.advance(task, done))
-        encoded = encode_all(lines, folder / "tokenizer", config, screen, workers_for(paths, config.workers))
+        encoded = encode_all(lines, encoder, tokenizer, workers_for(paths, encoder.config.workers))
         return stage(encoded, folder / "stage")

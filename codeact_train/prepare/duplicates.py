@@ -1,27 +1,24 @@
 """Records that say the same: exactly, or nearly.
 
-Contract: of the records that say the same, the first of the mixture that is not dropped for another reason stays. Exact
-means equal roles and contents. Nearly means an estimated Jaccard similarity of at least ``ALIKE`` between the sets of
-``RUN`` tokens in a row, headers and system messages left out because all records of a protocol share them; a chain of
-such pairs counts as one group (as in Lee et al. 2022, "Deduplicating Training Data Makes Language Models Better").
+Contract: a record goes when an earlier one of the mixture that stays says the same. Exactly means equal roles and
+contents. Nearly means an estimated Jaccard similarity of at least ``ALIKE`` between the sets of ``RUN`` tokens in a
+row, headers and system messages left out because all records of a protocol share them. Likeness is not passed on: what
+is like a record that went, but like none that stays, stays too.
 
 The estimate is MinHash's (Broder 1997; signatures by datasketch): the share of equal places of two signatures, with a
 standard error of 0.036 at a similarity of 0.8. Candidates agree in all ``ROWS`` places of one of ``BANDS`` bands: with
 a similarity of 0.8 a pair is one with probability 1 - (1 - 0.8^5)^25 = 0.99995. Signatures stay on disk: 500 bytes a
-record; in memory, one band of them. datasketch's own index would hold a Python object for each band of each record.
+record. Memory: one band of them, and the records that agree with another in some band. datasketch's own index would
+hold a Python object for each band of each record.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
 
 import numpy as np
 from datasketch import MinHash
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-
-from codeact_train.prepare.table import first_of_each
 
 RUN = 5
 ALIKE = 0.8
@@ -51,40 +48,39 @@ def run_hashes(values: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
 
 
 def near_duplicates(signatures: NDArray[np.uint32], among: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each row the first row of its group (itself, if it is that or stands alone), among these rows."""
-    first = np.arange(len(among))
-    members = np.flatnonzero(among)
-    pairs = [np.zeros((2, 0), np.int64), *_pairs(signatures, members)]
-    left, right = np.concatenate(pairs, axis=1)
-    links = coo_array((np.ones(len(left), np.bool_), (left, right)), shape=(len(among), len(among)))
-    _, group = connected_components(links, directed=False)
-    _, leader, own = np.unique(group[members], return_index=True, return_inverse=True)
-    first[members] = members[leader][own]
-    return first
+    """For each of the rows ``among`` the row it is nearly the same as: an earlier one that stays, or itself."""
+    twin = np.arange(len(among))
+    rows, offset, buckets = _shared_buckets(signatures, np.flatnonzero(among))
+    staying: dict[int, list[int]] = defaultdict(list)  # rows by bucket
+    for row, start, end in zip(rows.tolist(), offset[:-1].tolist(), offset[1:].tolist(), strict=True):
+        own = buckets[start:end].tolist()
+        candidates = sorted({earlier for bucket in own for earlier in staying[bucket]})
+        alike = (signatures[candidates] == signatures[row]).mean(axis=1) >= ALIKE
+        if alike.any():
+            twin[row] = candidates[int(alike.argmax())]
+        else:
+            for bucket in own:
+                staying[bucket].append(row)
+    return twin
 
 
-def _pairs(signatures: NDArray[np.uint32], members: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Similar pairs, band by band: in each bucket, every row with the first one and with the one before it."""
-    if not len(members):
-        return
+def _shared_buckets(
+    signatures: NDArray[np.uint32], members: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that agree with another in some band, where the buckets of each begin, and those buckets."""
+    rows, buckets = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    opened = 0
     for band in range(BANDS):
-        rows = signatures[members, band * ROWS : (band + 1) * ROWS].astype(np.uint64)
-        keys = np.zeros(len(rows), np.uint64)
-        for column in rows.T:
-            keys = (keys ^ column) * _MULTIPLIER
+        keys = np.zeros(len(members), np.uint64)
+        for place in range(band * ROWS, (band + 1) * ROWS):
+            keys = (keys ^ signatures[members, place]) * _MULTIPLIER
             keys ^= keys >> np.uint64(32)
-        order = np.argsort(keys, kind="stable")
-        same = keys[order[1:]] == keys[order[:-1]]
-        neighbours = np.stack([order[:-1][same], order[1:][same]])
-        leader = first_of_each(keys, np.ones(len(keys), np.bool_))
-        led = np.flatnonzero(leader != np.arange(len(keys)))
-        candidates = np.unique(np.concatenate([neighbours, np.stack([leader[led], led])], axis=1), axis=1)
-        yield members[candidates[:, _alike(signatures, members[candidates])]]
-
-
-def _alike(signatures: NDArray[np.uint32], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    out = np.zeros(pairs.shape[1], np.bool_)
-    for start in range(0, len(out), 2**16):
-        left, right = pairs[:, start : start + 2**16]
-        out[start : start + 2**16] = (signatures[left] == signatures[right]).mean(axis=1) >= ALIKE
-    return out
+        _, bucket, size = np.unique(keys, return_inverse=True, return_counts=True)
+        shared = np.flatnonzero(size[bucket] > 1)
+        rows.append(members[shared])
+        buckets.append(opened + bucket[shared])
+        opened += len(size)
+    row, bucket = np.concatenate(rows), np.concatenate(buckets)
+    order = np.argsort(row, kind="stable")
+    unique, start = np.unique(row[order], return_index=True)
+    return unique, np.append(start, len(row)), bucket[order]

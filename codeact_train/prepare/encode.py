@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,9 +42,8 @@ class EncodedRecord:
 class Encoder:
     """Encodes records by the settings and the corpus's tokenizer."""
 
-    def __init__(self, tokenizer: Path, config: PrepareConfig, screen: Screen):
-        self.chat = ChatFormat(tokenizer)
-        self.config, self.screen = config, screen
+    def __init__(self, chat: ChatFormat, config: PrepareConfig, screen: Screen):
+        self.chat, self.config, self.screen = chat, config, screen
         self.role_weights = config.role_weights.model_dump()
 
     def encode(self, record: Record, file: int) -> EncodedRecord:

@@ -65,10 +65,9 @@ def write_packs(folder: Path, layout: Layout, weights: dict[Split, NDArray[np.fl
 
 
 def write_manifest(
-    folder: Path, config: PrepareConfig, digest: str, ledger: Ledger, added_tokens: tuple[str, ...]
+    folder: Path, config: PrepareConfig, digest: str, ledger: Ledger, chat: ChatFormat, added_tokens: tuple[str, ...]
 ) -> None:
     """Write ``corpus.json``: with it the folder is a corpus."""
-    chat = ChatFormat(folder / "tokenizer")
     manifest = {
         "schema": SCHEMA,
         "digest": digest,

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
+from codeact_train.chat import ChatFormat
 from codeact_train.config import PrepareConfig
 from codeact_train.prepare.bunch import Bunch, EncodedBunch, encode_bunch
 from codeact_train.prepare.contamination import Screen
@@ -26,19 +27,16 @@ UNDER_WAY = 3
 _encoder: Encoder
 
 
-def encode_all(
-    bunches: Iterable[Bunch], tokenizer: Path, config: PrepareConfig, screen: Screen, workers: int
-) -> Iterator[EncodedBunch]:
-    """Each bunch encoded, in order, by so many processes."""
+def encode_all(bunches: Iterable[Bunch], encoder: Encoder, tokenizer: Path, workers: int) -> Iterator[EncodedBunch]:
+    """Each bunch encoded, in order, by so many processes; ``tokenizer`` is the folder they read their own from."""
     if workers == 1:
-        encoder = Encoder(tokenizer, config, screen)
         for bunch in bunches:
             yield encode_bunch(encoder, bunch)
         return
     pending: deque[Future[EncodedBunch]] = deque()
     # not forked: a process that has started Ray or torch threads cannot be copied safely
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start, (tokenizer, config, screen)) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (tokenizer, encoder.config, encoder.screen)) as pool:
         try:
             for bunch in bunches:
                 pending.append(pool.submit(_encode, bunch))
@@ -60,7 +58,7 @@ def _start(tokenizer: Path, config: PrepareConfig, screen: Screen) -> None:
     global _encoder
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _encoder = Encoder(tokenizer, config, screen)
+    _encoder = Encoder(ChatFormat(tokenizer), config, screen)
 
 
 def _end_with_parent() -> None:
