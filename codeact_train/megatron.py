@@ -1,0 +1,99 @@
+"""A run's state on Megatron-Core: ``RunState`` for the families there is a mapping for.
+
+Contract: see ``state``. What each method does stands in the module it calls: ``steps``, ``optimizer``, ``checkpoint``,
+``export``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codeact_train import checkpoint, optimizer, steps
+from codeact_train.attention import choose
+from codeact_train.config import TrainJob
+from codeact_train.export import Export, export
+from codeact_train.micro_batch import MicroBatch, StepBatch
+from codeact_train.parallel import Place
+from codeact_train.shape import ModelShape
+
+
+class MegatronState:
+    """A GPTModel, Megatron's optimizer and its schedule."""
+
+    rows = False
+
+    def __init__(self, job: TrainJob, place: Place, total_steps: int):
+        train = job.train
+        self.step = 0
+        self.source = Path(job.model)
+        self.shape = ModelShape.read(job.model)
+        self.vocab = self.shape.vocab
+        self.attention = choose(train.attention, train.precision)
+        self.identity: dict[str, str] = {}
+        self.model = steps.build_model(job, self.shape, place)
+        self.optimizer = optimizer.build_optimizer(self.model, train)
+        self.schedule = optimizer.build_schedule(self.optimizer, train, total_steps)
+
+    @property
+    def lr(self) -> float:
+        """See ``RunState``."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def clear(self) -> None:
+        """See ``RunState``."""
+        self.optimizer.zero_grad()
+        self.model.zero_grad_buffer()
+
+    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> float:
+        """See ``RunState``."""
+        return steps.global_loss(self.model, batch, micro, forward_only=forward_only)
+
+    def update(self) -> float:
+        """See ``RunState``."""
+        self.schedule.step(1)
+        norm = optimizer.step(self.optimizer)
+        self.step += 1
+        return norm
+
+    def write(self, folder: Path) -> None:
+        """See ``RunState``."""
+        steps.settle(self.model)
+        checkpoint.write_sharded(self, folder)
+
+    def read(self, folder: Path) -> None:
+        """See ``RunState``."""
+        checkpoint.read_sharded(self, folder)
+
+    def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> Export | None:
+        """See ``RunState``."""
+        steps.settle(self.model)
+        model = self.model.module
+        return export(
+            model, self.shape, self.source, tokenizer, out, step=self.step, epoch=epoch, checkpoint=checkpoint
+        )
+
+    def token_losses(self, whole: MicroBatch) -> Tensor:
+        """See ``RunState``."""
+        return steps.token_losses(self.model, whole)
+
+    def hidden(self, whole: MicroBatch) -> Tensor:
+        """See ``RunState``."""
+        caught: list[Tensor] = []
+        hook = self.model.module.decoder.register_forward_hook(
+            lambda module, inputs, output: caught.append(output.float())
+        )
+        self.token_losses(whole)
+        hook.remove()
+        return caught[0]
+
+    def gradient(self, batch: StepBatch) -> Tensor:
+        """See ``RunState``."""
+        self.model.zero_grad_buffer()
+        self.loss(batch, iter(batch.micro_batches), forward_only=False)
+        gradient = torch.cat([p.main_grad.flatten() for p in self.model.parameters()]).clone()
+        self.model.zero_grad_buffer()
+        return gradient

@@ -1,0 +1,127 @@
+"""A run's state on DeepSpeed: ``RunState`` for any causal language model of transformers.
+
+Contract: see ``codeact_train.state``. Loss, order, schedule and clipping are Megatron's to rounding. Nothing here is
+random: weights, moments, schedule and step are all a checkpoint needs. A checkpoint belongs to its stage and number of
+processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codeact_train import export
+from codeact_train.config import TrainJob
+from codeact_train.loss import normalised, vocab_parallel_loss
+from codeact_train.micro_batch import MicroBatch, StepBatch
+from codeact_train.optimizer import build_schedule
+from codeact_train.parallel import Place, any_rank, over_data
+from codeact_train.zero import engine
+from codeact_train.zero.forward import Forward
+from codeact_train.zero.model import attention_name, load
+from codeact_train.zero.whole import whole_tensors
+
+_TAG = "zero"
+
+
+class ZeroState:
+    """A model of transformers in DeepSpeed's engine."""
+
+    def __init__(self, job: TrainJob, place: Place, total_steps: int):
+        self.train, self.place = job.train, place
+        self.step = 0
+        self.source = Path(job.model)
+        self.inner = load(self.source, self.train)
+        self.vocab = self.inner.get_input_embeddings().weight.shape[0]
+        self.attention = attention_name(self.inner)
+        zero = self.train.zero
+        self.identity = {"zero": f"stage {zero.stage}, offload {zero.offload}, {place.world} processes"}
+        self.model, self.optimizer = engine.start(self.inner, self.train, place.device)
+        self.schedule = build_schedule(self.optimizer, self.train, total_steps)
+        self.forward = Forward(self.model, self.inner)
+        self.rows = any_rank(not self.forward.keeps_apart(self.vocab, place.device), place.device)
+        self.model.train()
+
+    @property
+    def lr(self) -> float:
+        """See ``RunState``."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def clear(self) -> None:
+        """See ``RunState``."""
+        engine.forget(self.model)
+
+    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> float:
+        """See ``RunState``."""
+        parts = []
+        for number, one in enumerate(micro, start=1):
+            own = one.to(self.place.device)
+            part = normalised(self._losses(own), own.weights, batch.total_weight)
+            if not forward_only:
+                self.model.set_gradient_accumulation_boundary(number == len(batch.micro_batches))
+                self.model.backward(part * self.place.data)  # gradients are averaged over processes, and must be summed
+            parts.append(part.detach())
+        return over_data([float(sum(parts))])[0]
+
+    def update(self) -> float:
+        """See ``RunState``."""
+        self.schedule.step(1)
+        self.model.step()
+        self.step += 1
+        return float(self.model.get_global_grad_norm())
+
+    def write(self, folder: Path) -> None:
+        """See ``RunState``."""
+        schedule = self.schedule.state_dict()
+        self.model.save_checkpoint(str(folder), _TAG, client_state={"schedule": schedule}, save_latest=False)
+
+    def read(self, folder: Path) -> None:
+        """See ``RunState``."""
+        _, client = self.model.load_checkpoint(str(folder), _TAG)
+        self.schedule.load_state_dict(client["schedule"])
+
+    def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> export.Export | None:
+        """See ``RunState``."""
+        tensors = whole_tensors(self.inner, keep=self.place.is_main)
+        if not self.place.is_main:
+            return None
+
+        def write_weights(folder: Path) -> str:
+            self.inner.save_pretrained(folder, state_dict=tensors, max_shard_size=export.FILE_BYTES)
+            return export.weights_digest(folder)
+
+        return export.write_folder(
+            write_weights, self.source, tokenizer, out, self.inner.dtype,
+            step=self.step, epoch=epoch, checkpoint=checkpoint,
+        )  # fmt: skip
+
+    def token_losses(self, whole: MicroBatch) -> Tensor:
+        """See ``RunState``."""
+        with torch.no_grad():
+            return self._losses(whole.to(self.place.device)).cpu()
+
+    def hidden(self, whole: MicroBatch) -> Tensor:
+        """See ``RunState``: the logits, which every family has."""
+        every = replace(whole, trained=torch.arange(whole.slots)).to(self.place.device)
+        with torch.no_grad():
+            return self.forward.trained_logits(every, rows=self.rows)[:, None].float()
+
+    def gradient(self, batch: StepBatch) -> Tensor:
+        """See ``RunState``."""
+        self.clear()
+        self.loss(batch, iter(batch.micro_batches), forward_only=False)
+        own = []
+        for number, parameter in enumerate(self.inner.parameters()):
+            gradient = engine.full_gradient(parameter)
+            if number % self.place.data == self.place.data_rank:
+                own.append(gradient.flatten().clone())
+        self.clear()
+        return torch.cat(own)
+
+    def _losses(self, batch: MicroBatch) -> Tensor:
+        logits_NV = self.forward.trained_logits(batch, rows=self.rows)
+        return vocab_parallel_loss(logits_NV, batch.labels, logits_NV.shape[1], self.train.z_loss)
