@@ -53,6 +53,7 @@ setup(
             "ruff>=0.6",
             "mypy>=1.11",
             "codespell>=2.3",
+            "kubernetes-validate>=1.33",
             "pre-commit>=3.8",
         ],
         "deepspeed": ["deepspeed>=0.15"],
