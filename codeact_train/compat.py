@@ -63,6 +63,7 @@ def install() -> None:
             importlib.import_module(f"megatron.core.{name}")
     _save_without_manager()
     _accumulate_gradients_in_gemm()
+    _recompute_without_fp8()
     if has_cuda():
         return
     _keep_freed_memory()
@@ -95,6 +96,15 @@ def _accumulate_gradients_in_gemm() -> None:
         add = types.SimpleNamespace(wgrad_gemm_accum_fp32=_add_product, wgrad_gemm_accum_fp16=_add_product)
         layers.fused_weight_gradient_mlp_cuda = add  # type: ignore[attr-defined]
         layers._grad_accum_fusion_available = True  # type: ignore[attr-defined]
+
+
+def _recompute_without_fp8() -> None:
+    """Let outputs be recomputed without Transformer Engine.
+
+    Megatron's ``CheckpointWithoutOutput`` takes any ``fp8`` but ``None`` for yes, its own default included.
+    """
+    random = importlib.import_module("megatron.core.tensor_parallel.random")
+    random.CheckpointWithoutOutput.__init__.__defaults__ = (None,)
 
 
 def _add_product(inputs_TI: torch.Tensor, gradient_TO: torch.Tensor, main_OI: torch.Tensor) -> None:

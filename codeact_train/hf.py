@@ -1,8 +1,9 @@
-"""Weights between a Hugging Face folder and a Megatron model, in both directions, at any tensor-parallel size.
+"""Weights between a Hugging Face folder and a Megatron model, in both directions, at any tensor- and pipeline-parallel
+size.
 
-Contract: one table (:func:`weight_map`) says which Hugging Face tensors make up a Megatron parameter and how it is cut;
-loading and exporting both follow it, so what goes in comes out bit for bit. Loading reads only this process's slices
-from memory-mapped safetensors; exporting gathers one parameter at a time on the main process and writes file by file.
+Contract: one table (:func:`weight_map`) says which Hugging Face tensors make up a Megatron parameter, how it is cut and
+which stage holds it; loading and exporting both follow it, so what goes in comes out bit for bit. Loading reads only
+this process's slices from memory-mapped safetensors; exporting gathers one parameter at a time on the main process.
 Conventions: ``linear_qkv`` rows are, for each key-value group, [its queries, its key, its value]; ``linear_fc1`` on
 each process is [gate, up]; the vocabulary is padded with zero rows to a multiple of the processes.
 """
@@ -30,18 +31,25 @@ Cut = Literal["whole", "rows", "columns", "qkv", "gate_up", "vocab"]
 
 @dataclass(frozen=True)
 class Weight:
-    """One Megatron parameter, the Hugging Face tensors it holds, and how processes share it."""
+    """One Megatron parameter, the Hugging Face tensors it holds, and how processes share it.
+
+    ``megatron`` is its name within its stage; ``copy`` marks one that another stage has too.
+    """
 
     megatron: str
     hf: tuple[str, ...]
     cut: Cut
+    copy: bool = False
 
 
-def weight_map(shape: ModelShape) -> list[Weight]:
-    """Every parameter of the model, in the order of its layers."""
-    weights = [Weight("embedding.word_embeddings.weight", ("model.embed_tokens.weight",), "vocab")]
-    for layer in range(shape.layers):
-        ours, theirs = f"decoder.layers.{layer}.", f"model.layers.{layer}."
+def weight_map(shape: ModelShape, stage: int, stages: int) -> list[Weight]:
+    """Every parameter of one pipeline stage, in the order of its layers."""
+    weights = []
+    if stage == 0:
+        weights.append(Weight("embedding.word_embeddings.weight", ("model.embed_tokens.weight",), "vocab"))
+    own = shape.layers // stages
+    for layer in range(own):
+        ours, theirs = f"decoder.layers.{layer}.", f"model.layers.{stage * own + layer}."
         qkv = tuple(f"{theirs}self_attn.{x}_proj." for x in "qkv")
         weights += [
             Weight(f"{ours}input_layernorm.weight", (f"{theirs}input_layernorm.weight",), "whole"),
@@ -60,9 +68,12 @@ def weight_map(shape: ModelShape) -> list[Weight]:
                 Weight(f"{ours}self_attention.{x}_layernorm.weight", (f"{theirs}self_attn.{x}_norm.weight",), "whole")
                 for x in "qk"
             ]
-    weights.append(Weight("decoder.final_layernorm.weight", ("model.norm.weight",), "whole"))
-    if not shape.tied:
-        weights.append(Weight("output_layer.weight", ("lm_head.weight",), "vocab"))
+    if stage == stages - 1:
+        weights.append(Weight("decoder.final_layernorm.weight", ("model.norm.weight",), "whole"))
+        if not shape.tied:
+            weights.append(Weight("output_layer.weight", ("lm_head.weight",), "vocab"))
+        elif stages > 1:
+            weights.append(Weight("output_layer.weight", ("model.embed_tokens.weight",), "vocab", copy=True))
     return weights
 
 
@@ -112,7 +123,7 @@ def load(model: PackedGPT, shape: ModelShape, folder: Path | str) -> None:
     rank, size = parallel_state.get_tensor_model_parallel_rank(), parallel_state.get_tensor_model_parallel_world_size()
     parameters = dict(model.named_parameters())
     with SafeTensors(folder) as tensors, torch.no_grad():
-        for weight in weight_map(shape):
+        for weight in weight_map(shape, *_stage()):
             parameter = parameters.pop(weight.megatron)
             value = _shard(weight, [tensors[name] for name in weight.hf], shape, rank, size)
             if value.shape != parameter.shape:
@@ -152,20 +163,49 @@ def _shard(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, siz
 def gather(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[str, Tensor]]:
     """Yield every Hugging Face tensor, whole and on the CPU, on the main process; the others yield nothing.
 
-    All processes of one tensor-parallel group must run it to its end.
+    All processes must run it to its end.
     """
-    size = parallel_state.get_tensor_model_parallel_world_size()
-    group = parallel_state.get_tensor_model_parallel_group()
-    parameters = dict(model.named_parameters())
-    for weight in weight_map(shape):
-        local = parameters[weight.megatron].detach()
-        if size == 1 or weight.cut == "whole":
-            shards = [local]
-        else:
-            shards = [torch.empty_like(local) for _ in range(size)]
-            dist.all_gather(shards, local.contiguous(), group=group)
+    for weight, shard in _at_first_stage(model, shape):
+        shards = [shard]
+        if weight.cut != "whole" and parallel_state.get_tensor_model_parallel_world_size() > 1:
+            group = parallel_state.get_tensor_model_parallel_group()
+            shards = [torch.empty_like(shard) for _ in range(group.size())]
+            dist.all_gather(shards, shard.contiguous(), group=group)
         if dist.get_rank() == 0:
             yield from zip(weight.hf, _join(weight, [s.cpu() for s in shards], shape), strict=True)
+
+
+def _at_first_stage(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[Weight, Tensor]]:
+    """Yield each parameter's shard in the processes of the first stage, to which the other stages send theirs."""
+    mine, stages = _stage()
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    if stages == 1:
+        yield from ((weight, parameters[weight.megatron]) for weight in weight_map(shape, 0, 1))
+        return
+    group = parallel_state.get_pipeline_model_parallel_group()
+    sizes: list[dict[str, torch.Size]] = [{} for _ in range(stages)]
+    dist.all_gather_object(sizes, {name: p.shape for name, p in parameters.items()}, group=group)
+    first = dist.get_global_rank(group, 0)
+    like = next(iter(parameters.values()))
+    for stage in range(stages):
+        for weight in weight_map(shape, stage, stages):
+            if weight.copy:
+                continue
+            if mine == stage and mine > 0:
+                dist.send(parameters[weight.megatron].contiguous(), first, group=group)
+            elif mine == 0:
+                shard = parameters[weight.megatron] if stage == 0 else like.new_empty(sizes[stage][weight.megatron])
+                if stage > 0:
+                    dist.recv(shard, dist.get_global_rank(group, stage), group=group)
+                yield weight, shard
+
+
+def _stage() -> tuple[int, int]:
+    """This process's pipeline stage and the number of stages."""
+    return (
+        parallel_state.get_pipeline_model_parallel_rank(),
+        parallel_state.get_pipeline_model_parallel_world_size(),
+    )
 
 
 def _join(weight: Weight, shards: list[Tensor], shape: ModelShape) -> list[Tensor]:

@@ -1,9 +1,9 @@
 """Megatron-Core's GPTModel in the shape of a Hugging Face config, for packed documents.
 
-Contract: :func:`build` returns a model without meaningful weights (``hf.load`` fills them); called on a
-:class:`~codeact_train.batches.MicroBatch` it returns the loss of each trained token, [N] float32. The language-model
-head is computed at those N positions only, which is exact: no other logit enters the loss or a gradient. Dense
-Llama-like decoders only: RMSNorm, SwiGLU, rotary embedding.
+Contract: :func:`build` returns this process's stage of the model without meaningful weights (``hf.load`` fills them).
+Called on its part of a :class:`~codeact_train.micro_batch.MicroBatch`, the last stage returns the loss of each trained
+token, [N] float32, the others hidden states. The language-model head is computed at those N positions only, which is
+exact: no other logit enters the loss or a gradient. Dense Llama-like decoders only: RMSNorm, SwiGLU, rotary embedding.
 """
 
 from __future__ import annotations
@@ -17,60 +17,54 @@ from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear, VocabParallelEmbedding
 from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
 from megatron.core.transformer.enums import AttnMaskType
-from megatron.core.transformer.mlp import MLP, MLPSubmodules
 from megatron.core.transformer.spec_utils import ModuleSpec
-from megatron.core.transformer.transformer_block import TransformerBlockSubmodules
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
 from megatron.core.transformer.transformer_config import TransformerConfig
 from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PretrainedConfig
 
-from codeact_train.attention import PackedAttention, PackedLayout
-from codeact_train.batches import MicroBatch
+from codeact_train import compat
+from codeact_train.attention import PackedAttention, PackedLayout, Spans, choose
 from codeact_train.config import TrainConfig
+from codeact_train.layers import GatedMLP, RMSNorm, add_residual
 from codeact_train.loss import vocab_parallel_loss
+from codeact_train.micro_batch import MicroBatch
 from codeact_train.shape import ModelShape
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-class RMSNorm(nn.Module):
-    """Root-mean-square norm that Megatron can shard the sequence under."""
-
-    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any):
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(hidden_size, dtype=config.params_dtype))
-        # under sequence parallelism each process sees part of the tokens: Megatron sums this gradient over them
-        self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last dimension."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+RECOMPUTE: dict[str, dict[str, Any]] = {
+    "none": {},
+    "selective": {"recompute_granularity": "selective", "recompute_modules": ["layernorm"]},  # GatedMLP adds its own
+    "full": {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1},
+}
+"""Megatron's settings for each kind of recomputation."""
 
 
 class PackedGPT(GPTModel):
     """GPTModel over a packed sequence, with the head on trained positions."""
 
-    def __init__(self, config: TransformerConfig, shape: ModelShape, tensor: int):
+    def __init__(self, config: TransformerConfig, shape: ModelShape, train: TrainConfig):
         super().__init__(
             config=config,
-            transformer_layer_spec=_block_spec(config, shape),
-            vocab_size=shape.padded_vocab(tensor),
+            transformer_layer_spec=_block_spec(config, shape, choose(train.attention, train.precision)),
+            vocab_size=shape.padded_vocab(train.parallel.tensor),
             max_sequence_length=shape.hf.max_position_embeddings,
+            pre_process=parallel_state.is_pipeline_first_stage(),
+            post_process=parallel_state.is_pipeline_last_stage(),
             position_embedding_type="none",  # PackedAttention turns q and k itself
             share_embeddings_and_output_weights=shape.tied,
         )
-        self.vocab = shape.vocab
+        self.vocab, self.window, self.z_loss = shape.vocab, shape.window, train.z_loss
         inverse_D, self.rope_scale = rope_frequencies(shape.hf)
         self.register_buffer("rope_inverse", inverse_D, persistent=False)
-        if config.sequence_parallel:
+        if config.sequence_parallel and self.post_process:
             # trained positions are picked from the whole sequence, so it is gathered before the head, not in it
             self.output_layer.sequence_parallel = False
             self.output_layer.disable_grad_reduce = True
 
     def forward(self, batch: MicroBatch) -> Tensor:
-        """Loss of each trained token, float32 [N]."""
+        """Loss of each trained token, float32 [N]; before the last stage, hidden states."""
         return super().forward(
             input_ids=batch.tokens,
             position_ids=batch.positions[None],
@@ -86,18 +80,19 @@ class PackedGPT(GPTModel):
         angles = torch.outer(batch.positions.float(), self.rope_inverse.float())
         angles = torch.cat((angles, angles), dim=-1)[:, None, None]
         dtype = self.config.params_dtype
-        return PackedLayout(
-            batch.bounds, (angles.cos() * self.rope_scale).to(dtype), (angles.sin() * self.rope_scale).to(dtype)
-        )
+        cos, sin = ((turned * self.rope_scale).to(dtype) for turned in (angles.cos(), angles.sin()))
+        return PackedLayout(Spans.of(batch.bounds, batch.first, batch.slots), self.window, cos, sin)
 
     def _postprocess(self, hidden_states: Tensor, labels: Tensor, loss_mask: Tensor, **_: Any) -> Tensor:
         """Called by GPTModel.forward: ``loss_mask`` carries the trained positions, ``labels`` their next tokens."""
+        if not self.post_process:
+            return hidden_states
         if self.config.sequence_parallel:
             hidden_states = tensor_parallel.gather_from_sequence_parallel_region(hidden_states)
         hidden_N1C = hidden_states[loss_mask]
         weight = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
         logits_N1V, _ = self.output_layer(hidden_N1C, weight=weight)
-        return vocab_parallel_loss(logits_N1V[:, 0], labels, self.vocab)
+        return vocab_parallel_loss(logits_N1V[:, 0], labels, self.vocab, self.z_loss if self.training else 0.0)
 
 
 def rope_frequencies(hf: PretrainedConfig) -> tuple[Tensor, float]:
@@ -109,7 +104,7 @@ def rope_frequencies(hf: PretrainedConfig) -> tuple[Tensor, float]:
     return rope.inv_freq.float(), float(rope.attention_scaling)
 
 
-def _block_spec(config: TransformerConfig, shape: ModelShape) -> TransformerBlockSubmodules:
+def _block_spec(config: TransformerConfig, shape: ModelShape, attention: str) -> TransformerBlockSubmodules:
     norm = ModuleSpec(module=RMSNorm)
     layer = ModuleSpec(
         module=TransformerLayer,
@@ -120,7 +115,7 @@ def _block_spec(config: TransformerConfig, shape: ModelShape) -> TransformerBloc
                 params={"attn_mask_type": AttnMaskType.causal},
                 submodules=SelfAttentionSubmodules(
                     linear_qkv=ColumnParallelLinear,
-                    core_attention=ModuleSpec(module=PackedAttention),
+                    core_attention=ModuleSpec(module=PackedAttention, params={"backend": attention}),
                     linear_proj=RowParallelLinear,
                     q_layernorm=norm if shape.qk_norm else None,
                     k_layernorm=norm if shape.qk_norm else None,
@@ -128,18 +123,11 @@ def _block_spec(config: TransformerConfig, shape: ModelShape) -> TransformerBloc
             ),
             self_attn_bda=add_residual,
             pre_mlp_layernorm=norm,
-            mlp=ModuleSpec(
-                module=MLP, submodules=MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear)
-            ),
+            mlp=GatedMLP,
             mlp_bda=add_residual,
         ),
     )
-    return TransformerBlockSubmodules(layer_specs=[layer] * config.num_layers, layer_norm=norm)
-
-
-def add_residual(training: bool, fused: bool) -> Any:
-    """What Megatron calls bias-dropout-add, without bias and dropout."""
-    return lambda x_with_bias, residual, probability: residual + x_with_bias[0]
+    return TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config), layer_norm=norm)
 
 
 def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConfig:
@@ -161,9 +149,11 @@ def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConf
         qk_layernorm=shape.qk_norm,
         hidden_dropout=0.0,
         attention_dropout=0.0,
-        window_size=(shape.window - 1, 0) if shape.window else None,
         tensor_model_parallel_size=train.parallel.tensor,
+        pipeline_model_parallel_size=train.parallel.pipeline,
+        context_parallel_size=train.parallel.context,
         sequence_parallel=train.parallel.sequence_parallel,
+        **RECOMPUTE[train.recompute],
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=train.precision == "bf16",
@@ -181,9 +171,9 @@ def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConf
 
 
 def build(shape: ModelShape, train: TrainConfig, device: torch.device) -> PackedGPT:
-    """The model of this process, in training mode on its device, weights undefined."""
-    config = transformer_config(shape, train)
-    model = PackedGPT(config, shape, parallel_state.get_tensor_model_parallel_world_size()).to(device)
+    """This process's stage of the model, in training mode on its device, weights undefined."""
+    with compat.cpu_tensors_pass():  # Megatron moves a tied embedding of the last stage to CUDA
+        model = PackedGPT(transformer_config(shape, train), shape, train).to(device)
     _mark_shards(model)
     return model
 

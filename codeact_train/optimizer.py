@@ -34,6 +34,7 @@ def build_optimizer(model: DistributedDataParallel, train: TrainConfig) -> Megat
         clip_grad=settings.clip,
         bf16=train.precision == "bf16",
         use_distributed_optimizer=train.parallel.distributed_optimizer,
+        overlap_param_gather=train.parallel.overlap and train.parallel.distributed_optimizer,
     )
     with compat.cpu_tensors_pass():
         optimizer = get_megatron_optimizer(config, [model])

@@ -1,7 +1,8 @@
 """Process groups, device and seeds of one job; the same calls on CPU over gloo and on GPUs over NCCL.
 
 Contract: :func:`start` is called once in each process torchrun starts, or in a single process without torchrun, and
-:func:`stop` at its end. What remains of the world size after tensor parallelism is data parallelism.
+:func:`stop` at its end. What remains of the world size after tensor, context and pipeline parallelism is data
+parallelism. Ranks run through the axes in that order: processes of a tensor-parallel group are neighbours.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class Place:
     world: int
     tensor_rank: int
     tensor: int
+    context_rank: int
+    context: int
+    pipeline_rank: int
+    pipeline: int
     data_rank: int
     data: int
     device: torch.device
@@ -39,25 +44,43 @@ class Place:
 
 
 def start(settings: ParallelSettings, seed: int) -> Place:
-    """Join the job and build Megatron's process groups; ``settings.tensor`` divides the world size."""
+    """Join the job and build Megatron's process groups; ``settings.replica`` divides the world size."""
+    return arrange(settings, seed, join())
+
+
+def join() -> torch.device:
+    """Meet the other processes; returns the device of this one."""
     compat.install()
     if "RANK" in os.environ:
         dist.init_process_group("nccl" if compat.has_cuda() else "gloo", timeout=_TIMEOUT)
     else:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    world = dist.get_world_size()
-    device = torch.device("cpu")
-    if compat.has_cuda():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
-    parallel_state.initialize_model_parallel(tensor_model_parallel_size=settings.tensor)
+    if not compat.has_cuda():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def arrange(settings: ParallelSettings, seed: int, device: torch.device) -> Place:
+    """Build Megatron's process groups among processes that have met, in place of those of an earlier layout."""
+    parallel_state.destroy_model_parallel()
+    parallel_state.initialize_model_parallel(
+        tensor_model_parallel_size=settings.tensor,
+        pipeline_model_parallel_size=settings.pipeline,
+        context_parallel_size=settings.context,
+    )
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed)
     return Place(
         rank=dist.get_rank(),
-        world=world,
+        world=dist.get_world_size(),
         tensor_rank=parallel_state.get_tensor_model_parallel_rank(),
         tensor=settings.tensor,
+        context_rank=parallel_state.get_context_parallel_rank(),
+        context=settings.context,
+        pipeline_rank=parallel_state.get_pipeline_model_parallel_rank(),
+        pipeline=settings.pipeline,
         data_rank=parallel_state.get_data_parallel_rank(),
         data=parallel_state.get_data_parallel_world_size(),
         device=device,
@@ -75,3 +98,24 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     answer = torch.tensor([int(flag)], device=device)
     dist.all_reduce(answer, op=dist.ReduceOp.MAX)
     return bool(answer.item())
+
+
+def over_data(values: list[float]) -> list[float]:
+    """Sums over data-parallel processes, in float64: for what each of them counts on the sequences of its own."""
+    return _summed(values, [parallel_state.get_data_parallel_group()])
+
+
+def over_parts(values: list[float]) -> list[float]:
+    """Sums over all parts of a batch, in float64: for what only the last stage has, of its part of each sequence."""
+    groups = [parallel_state.get_data_parallel_group(with_context_parallel=True)]
+    if parallel_state.get_pipeline_model_parallel_world_size() > 1:
+        groups.append(parallel_state.get_pipeline_model_parallel_group())
+    return _summed(values, groups)
+
+
+def _summed(values: list[float], groups: list[dist.ProcessGroup]) -> list[float]:
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    total = torch.tensor(values, dtype=torch.float64, device=device)
+    for group in groups:
+        dist.all_reduce(total, group=group)
+    return total.tolist()

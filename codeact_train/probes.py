@@ -4,15 +4,14 @@ Contract: each proof measures one number and a bound it must stay under, and fai
 processes take part. Cost: a few forward passes over the shortest documents and, for ``parity``, a second copy of the
 model on the main process for as long as it takes; seconds for a small model.
 
-``leak``: other documents of a pack get other losses when one document's tokens are changed (they must not). ``parity``:
-losses of the loaded weights against transformers. ``audit``: every assistant turn's end token is trained, no token of
-another role is. ``partition``: gradients of two documents at once against one after the other.
+``leak``: a document's hidden states move, on any pipeline stage, when its neighbour is changed (they must not).
+``parity``: losses of the loaded weights against transformers. ``audit``: every assistant turn's end token is trained,
+no token of another role is. ``partition``: gradients of two documents at once against one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,14 +20,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from megatron.core.distributed import finalize_model_grads
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from codeact_train.batches import MicroBatch, lay_out
-from codeact_train.chat import ROLES, Document
-from codeact_train.loss import normalised
+from codeact_train.document import ROLES, Document
+from codeact_train.micro_batch import MicroBatch, StepBatch, lay_out
+from codeact_train.steps import global_loss, token_losses
 
 if TYPE_CHECKING:
     from codeact_train.trainer import Trainer
@@ -67,24 +65,30 @@ def run(trainer: Trainer) -> list[Proof]:
 
 
 def leak(trainer: Trainer) -> Proof:
-    """Change every token of the first of two documents; the second's losses must stay."""
+    """Change every token of the first of two documents; on no stage may the second's hidden states move."""
     first, second = _shortest(trainer, 2)
     changed = Document((first.ids + 7) % trainer.shape.vocab, first.roles, first.weights, ())
-    before, after = (_losses(trainer, [d, second]) for d in (first, changed))
-    own = int((second.weights[1:] > 0).sum())
-    moved = (before - after).abs()
-    if not moved[:-own].max() > 0:
+    before, after = (_lay(trainer, [d, second]) for d in (first, changed))
+    moved_S = (_hidden(trainer, before) - _hidden(trainer, after)).abs().amax((1, 2))
+    place, sharing = trainer.place, trainer.train.parallel.sequence_parallel
+    parts, part = (place.tensor, place.tensor_rank) if sharing else (1, 0)
+    slots = torch.arange(len(moved_S), device=place.device) + len(moved_S) * (place.context_rank * parts + part)
+    own, others = (slots < before.bounds[1]), (slots >= before.bounds[1]) & (slots < before.bounds[2])
+    table = torch.zeros(place.pipeline, 2, device=place.device)
+    table[place.pipeline_rank] = torch.stack([(moved_S * mask).max() for mask in (own, others)])
+    dist.all_reduce(table, op=dist.ReduceOp.MAX)
+    if not table[:, 0].min() > 0:
         return Proof("leak", float("nan"), 0.0, "effect of changing a document on itself")
-    return Proof("leak", moved[-own:].max().item(), 1e-5, "change of loss in a document whose neighbour was changed")
+    return Proof("leak", table[:, 1].max().item(), 1e-5, "change of hidden states beside a document that was changed")
 
 
 def parity(trainer: Trainer) -> Proof:
     """Loss of each trained token of a document, against transformers on the same weights."""
     (document,) = _shortest(trainer, 1)
     batch = lay_out([document])
-    ours, difference = _losses(trainer, [document]), torch.zeros(1)
+    ours, difference = token_losses(trainer.state.model, _lay(trainer, [document])), torch.zeros(1)
     if dist.get_rank() == 0:
-        difference[0] = (ours.cpu() - _transformers_losses(Path(trainer.job.model), batch)).abs().max()
+        difference[0] = (ours - _transformers_losses(Path(trainer.job.model), batch)).abs().max()
     difference = difference.to(trainer.place.device)
     dist.broadcast(difference, 0)
     bound = 1e-3 if trainer.train.precision == "fp32" else 0.2
@@ -134,12 +138,17 @@ def _shortest(trainer: Trainer, count: int) -> list[Document]:
 
 
 def _lay(trainer: Trainer, documents: list[Document]) -> MicroBatch:
-    return lay_out(documents, trainer.batches.multiple).to(trainer.place.device)
+    return lay_out(documents, trainer.train.parallel.slot_multiple)
 
 
-def _losses(trainer: Trainer, documents: list[Document]) -> Tensor:
-    with torch.no_grad():
-        return trainer.state.model(_lay(trainer, documents))
+def _hidden(trainer: Trainer, batch: MicroBatch) -> Tensor:
+    """What this process's stage makes of its part of a sequence, float32 [S, 1, C]."""
+    caught: list[Tensor] = []
+    decoder = trainer.state.model.module.decoder
+    hook = decoder.register_forward_hook(lambda module, inputs, output: caught.append(output.float()))
+    token_losses(trainer.state.model, batch)
+    hook.remove()
+    return caught[0]
 
 
 def _transformers_losses(folder: Path, batch: MicroBatch) -> Tensor:
@@ -153,14 +162,12 @@ def _transformers_losses(folder: Path, batch: MicroBatch) -> Tensor:
 def _gradient(trainer: Trainer, split: list[list[Document]]) -> Tensor:
     """This process's gradient of the documents' mean loss, as one vector; leaves the buffers empty."""
     model = trainer.state.model
-    batches = [_lay(trainer, documents) for documents in split]
+    longest = max(sum(len(d.ids) - 1 for d in documents) for documents in split)
+    multiple = trainer.train.parallel.slot_multiple
+    batches = [lay_out(documents, multiple, longest) for documents in split]
     total = float(sum(b.weights.sum() for b in batches))
     model.zero_grad_buffer()
-    for number, batch in enumerate(batches):
-        last = number == len(batches) - 1
-        with nullcontext() if last else model.no_sync():
-            normalised(model(batch), batch.weights, total).backward()
-    finalize_model_grads([model], None)
+    global_loss(model, StepBatch(batches, total), iter(batches), forward_only=False)
     gradient = torch.cat([p.main_grad.flatten() for p in model.parameters()]).clone()
     model.zero_grad_buffer()
     return gradient

@@ -1,8 +1,8 @@
-"""A run's state as it begins, and one global batch through it.
+"""The model as a run begins, and one global batch through it.
 
 Contract: :func:`global_loss` is the mean loss over the trained tokens of the global batch, the same number in every
 process, whatever the layout; unless told otherwise it leaves that loss's gradient in the model's buffers, reduced over
-processes.
+processes. Cost: Megatron's schedule (1F1B between pipeline stages) and one sum of a float.
 """
 
 from __future__ import annotations
@@ -19,57 +19,96 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from codeact_train import hf
-from codeact_train.batches import MicroBatch, StepBatch
 from codeact_train.checkpoint import RunState
 from codeact_train.config import TrainJob
 from codeact_train.loss import normalised
+from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.model import build
 from codeact_train.optimizer import build_optimizer, build_schedule
-from codeact_train.parallel import Place
+from codeact_train.parallel import Place, over_parts
 from codeact_train.shape import ModelShape
 
 
 def build_state(job: TrainJob, shape: ModelShape, place: Place, steps: int) -> RunState:
     """The model with the weights of ``job.model``, its optimizer, and the schedule of a run of ``steps``."""
-    train = job.train
+    train, layout = job.train, job.train.parallel
     bare = build(shape, train, place.device)
     hf.load(bare, shape, job.model)
     bare.config.finalize_model_grads_func = _finalize
     settings = DistributedDataParallelConfig(
-        grad_reduce_in_fp32=True, use_distributed_optimizer=train.parallel.distributed_optimizer
+        grad_reduce_in_fp32=True,
+        use_distributed_optimizer=layout.distributed_optimizer,
+        overlap_grad_reduce=layout.overlap,
+        overlap_param_gather=layout.overlap and layout.distributed_optimizer,
     )
     model = DistributedDataParallel(bare.config, settings, bare)
+    bare.config.no_sync_func = model.no_sync
     optimizer = build_optimizer(model, train)
     return RunState(model, optimizer, build_schedule(optimizer, train, steps))
 
 
+def settle(model: DistributedDataParallel) -> None:
+    """Wait until every weight is the newest: with overlap, processes fetch them only when a forward pass asks."""
+    if model.ddp_config.overlap_param_gather:
+        model.start_param_sync(force_sync=True)
+
+
 def global_loss(
-    model: DistributedDataParallel, batch: StepBatch, micro: Iterator[MicroBatch], *, slots: int, forward_only: bool
+    model: DistributedDataParallel, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool
 ) -> float:
-    """Loss of ``batch`` from its micro-batches as ``micro`` yields them, at most ``slots`` slots each."""
-    parts = get_forward_backward_func()(
-        forward_step_func=functools.partial(_forward_step, total_weight=batch.total_weight),
+    """Loss of ``batch`` from its micro-batches as ``micro`` yields them."""
+    step = functools.partial(_forward_step, total_weight=batch.total_weight)
+    parts = _run(model, batch.micro_batches, micro, step, forward_only)
+    return over_parts([sum(part.item() for part in parts)])[0]
+
+
+def token_losses(model: DistributedDataParallel, whole: MicroBatch) -> Tensor:
+    """Loss of each trained token of a sequence, float32 [N] on the CPU in every process; no gradients."""
+
+    def step(micro: Iterator[MicroBatch], model: Any) -> tuple[Tensor, Any]:
+        batch = _own_part(next(micro), model)
+
+        def by_slot(losses_N: Tensor) -> tuple[Tensor, Tensor]:
+            losses_S = torch.zeros(whole.slots, device=losses_N.device)
+            # a slot that only stands in for none has no weight
+            losses_S[batch.trained + batch.first] = losses_N * (batch.weights > 0)
+            return losses_N.sum(), losses_S
+
+        return model(batch), by_slot
+
+    with torch.no_grad():
+        parts = _run(model, [whole], iter([whole]), step, forward_only=True)
+    losses_S = sum(parts, torch.zeros(whole.slots, device=next(model.parameters()).device))
+    for group in (parallel_state.get_context_parallel_group(), parallel_state.get_pipeline_model_parallel_group()):
+        dist.all_reduce(losses_S, group=group)
+    return losses_S[whole.trained].cpu()
+
+
+def _run(
+    model: DistributedDataParallel, batches: list[MicroBatch], micro: Iterator[MicroBatch], step: Any,
+    forward_only: bool,
+) -> list[Any]:  # fmt: skip
+    """Megatron's schedule; returns what ``step``'s loss functions reported, on the last stage."""
+    return get_forward_backward_func()(
+        forward_step_func=step,
         data_iterator=micro,
         model=model,
-        num_microbatches=len(batch.micro_batches),
-        seq_length=slots,
+        num_microbatches=len(batches),
+        seq_length=batches[0].slots,
         micro_batch_size=1,
         forward_only=forward_only,
     )
-    return data_parallel_sum([sum(part.item() for part in parts)])[0]
 
 
-def data_parallel_sum(values: list[float]) -> list[float]:
-    """Sums over data-parallel processes, in float64."""
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    total = torch.tensor(values, dtype=torch.float64, device=device)
-    dist.all_reduce(total, group=parallel_state.get_data_parallel_group())
-    return total.tolist()
+def _own_part(whole: MicroBatch, model: Any) -> MicroBatch:
+    """What this process computes of a sequence, on its device."""
+    rank, parts = parallel_state.get_context_parallel_rank(), parallel_state.get_context_parallel_world_size()
+    return whole.part(rank, parts).to(next(model.parameters()).device)
 
 
 def _forward_step(micro: Iterator[MicroBatch], model: Any, total_weight: float) -> tuple[Tensor, Any]:
     """Megatron's forward step: the output, and how to make the loss of it."""
-    batch = next(micro).to(next(model.parameters()).device)
+    batch = _own_part(next(micro), model)
 
     def loss(losses_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         part = normalised(losses_N, batch.weights, total_weight)

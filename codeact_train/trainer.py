@@ -25,23 +25,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.distributed as dist
 
 from codeact_train import parallel, probes
 from codeact_train.attention import choose
-from codeact_train.batches import Batches, MicroBatch, StepBatch
+from codeact_train.batches import Batches
 from codeact_train.checkpoint import Checkpoints
 from codeact_train.config import TrainJob
-from codeact_train.corpus import Corpus
+from codeact_train.corpus import Corpus, Split
 from codeact_train.export import Export, export
 from codeact_train.metrics import MetricsLog, Watch
+from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.optimizer import step as optimizer_step
 from codeact_train.plan import validate
 from codeact_train.shape import ModelShape
-from codeact_train.steps import build_state, data_parallel_sum, global_loss
+from codeact_train.steps import build_state, global_loss, settle
 
 EXIT_STOPPED = 75
 """Exit code of a job that saved and stopped before its end (EX_TEMPFAIL: try again)."""
@@ -59,7 +60,9 @@ _FREE = {
     "checkpoint",
     "parallel",
     "micro_batch_packs",
+    "micro_batch_tokens",
     "attention",
+    "recompute",
 }
 
 
@@ -76,28 +79,16 @@ class Trainer:
         self.out = Path(job.out)
         self.corpus = Corpus(job.corpus)
         self.shape = ModelShape.read(job.model)
-        self.attention = choose(train.attention)
-        self.batches = self._batches("train")
-        self.validation = self._batches("validation")
+        self.attention = choose(train.attention, train.precision)
+        self.batches, self.validation = (
+            Batches(self.corpus, split, train, place.data_rank, place.data) for split in get_args(Split)
+        )
         self.steps = self.batches.steps_per_epoch * train.epochs
         self.state = build_state(job, self.shape, place, self.steps)
         self.checkpoints = Checkpoints(self.out / "checkpoints", self._identity(), train.checkpoint.keep)
         self.log: MetricsLog | None = None
         self.watch = Watch(self.steps, 0, shown=False)
         self._stop_asked = False
-
-    def _batches(self, split: Any) -> Batches:
-        train, place = self.train, self.place
-        return Batches(
-            self.corpus,
-            split,
-            global_packs=train.global_batch_packs,
-            micro_packs=train.micro_batch_packs,
-            seed=train.seed,
-            data_rank=place.data_rank,
-            data_world=place.data,
-            multiple=train.parallel.tensor if train.parallel.sequence_parallel else 1,
-        )
 
     def _identity(self) -> dict[str, str]:
         recipe = self.train.model_dump_json(exclude=_FREE)
@@ -143,10 +134,7 @@ class Trainer:
         state.schedule.step(1)
         norm = optimizer_step(state.optimizer)
         state.step += 1
-        counts = data_parallel_sum(
-            [sum(m.slots for m in batch.micro_batches), sum(m.real for m in batch.micro_batches),
-             sum(int((m.weights > 0).sum()) for m in batch.micro_batches)]
-        )  # fmt: skip
+        counts = parallel.over_data([float(count) for count in batch.counts])
         took = time.monotonic() - began
         lr = float(state.optimizer.param_groups[0]["lr"])
         if self.log:
@@ -162,16 +150,21 @@ class Trainer:
         """Loss of a global batch, the same in every process; gradients too unless ``forward_only``."""
         # validation runs to its end: stopped within, it would leave an epoch saved but not exported
         micro = iter(batch.micro_batches) if forward_only else self._unless_stopped(batch.micro_batches)
-        slots = self.corpus.sequence_length * self.train.micro_batch_packs
-        return global_loss(self.state.model, batch, micro, slots=slots, forward_only=forward_only)
+        return global_loss(self.state.model, batch, micro, forward_only=forward_only)
 
     def _unless_stopped(self, micro_batches: list[MicroBatch]) -> Iterator[MicroBatch]:
         """The micro-batches, as long as no process was told to stop. What a step has computed until then is forgotten:
         nothing has changed yet but gradients, and the grace period before a kill may be shorter than a step."""
-        for micro in micro_batches:
-            if parallel.any_rank(self._stop_asked, self.place.device):
-                raise _StopAsked
-            yield micro
+        if self.place.pipeline > 1:  # its stages are never at the same micro-batch, so all are asked before the first
+            self._heed()
+            return iter(micro_batches)
+        return (micro for micro in micro_batches if self._heed())
+
+    def _heed(self) -> bool:
+        """Ends the step in every process when one was told to stop."""
+        if parallel.any_rank(self._stop_asked, self.place.device):
+            raise _StopAsked
+        return True
 
     def _after_step(self) -> None:
         """Save, validate and export when this step is the one for it."""
@@ -200,12 +193,13 @@ class Trainer:
             for batch in self.validation.epoch():
                 total += self._forward(batch, forward_only=True) * batch.total_weight
                 weight += batch.total_weight
-                tokens += data_parallel_sum([sum(int((m.weights > 0).sum()) for m in batch.micro_batches)])[0]
+                tokens += parallel.over_data([float(batch.counts[-1])])[0]
         self.state.model.train()
         return total / weight, int(tokens)
 
     def _save(self) -> None:
         if self.checkpoints.latest() != self.checkpoints.path_of(self.state.step):
+            settle(self.state.model)
             path = self.checkpoints.save(self.state)
             self._write("checkpoint", path=str(path.relative_to(self.out)))
 
@@ -217,6 +211,7 @@ class Trainer:
         return 0
 
     def _write_export(self, out: Path, epoch: int) -> Export | None:
+        settle(self.state.model)
         return export(
             self.state.model.module, self.shape, Path(self.job.model), self.corpus.folder / "tokenizer", out,
             step=self.state.step, epoch=epoch, checkpoint=self.checkpoints.path_of(self.state.step).name,
@@ -240,7 +235,7 @@ class Trainer:
         self._write("start", steps=self.steps, processes=self.place.world, attention=self.attention, time=time.time())
         origin = f"going on from {resumed.name}" if resumed else "from the base model"
         self.watch.say(
-            f"training {self.steps} steps of {self.train.global_batch_packs} packs, {origin}; "
+            f"training {self.steps} steps, {self.batches.steps_per_epoch} an epoch, {origin}; "
             f"{self.place.world} process(es), attention {self.attention}, {torch.get_num_threads()} threads"
         )
 

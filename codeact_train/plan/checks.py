@@ -28,7 +28,8 @@ def validate(
     if corpus is not None:
         manifest = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
         length = manifest["sequence_length"]
-        _check_steps(train, manifest["packs"]["train"])
+        tokens = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["train"]["filled"]
+        _check_steps(train, manifest["packs"]["train"], tokens, length)
     positions = shape.hf.max_position_embeddings
     if length is not None and length > positions:
         raise ValueError(
@@ -38,31 +39,41 @@ def validate(
 
 
 def _check_layout(train: TrainConfig, shape: ModelShape, processes: int) -> None:
-    tensor = train.parallel.tensor
-    if processes % tensor:
+    parallel = train.parallel
+    if processes % parallel.replica:
+        axes = ("tensor", "pipeline", "context")
+        sizes = [f"parallel.{axis}={getattr(parallel, axis)}" for axis in axes if getattr(parallel, axis) > 1]
+        product = f" = {parallel.replica}" if len(sizes) > 1 else ""
         raise ValueError(
-            f"parallel.tensor={tensor} does not divide the {processes} processes of this job; "
-            f"start a multiple of {tensor} or change parallel.tensor"
+            f"{' × '.join(sizes)}{product} does not divide the {processes} processes of this job; "
+            f"start a multiple of {parallel.replica} or change the layout"
         )
     for what, number in (
         ("attention heads", shape.heads),
         ("key-value heads", shape.kv_heads),
         ("MLP width", shape.ffn),
     ):
-        if number % tensor:
+        if number % parallel.tensor:
             fitting = [
                 t for t in range(1, shape.kv_heads + 1) if not (shape.heads % t or shape.kv_heads % t or shape.ffn % t)
             ]
             raise ValueError(
-                f"parallel.tensor={tensor} does not divide the model's {number} {what}; choose one of {fitting}"
+                f"parallel.tensor={parallel.tensor} does not divide the model's {number} {what}; "
+                f"choose one of {fitting}"
             )
+    if shape.layers % parallel.pipeline:
+        fitting = [p for p in range(1, shape.layers + 1) if not shape.layers % p]
+        raise ValueError(
+            f"parallel.pipeline={parallel.pipeline} does not divide the model's {shape.layers} layers; "
+            f"choose one of {fitting}"
+        )
 
 
-def _check_steps(train: TrainConfig, packs: int) -> None:
-    steps = -(-packs // train.global_batch_packs) * train.epochs
+def _check_steps(train: TrainConfig, packs: int, tokens: int, sequence_length: int) -> None:
+    steps = train.steps_per_epoch(packs, tokens, sequence_length) * train.epochs
     if train.optimizer.warmup_steps >= steps:
         raise ValueError(
             f"optimizer.warmup_steps={train.optimizer.warmup_steps} is not below the {steps} steps of this run "
-            f"({packs} packs, {train.global_batch_packs} a step, {train.epochs} epochs); "
-            "lower warmup_steps, raise epochs or lower global_batch_packs"
+            f"({packs} packs, {tokens} tokens, {train.epochs} epochs); "
+            "lower warmup_steps, raise epochs or make global batches smaller"
         )

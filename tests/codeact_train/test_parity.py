@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 from train_jobs import events, recipe, run_job
 from transformers import AutoModelForCausalLM
 
-from codeact_train.batches import Batches, MicroBatch
+from codeact_train.batches import Batches
 from codeact_train.corpus import Corpus
 from codeact_train.export import weights_digest
+from codeact_train.micro_batch import MicroBatch
 
 # float32 with sums formed in another order; losses are around 5
 LOSS_TOLERANCE = 1e-5
@@ -39,7 +40,7 @@ def independent_run(model_folder: Path, corpus: Path, train) -> list[tuple[float
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps)
     opened = Corpus(corpus)
-    batches = Batches(opened, "train", global_packs=train.global_batch_packs, micro_packs=1, seed=train.seed)
+    batches = Batches(opened, "train", train)
     total_steps, curve = batches.steps_per_epoch * train.epochs, []
     for step in range(total_steps):
         lr = settings.lr * (step + 1) / settings.warmup_steps
@@ -80,7 +81,7 @@ def test_the_export_is_the_model_that_was_trained(trained, corpus):
     """Its validation loss, by transformers on unpacked documents, is the one the trainer reported on packs."""
     _, out = trained
     exported = AutoModelForCausalLM.from_pretrained(out / "exports" / "epoch-4", dtype=torch.float32).eval()
-    batches = Batches(Corpus(corpus), "validation", global_packs=4, micro_packs=1, seed=0)
+    batches = Batches(Corpus(corpus), "validation", recipe())
     micro = [m for batch in batches.epoch() for m in batch.micro_batches]
     with torch.no_grad():
         losses = torch.cat([hugging_face_losses(exported, m) for m in micro])

@@ -1,10 +1,12 @@
 """The start-up proofs hold on a sound trainer, in every layout, and fail on a broken one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from train_jobs import events, recipe, run_job
 
-from codeact_train import attention, hf, trainer
+from codeact_train import attention, hf, steps, trainer
 from codeact_train.corpus import Corpus
 
 
@@ -22,7 +24,8 @@ def test_a_proof_can_be_left_out(tmp_path, model, corpus):
 
 
 def blind_to_bounds(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
-    whole = attention.PackedLayout((0, q.shape[0]), packed_seq_params.cos, packed_seq_params.sin)
+    spans = attention.Spans.of((0, q.shape[0]), 0, q.shape[0])
+    whole = attention.PackedLayout(spans, None, packed_seq_params.cos, packed_seq_params.sin)
     return sound_attention(self, q, k, v, packed_seq_params=whole)
 
 
@@ -32,8 +35,9 @@ def swapped_gate(weight, tensors, shape, rank, size):
 
 def trained_observation(self, index):
     document = sound_document(self, index)
-    document.weights[np.flatnonzero(document.roles == 2)[0]] = 1.0
-    return document
+    weights = document.weights.copy()
+    weights[np.flatnonzero(document.roles == 2)[0]] = 1.0
+    return replace(document, weights=weights)
 
 
 def halved_labels(losses, weights, total):
@@ -51,7 +55,7 @@ sound_document = Corpus.document
         ("leak", attention.PackedAttention, "forward", blind_to_bounds),
         ("parity", hf, "_shard", swapped_gate),
         ("audit", Corpus, "document", trained_observation),
-        ("partition", trainer.probes, "normalised", halved_labels),
+        ("partition", steps, "normalised", halved_labels),
     ],
 )
 def test_each_proof_catches_its_defect(tmp_path, model, corpus, monkeypatch, proof, where, name, broken):
