@@ -11,6 +11,7 @@ loop; costs nothing for kernels without listed hosts.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +27,7 @@ CONNECT_TIMEOUT_S = 10.0
 LINGER_S = 60.0
 PIECE = 1 << 16
 MIB = 1 << 20
+log = logging.getLogger(__name__)
 _LOOKUPS = ThreadPoolExecutor(4, "codeact-lookup")  # of their own: slow names must not hold up the host's other threads
 Way = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 HOP_BY_HOP = frozenset({"connection", "host", "keep-alive", "proxy-authorization", "proxy-connection", "upgrade"})
@@ -90,6 +92,7 @@ class Egress:
                     host, port, first, answer = _plan(head)
                     downstream, upstream = await self._connect(host, port)
                 except Refused as refusal:
+                    log.info("refused to a kernel: %s", refusal.reason)
                     writer.write(_refusal(refusal))
                     await writer.drain()
                     return

@@ -13,6 +13,7 @@ from sandbox.admission import KERNEL_MIB, Admission
 from sandbox.memory import free_mib
 
 MEMORY = "sandbox.memory.free_mib"
+MIB = 1 << 20
 BEST = probe().tier
 
 
@@ -123,3 +124,28 @@ async def test_a_fork_server_that_dies_is_replaced_and_its_kernels_are_counted(
 async def test_free_memory_is_that_of_the_machine_or_less() -> None:
     total = int(Path("/proc/meminfo").read_text().split()[1]) // 1024
     assert 0 < free_mib() < total
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [
+        ({"memory.max": "max", "memory.current": "5", "memory.stat": "anon 5"}, None),
+        ({"memory.max": 100 * MIB, "memory.current": 60 * MIB, "memory.stat": f"anon 5\ninactive_file {20 * MIB}"}, 60),
+        (
+            {
+                "memory.limit_in_bytes": 100 * MIB,
+                "memory.usage_in_bytes": 60 * MIB,
+                "memory.stat": f"inactive_file 0\ntotal_inactive_file {10 * MIB}",
+            },
+            50,
+        ),
+        ({}, None),
+    ],
+)
+async def test_free_memory_is_that_of_the_cgroups_around_too(
+    files: dict[str, object], left: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr("sandbox.memory._own_folders", lambda: [tmp_path])
+    assert (free_mib() == left) if left else free_mib() > 100
