@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from launch import config as configs
+from launch.sandbox_verbs import sandbox_app, serve_sandbox
 from launch.say import done, refuse, say
 
 INTERRUPTED = 75
@@ -60,8 +61,10 @@ Every verb takes the same YAML file and uses its own section. Any value can be c
 `--print-config` shows the resolved configuration and does nothing else. An interrupted command goes on where it stopped
 when it is started again.""",
 )
-serve_app = typer.Typer(no_args_is_help=True, help="Serve a model over HTTP.", rich_markup_mode="markdown")
-app.add_typer(serve_app, name="serve")
+serve_app = typer.Typer(no_args_is_help=True, help="Serve a model or kernels over HTTP.", rich_markup_mode="markdown")
+serve_app.command("sandbox")(serve_sandbox)
+app.add_typer(serve_app, name="serve", rich_help_panel="Servers and kernels")
+app.add_typer(sandbox_app, name="sandbox", rich_help_panel="Servers and kernels")
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file of the run, for example configs/demo.yaml.")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="Values laid over the file: section.key=value.")]  # noqa: UP045

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sandbox.battery.case import ENDS, Case
+from sandbox.battery.scene import Scene
 
 # finds the kernel's own sockets among its descriptors
 _LINE = """
@@ -25,6 +28,7 @@ DEATHS = [
     }.items()
 ] + [
     Case("sys.exit", "deaths", "import sys; sys.exit(1)", None, ("error",), stopped_by="reported as an exception"),
+    Case("quit()", "deaths", "quit()", None, ("error", "ok"), stopped_by="reported as an exception"),
     Case(
         "close every descriptor",
         "deaths",
@@ -35,71 +39,137 @@ DEATHS = [
     ),
 ]
 
+_OWN_LINE = """
+import gc
+port = next(o for o in gc.get_objects() if type(o).__name__ in ('SocketPort', 'ZmqPort'))
+"""
+
+
+async def _cells_still_run(kernel: Any, scene: Scene) -> str | None:
+    """Whether the kernel that answers is still the one that runs cells."""
+    value = (await kernel.run("6 * 7", timeout_s=5)).value
+    return None if value == "42" else f"later cells answer {value!r} and do not run: never ask a kernel for a verdict"
+
+
 PROTOCOL = [
-    Case(name, "protocol", _LINE + code, None, allowed, stopped_by=by)
-    for name, code, allowed, by in (
-        (
-            "garbage on the connection",
-            "for fd in lines: os.write(fd, b'\\xff' * 64)\nwhile True: pass",
-            GONE,
-            "frame limit",
-        ),
-        (
-            "a frame of 2 GB announced",
-            "for fd in lines: os.write(fd, struct.pack('!IB', 2 << 30, 1))\nwhile True: pass",
-            GONE,
-            "frame limit",
-        ),
-        (
-            "JSON that is 200,000 levels deep",
-            "m = b'[' * 200000\nfor fd in lines: os.write(fd, struct.pack('!IB', len(m), 1) + m)\nwhile True: pass",
-            GONE,
-            "RecursionError caught",
-        ),
-        (
-            "messages of the wrong shape",
-            "m = json.dumps({{'parent_header': 7, 'header': [], 'content': 1}}).encode()\n"
-            "for fd in lines: os.write(fd, struct.pack('!IB', len(m), 1) + m)\nwhile True: pass",
-            GONE,
-            "types checked",
-        ),
-        (
-            "endless small messages",
-            "m = json.dumps({{'parent_header': {{}}, 'header': {{}}, 'content': {{}}}}).encode()\n"
-            "f = struct.pack('!IB', len(m), 1) + m\nwhile True:\n    for fd in lines: os.write(fd, f)",
-            GONE,
-            "bytes counted per cell",
-        ),
-        (
-            "a replaced kernel",
-            "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'LightKernel': type(o).execute = "
-            "lambda s, c: {{'status': 'ok'}}",
-            ENDS,
-            "not prevented: verdicts must never come from the kernel",
-        ),
-        (
-            "signal handlers replaced",
-            "import signal\nfor n in (1, 2, 10, 12, 15): signal.signal(n, lambda *a: None)\nwhile True: pass",
-            ("timeout_killed",),
-            "SIGKILL",
-        ),
-    )
+    Case(
+        "a replaced kernel",
+        "protocol",
+        "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'LightKernel': type(o).execute = "
+        "lambda s, c: {{'status': 'ok'}}",
+        after=_cells_still_run,
+        promised=False,
+        stopped_by="nothing to replace under this name",
+    ),
+    Case(
+        "a forged reply, then an endless loop",
+        "protocol",
+        _OWN_LINE + "port.send(0, 'execute_reply', {{'status': 'ok'}})\n"
+        "port.send(1, 'status', {{'execution_state': 'idle'}}); port.flush()\nwhile True: pass",
+        None,
+        ENDS,
+        stopped_by="the next cell's own time limit",
+    ),
+    *(
+        Case(name, "protocol", _LINE + code, None, allowed, timeout_s=2.0, stopped_by=by)
+        for name, code, allowed, by in (
+            (
+                "garbage on the connection",
+                "for fd in lines: os.write(fd, b'\\xff' * 64)\nwhile True: pass",
+                GONE,
+                "frame limit",
+            ),
+            (
+                "a frame of 2 GB announced",
+                "for fd in lines: os.write(fd, struct.pack('!IB', 2 << 30, 1))\nwhile True: pass",
+                GONE,
+                "frame limit",
+            ),
+            (
+                "JSON that is 200,000 levels deep",
+                "m = b'[' * 200000\nfor fd in lines: os.write(fd, struct.pack('!IB', len(m), 1) + m)\nwhile True: pass",
+                GONE,
+                "RecursionError caught",
+            ),
+            (
+                "messages of the wrong shape",
+                "m = json.dumps({{'parent_header': 7, 'header': [], 'content': 1}}).encode()\n"
+                "for fd in lines: os.write(fd, struct.pack('!IB', len(m), 1) + m)\nwhile True: pass",
+                GONE,
+                "types checked",
+            ),
+            (
+                "endless small messages",
+                "m = json.dumps({{'parent_header': {{}}, 'header': {{}}, 'content': {{}}}}).encode()\n"
+                "f = struct.pack('!IB', len(m), 1) + m\nwhile True:\n    for fd in lines: os.write(fd, f)",
+                GONE,
+                "bytes counted per cell",
+            ),
+            (
+                "signal handlers replaced",
+                "import signal\nfor n in (1, 2, 10, 12, 15): signal.signal(n, lambda *a: None)\nwhile True: pass",
+                ("timeout_killed",),
+                "SIGKILL",
+            ),
+            (
+                "a message of 300 MB",
+                "for fd in lines:\n    os.write(fd, struct.pack('!IB', 300 << 20, 1))\n"
+                "    for i in range(300): os.write(fd, bytes(1 << 20))\nwhile True: pass",
+                GONE,
+                "frame limit",
+            ),
+            ("the connection closed", "for fd in lines: os.close(fd)", (*GONE, "error", "ok"), "end of the connection"),
+        )
+    ),
 ]
 
 _ENDLESS_THREAD = "import threading\ndef f():\n    while True: pass\nthreading.Thread(target=f).start()"
 
+_LATE_THREAD = (
+    "import threading\ngo = threading.Event()\ndef f():\n    go.wait(); print('BREACH')\n"
+    "t = threading.Thread(target=f); t.start()"
+)
+_LATE_TASK = (
+    "import asyncio\nasync def f():\n    await asyncio.sleep(0.05); print('BREACH')\n"
+    "task = asyncio.ensure_future(f()); await asyncio.sleep(0)"
+)
+
 PYTHON = [
-    Case(name, "python", code, None, ENDS, stopped_by=by)
-    for name, code, by in (
-        (
-            "builtins removed",
-            "import builtins\nfor n in list(vars(builtins)): delattr(builtins, n)",
-            "harms this kernel only",
-        ),
-        ("stdout closed", "import sys, os\nsys.stdout.close(); os.close(1)", "harms this kernel only"),
-        ("modules removed", "import sys\nsys.modules.clear()", "harms this kernel only"),
-        ("a thread that never ends", _ENDLESS_THREAD, "ends with the kernel"),
-        ("exit handlers", "import atexit, time\natexit.register(time.sleep, 600)", "ends with the kernel"),
-        ("a finalizer that raises", "class D:\n    def __del__(self): raise SystemExit\nD(); 1", "ignored by Python"),
-    )
+    Case(
+        "late print of a thread",
+        "python",
+        _LATE_THREAD,
+        None,
+        ("ok",),
+        then="go.set(); t.join(); print('mine')",
+        stopped_by="text belongs to the cell that started the thread",
+    ),
+    Case(
+        "late print of a task",
+        "python",
+        _LATE_TASK,
+        None,
+        ("ok",),
+        then="import asyncio\nawait asyncio.sleep(0.2); print('mine')",
+        stopped_by="text belongs to the cell that started the task",
+    ),
+    *(
+        Case(name, "python", code, None, ENDS, stopped_by=by)
+        for name, code, by in (
+            (
+                "builtins removed",
+                "import builtins\nfor n in list(vars(builtins)): delattr(builtins, n)",
+                "harms this kernel only",
+            ),
+            ("stdout closed", "import sys, os\nsys.stdout.close(); os.close(1)", "harms this kernel only"),
+            ("modules removed", "import sys\nsys.modules.clear()", "harms this kernel only"),
+            ("a thread that never ends", _ENDLESS_THREAD, "ends with the kernel"),
+            ("exit handlers", "import atexit, time\natexit.register(time.sleep, 600)", "ends with the kernel"),
+            (
+                "a finalizer that raises",
+                "class D:\n    def __del__(self): raise SystemExit\nD(); 1",
+                "ignored by Python",
+            ),
+        )
+    ),
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sandbox.battery.case import Case
+from sandbox.battery.scene import Scene, resident_mib
 
 _FORK = """
 import os, time
@@ -20,7 +23,7 @@ KILLED = ("timeout_killed", "died", "out_of_memory")
 STOPPED = ("timeout_interrupted", *KILLED)
 
 TIME = [
-    Case(name, "time", code, None, allowed, timeout_s=1.0, stopped_by=by)
+    Case(name, "time", code, None, allowed, timeout_s=1.0, stopped_by=by, harmless=True)
     for name, code, allowed, by in (
         ("endless loop", "while True: pass", ("timeout_interrupted",), "SIGINT"),
         (
@@ -40,12 +43,36 @@ TIME = [
             "SIGKILL",
         ),
         ("sum of a long range in C", "sum(range(10 ** 12))", STOPPED, "SIGKILL: C code that never looks"),
-        ("waiting for input", "input()", ("error",), "no input: EOFError"),
+        ("waiting for input", "input()", ("error",), "no input: an exception"),
+        ("waiting for a password", "import getpass; getpass.getpass()", ("error",), "no input: an exception"),
         ("waiting for a pipe", "import os\nr, w = os.pipe()\nos.read(r, 1)", ("timeout_interrupted",), "SIGINT"),
     )
 ]
 
+PRINTED_MIB, KEPT_MIB = 160, 40
+
+
+async def _printed_bytes_are_not_kept(kernel: Any, scene: Scene) -> str | None:
+    """IPython 9 keeps every printed byte for a history nobody reads."""
+    pid = kernel.process.pid()
+    before = resident_mib(pid)
+    for _ in range(PRINTED_MIB // 8):
+        await kernel.run("for i in range(8): print('y' * (1 << 20))")
+    grown = resident_mib(pid) - before
+    return f"grew by {grown:.0f} MiB while it printed {PRINTED_MIB}" if grown > KEPT_MIB else None
+
+
 MEMORY = [
+    Case(
+        "printed text kept for ever",
+        "memory",
+        "print('y' * (8 << 20))",
+        None,
+        ("ok", "output_limit"),
+        after=_printed_bytes_are_not_kept,
+        stopped_by="no copy of the output in the kernel",
+        kernels=("light",),
+    ),
     Case("one large allocation", "memory", "x = bytearray(3 << 30)", None, ("error",), stopped_by="RLIMIT_DATA"),
     Case(
         "six children with 150 MB",
@@ -110,8 +137,8 @@ PROCESSES = [
     Case(
         "daemon that detaches",
         "processes",
-        "import os, time\nif os.fork() == 0:\n    try: os.setsid()\n    except OSError: pass\n    if os.fork() == 0:\n"
-        "        time.sleep(600)\n    os._exit(0)\nos._exit(0)",
+        "import os\nif os.fork() == 0:\n    try: os.setsid()\n    except OSError: pass\n    if os.fork() == 0:\n"
+        "        os.execvp('sleep', ['{stray}', '600'])\n    os._exit(0)\nos._exit(0)",
         None,
         ("died",),
         stopped_by="pid namespace, process group",
@@ -170,6 +197,12 @@ OUTPUT = [
             "rich output budget",
         ),
         ("repr that loops", "class R:\n    def __repr__(self):\n        while True: pass\nR()", STOPPED, "SIGINT"),
+        (
+            "huge repr",
+            "class R:\n    def __repr__(self): return 'r' * 50_000_000\nR()",
+            ("ok",),
+            "cut before it is sent",
+        ),
         ("repr that exits", "class R:\n    def __repr__(self): raise SystemExit\nR()", ("ok", "error"), "caught"),
         ("odd text", r"print('\ud800 \0 \x1b[2J\x1b]0;t\x07 \ufffe')", ("ok",), "escaped"),
         ("bytes that are no text", "import os\nn = os.write(1, bytes(range(256)))", ("ok",), "replacement characters"),

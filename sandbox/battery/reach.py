@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sandbox.battery.case import Case, attempts, tries
+from sandbox.battery.scene import Scene
 
 _CONNECT = "s = socket.socket(socket.{}, socket.{}); s.settimeout(1); s.connect({})"
 
@@ -12,6 +15,24 @@ if libc.syscall({}) == -1:
     raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 """
 
+
+async def _files_through_links(kernel: Any, scene: Scene) -> str | None:
+    """The host reads and writes what a cell left in its workspace: links, a pipe."""
+    for path in ("link", "folder/secret", "pipe"):
+        try:
+            data = await kernel.get(path)
+        except (OSError, ValueError):
+            continue
+        return f"the host followed {path} to {data[:20]!r}"
+    for path in ("link", "folder/new"):
+        try:
+            await kernel.put(path, b"written by the host")
+        except (OSError, ValueError):
+            continue
+        return f"the host wrote through {path}"
+    return None
+
+
 FILES = [
     *attempts(
         "files",
@@ -20,19 +41,31 @@ FILES = [
         {
             "read a secret of the host": "print(open('{secret}').read())",
             "read /etc/shadow": "open('/etc/shadow').read()",
+            "list the root user's home": "os.listdir('/root'); open('/root/.profile').read()",
             "read the owner's environment": "open('/proc/{owner}/environ', 'rb').read()",
             "read the project's source": "open('{source}').read()",
             "list the host's temporary files": "assert '{secret_name}' in os.listdir('{secret_folder}')",
+            "symlink to a secret": "os.symlink('{secret}', 'l'); open('l').read()",
+            "hard link to a secret": "os.link('{secret}', 'h'); open('h').read()",
+            "read kernel memory": "open('/proc/kcore', 'rb').read(64)",
+            "read the disk": "open('/dev/vda', 'rb').read(1)",
+        },
+        harmless=True,
+    ),
+    *attempts(
+        "files",
+        "files",
+        "mount namespace, Landlock",
+        {
+            "read a sibling's workspace": "open('{sibling_file}').read()",
+            "list the siblings' workspaces": "os.listdir('{base}')",
             "write outside the workspace": "open('/usr/lib/new', 'w')",
             "write to site-packages": "import IPython; open(os.path.dirname(IPython.__file__) + '/x.py', 'w')",
             "write to /proc/sys": "open('/proc/sys/kernel/hostname', 'w').write('x')",
-            "symlink to a secret": "os.symlink('{secret}', 'l'); open('l').read()",
-            "hard link to a secret": "os.link('{secret}', 'h'); open('h').read()",
             "change the owner of a host's file": "os.chown('{secret}', 1, 1)",
-            "read kernel memory": "open('/proc/kcore', 'rb').read(64)",
             "make a device": "os.mknod('d', 0o660 | 0o060000, os.makedev(254, 0)); open('d', 'rb').read(1)",
-            "read the disk": "open('/dev/vda', 'rb').read(1)",
         },
+        unsafe=True,
     ),
     Case(
         "change the mode of a host's file",
@@ -41,6 +74,16 @@ FILES = [
         "files",
         ("ok",),
         stopped_by="mount namespace, seccomp",
+        unsafe=True,
+    ),
+    Case(
+        "links laid out for the host",
+        "files",
+        "import os\nos.symlink('{secret}', 'link'); os.symlink('{secret_folder}', 'folder'); os.mkfifo('pipe')",
+        None,
+        ("ok", "error"),
+        after=_files_through_links,
+        stopped_by="openat2: beneath the workspace, no links",
     ),
 ]
 
@@ -61,25 +104,89 @@ NETWORK = attempts(
         "open AF_ALG": "socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)",
         "open netlink": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
     },
+    harmless=True,
 )
+NETWORK.append(
+    Case(
+        "connect to the sandbox's own sockets",
+        "network",
+        """
+import os, socket, stat
+for root in ('/tmp', '{base}'):
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                if not stat.S_ISSOCK(os.lstat(path).st_mode): continue
+                s = socket.socket(socket.AF_UNIX); s.connect(path)
+                print('BREACH', path)
+            except OSError: pass
+""",
+        "network",
+        ("ok",),
+    )
+)
+
+_AT_A_PROCESS = {
+    "kill {}": "os.kill({0}, 9)",
+    "limit {}": "resource.prlimit({0}, resource.RLIMIT_DATA, (1, 1))",
+    "slow {}": "os.setpriority(os.PRIO_PROCESS, {0}, 19)",
+    "slow the disk of {}": _SYSCALL.format("251, 1, {0}, 3 << 13"),
+    "read the memory of {}": "open('/proc/{0}/mem', 'rb').read(1)",
+    "trace {}": _SYSCALL.format("101, 16, {0}, 0, 0"),
+    "take a descriptor of {}": _SYSCALL.format("438, os.pidfd_open({0}), 0, 0"),
+}
+
+_SCHEDULING = {  # may pretend to work: the host looks whether it did
+    "pin {} to a processor": "os.sched_setaffinity({0}, [0])",
+    "change the scheduling of {}": "os.sched_setscheduler({0}, os.SCHED_BATCH, os.sched_param(0))",
+}
+_WHOM = (("a process of the host", "{victim}"), ("a sibling", "{sibling}"))
 
 PROCESSES = attempts(
     "processes",
     None,
     "pid namespace, Landlock, seccomp",
-    {
-        "kill a process of the host": "os.kill({victim}, 9)",
+    {name.format(whom): code.replace("{0}", pid) for whom, pid in _WHOM for name, code in _AT_A_PROCESS.items()}
+    | {
         "kill the owner": "os.kill({owner}, 9)",
-        "limit a process of the host": "resource.prlimit({victim}, resource.RLIMIT_DATA, (1, 1))",
-        "slow a process of the host": "os.setpriority(os.PRIO_PROCESS, {victim}, 19)",
-        "read a process's memory": "open('/proc/{victim}/mem', 'rb').read(1)",
-        "trace a process": _SYSCALL.format("101, 16, {victim}, 0, 0"),
-        "take a descriptor of a process": _SYSCALL.format("438, os.pidfd_open({victim}), 0, 0"),
         "raise the own priority": "os.nice(-5)",
         "raise the own limits": "resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 20, 1 << 20))",
         "become root": "os.setuid(0); os.chown('/usr', 0, 0)",
     },
     unsafe=True,
+)
+PROCESSES += [
+    Case(
+        name.format(whom),
+        "processes",
+        f"import os\ntry: {code.replace('{0}', pid)}\nexcept OSError as e: print('stopped:', e)",
+        None,
+        ("ok",),
+        stopped_by="pid namespace, seccomp",
+        unsafe=True,
+    )
+    for whom, pid in _WHOM
+    for name, code in _SCHEDULING.items()
+]
+PROCESSES.append(
+    Case(
+        "see the host's processes",
+        "processes",
+        """
+import os
+try:
+    for name in os.listdir('/proc'):
+        try:
+            if name.isdigit() and b'{victim_name}' in open('/proc/' + name + '/cmdline', 'rb').read(): print('BREACH')
+        except OSError: pass
+except OSError as e: print('stopped:', e)
+""",
+        None,
+        ("ok",),
+        stopped_by="pid namespace, Landlock",
+        harmless=True,
+    )
 )
 PROCESSES.append(  # Linux calls it a success when every process was out of reach
     Case(
@@ -99,6 +206,9 @@ KERNEL_CALLS = [
         "mount": "165, b'x', b'/tmp', b'tmpfs', 0, 0",
         "unshare a user namespace": "272, 0x10000000",
         "clone a user namespace": "56, 0x10000011, 0, 0, 0, 0",
+        "clone3": "435, 0, 0",
+        "setns": "308, 0, 0",
+        "pivot_root": "155, b'/', b'/'",
         "bpf": "321, 0, 0, 0",
         "io_uring": "425, 1, ctypes.create_string_buffer(120)",
         "userfaultfd": "323, 0",

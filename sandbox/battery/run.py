@@ -1,164 +1,73 @@
-"""Runs the battery against one tier and kernel, judges, and prints the scorecard."""
+"""Runs the battery against one tier and kernel, or against stock jupyter_client and ipykernel on the bare machine."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from sandbox.battery import deceive, exhaust, reach
+from sandbox.battery import deceive, exhaust, inherit, reach, work
 from sandbox.battery.case import ENDS, Case
-from sandbox.limits import Limits
+from sandbox.battery.judge import LIMITS, Score, judge, not_run
+from sandbox.battery.scene import SECRET, Scene, set_scene, standing
+from sandbox.battery.stock import StockPool
 from sandbox.pool import KernelPool
-from sandbox.probing import Tier, probe
-from sandbox.result import CellResult
+from sandbox.probing import Tier
 
 CASES: tuple[Case, ...] = (
-    *reach.FILES, *reach.NETWORK, *reach.PROCESSES, *reach.KERNEL_CALLS,
+    *reach.FILES, *inherit.HANDED_DOWN, *reach.NETWORK, *reach.PROCESSES, *reach.KERNEL_CALLS,
     *exhaust.TIME, *exhaust.MEMORY, *exhaust.PROCESSES, *exhaust.DISK, *exhaust.OUTPUT,
-    *deceive.DEATHS, *deceive.PROTOCOL, *deceive.PYTHON,
+    *deceive.DEATHS, *deceive.PROTOCOL, *deceive.PYTHON, *work.WORK,
 )  # fmt: skip
-LIMITS = Limits(memory_mib=512, workspace_mib=64, workspace_inodes=2000, processes=32, output_chars=4000)
-HOST_GROWTH_MIB = 64
-LATE_S = 2.0
-Verdict = Literal["held", "breach", "not promised", "not run"]
-
-
-class Score(BaseModel):
-    """One line of the scorecard."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    case: str
-    group: str
-    verdict: Verdict
-    stopped_by: str
-    seen: str
-    """What the host saw: the outcome, or why the verdict is what it is."""
-    seconds: float
-
-
-@dataclass
-class _Scene:
-    """The host's side of the stage: things a cell must not reach."""
-
-    facts: dict[str, Any]
-    secret: Path
-    victim: subprocess.Popen[bytes]
-
-    def unharmed(self) -> str | None:
-        """None, or what happened to the host."""
-        if self.victim.poll() is not None:
-            return "the victim process is dead"
-        stat = self.secret.stat()
-        if self.secret.read_text() != "s3cret" or not stat.st_mode & 0o400 or stat.st_uid != os.geteuid():
-            return "the secret file was changed"
-        return None
+BattleKernel = Literal["light", "ipykernel", "stock"]
 
 
 async def run_battery(
     tier: Tier,
-    kernel: Literal["light", "ipykernel"] = "light",
-    cases: Sequence[Case] = CASES,
+    kernel: BattleKernel = "light",
+    cases: Sequence[Case] | None = None,
     on_score: Callable[[Score], None] = lambda score: None,
 ) -> list[Score]:
-    """Every case once, in order. Cases that would harm the machine are not run in T0."""
+    """Every case once, in order (:data:`CASES`). Cases that would harm the machine are not run where nothing isolates.
+
+    ``stock`` has no tier: it promises nothing, and runs what only reads, connects, prints or takes time.
+    """
     scores = []
-    async with KernelPool(size=1, limits=LIMITS, preload=(), tier=tier, kernel=kernel) as pool, _stage() as scene:
-        sibling = await pool.acquire()
-        for case in cases:
-            if case.unsafe and tier == "T0":
-                seen = "would harm a machine without isolation"
-                score = Score(case=case.name, group=case.group, verdict="not run", stopped_by="", seen=seen, seconds=0)
-            else:
-                if kernel == "ipykernel" and case.group == "output":  # no budget inside: any end is a good one
-                    case = replace(case, allowed=ENDS)
-                score = await _judge(pool, case, scene, sibling)
-            scores.append(score)
-            on_score(score)
-        await sibling.close()
+    with set_scene() as scene:
+        async with _pool(tier, kernel) as pool:
+            await _bring_sibling(pool, scene)
+            for case in CASES if cases is None else cases:
+                score = await _one(pool, tier, kernel, case, scene)
+                scores.append(score)
+                on_score(score)
+            await scene.sibling.close()
     return scores
 
 
-async def _judge(pool: KernelPool, case: Case, scene: _Scene, sibling: Any) -> Score:
-    before = _resident_mib()
-    started = time.monotonic()
-    async with await pool.acquire() as kernel:
-        code = case.code
-        for name, fact in scene.facts.items():
-            code = code.replace(f"{{{name}}}", str(fact))
-        code = code.replace("{{", "{").replace("}}", "}")
-        result = await kernel.run(code, timeout_s=case.timeout_s)
-        took = time.monotonic() - started
-        await kernel.run("6 * 7", timeout_s=5)  # whatever it says: it must not hang
-    neighbour = await sibling.run("6 * 7", timeout_s=30)  # the machine may be busy with others
-    fault = _fault(case, result, took, scene, _resident_mib() - before)
-    if neighbour.value != "42":
-        fault = f"the sibling answers {neighbour.status}"
-    promised = case.needs is None or probe().properties[pool.tier][case.needs].level == "enforced"
-    verdict: Verdict = "held" if fault is None else "breach" if promised else "not promised"
-    seen = fault or _outcome(result)
-    return Score(case=case.name, group=case.group, verdict=verdict, stopped_by=case.stopped_by, seen=seen, seconds=took)
+def _pool(tier: Tier, kernel: BattleKernel) -> Any:
+    if kernel == "stock":
+        return StockPool(LIMITS)
+    return KernelPool(size=1, limits=LIMITS, preload=(), tier=tier, kernel=kernel)
 
 
-def _fault(case: Case, result: CellResult, took: float, scene: _Scene, growth_mib: float) -> str | None:
-    if "BREACH" in result.stdout:
-        return f"the cell got through: {result.stdout.strip()[:100]}"
-    if (harm := scene.unharmed()) is not None:
-        return harm
-    if result.status not in case.allowed:
-        return f"{_outcome(result)}; expected {' or '.join(case.allowed)}"
-    if took > case.timeout_s + LIMITS.interrupt_grace_s + LATE_S:
-        return f"took {took:.1f} s"
-    if growth_mib > HOST_GROWTH_MIB:
-        return f"the host grew by {growth_mib:.0f} MiB"
-    return None
+async def _bring_sibling(pool: Any, scene: Scene) -> None:
+    scene.sibling = sibling = await pool.acquire()
+    facts: dict[str, Any] = dict.fromkeys(("sibling", "sibling_file", "base"), "")
+    if isinstance(pool, KernelPool):
+        await sibling.put("note.txt", SECRET.encode())
+        process = sibling.process
+        base = process.server.base
+        facts = {"sibling": process.pid(), "sibling_file": f"{base}/{process.number}/note.txt", "base": base}
+    scene.facts |= facts
+    looked_at = [pid for pid in (scene.victim.pid, facts["sibling"]) if pid]
+    scene.standing = {pid: standing(pid) for pid in looked_at}
 
 
-def _outcome(result: CellResult) -> str:
-    error = f" {result.error_name}: {(result.error_value or '')[:60]}" if result.error_name else ""
-    text = result.stdout.strip().splitlines()[-1][:80] if result.stdout.strip() and not error else ""
-    kept = "" if result.state_survived else ", state lost"
-    return f"{result.status}{error}{' | ' + text if text.isprintable() and text else ''}{kept}"
-
-
-@asynccontextmanager
-async def _stage() -> AsyncIterator[_Scene]:
-    with (
-        tempfile.TemporaryDirectory(prefix="codeact-stage-") as folder,
-        subprocess.Popen(["sleep", "3600"]) as victim,
-        socket.socket() as tcp,
-        socket.socket(socket.AF_UNIX) as unix,
-        socket.socket(socket.AF_UNIX) as abstract,
-    ):
-        secret = Path(folder, "secret")
-        secret.write_text("s3cret")
-        tcp.bind(("127.0.0.1", 0))
-        unix.bind(f"{folder}/socket")
-        abstract.bind(f"\0codeact-stage-{os.getpid()}")
-        for sock in (tcp, unix, abstract):
-            sock.listen()
-        facts = {
-            "secret": secret, "secret_name": "secret", "secret_folder": folder, "source": Path(__file__).resolve(),
-            "victim": victim.pid, "owner": os.getpid(), "tcp": tcp.getsockname()[1], "unix": f"{folder}/socket",
-            "abstract": f"codeact-stage-{os.getpid()}",
-        }  # fmt: skip
-        try:
-            yield _Scene(facts, secret, victim)
-        finally:
-            victim.kill()
-            await asyncio.sleep(0)
-
-
-def _resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+async def _one(pool: Any, tier: Tier, kernel: BattleKernel, case: Case, scene: Scene) -> Score:
+    if kernel == "stock" and not case.harmless:
+        return not_run(case, "a bare machine is given only what reads, connects, prints or takes time")
+    if tier == "T0" and case.unsafe:
+        return not_run(case, "would harm a machine without isolation")
+    if kernel != "light" and case.group == "output":  # no budget inside: any end is a good one
+        case = replace(case, allowed=ENDS, seen=None)
+    return await judge(pool, kernel, case, scene)

@@ -8,46 +8,50 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 
-from sandbox.limits import Limits
-from sandbox.pool import KernelPool
 from sandbox.service.app import make_app
-from sandbox.service.service import SandboxService
+from sandbox.service.service import OpenPool, SandboxService
 from sandbox.service.tenants import Tenant, Tenants
 
 DRAIN_S = 2
 
 
-def serve(
-    tenants: Tenants, open_pool: Callable[[Limits], KernelPool], host: str, port: int, on_ready: Callable[[str], None]
-) -> None:
-    """Serves until a signal. ``port`` 0 takes a free one; ``on_ready`` gets the base URL when it answers."""
-    server = _Announcing(
-        uvicorn.Config(
-            make_app(SandboxService(tenants, open_pool)),
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=DRAIN_S,
-        )
-    )
-    server.on_ready = on_ready
-    server.run()
+def serve(tenants: Tenants, open_pool: OpenPool, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serves until a signal. ``port`` 0 takes a free one; ``on_ready`` gets the base URL when it answers.
+
+    Raises ValueError for an address that cannot be had, :class:`sandbox.SandboxError` for pools that cannot.
+    """
+    service = SandboxService(tenants, open_pool)
+    config = uvicorn.Config(make_app(service), log_level="warning", access_log=False, timeout_graceful_shutdown=DRAIN_S)
+    with _listening(host, port) as sock:
+        name, number = sock.getsockname()[:2]
+        server = _Announcing(config)
+        server.announce = lambda: on_ready(f"http://{f'[{name}]' if ':' in name else name}:{number}")
+        with suppress(KeyboardInterrupt):  # uvicorn has ended everything and raises it once more
+            server.run(sockets=[sock])
 
 
 class _Announcing(uvicorn.Server):
-    on_ready: Callable[[str], None]
+    announce: Callable[[], None]
 
-    async def startup(self, *args: object, **more: object) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Says where it listens, when it does."""
-        await super().startup(*args, **more)  # type: ignore[arg-type]
+        await super().startup(sockets)
         if self.started:
-            host, port = self.servers[0].sockets[0].getsockname()[:2]
-            self.on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            self.announce()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--host {host} --port {port}: cannot listen there: {error}") from None
 
 
 def lone_tenant(token: str | None, open_execute: bool) -> Tenants:

@@ -1,8 +1,8 @@
 """The service without its HTTP: pools, leases, limits, and one way to do each thing.
 
 Contract: every method either does what it says or raises :class:`Refused` (the client's affair) or
-:class:`sandbox.SandboxError` (ours). Tenants with equal limits share a pool, because a pool's kernels are all alike.
-All in one event loop.
+:class:`sandbox.SandboxError` (ours). Tenants with equal kernels share a pool. All in one event
+loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from sandbox.kernel import Kernel
-from sandbox.limits import Limits
 from sandbox.pool import KernelPool
 from sandbox.result import CellResult
 from sandbox.service.errors import Refused
@@ -26,6 +25,8 @@ from sandbox.service.tenants import Tenant, Tenants
 from sandbox.service.toolcalls import CHANNEL, ToolChannel
 from sandbox.tools import Tool
 
+OpenPool = Callable[[Tenant], KernelPool]
+"""Makes a pool, not yet started, for a tenant's kernels."""
 DEFAULT_LEASE_S = 600.0
 REJOIN_S = 10.0
 REAP_EVERY_S = 1.0
@@ -35,15 +36,14 @@ REMEMBERED_KERNELS = 256
 class SandboxService:
     """Made once; :meth:`start` and :meth:`close` inside the event loop that serves."""
 
-    def __init__(
-        self, tenants: Tenants, open_pool: Callable[[Limits], KernelPool], clock: Clock = time.monotonic
-    ) -> None:
-        """``open_pool``: a pool, not yet started, for kernels with these limits."""
+    def __init__(self, tenants: Tenants, open_pool: OpenPool, clock: Clock = time.monotonic) -> None:
+        """Raises :class:`sandbox.SandboxError` when a tenant's kernels cannot be had here."""
         self.tenants = tenants
         self.metrics = Metrics()
         self.leases = Leases()
-        self._open_pool, self._clock = open_pool, clock
-        self._pools: dict[Limits, KernelPool] = {}
+        self._clock = clock
+        pools = {tenant.kernels_like(): tenant for tenant in tenants.all}
+        self._pools = {kind: open_pool(tenant) for kind, tenant in pools.items()}
         self._opening: dict[str, int] = defaultdict(int)
         self.running: dict[str, int] = defaultdict(int)
         """Cells running or waiting, by tenant."""
@@ -51,12 +51,9 @@ class SandboxService:
         self._reaper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Starts a pool for each set of limits. Raises :class:`sandbox.SandboxError`."""
-        for tenant in self.tenants.all:
-            if tenant.limits not in self._pools:
-                pool = self._open_pool(tenant.limits)
-                await pool.start()
-                self._pools[tenant.limits] = pool
+        """Starts the pools. Raises :class:`sandbox.SandboxError`."""
+        for pool in self._pools.values():
+            await pool.start()
         self._reaper = asyncio.ensure_future(self._reap_for_ever())
 
     async def close(self) -> None:
@@ -66,10 +63,6 @@ class SandboxService:
         await asyncio.gather(*(self.delete(lease) for lease in self.leases.every()))
         for pool in self._pools.values():
             await pool.close()
-
-    def tier(self, tenant: Tenant) -> str:
-        """The isolation that holds for this tenant's kernels."""
-        return self._pools[tenant.limits].tier
 
     async def create(
         self,
@@ -81,7 +74,7 @@ class SandboxService:
         digest: str = "",
     ) -> Lease:
         """A kernel of the tenant's own."""
-        pool = self._pools[tenant.limits]
+        pool = self._pools[tenant.kernels_like()]
         return await self._open(tenant, lambda: pool.acquire(tools, files), lease_s, request_id, f"create {digest}")
 
     async def fork(self, lease: Lease, reseed: bool, request_id: str | None = None, digest: str = "") -> Lease:

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sandbox.limits import Limits
+from sandbox.policy import Policy
 
 SHORTEST_TOKEN = 16
 
@@ -40,10 +41,18 @@ class Tenant(BaseModel):
     """Size of one file in either direction."""
     limits: Limits = Limits()
     """Budgets of each kernel and cell, see :class:`sandbox.Limits`."""
+    policy: Policy = Policy()
+    """Hosts, folders and GPUs its kernels may reach, see :class:`sandbox.policy.Policy`."""
+    checkpoint: bool = False
+    """Keep a kernel's state before each cell: a cell that kills its process then costs no more than itself."""
     operator: bool = False
     """May read ``/metrics``, which shows every tenant."""
     open_execute: bool = False
     """Requests to ``POST /execute`` that bring no token are this tenant's: for old clients, on a private network."""
+
+    def kernels_like(self) -> str:
+        """Equal for tenants whose kernels are alike."""
+        return self.model_dump_json(include={"limits", "policy", "checkpoint"})
 
 
 class Tenants:

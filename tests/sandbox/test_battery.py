@@ -1,11 +1,16 @@
-"""The hostile cells, in the best tier and in the one that needs no privileges."""
+"""The hostile cells, in the best tier and in the one that needs no privileges; and that the judge can find fault."""
+
+from collections import Counter
 
 import pytest
 
 from sandbox import probe
 from sandbox.battery.run import CASES, run_battery
+from sandbox.battery.scorecard import breaches, row, summary
 
-QUICK = [case for case in CASES if case.group not in ("time", "memory", "disk", "output")]
+SLOW_GROUPS = ("time", "memory", "disk", "output", "ordinary work")
+QUICK = [case for case in CASES if case.group not in SLOW_GROUPS]
+KNOWN_LIMITS = {case.name for case in CASES if not case.promised}
 
 
 @pytest.mark.parametrize("tier", ["T3", "T2", "T1"])
@@ -15,8 +20,8 @@ async def test_no_quick_case_gets_through(tier: str) -> None:
     if tier == "T2" and probe().tier == "T3":
         pytest.skip("T3 is T2 and a cgroup")
     scores = await run_battery(tier, cases=QUICK)
-    assert [score for score in scores if score.verdict == "breach"] == []
-    assert sum(score.verdict == "held" for score in scores) > 60
+    assert breaches(scores) == []
+    assert sum(score.verdict == "held" for score in scores) > 90
 
 
 @pytest.mark.slow
@@ -24,7 +29,10 @@ async def test_no_quick_case_gets_through(tier: str) -> None:
 async def test_no_case_at_all_gets_through(tier: str, kernel: str) -> None:
     if tier not in probe().properties:
         pytest.skip(f"tier {tier} is not available here: {probe().missing}")
-    assert [score for score in await run_battery(tier, kernel) if score.verdict == "breach"] == []
+    scores = await run_battery(tier, kernel)
+    assert breaches(scores) == []
+    if tier != "T1":
+        assert {score.case for score in scores if score.verdict == "not promised"} <= KNOWN_LIMITS
 
 
 async def test_the_battery_can_fail() -> None:
@@ -32,3 +40,21 @@ async def test_the_battery_can_fail() -> None:
     scores = await run_battery("T0", cases=reads)
     assert [score.verdict for score in scores] == ["not promised", "not promised"]
     assert all("got through" in score.seen for score in scores)
+
+
+async def test_what_would_harm_the_machine_is_not_run_where_nothing_isolates() -> None:
+    harmful = [case for case in CASES if case.unsafe]
+    assert {"fork bomb", "write to site-packages", "become root", "memory files"} <= {case.name for case in harmful}
+    assert not any(case.harmless for case in harmful)
+    for kernel in ("light", "stock"):
+        scores = await run_battery("T0", kernel, cases=harmful)
+        assert {score.verdict for score in scores} == {"not run"}
+
+
+def test_names_are_unique_and_the_card_counts_them() -> None:
+    assert [name for name, count in Counter(case.name for case in CASES).items() if count > 1] == []
+    from sandbox.battery.judge import Score
+
+    score = Score(case="a|b", group="g", verdict="breach", stopped_by="", seen="two\nlines", seconds=1)
+    assert row(score) == "| g | a/b | BREACH |  | two lines | 1.00 |"
+    assert summary([score]).splitlines()[-1] == "| all | 1 | 0 | 1 | 0 | 0 |"

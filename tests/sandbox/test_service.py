@@ -66,7 +66,7 @@ async def api() -> AsyncIterator[Api]:
         Tenant(name="bob", token=BOB, max_kernels=4, limits=LIMITS),
     ])  # fmt: skip
     clock = Clock()
-    service = SandboxService(tenants, lambda limits: KernelPool(2, limits, (), tier=probe().tier), clock)
+    service = SandboxService(tenants, lambda tenant: KernelPool(2, tenant.limits, (), tier=probe().tier), clock)
     server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="warning"))
     serving = asyncio.ensure_future(server.serve())
     while not server.started:

@@ -21,7 +21,7 @@ LIMITS = Limits(memory_mib=256, cell_timeout_s=10, output_chars=1000, interrupt_
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def url() -> AsyncIterator[str]:
     tenants = Tenants([Tenant(name="one", token=TOKEN, limits=LIMITS)])
-    service = SandboxService(tenants, lambda limits: KernelPool(2, limits, (), tier=probe().tier))
+    service = SandboxService(tenants, lambda tenant: KernelPool(2, tenant.limits, (), tier=probe().tier))
     server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="warning"))
     serving = asyncio.ensure_future(server.serve())
     while not server.started:

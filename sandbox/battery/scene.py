@@ -1,0 +1,119 @@
+"""The host's side of the stage: things a cell must not reach, and a look whether they are as they were."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SECRET = "s3cret"
+ENVIRONMENT_NAME = "CODEACT_STAGE_TOKEN"
+GONE_WITHIN_S = 2.0
+
+
+@dataclass
+class Scene:
+    """Secrets, sockets and processes of the host, and a sibling kernel."""
+
+    facts: dict[str, Any]
+    """Name in braces to text: {secret} {secret_name} {secret_folder} {source} {victim} {victim_name} {owner} {token}
+    {tcp} {unix} {abstract} {stray}, and of the sibling kernel {sibling} {sibling_file} {base}."""
+    secret: Path
+    victim: subprocess.Popen[bytes]
+    sibling: Any = None
+    standing: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    """What :func:`standing` said of the victim and the sibling at the beginning."""
+
+    def told(self, code: str) -> str:
+        """The code with the facts in their places."""
+        for name, fact in self.facts.items():
+            code = code.replace(f"{{{name}}}", str(fact))
+        return code.replace("{{", "{").replace("}}", "}")
+
+    def unharmed(self) -> str | None:
+        """None, or what happened to the host."""
+        if self.victim.poll() is not None:
+            return "the victim process is dead"
+        stat = self.secret.stat()
+        if self.secret.read_text() != SECRET or not stat.st_mode & 0o400 or stat.st_uid != os.geteuid():
+            return "the secret file was changed"
+        for pid, before in self.standing.items():
+            if standing(pid) != before:
+                return f"process {pid} went from {before} to {standing(pid)}"
+        return None
+
+    async def strays(self) -> str | None:
+        """None, or that processes a cell has started are there although its kernel is gone."""
+        name, deadline = str(self.facts["stray"]).encode(), time.monotonic() + GONE_WITHIN_S
+        while left := [pid for pid in _processes() if _command(pid).startswith(name)]:
+            if time.monotonic() > deadline:
+                return f"{len(left)} processes outlive their kernel"
+            await asyncio.sleep(0.02)
+        return None
+
+
+@contextmanager
+def set_scene() -> Iterator[Scene]:
+    """Sets it up before any kernel is there, and clears it away."""
+    mark = f"codeact-stage-{os.getpid()}"
+    with (
+        tempfile.TemporaryDirectory(prefix="codeact-stage-") as folder,
+        subprocess.Popen([f"{mark}-victim", "3600"], executable="/bin/sleep") as victim,
+        socket.socket() as tcp,
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
+        secret = Path(folder, "secret")
+        secret.write_text(SECRET)
+        inherited = os.open(secret, os.O_RDONLY)
+        os.set_inheritable(inherited, True)
+        os.environ[ENVIRONMENT_NAME] = token = f"{mark}-token"
+        tcp.bind(("127.0.0.1", 0))
+        unix.bind(f"{folder}/socket")
+        abstract.bind(f"\0{mark}")
+        for sock in (tcp, unix, abstract):
+            sock.listen()
+        facts = {
+            "secret": secret, "secret_name": "secret", "secret_folder": folder, "source": Path(__file__).resolve(),
+            "victim": victim.pid, "victim_name": f"{mark}-victim", "owner": os.getpid(), "token": token,
+            "tcp": tcp.getsockname()[1], "unix": f"{folder}/socket", "abstract": mark, "stray": f"{mark}-stray",
+        }  # fmt: skip
+        try:
+            yield Scene(facts, secret, victim)
+        finally:
+            victim.kill()
+            os.close(inherited)
+            del os.environ[ENVIRONMENT_NAME]
+
+
+def standing(pid: int) -> tuple[Any, ...]:
+    """What others can change about a process: its processors, scheduling, niceness and limits."""
+    try:
+        limits = hash(Path(f"/proc/{pid}/limits").read_bytes())
+        return (os.sched_getaffinity(pid), os.sched_getscheduler(pid), os.getpriority(os.PRIO_PROCESS, pid), limits)
+    except (ProcessLookupError, FileNotFoundError):
+        return ("gone",)
+
+
+def resident_mib(pid: int | str = "self") -> float:
+    """Memory of a process that is in RAM."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,105 @@
+"""What this process and everything below it holds: counted before and after, to see what stays behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Footprint(BaseModel):
+    """Counts of things that leak."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    processes: int
+    """Descendants, threads not counted."""
+    descriptors: int
+    """Open files of this process and of the ones below it."""
+    mounts: int
+    """Lines of their mount tables."""
+    cgroups: int
+    """Folders of kernels below the own cgroups."""
+    folders: int
+    """Folders of sandboxes among the temporary files."""
+    memory_mb: float
+    """Resident memory of this process and private memory of the ones below it."""
+
+
+def take() -> Footprint:
+    """Counts now."""
+    below = descendants(os.getpid())
+    return Footprint(
+        processes=len(below),
+        descriptors=sum(_entries(f"/proc/{pid}/fd") for pid in (os.getpid(), *below)),
+        mounts=sum(_lines(f"/proc/{pid}/mountinfo") for pid in (os.getpid(), *below)),
+        cgroups=len(cgroup_folders(os.getpid())),
+        folders=sum(1 for _ in Path("/tmp").glob(f"codeact-sandbox-{os.getpid()}-*/*")),
+        memory_mb=sum(_private_mb(pid) for pid in (os.getpid(), *below)),
+    )
+
+
+def descendants(pid: int) -> list[int]:
+    """Everything below a process, whatever it has become."""
+    found, frontier = [], [pid]
+    while frontier:
+        frontier = [child for parent in frontier for child in _children(parent)]
+        found += frontier
+    return found
+
+
+def cgroup_folders(owner: int) -> list[Path]:
+    """Folders of kernels whose pools belong to a process, in every hierarchy."""
+    return [folder for home in cgroup_homes(owner) for folder in home.glob("*/")]
+
+
+def cgroup_homes(owner: int) -> list[Path]:
+    """Folders of a process's pools, in every hierarchy."""
+    return [home for root in _cgroup_roots() for home in root.glob(f"**/codeact-{owner}-*/")]
+
+
+def _cgroup_roots() -> list[Path]:
+    roots = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ")[:3]
+        if kind == "cgroup2" or (kind == "cgroup" and {"memory", "pids"} & set(options.split(","))):
+            roots.append(Path(fields.split(" ")[4]))
+    return roots
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for task in _listed(f"/proc/{pid}/task"):
+        try:
+            found += [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def _private_mb(pid: int) -> float:
+    try:
+        rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(row.split()[1]) for row in rows if row.startswith("Private_Dirty")) * 1024 / 1e6
+
+
+def _entries(path: str) -> int:
+    return len(_listed(path))
+
+
+def _listed(path: str) -> list[str]:
+    try:
+        return os.listdir(path)  # noqa: PTH208
+    except OSError:
+        return []
+
+
+def _lines(path: str) -> int:
+    try:
+        return len(Path(path).read_text().splitlines())
+    except OSError:
+        return 0

@@ -1,0 +1,113 @@
+"""SIGKILL to the owner of a pool, and to its fork server: two seconds later nothing of theirs is there.
+
+Contract: a child process owns a pool whose kernels have processes of their own that try to detach; the killer knows
+them by name. What counts is what Linux shows: processes, cgroups, folders, mounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from sandbox.bench.figures import Figure
+from sandbox.bench.footprint import cgroup_homes, descendants
+from sandbox.pool import KernelPool
+from sandbox.probing import Tier
+
+Whom = Literal["owner", "fork server"]
+VICTIMS: tuple[Whom, ...] = ("owner", "fork server")
+WITHIN_S = 2.0
+KERNELS = 5
+DETACH = """
+import os
+if os.fork() == 0:
+    try: os.setsid()
+    except OSError: pass
+    if os.fork() == 0: os.execvp('sleep', ['{mark}', '600'])
+    os._exit(0)
+"""
+
+
+def kills(tier: Tier, on_figure: Callable[[Figure], None]) -> list[Figure]:
+    """What is left after each kill."""
+    figures = []
+    for whom in VICTIMS:
+        left = _kill(tier, whom)
+        name = f"left {WITHIN_S:g} s after kill -9 of the {whom}, {tier}"
+        figures.append(Figure(name=name, ours=len(left), at_most=0, note=", ".join(left[:5])))
+        on_figure(figures[-1])
+    return figures
+
+
+def _kill(tier: Tier, whom: Whom) -> list[str]:
+    mark = f"codeact-kill-{os.getpid()}"
+    owner = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.bench.kills", tier, mark], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert owner.stdin is not None and owner.stdout is not None
+    try:
+        told = json.loads(owner.stdout.readline())
+        below = set(descendants(owner.pid))
+        server = descendants(told["warden"])[0]
+        os.kill(owner.pid if whom == "owner" else server, signal.SIGKILL)
+        deadline = time.monotonic() + WITHIN_S
+        while (left := _left(owner.pid, below, mark, told["base"], whom)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return left
+    finally:
+        owner.stdin.close()  # an owner that is alive ends now
+        owner.wait()
+        owner.stdout.close()
+
+
+def _left(owner: int, below: set[int], mark: str, base: str, whom: Whom) -> list[str]:
+    """What there still is. An owner that lives clears its cgroups away when it closes the pool or starts anew."""
+    found = [f"process {pid}" for pid in below if _runs(pid)]
+    found += [f"process {pid}" for pid in _named(mark) if pid not in below]
+    found += [str(home) for home in cgroup_homes(owner) if whom == "owner"]
+    found += [base] if Path(base).exists() else []
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    return found + [f"mount {line.split()[4]}" for line in mounts if base in line]
+
+
+def _runs(pid: int) -> bool:
+    """Whether it is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _named(mark: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "cmdline").read_bytes().startswith(mark.encode() + b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+async def _own(tier: Tier, mark: str) -> None:
+    """The owner: kernels with detached processes, then nothing until its standard input closes."""
+    async with KernelPool(size=1, tier=tier, preload=()) as pool:
+        for _ in range(KERNELS):
+            kernel = await pool.acquire()
+            await kernel.run(DETACH.format(mark=mark))
+        assert pool.server is not None
+        print(json.dumps({"warden": pool.server.pid, "base": pool.server.base}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_own(sys.argv[1], sys.argv[2]))  # type: ignore[arg-type]

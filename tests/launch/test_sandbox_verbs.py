@@ -1,0 +1,102 @@
+"""The verbs about kernels: what they print, when they fail, and that a service ends with all its kernels."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TOKEN = "a-token-of-this-test"
+TIER = "T1"  # needs nothing but Landlock
+
+
+def codeact(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "launch.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | environment)
+
+
+def test_probe_says_what_holds_in_words_and_as_json() -> None:
+    shown = codeact("sandbox", "probe")
+    assert shown.returncode == 0 and "(best here)" in shown.stdout
+    report = json.loads(codeact("sandbox", "probe", "--json").stdout)
+    assert {"files", "network", "memory"} <= set(report["properties"][report["tier"]])
+
+
+def test_the_battery_judges_stock_kernels_and_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three cases; the whole of it is a slow test of its own. For stock kernels nothing is promised."""
+    from typer.testing import CliRunner
+
+    from launch.cli import app
+    from sandbox.battery import run
+
+    some = ("read a secret of the host", "fork bomb", "a token in the environment")
+    monkeypatch.setattr(run, "CASES", [case for case in run.CASES if case.name in some])
+    shown = CliRunner().invoke(app, ["sandbox", "battery", "--kernel", "stock", "--json"])
+    verdicts = {score["case"]: score["verdict"] for score in json.loads(shown.stdout)["scores"]}
+    assert shown.exit_code == 0
+    assert verdicts == dict(zip(some, ("not promised", "not run", "not promised"), strict=True))
+    shown = CliRunner().invoke(app, ["sandbox", "battery", "--tier", "T1"])
+    assert shown.exit_code == 0 and "| all | 3 | 3 | 0 | 0 | 0 |" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--host", "0.0.0.0"], "--tenants FILE or --token"),
+        (["--token", "short"], "16 or more"),
+        (["--tenants", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["--tenants", "nowhere.yaml", "--token", TOKEN], "leave --token"),
+        (["--port", "1", "--host", "203.0.113.1", "--token", TOKEN], "cannot listen there"),
+        (["--tier", "T0", "--require", "files"], "files cannot be enforced in tier T0"),
+    ],
+)
+def test_a_service_that_must_not_or_cannot_start_says_why(arguments: list[str], said: str) -> None:
+    refused = codeact("serve", "sandbox", *arguments)
+    assert refused.returncode == 2 and said in refused.stderr and "Traceback" not in refused.stderr
+
+
+@pytest.fixture
+def service() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "launch.cli", "serve", "sandbox", "--port", "0", "--warm", "1"]
+    command += ["--preload", "", "--tier", TIER]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"CODEACT_SANDBOX_TOKEN": TOKEN}
+    ) as child:
+        assert child.stderr is not None
+        line = child.stderr.readline()
+        yield child, line.split(" at ")[1].split(";")[0]
+        child.kill()
+
+
+def call(url: str, path: str, body: Any = None) -> Any:
+    request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {TOKEN}"})
+    if body is not None:
+        request.data, request.headers["Content-type"] = json.dumps(body).encode(), "application/json"
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_service_ends_with_its_kernels(service: tuple[subprocess.Popen[str], str], number: int) -> None:
+    child, url = service
+    kernel = call(url, "/v1/kernels", {})
+    assert kernel["tier"] == TIER
+    code = "import os; os.getpid()"
+    pid = int(call(url, f"/v1/kernels/{kernel['id']}/execute", {"code": code})["value"])
+    assert Path(f"/proc/{pid}").exists()
+    child.send_signal(number)
+    child.wait(20)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with pytest.raises(urllib.error.URLError):
+        call(url, "/v1/kernels")
