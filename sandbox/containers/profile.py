@@ -21,7 +21,10 @@ BUILDING = ("mount", "mount_setattr", "pivot_root", "sethostname", "setns", "umo
 """What makes a kernel of tier T2."""
 FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10, "AF_NETLINK": 16}
 """Sockets the service and its libraries open; not among them: raw access to virtual machines, ciphers, Bluetooth …"""
-ARCHITECTURES = {"SCMP_ARCH_X86_64": 0xC000003E, "SCMP_ARCH_AARCH64": 0xC00000B7}
+MACHINES = (0xC000003E, 0xC00000B7)
+"""x86_64 and aarch64, as libseccomp numbers them."""
+ARCHITECTURES = ("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM")
+"""Machines and their other ways of calling: those left out would kill the caller instead of failing."""
 JUDGED = ("clone", "clone3", "socket")
 """Allowed or not by their arguments."""
 
@@ -50,9 +53,7 @@ def existing() -> set[str]:
     library = ctypes.CDLL("libseccomp.so.2")
     resolve = library.seccomp_syscall_resolve_num_arch
     resolve.restype = ctypes.c_char_p
-    found = {
-        resolve(ctypes.c_uint32(machine), number) for machine in ARCHITECTURES.values() for number in range(NEWEST + 1)
-    }
+    found = {resolve(ctypes.c_uint32(machine), number) for machine in MACHINES for number in range(NEWEST + 1)}
     return {name.decode() for name in found if name}
 
 

@@ -41,6 +41,8 @@ def action(rule, kind="action", number="errnoRet"):
 
 profile = json.load(sys.stdin)
 context = ctypes.c_void_p(scmp.seccomp_init(action(profile, "defaultAction", "defaultErrnoRet")))
+for name in profile["architectures"]:
+    scmp.seccomp_arch_add(context, scmp.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode()))
 for rule in profile["syscalls"]:
     tests = [Comparison(t["index"], OPS[t["op"]], t["value"], t.get("valueTwo", 0)) for t in rule.get("args", [])]
     for name in rule["names"]:
@@ -118,7 +120,7 @@ def test_manifests_and_recipes_speak_of_the_same_things() -> None:
         == "/var/lib/kubelet/seccomp/" + pod["securityContext"]["seccompProfile"]["localhostProfile"]
     )
     assert f"USER {pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}\n" in recipe
-    assert f'"--port", "{container["ports"][0]["containerPort"]}"]' in recipe
+    assert f"EXPOSE {container['ports'][0]['containerPort']}\n" in recipe
     assert f"CMD {json.dumps(container['args'])}\n" in recipe
     labels = kinds["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
     assert (
@@ -131,7 +133,7 @@ def test_what_the_recipes_copy_is_there_and_the_same() -> None:
     docker = (HERE / "Dockerfile").read_text()
     copied = {name for line in re.findall(r"^COPY (?!--)(.*) \S+$", docker, re.M) for name in line.split()}
     copied.remove("sandbox/containers/requirements.txt")  # by itself, so that a change of code installs nothing anew
-    apptainer = dict(re.findall(r"^    (\S+) /src/(\S+)$", (HERE / "apptainer.def").read_text(), re.M))
+    apptainer = dict(re.findall(r"^    (\S+) /opt/source/(\S+)$", (HERE / "apptainer.def").read_text(), re.M))
     assert copied == set(apptainer) == set(apptainer.values())
     assert all((ROOT / name).exists() for name in copied)
 
