@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sandbox import KernelPool, Limits, Policy, probe
 from sandbox.egress import Egress
@@ -46,6 +48,17 @@ async def test_what_is_no_host_is_refused_with_the_entry(entry: str) -> None:
     with pytest.raises(ValueError, match="is no host; write") as error:
         parse_entry(entry)
     assert repr(entry) in str(error.value)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.text("ab1.:[]*@%/-_ \u00e9\t", max_size=20) | st.ip_addresses().map(str) | st.text(max_size=20))
+async def test_whatever_is_asked_for_has_one_spelling_or_none(text: str) -> None:
+    try:
+        host, port = split_authority(text)
+    except ValueError:
+        return
+    assert split_authority(host) == (host, None) and host == host.lower() and host.isascii()
+    assert port is None or 0 < port < 65536
 
 
 async def test_only_public_addresses_are_public() -> None:
