@@ -41,6 +41,8 @@ async def hand_over(first: Process) -> Process:
         await first.server.remove(first)
         raise
     await first.server.remove(first)  # stays while the runner or what is forked from it lives in its sandbox
+    for unused in (first.line, first.tools):
+        unused.close()
     _set_oom_score(runner, EXPENDABLE)
     return runner
 

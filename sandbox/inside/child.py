@@ -42,8 +42,7 @@ def become_kernel(
     try:
         for door in fds[2 + len(endpoints) :]:
             os.write(door, b"0")
-        if not has_namespaces(config["tier"]):
-            os.setsid()
+        os.setsid()  # a process group reaches across pid namespaces: `kill 0` must not meet the fork server
         user = _own_user(ready) if has_namespaces(config["tier"]) else None
         folder = str(Path(config["base"]) / str(request["id"]))
         enter_kernel(config, folder, request["limits"], user, ready)

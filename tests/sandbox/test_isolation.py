@@ -84,6 +84,13 @@ async def test_other_processes_are_out_of_reach(isolated: KernelPool) -> None:
         victim.kill()
 
 
+async def test_a_signal_to_the_own_process_group_reaches_nobody_else(isolated: KernelPool) -> None:
+    async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
+        await sibling.run("x = 1")
+        await kernel.run("import os; os.kill(0, 9)")  # its own end, where it is not the first of a pid namespace
+        assert (await sibling.run("x")).value == "1"
+
+
 async def test_privileged_calls_fail(isolated: KernelPool) -> None:
     code = """
 import ctypes, errno, os

@@ -35,7 +35,8 @@ def test_the_isolation_holds_without_privileges() -> None:
         "SCRATCH": str(scratch / "interpreter"),
     }
     tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={scratch / 'of-tests'}"]
-    tests += [str(Path(__file__).with_name(name)) for name in ("test_isolation.py", "test_policy.py", "test_egress.py")]
+    names = ("test_isolation.py", "test_policy.py", "test_egress.py", "test_checkpoint.py")
+    tests += [str(Path(__file__).with_name(name)) for name in names]
     done = subprocess.run(
         ["unshare", "-m", "bash", "-c", SCRIPT, "rootless", *tests],
         env=environment,
