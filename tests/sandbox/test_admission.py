@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import KernelPool, SandboxError, probe
 from sandbox.admission import KERNEL_MIB, Admission
-from sandbox.memory import free_mib
+from sandbox.memory import free_mib, levels
 
 MEMORY = "sandbox.memory.free_mib"
 MIB = 1 << 20
@@ -127,25 +127,26 @@ async def test_free_memory_is_that_of_the_machine_or_less() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "left"),
+    ("mount", "files", "left"),
     [
-        ({"memory.max": "max", "memory.current": "5", "memory.stat": "anon 5"}, None),
-        ({"memory.max": 100 * MIB, "memory.current": 60 * MIB, "memory.stat": f"anon 5\ninactive_file {20 * MIB}"}, 60),
-        (
-            {
-                "memory.limit_in_bytes": 100 * MIB,
-                "memory.usage_in_bytes": 60 * MIB,
-                "memory.stat": f"inactive_file 0\ntotal_inactive_file {10 * MIB}",
-            },
-            50,
-        ),
-        ({}, None),
+        ("unified", {"memory.max": "max", "memory.current": "5"}, None),
+        ("unified", {"memory.max": 100 * MIB, "memory.current": 60 * MIB}, 60),
+        ("memory", {"memory.limit_in_bytes": 9223372036854771712, "memory.usage_in_bytes": 5}, None),
+        ("memory", {"memory.limit_in_bytes": 100 * MIB, "memory.usage_in_bytes": 60 * MIB}, 50),
+        ("memory", {}, None),
     ],
 )
 async def test_free_memory_is_that_of_the_cgroups_around_too(
-    files: dict[str, object], left: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mount: str, files: dict[str, object], left: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(f"{text}\n")
-    monkeypatch.setattr("sandbox.memory._own_folders", lambda: [tmp_path])
-    assert (free_mib() == left) if left else free_mib() > 100
+    (tmp_path / "above" / "own").mkdir(parents=True)
+    cache = f"inactive_file {20 * MIB}\ntotal_inactive_file {10 * MIB}"
+    for name, text in {**files, "memory.stat": cache}.items():
+        (tmp_path / "above" / name).write_text(f"{text}\n")
+    monkeypatch.setattr("sandbox.memory.controller_mounts", lambda: {mount: tmp_path})
+    monkeypatch.setattr("sandbox.memory.own_paths", lambda: {"memory": "/above/own", "": "/above/own"})
+    levels.cache_clear()
+    try:
+        assert (free_mib() == left) if left else free_mib() > 100
+    finally:
+        levels.cache_clear()
