@@ -28,6 +28,7 @@ class Batches:
         self.plan = corpus.packs(split)
         self.weights = corpus.pack_weights(split)
         self.data_rank, self.data_world = data_rank, data_world
+        self.rows = False  # whether the documents of a micro-batch are padded to one length
         self._slots = corpus.lengths - 1  # of each document of the corpus
         filled = self._slots[self.plan.document]
         self._begins = np.concatenate(([0], np.cumsum(filled)))[self.plan.offset]
@@ -61,7 +62,8 @@ class Batches:
 
     def _share(self, packs: NDArray[np.int64]) -> StepBatch:
         """This process's part of a global batch; all processes get the same number of micro-batches."""
-        micro = self._by_tokens(packs) if self.train.micro_batch_tokens else self._by_packs(packs)
+        by_length = self._by_tokens if self.train.micro_batch_tokens else self._by_packs
+        micro = self._by_rows(packs) if self.rows else by_length(packs)
         count = -(-len(micro) // self.data_world)
         mine = micro[self.data_rank :: self.data_world]
         mine += [np.zeros(0, np.int64)] * (count - len(mine))
@@ -69,7 +71,10 @@ class Batches:
         multiple, longest = parallel.slot_multiple, 0
         if parallel.pipeline > 1:  # stages hand each other tensors of one shape
             longest = max(int(self._slots[documents].sum()) for documents in mine)
-        batches = [lay_out([self.corpus.document(int(d)) for d in documents], multiple, longest) for documents in mine]
+        batches = [
+            lay_out([self.corpus.document(int(d)) for d in documents], multiple, longest, rows=self.rows)
+            for documents in mine
+        ]
         return StepBatch(batches, float(self.weights[packs].sum()))
 
     def _by_packs(self, packs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -79,6 +84,18 @@ class Batches:
         starts = range(0, len(mine[0]), size)
         groups = [share[start : start + size] for start in starts for share in mine]
         return [np.concatenate([self.plan[int(pack)] for pack in group]) for group in groups if len(group)]
+
+    def _by_rows(self, packs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The same documents, longest first, as many at a time as fit when each is padded to the longest of them."""
+        slots = self.train.micro_batch_tokens or self.corpus.sequence_length * self.train.micro_batch_packs
+        documents = np.concatenate([self.plan[int(pack)] for pack in packs])
+        documents = documents[np.argsort(-self._slots[documents], kind="stable")]
+        micro = []
+        while len(documents):
+            fitting = max(1, slots // int(self._slots[documents[0]]))
+            micro.append(documents[:fitting])
+            documents = documents[fitting:]
+        return micro
 
     def _by_tokens(self, packs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """The same documents laid anew into sequences of at most ``micro_batch_tokens`` slots, fullest first."""

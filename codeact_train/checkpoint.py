@@ -12,33 +12,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from megatron.core import dist_checkpointing
-from megatron.core.distributed import DistributedDataParallel
-from megatron.core.optimizer import MegatronOptimizer
-from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
 from codeact_train import compat
 from codeact_train.optimizer import allocate_state, separate_steps
+from codeact_train.state import RunState
+
+if TYPE_CHECKING:
+    from codeact_train.megatron import MegatronState
 
 SCHEMA = 1
 # mcore's own names for "load into any layout"
 _METADATA = {"distrib_optim_sharding_type": "fully_reshardable", "singleton_local_shards": False}
-
-
-@dataclass
-class RunState:
-    """Everything that changes while training."""
-
-    model: DistributedDataParallel
-    optimizer: MegatronOptimizer
-    schedule: OptimizerParamScheduler
-    step: int = 0
 
 
 class Checkpoints:
@@ -70,8 +60,7 @@ class Checkpoints:
         if dist.get_rank() == 0:
             building.mkdir()
         dist.barrier()
-        with compat.cpu_tensors_pass():
-            dist_checkpointing.save(_sharded(state, loading=False), str(building), content_metadata=_METADATA)
+        state.write(building)
         if dist.get_rank() == 0:
             self._complete(building, path, state.step)
         dist.barrier()
@@ -108,20 +97,31 @@ class Checkpoints:
                     f"{key}={mine}: the checkpoint {path} was made with {key}={meta[key]}; "
                     "give this run another name, or remove its train folder to start over"
                 )
-        allocate_state(state.optimizer)
-        with compat.cpu_tensors_pass():
-            loaded = dist_checkpointing.load(_sharded(state, loading=True), str(path))
-        state.model.module.load_state_dict(loaded["model"])
-        with compat.cpu_tensors_pass():
-            state.optimizer.load_state_dict(loaded["optimizer"])
-        separate_steps(state.optimizer)
-        state.schedule.load_state_dict(loaded["schedule"])
-        torch.set_rng_state(loaded["rng"])
+        state.read(path)
         state.step = meta["step"]
         return path
 
 
-def _sharded(state: RunState, loading: bool) -> dict[str, Any]:
+def write_sharded(state: MegatronState, folder: Path) -> None:
+    """Write model, optimizer, schedule and RNG in Megatron's distributed format."""
+    with compat.cpu_tensors_pass():
+        dist_checkpointing.save(_sharded(state, loading=False), str(folder), content_metadata=_METADATA)
+
+
+def read_sharded(state: MegatronState, folder: Path) -> None:
+    """Fill a state that has not stepped yet."""
+    allocate_state(state.optimizer)
+    with compat.cpu_tensors_pass():
+        loaded = dist_checkpointing.load(_sharded(state, loading=True), str(folder))
+    state.model.module.load_state_dict(loaded["model"])
+    with compat.cpu_tensors_pass():
+        state.optimizer.load_state_dict(loaded["optimizer"])
+    separate_steps(state.optimizer)
+    state.schedule.load_state_dict(loaded["schedule"])
+    torch.set_rng_state(loaded["rng"])
+
+
+def _sharded(state: MegatronState, loading: bool) -> dict[str, Any]:
     model = state.model.module.sharded_state_dict(metadata=_METADATA)
     return {
         "model": model,

@@ -166,6 +166,21 @@ class ParallelSettings(Settings):
         return self
 
 
+class ZeroSettings(Settings):
+    """What DeepSpeed shares between processes, and what it keeps off the GPU."""
+
+    stage: Literal[1, 2, 3] = 2
+    """Shared are optimizer state (1), gradients too (2), weights too (3)."""
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What lies in the host's memory: optimizer state, which is updated there; with ``all`` weights too (stage 3)."""
+
+    @model_validator(mode="after")
+    def _weights_are_shared(self) -> ZeroSettings:
+        if self.offload == "all" and self.stage != 3:
+            raise ValueError(f"offload=all needs stage=3, not {self.stage}; set stage=3 or offload=optimizer")
+        return self
+
+
 class CheckpointSettings(Settings):
     """When the state of a run is written, and how much of it is kept."""
 
@@ -192,8 +207,13 @@ class TrainConfig(Settings):
     anew into sequences of at most this many. A document that is longer goes alone. The result is the same."""
     optimizer: OptimizerSettings = OptimizerSettings()
     """Optimizer and schedule."""
+    backend: Literal["megatron", "deepspeed"] = "megatron"
+    """What lays the model over processes: Megatron-Core, for the families ``codeact_train.shape`` lists, or DeepSpeed,
+    for any causal language model of transformers."""
     parallel: ParallelSettings = ParallelSettings()
-    """Layout over processes."""
+    """Layout over processes, with Megatron-Core."""
+    zero: ZeroSettings = ZeroSettings()
+    """What processes share, with DeepSpeed; each computes micro-batches of its own."""
     checkpoint: CheckpointSettings = CheckpointSettings()
     """Saving and pruning."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -201,8 +221,8 @@ class TrainConfig(Settings):
     attention: Literal["auto", "flash", "varlen", "flex", "sdpa", "reference"] = "auto"
     """Kernel of the packed attention; ``auto`` takes the first of these that is present and says which."""
     recompute: Literal["none", "selective", "full"] = "none"
-    """What the backward pass computes again instead of keeping: nothing; what is cheap (norms and the product within the
-    MLP); every layer but its input."""
+    """What the backward pass computes again instead of keeping: nothing; what is cheap, norms and the product within
+    the MLP; all of each layer from its input on."""
     z_loss: float = Field(0.0, ge=0.0)
     """Weight of the squared log of the softmax's denominator, added to the gradient and not to the reported loss."""
     seed: int = 0
@@ -215,6 +235,20 @@ class TrainConfig(Settings):
     """End this job, saved and resumable, once the run has so many steps; the schedule does not change."""
     tensorboard: bool = True
     """Write TensorBoard event files beside ``metrics.jsonl``."""
+
+    @model_validator(mode="after")
+    def _backend_can(self) -> TrainConfig:
+        if self.backend == "megatron":
+            return self
+        for key, wrong, instead in (
+            ("parallel", self.parallel != ParallelSettings(), "leave it out: zero.stage says what processes share"),
+            ("recompute", self.recompute == "selective", "set recompute=full or none"),
+            ("attention", self.attention == "varlen", "choose auto, flash, flex, sdpa or reference"),
+        ):
+            if wrong:
+                value = "..." if key == "parallel" else getattr(self, key)
+                raise ValueError(f"{key}={value} is for backend=megatron, and backend is {self.backend}; {instead}")
+        return self
 
     def steps_per_epoch(self, packs: int, tokens: int, sequence_length: int) -> int:
         """Optimizer steps of one pass over ``packs`` packs that hold ``tokens`` real tokens."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,11 +52,23 @@ def export(
         for _ in tensors:
             pass
         return None
+    dtype = next(model.parameters()).dtype
+    return write_folder(
+        lambda folder: _write_weights(tensors, folder), source, tokenizer, out, dtype,
+        step=step, epoch=epoch, checkpoint=checkpoint,
+    )  # fmt: skip
+
+
+def write_folder(
+    write_weights: Callable[[Path], str], source: Path, tokenizer: Path, out: Path, dtype: torch.dtype, *,
+    step: int, epoch: int, checkpoint: str | None,
+) -> Export:  # fmt: skip
+    """Make ``out`` whole around the weights that ``write_weights`` puts into a folder, and whose digest it returns."""
     building = out.with_name(f"{out.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    digest = _write_weights(tensors, building)
-    _write_config(source, building, next(model.parameters()).dtype)
+    digest = write_weights(building)
+    _write_config(source, building, dtype)
     for name in TOKENIZER_FILES:
         if (tokenizer / name).is_file():
             shutil.copyfile(tokenizer / name, building / name)

@@ -45,7 +45,9 @@ def build_optimizer(model: DistributedDataParallel, train: TrainConfig) -> Megat
     return optimizer
 
 
-def build_schedule(optimizer: MegatronOptimizer, train: TrainConfig, total_steps: int) -> OptimizerParamScheduler:
+def build_schedule(
+    optimizer: MegatronOptimizer | torch.optim.Optimizer, train: TrainConfig, total_steps: int
+) -> OptimizerParamScheduler:
     """The schedule of a run of ``total_steps``, which the warm-up must end before (``plan.validate`` sees to it)."""
     settings = train.optimizer
     return OptimizerParamScheduler(

@@ -26,7 +26,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from codeact_train.document import ROLES, Document
 from codeact_train.micro_batch import MicroBatch, StepBatch, lay_out
-from codeact_train.steps import global_loss, token_losses
 
 if TYPE_CHECKING:
     from codeact_train.trainer import Trainer
@@ -67,9 +66,9 @@ def run(trainer: Trainer) -> list[Proof]:
 def leak(trainer: Trainer) -> Proof:
     """Change every token of the first of two documents; on no stage may the second's hidden states move."""
     first, second = _shortest(trainer, 2)
-    changed = Document((first.ids + 7) % trainer.shape.vocab, first.roles, first.weights, ())
+    changed = Document((first.ids + 7) % trainer.state.vocab, first.roles, first.weights, ())
     before, after = (_lay(trainer, [d, second]) for d in (first, changed))
-    moved_S = (_hidden(trainer, before) - _hidden(trainer, after)).abs().amax((1, 2))
+    moved_S = (trainer.state.hidden(before) - trainer.state.hidden(after)).abs().amax((1, 2))
     place, sharing = trainer.place, trainer.train.parallel.sequence_parallel
     parts, part = (place.tensor, place.tensor_rank) if sharing else (1, 0)
     slots = torch.arange(len(moved_S), device=place.device) + len(moved_S) * (place.context_rank * parts + part)
@@ -86,7 +85,7 @@ def parity(trainer: Trainer) -> Proof:
     """Loss of each trained token of a document, against transformers on the same weights."""
     (document,) = _shortest(trainer, 1)
     batch = lay_out([document])
-    ours, difference = token_losses(trainer.state.model, _lay(trainer, [document])), torch.zeros(1)
+    ours, difference = trainer.state.token_losses(_lay(trainer, [document])), torch.zeros(1)
     if dist.get_rank() == 0:
         difference[0] = (ours - _transformers_losses(Path(trainer.job.model), batch)).abs().max()
     difference = difference.to(trainer.place.device)
@@ -138,17 +137,7 @@ def _shortest(trainer: Trainer, count: int) -> list[Document]:
 
 
 def _lay(trainer: Trainer, documents: list[Document]) -> MicroBatch:
-    return lay_out(documents, trainer.train.parallel.slot_multiple)
-
-
-def _hidden(trainer: Trainer, batch: MicroBatch) -> Tensor:
-    """What this process's stage makes of its part of a sequence, float32 [S, 1, C]."""
-    caught: list[Tensor] = []
-    decoder = trainer.state.model.module.decoder
-    hook = decoder.register_forward_hook(lambda module, inputs, output: caught.append(output.float()))
-    token_losses(trainer.state.model, batch)
-    hook.remove()
-    return caught[0]
+    return lay_out(documents, trainer.train.parallel.slot_multiple, rows=trainer.state.rows)
 
 
 def _transformers_losses(folder: Path, batch: MicroBatch) -> Tensor:
@@ -160,14 +149,9 @@ def _transformers_losses(folder: Path, batch: MicroBatch) -> Tensor:
 
 
 def _gradient(trainer: Trainer, split: list[list[Document]]) -> Tensor:
-    """This process's gradient of the documents' mean loss, as one vector; leaves the buffers empty."""
-    model = trainer.state.model
+    """This process's gradient of the documents' mean loss, as one vector."""
     longest = max(sum(len(d.ids) - 1 for d in documents) for documents in split)
     multiple = trainer.train.parallel.slot_multiple
-    batches = [lay_out(documents, multiple, longest) for documents in split]
-    total = float(sum(b.weights.sum() for b in batches))
-    model.zero_grad_buffer()
-    global_loss(model, StepBatch(batches, total), iter(batches), forward_only=False)
-    gradient = torch.cat([p.main_grad.flatten() for p in model.parameters()]).clone()
-    model.zero_grad_buffer()
-    return gradient
+    rows = trainer.state.rows
+    batches = [lay_out(documents, multiple, 0 if rows else longest, rows=rows) for documents in split]
+    return trainer.state.gradient(StepBatch(batches, float(sum(b.weights.sum() for b in batches))))

@@ -19,18 +19,16 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from codeact_train import hf
-from codeact_train.checkpoint import RunState
 from codeact_train.config import TrainJob
 from codeact_train.loss import normalised
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.model import build
-from codeact_train.optimizer import build_optimizer, build_schedule
 from codeact_train.parallel import Place, over_parts
 from codeact_train.shape import ModelShape
 
 
-def build_state(job: TrainJob, shape: ModelShape, place: Place, steps: int) -> RunState:
-    """The model with the weights of ``job.model``, its optimizer, and the schedule of a run of ``steps``."""
+def build_model(job: TrainJob, shape: ModelShape, place: Place) -> DistributedDataParallel:
+    """The model with the weights of ``job.model``, in Megatron's data-parallel wrapper."""
     train, layout = job.train, job.train.parallel
     bare = build(shape, train, place.device)
     hf.load(bare, shape, job.model)
@@ -43,8 +41,7 @@ def build_state(job: TrainJob, shape: ModelShape, place: Place, steps: int) -> R
     )
     model = DistributedDataParallel(bare.config, settings, bare)
     bare.config.no_sync_func = model.no_sync
-    optimizer = build_optimizer(model, train)
-    return RunState(model, optimizer, build_schedule(optimizer, train, steps))
+    return model
 
 
 def settle(model: DistributedDataParallel) -> None:

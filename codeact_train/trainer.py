@@ -1,6 +1,6 @@
 """The training loop.
 
-How to: ``torchrun --nproc-per-node N -m codeact_train.trainer --config job.json`` (or plain ``python -m`` for one
+How to: ``torchrun --nproc-per-node N -m codeact_train --config job.json`` (or plain ``python -m`` for one
 process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out": "runs/x/train", "train": {"epochs": 2,
 ...}}``.
 
@@ -31,18 +31,15 @@ import torch
 import torch.distributed as dist
 
 from codeact_train import parallel, probes
-from codeact_train.attention import choose
 from codeact_train.batches import Batches
 from codeact_train.checkpoint import Checkpoints
 from codeact_train.config import TrainJob
 from codeact_train.corpus import Corpus, Split
-from codeact_train.export import Export, export
+from codeact_train.export import Export
 from codeact_train.metrics import MetricsLog, Watch
 from codeact_train.micro_batch import MicroBatch, StepBatch
-from codeact_train.optimizer import step as optimizer_step
 from codeact_train.plan import validate
-from codeact_train.shape import ModelShape
-from codeact_train.steps import build_state, global_loss, settle
+from codeact_train.state import build_state
 
 EXIT_STOPPED = 75
 """Exit code of a job that saved and stopped before its end (EX_TEMPFAIL: try again)."""
@@ -59,6 +56,7 @@ _FREE = {
     "tensorboard",
     "checkpoint",
     "parallel",
+    "zero",
     "micro_batch_packs",
     "micro_batch_tokens",
     "attention",
@@ -78,13 +76,12 @@ class Trainer:
         self.job, self.train, self.place = job, train, place
         self.out = Path(job.out)
         self.corpus = Corpus(job.corpus)
-        self.shape = ModelShape.read(job.model)
-        self.attention = choose(train.attention, train.precision)
         self.batches, self.validation = (
             Batches(self.corpus, split, train, place.data_rank, place.data) for split in get_args(Split)
         )
         self.steps = self.batches.steps_per_epoch * train.epochs
-        self.state = build_state(job, self.shape, place, self.steps)
+        self.state = build_state(job, place, self.steps)
+        self.batches.rows = self.validation.rows = self.state.rows
         self.checkpoints = Checkpoints(self.out / "checkpoints", self._identity(), train.checkpoint.keep)
         self.log: MetricsLog | None = None
         self.watch = Watch(self.steps, 0, shown=False)
@@ -97,6 +94,7 @@ class Trainer:
             "corpus": self.corpus.digest,
             "recipe": hashlib.sha256(recipe.encode()).hexdigest()[:16],
             "model": hashlib.sha256(config).hexdigest()[:16],
+            **self.state.identity,
         }
 
     def run(self) -> int:
@@ -128,29 +126,25 @@ class Trainer:
         began = time.monotonic()
         batch = self.batches.step(state.step)
         waited = time.monotonic() - began
-        state.optimizer.zero_grad()
-        state.model.zero_grad_buffer()
+        state.clear()
         loss = self._forward(batch, forward_only=False)
-        state.schedule.step(1)
-        norm = optimizer_step(state.optimizer)
-        state.step += 1
+        norm = state.update()
         counts = parallel.over_data([float(count) for count in batch.counts])
         took = time.monotonic() - began
-        lr = float(state.optimizer.param_groups[0]["lr"])
         if self.log:
             self.log.write(
-                "step", state.step, epoch=round(state.step / self.batches.steps_per_epoch, 6), loss=loss, lr=lr,
+                "step", state.step, epoch=round(state.step / self.batches.steps_per_epoch, 6), loss=loss, lr=state.lr,
                 grad_norm=norm, slots=int(counts[0]), real_tokens=int(counts[1]), trained_tokens=int(counts[2]),
                 step_s=round(took, 6), data_wait_s=round(waited, 6), time=time.time(),
             )  # fmt: skip
-        self.watch.step(state.step, loss, lr, counts[1] / took)
+        self.watch.step(state.step, loss, state.lr, counts[1] / took)
         return loss
 
     def _forward(self, batch: StepBatch, forward_only: bool) -> float:
         """Loss of a global batch, the same in every process; gradients too unless ``forward_only``."""
         # validation runs to its end: stopped within, it would leave an epoch saved but not exported
         micro = iter(batch.micro_batches) if forward_only else self._unless_stopped(batch.micro_batches)
-        return global_loss(self.state.model, batch, micro, forward_only=forward_only)
+        return self.state.loss(batch, micro, forward_only=forward_only)
 
     def _unless_stopped(self, micro_batches: list[MicroBatch]) -> Iterator[MicroBatch]:
         """The micro-batches, as long as no process was told to stop. What a step has computed until then is forgotten:
@@ -199,7 +193,6 @@ class Trainer:
 
     def _save(self) -> None:
         if self.checkpoints.latest() != self.checkpoints.path_of(self.state.step):
-            settle(self.state.model)
             path = self.checkpoints.save(self.state)
             self._write("checkpoint", path=str(path.relative_to(self.out)))
 
@@ -211,11 +204,8 @@ class Trainer:
         return 0
 
     def _write_export(self, out: Path, epoch: int) -> Export | None:
-        settle(self.state.model)
-        return export(
-            self.state.model.module, self.shape, Path(self.job.model), self.corpus.folder / "tokenizer", out,
-            step=self.state.step, epoch=epoch, checkpoint=self.checkpoints.path_of(self.state.step).name,
-        )  # fmt: skip
+        checkpoint = self.checkpoints.path_of(self.state.step).name
+        return self.state.export(self.corpus.folder / "tokenizer", out, epoch=epoch, checkpoint=checkpoint)
 
     def _export(self, epoch: int) -> None:
         out = self.out / "exports" / f"epoch-{epoch}"
@@ -232,11 +222,13 @@ class Trainer:
         return EXIT_STOPPED
 
     def _announce(self, resumed: Path | None) -> None:
-        self._write("start", steps=self.steps, processes=self.place.world, attention=self.attention, time=time.time())
+        self._write(
+            "start", steps=self.steps, processes=self.place.world, attention=self.state.attention, time=time.time()
+        )
         origin = f"going on from {resumed.name}" if resumed else "from the base model"
         self.watch.say(
             f"training {self.steps} steps, {self.batches.steps_per_epoch} an epoch, {origin}; "
-            f"{self.place.world} process(es), attention {self.attention}, {torch.get_num_threads()} threads"
+            f"{self.place.world} process(es), attention {self.state.attention}, {torch.get_num_threads()} threads"
         )
 
     def _prove(self) -> None:

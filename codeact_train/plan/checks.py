@@ -6,8 +6,12 @@ and a corpus's manifest. What only the data can tell (a document longer than a p
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
+
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from codeact_train.config import PrepareConfig, TrainConfig
 from codeact_train.shape import ModelShape
@@ -22,20 +26,38 @@ def validate(
     corpus: Path | None = None,
 ) -> None:
     """Check a training job against its model, the processes it will have, and its corpus, as far as they are known."""
-    shape = ModelShape.read(model)
-    _check_layout(train, shape, processes)
+    if train.backend == "deepspeed":
+        positions = _check_deepspeed(model)
+    else:
+        shape = ModelShape.read(model)
+        _check_layout(train, shape, processes)
+        positions = shape.hf.max_position_embeddings
     length = prepare.sequence_length if prepare else None
     if corpus is not None:
         manifest = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
         length = manifest["sequence_length"]
         tokens = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["train"]["filled"]
         _check_steps(train, manifest["packs"]["train"], tokens, length)
-    positions = shape.hf.max_position_embeddings
-    if length is not None and length > positions:
+    if length is not None and positions is not None and length > positions:
         raise ValueError(
             f"sequence_length={length} is above the {positions} positions of the model; "
             "lower sequence_length or choose another model"
         )
+
+
+def _check_deepspeed(model: Path) -> int | None:
+    """The number of positions of a model, if it has one."""
+    if importlib.util.find_spec("deepspeed") is None:
+        raise ValueError(
+            "backend=deepspeed: DeepSpeed is not installed; pip install 'codeact[deepspeed]', or set backend=megatron"
+        )
+    config = AutoConfig.from_pretrained(model)
+    if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise ValueError(
+            f"model={model}: transformers has no causal language model for model_type {config.model_type!r}; "
+            "choose another model"
+        )
+    return getattr(config, "max_position_embeddings", None)
 
 
 def _check_layout(train: TrainConfig, shape: ModelShape, processes: int) -> None:

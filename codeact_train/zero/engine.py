@@ -19,8 +19,9 @@ from torch.optim import AdamW
 
 from codeact_train.config import TrainConfig, ZeroSettings
 
-# compiled for minutes at the first start on a CPU, and used by DeepSpeed's inference only
-deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+# Nothing can be compiled. Of what could be, one collective would be at the first start on a CPU, which takes minutes and
+# is of use to inference only; finding out already starts compilers.
+deepspeed.ops.__compatible_ops__ = {}
 logger.setLevel("ERROR")
 
 

@@ -44,6 +44,8 @@ class ZeroState:
         self.schedule = build_schedule(self.optimizer, self.train, total_steps)
         self.forward = Forward(self.model, self.inner)
         self.rows = any_rank(not self.forward.keeps_apart(self.vocab, place.device), place.device)
+        if self.rows:
+            self.attention += ", a row a document"
         self.model.train()
 
     @property
