@@ -117,6 +117,7 @@ class Kernel:
             started, server = time.monotonic(), self._server
             server.calls = 0
             content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+            content["followed"] = on_event is not None
             cell = await self._line.request("execute_request", content, on_event)
             self._stop = asyncio.get_running_loop().create_future()
             try:

@@ -70,6 +70,17 @@ PROTOCOL = [
         ENDS,
         stopped_by="the next cell's own time limit",
     ),
+    Case(
+        "a message of 300 MB",
+        "protocol",
+        _LINE + "for fd in lines:\n    os.write(fd, struct.pack('!IB', 300 << 20, 1))\n"
+        "    for i in range(300): os.write(fd, bytes(1 << 20))\nwhile True: pass",
+        None,
+        GONE,
+        timeout_s=2.0,
+        stopped_by="frame limit",
+        kernels=("light",),
+    ),
     *(
         Case(name, "protocol", _LINE + code, None, allowed, timeout_s=2.0, stopped_by=by)
         for name, code, allowed, by in (
@@ -111,13 +122,6 @@ PROTOCOL = [
                 ("timeout_killed",),
                 "SIGKILL",
             ),
-            (
-                "a message of 300 MB",
-                "for fd in lines:\n    os.write(fd, struct.pack('!IB', 300 << 20, 1))\n"
-                "    for i in range(300): os.write(fd, bytes(1 << 20))\nwhile True: pass",
-                GONE,
-                "frame limit",
-            ),
             ("the connection closed", "for fd in lines: os.close(fd)", (*GONE, "error", "ok"), "end of the connection"),
         )
     ),
@@ -143,6 +147,7 @@ PYTHON = [
         ("ok",),
         then="go.set(); t.join(); print('mine')",
         stopped_by="text belongs to the cell that started the thread",
+        kernels=("light",),
     ),
     Case(
         "late print of a task",

@@ -44,7 +44,15 @@ def _drawn(result: CellResult) -> bool:
 WORK = [
     Case("many short-lived orphans", "ordinary work", _ORPHANS, None, ("ok",), 20.0, seen=_done, promised=False),
     Case("a pool of processes", "ordinary work", _POOL, "disk", ("ok",), 20.0, seen=_done),
-    Case("printing in a forked child", "ordinary work", _CHILD_PRINTS, None, ("ok",), seen=_done),
+    Case(
+        "printing in a forked child",
+        "ordinary work",
+        _CHILD_PRINTS,
+        None,
+        ("ok",),
+        seen=_done,
+        kernels=("light",),
+    ),
     Case(
         "a server of one's own",
         "ordinary work",

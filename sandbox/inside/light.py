@@ -74,7 +74,7 @@ class LightKernel(Forking):
     def execute(self, content: dict[str, Any]) -> dict[str, Any]:
         """Runs one cell and sends what it shows; returns the content of the reply."""
         silent = bool(content.get("silent", False))
-        self._begin()
+        self._begin(bool(content.get("followed", False)))
         error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)
         count = self.shell.execution_count - 1
         if error is None:
@@ -84,11 +84,11 @@ class LightKernel(Forking):
         self.port.send(IOPUB, "error", report)
         return {"status": "error", "execution_count": count, **report}
 
-    def _begin(self) -> None:
+    def _begin(self, followed: bool) -> None:
         self._cells += 1
         CELL.set(self._cells)
         for stream in self.streams:
-            stream.begin(self._cells, self.port.parent)
+            stream.begin(self._cells, self.port.parent, followed)
         sys.stdout, sys.stderr = self.streams
         self.shell.rich_left, self.shell.displays_left = self.rich_bytes, DISPLAYS
         if signal.getsignal(signal.SIGINT) != self._on_sigint:

@@ -18,6 +18,8 @@ from typing import Any
 
 from sandbox.inside.port import SocketPort
 
+AT_ONCE = 500
+"""Pieces of text a cell may have sent without waiting for more."""
 CELL: ContextVar[int] = ContextVar("cell", default=0)
 
 
@@ -55,8 +57,11 @@ class Output(io.TextIOBase):
 
     encoding = "utf-8"
 
-    def begin(self, cell: int, parent: dict[str, Any]) -> None:
-        """A new cell: the budget starts anew, threads that are alive keep belonging to the cell before."""
+    def begin(self, cell: int, parent: dict[str, Any], followed: bool = False) -> None:
+        """A new cell: the budget starts anew, threads that are alive keep belonging to the cell before.
+
+        ``followed``: somebody watches it, so what it prints is sent at once, if it is not printed in too many pieces.
+        """
         previous = getattr(self, "cell", 0)
         alive = getattr(threading, "_active", {})
         main = threading.main_thread().ident
@@ -64,6 +69,7 @@ class Output(io.TextIOBase):
         self.cell, self._parent = cell, parent
         self._sent = self._total = 0
         self._tail = self._text = ""
+        self._followed, self._at_once = followed, AT_ONCE
 
     def writable(self) -> bool:
         return True
@@ -92,10 +98,9 @@ class Output(io.TextIOBase):
         self._raw_at, self._pid, self._lock = 0, os.getpid(), threading.RLock()
 
     def flush(self) -> None:
-        """Sends what a cell has printed so far; without it short text waits for the next, or for the cell's end."""
+        """Sends what a cell has printed so far; without it short text waits for more, or for the cell's end."""
         if self._text and self._pid == os.getpid():
-            self.push()
-            self._port.flush()
+            self._send_at_once()
 
     def finish(self) -> None:
         """End of the cell: raw output, then what was held back."""
@@ -153,6 +158,15 @@ class Output(io.TextIOBase):
         self._text += text
         if len(self._text) > 8192 or self._port.stale():
             self.push()
+        elif self._followed:
+            self._send_at_once()
+
+    def _send_at_once(self) -> None:
+        """A message a piece, within reason: each has a header that counts against what the cell may send."""
+        self._at_once -= 1
+        if self._at_once >= 0:
+            self.push()
+            self._port.flush()
 
 
 def raw_file() -> int:

@@ -106,7 +106,7 @@ async def test_what_the_code_does_is_in_the_result_and_not_in_the_status(api: Ap
 
 async def test_events_come_while_the_cell_runs_and_end_with_the_whole_result(api: Api) -> None:
     path = await api.kernel()
-    code = "import os, time\nprint('one', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
+    code = "import os, time\nprint('one')\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
     code += "from IPython.display import HTML, display; display(HTML('<b>')); 6 * 7"
     body = {"code": code, "stream": True}
     headers = {"Authorization": f"Bearer {ALICE}"}

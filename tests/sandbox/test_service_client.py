@@ -96,10 +96,19 @@ async def test_a_tool_called_between_cells_is_an_error_in_the_kernel(remote: Rem
 async def test_what_a_cell_shows_is_heard_at_once(remote: RemotePool) -> None:
     heard = []
     async with await remote.acquire() as kernel:
-        await kernel.run("print('a', flush=True); 5", on_event=lambda kind, content: heard.append((kind, content)))
+        await kernel.run("print('a'); 5", on_event=lambda kind, content: heard.append((kind, content)))
     *streams, value = heard
     assert "".join(content["text"] for _, content in streams) == "a\n"
     assert value == ("value", {"data": {"text/plain": "5"}})
+
+
+async def test_a_cell_that_prints_in_many_pieces_is_followed_within_its_budget(remote: RemotePool) -> None:
+    heard: list[str] = []
+    async with await remote.acquire() as kernel:
+        code = "for i in range(20_000): print('.', end='', flush=True)"
+        result = await kernel.run(code, on_event=lambda kind, content: heard.append(content["text"]))
+    assert result.status == "ok" and "characters omitted" in result.stdout
+    assert "".join(heard).startswith("." * 500) and len(heard) < 1000
 
 
 async def test_cancelling_a_run_interrupts_its_cell(remote: RemotePool) -> None:
