@@ -10,11 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
-import uvicorn
+from serving import served, small_pool
 
-from sandbox import KernelPool, Limits, probe
+from sandbox import Limits, probe
 from sandbox.files import get_file, put_file
-from sandbox.service.app import make_app
 from sandbox.service.service import SandboxService
 from sandbox.service.tenants import Tenant, Tenants
 
@@ -63,19 +62,14 @@ async def api() -> AsyncIterator[Api]:
     tenants = Tenants([
         Tenant(name="alice", token=ALICE, max_kernels=4, max_cells=2, limits=LIMITS, operator=True, open_execute=True,
                max_file_mib=1, max_cell_timeout_s=60),
-        Tenant(name="bob", token=BOB, max_kernels=4, limits=LIMITS),
+        Tenant(name="bob", token=BOB, max_kernels=4, limits=LIMITS, checkpoint=True),
     ])  # fmt: skip
     clock = Clock()
-    service = SandboxService(tenants, lambda tenant: KernelPool(2, tenant.limits, (), tier=probe().tier), clock)
-    server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="warning"))
-    serving = asyncio.ensure_future(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    api = Api(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", service, clock)
-    yield api
-    await api.session.close()
-    server.should_exit = True
-    await serving
+    service = SandboxService(tenants, small_pool, clock)
+    async with served(service) as url:
+        api = Api(url, service, clock)
+        yield api
+        await api.session.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
@@ -253,6 +247,14 @@ async def test_tenants_do_not_see_each_other(api: Api) -> None:
         assert (await api(method, path + rest, BOB))[0] == 404
     assert (await api("GET", "/v1/kernels", BOB))[1] == []
     assert (await api("GET", "/metrics", BOB))[0] == 403
+
+
+async def test_a_tenant_with_checkpoints_loses_a_cell_and_not_its_state(api: Api) -> None:
+    path = await api.kernel(BOB)
+    for code in ("x = 5", "x = 6; import os; os._exit(1)"):
+        status, result = await api("POST", f"{path}/execute", BOB, json={"code": code})
+    assert (status, result["status"], result["rolled_back"], result["state_survived"]) == (200, "died", True, True)
+    assert (await api("POST", f"{path}/execute", BOB, json={"code": "x"}))[1]["value"] == "5"
 
 
 async def test_limits_are_per_tenant_and_said_in_a_sentence(api: Api) -> None:

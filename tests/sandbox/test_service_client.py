@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-import uvicorn
+from serving import served, small_pool
 
+from rollout.engines.spec import ExpertSpec
+from rollout.episode import run_episode
+from rollout.protocol import Protocol
+from rollout.tasks import TaskSet, load_tasks
+from rollout.trajectory import Sampling
 from sandbox import KernelPool, Limits, SandboxError, probe
-from sandbox.service.app import make_app
 from sandbox.service.client import RemotePool
 from sandbox.service.service import SandboxService
 from sandbox.service.tenants import Tenant, Tenants
@@ -21,14 +25,8 @@ LIMITS = Limits(memory_mib=256, cell_timeout_s=10, output_chars=1000, interrupt_
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def url() -> AsyncIterator[str]:
     tenants = Tenants([Tenant(name="one", token=TOKEN, limits=LIMITS)])
-    service = SandboxService(tenants, lambda tenant: KernelPool(2, tenant.limits, (), tier=probe().tier))
-    server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="warning"))
-    serving = asyncio.ensure_future(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await serving
+    async with served(SandboxService(tenants, small_pool)) as url:
+        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -157,3 +155,15 @@ async def test_a_service_that_is_not_there_or_knows_us_not_is_a_sandbox_error(ur
             pass
     with pytest.raises(SandboxError, match="not running"):
         await RemotePool(url, TOKEN).acquire()
+
+
+async def test_episodes_run_on_remote_kernels_as_on_local_ones(remote: RemotePool, pool: KernelPool) -> None:
+    spec = ExpertSpec(error_share=0.5)
+    for task in load_tasks(TaskSet(count=6, kinds=("math", "sql", "tool"))):
+        local, there = [
+            await run_episode(task, spec.build(task), kernels, Protocol(), Sampling())  # type: ignore[arg-type]
+            for kernels in (pool, remote)
+        ]
+        assert there.outcome.success and there.outcome == local.outcome
+        assert [message.content for message in there.messages] == [message.content for message in local.messages]
+        assert there.isolation == remote.tier
