@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from codeact_train.chat import ChatFormat
@@ -27,7 +28,7 @@ from codeact_train.prepare.contamination import Screen
 from codeact_train.prepare.encode import Encoder
 from codeact_train.prepare.inputs import MixtureFile, corpus_digest, mixture_files
 from codeact_train.prepare.layout import lay_out
-from codeact_train.prepare.mixture import copies_of, repeats
+from codeact_train.prepare.mixture import copies_of
 from codeact_train.prepare.settle import drop_duplicates, refuse_over_long
 from codeact_train.prepare.staging import Staged, stage
 from codeact_train.prepare.workers import encode_all, workers_for
@@ -73,12 +74,11 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     staged = _read(files, folder, encoder, tokenizer)
     same_as = drop_duplicates(staged, config)
     refuse_over_long(staged, config)
-    repeat = repeats(staged.rows, config.sources)
-    copies = copies_of(staged.rows, repeat)
+    copies, repeats = copies_of(staged.rows, config.sources)
     layout = lay_out(staged, copies, model, folder, config)
     account = Account(staged, copies, layout, count_documents(folder))
     ledger = account.ledger(config)
-    ledger.files = account.by_file([file.name for file in files], repeat)
+    ledger.files = account.by_file([file.name for file in files], repeats)
     ledger.evaluation_prompts = screen.accounts
     ledger.dropped_records = finish.write_names(folder, files, staged, layout, same_as)
     if not ledger.train.trained:
@@ -100,7 +100,8 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
 def _read(files: list[MixtureFile], folder: Path, encoder: Encoder, tokenizer: Path) -> Staged:
     paths = [file.path for file in files]
     columns = (TextColumn("tokenise"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("tokenise", total=sum(path.stat().st_size for path in paths))
         lines = bunches([(f.path, f.source) for f in files], lambda done: bar.advance(task, done))
         encoded = encode_all(lines, encoder, tokenizer, workers_for(paths, encoder.config.workers))

@@ -1,12 +1,16 @@
 """From records to a corpus: nothing is lost without a reason, nothing half-made is taken for whole."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from train_jobs import write_records
+from megatron.core.datasets.indexed_dataset import IndexedDataset
+from train_jobs import CHATML, write_conversations, write_records
 
 from codeact_train.config import PrepareConfig
 from codeact_train.corpus import Corpus
@@ -124,3 +128,91 @@ def test_turn_weights_reach_the_corpus(tmp_path, model):
     document = Corpus(tmp_path / "corpus").document(0)
     assert set(np.unique(document.weights)) == {0.0, 2.0}
     assert (document.roles == 3).sum() > (document.weights > 0).sum()
+
+
+def test_megatron_reads_the_columns(corpus):
+    ours = Corpus(corpus)
+    for column, field in (("tokens", "ids"), ("roles", "roles"), ("weights", "weights")):
+        theirs = IndexedDataset(str(corpus / column))
+        assert len(theirs) == len(ours)
+        for index in (0, len(ours) - 1):
+            np.testing.assert_array_equal(theirs[index], getattr(ours.document(index), field))
+
+
+def test_truncated_documents_are_counted(tmp_path, model):
+    records = write_records(tmp_path / "records.jsonl", 20)
+    ledger = prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=128, over_long="truncate"))
+    lengths = Corpus(tmp_path / "corpus").lengths
+    assert lengths.max() == 129
+    assert ledger.records_kept == 20
+    assert ledger.records_split == 0
+    assert ledger.tokens_read - lengths.sum() == ledger.tokens_dropped["truncated"] > 0
+
+
+def test_roles_have_weights_and_turns_multiply_them(tmp_path, model):
+    turns = [
+        {"role": "user", "content": "task", "weight": 0.5},
+        {"role": "assistant", "content": "answer"},
+        {"role": "user", "content": "more"},
+    ]
+    (tmp_path / "r.jsonl").write_text(json.dumps({"id": "a", "conversations": turns}) + "\n")
+    config = PrepareConfig(role_weights={"user": 0.25, "assistant": 2})
+    prepare(tmp_path / "r.jsonl", model, tmp_path / "corpus", config)
+    corpus = Corpus(tmp_path / "corpus")
+    document = corpus.document(0)
+    weights = [set(document.weights[document.roles == role].tolist()) for role in range(4)]
+    assert weights == [{0.0}, set(), {0.125, 0.25}, {2.0}]
+    assert corpus.trained_roles == ("user", "assistant")
+
+
+def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path, model):
+    path = write_records(tmp_path / "r.jsonl", 3)
+    path.write_text(path.read_text().rstrip("\n"))
+    assert prepare(path, model, tmp_path / "corpus", WIDE).records_kept == 3
+
+
+def test_a_template_that_refuses_turns_drops_the_record_and_says_why(tmp_path, model):
+    strict = tmp_path / "strict.jinja"
+    strict.write_text(
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
+    )
+    path = write_conversations(tmp_path / "r.jsonl", {"a": ["x", "y"]})
+    with path.open("a") as file:
+        turns = [{"role": "system", "content": "be"}, {"role": "assistant", "content": "y"}]
+        file.write(json.dumps({"id": "b", "conversations": turns}) + "\n")
+    ledger = prepare(path, model, tmp_path / "corpus", PrepareConfig(chat_template=str(strict)))
+    (dropped,) = ledger.dropped_records
+    assert (dropped.id, dropped.reason) == ("b", "template")
+    assert "no system role" in dropped.detail
+
+
+def test_any_number_of_processes_makes_the_same_corpus(tmp_path, model, monkeypatch):
+    monkeypatch.setattr("codeact_train.prepare.bunch.BUNCH_BYTES", 2000)
+    records = write_records(tmp_path / "records.jsonl", 60)
+    settings = {"sequence_length": 200, "over_long": "split", "deduplicate": "near", "validation_share": 0.2}
+    for workers in (1, 2):
+        prepare(records, model, tmp_path / str(workers), PrepareConfig(**settings, workers=workers))
+    files = [{p.relative_to(tmp_path / w): p.read_bytes() for p in (tmp_path / w).rglob("*.*")} for w in "12"]
+    assert len(files[0]) > 10
+    assert files[0] == files[1]
+
+
+def test_a_prepare_that_is_killed_leaves_no_corpus(tmp_path, model):
+    records = write_records(tmp_path / "records.jsonl", 40)
+    code = f"""
+import os
+from pathlib import Path
+from codeact_train.config import PrepareConfig
+from codeact_train.prepare import build
+build.drop_duplicates = lambda *_: print("half-way", flush=True) or os.read(0, 1)
+build.prepare(Path({str(records)!r}), Path({str(model)!r}), Path({str(tmp_path / "corpus")!r}), PrepareConfig())
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "half-way\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert (tmp_path / "corpus.building" / "stage" / "tokens.idx").is_file()
+    with pytest.raises(ValueError, match=r"no corpus\.json"):
+        Corpus(tmp_path / "corpus")
+    prepare(records, model, tmp_path / "corpus", WIDE)
+    assert {p.name for p in tmp_path.iterdir()} == {"records.jsonl", "corpus"}

@@ -4,6 +4,7 @@ Training runs in forked copies of this process, which has Megatron imported alre
 second instead of twenty. OpenMP stays at one thread, because its threads do not survive a fork.
 """
 
+import gzip
 import json
 import multiprocessing
 import os
@@ -136,3 +137,13 @@ def events(out: Path, kind: str) -> list[dict]:
     """The events of one kind in a run's metrics."""
     lines = (out / "metrics.jsonl").read_text().splitlines()
     return [event for event in map(json.loads, lines) if event["kind"] == kind]
+
+
+def write_conversations(path: Path, conversations: dict[str, list[str]], **keys: str) -> Path:
+    """Records of these ids; texts are by turns the user's and the assistant's."""
+    roles = ("user", "assistant")
+    with (gzip.open if path.suffix == ".gz" else open)(path, "wt", encoding="utf-8") as file:
+        for name, texts in conversations.items():
+            turns = [{"role": roles[i % 2], "content": text} for i, text in enumerate(texts)]
+            file.write(json.dumps({"id": name, "conversations": turns, **keys}) + "\n")
+    return path

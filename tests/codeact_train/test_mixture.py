@@ -1,0 +1,97 @@
+"""Mixtures of files: how much of each an epoch holds, who is drawn, and how the ledger says so."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from train_jobs import WORDS, write_conversations
+
+from codeact_train.config import PrepareConfig
+from codeact_train.corpus import Corpus
+from codeact_train.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """Two packed files of 60 and 20 records."""
+    folder = tmp_path_factory.mktemp("mixture")
+    rng = random.Random(0)
+    for name, count in (("code", 60), ("talk", 20)):
+        said = {f"{name}{i}": [" ".join(rng.choices(WORDS, k=9)), rng.choice(WORDS)] for i in range(count)}
+        write_conversations(folder / f"{name}.jsonl.gz", said)
+    return folder
+
+
+def mixed(files: Path, model: Path, out: Path, code: dict, talk: dict, **settings):
+    sources = [{"path": str(files / f"{name}.jsonl.gz"), **how} for name, how in (("code", code), ("talk", talk))]
+    config = PrepareConfig(sequence_length=64, sources=sources, **settings)
+    ledger = prepare(files / "none", model, out, config)
+    assert ledger.imbalances() == []
+    return ledger, Corpus(out)
+
+
+def places(corpus: Corpus) -> Counter:
+    """How often each record stands in the packs of training."""
+    names = [name.id for name in corpus.names()]
+    return Counter(names[document] for document in corpus.packs("train").document.tolist())
+
+
+def test_a_repeat_is_whole_copies_and_a_seeded_part(files, model, tmp_path):
+    ledger, corpus = mixed(files, model, tmp_path / "a", {}, {"repeat": 2.4})
+    times = places(corpus)
+    assert {times[f"code{i}"] for i in range(60)} == {1}
+    assert {times[f"talk{i}"] for i in range(20)} == {2, 3}
+    assert len(corpus) == ledger.records_kept == 80
+    assert ledger.documents_repeated == times.total() - 80
+    assert ledger.sources["talk.jsonl.gz"]["documents"] == sum(times[f"talk{i}"] for i in range(20))
+    plan = corpus.packs("train")
+    assert all(len(set(plan[p].tolist())) == len(plan[p]) for p in range(len(plan))), "a pack holds a document twice"
+    other = places(mixed(files, model, tmp_path / "b", {}, {"repeat": 2.4}, seed=1)[1])
+    assert other != times
+
+
+def test_a_part_is_drawn_whatever_else_the_mixture_holds(files, model, tmp_path):
+    ledger, corpus = mixed(files, model, tmp_path / "a", {"repeat": 0.3}, {})
+    drawn = {name for name in places(corpus) if name.startswith("code")}
+    assert 0 < len(drawn) < 60
+    assert ledger.dropped == {"mixture": 60 - len(drawn)}
+    more = places(mixed(files, model, tmp_path / "b", {"repeat": 0.5}, {"repeat": 3})[1])
+    assert drawn < {name for name in more if name.startswith("code")}
+
+
+@pytest.mark.parametrize(("code", "talk"), [({}, {"share": 0.5}), ({"share": 0.5}, {"share": 0.5})])
+def test_shares_are_of_tokens(files, model, tmp_path, code, talk):
+    ledger, _ = mixed(files, model, tmp_path / "a", code, talk)
+    share = ledger.files["talk.jsonl.gz"].tokens / (ledger.train.tokens + ledger.validation.tokens)
+    assert share == pytest.approx(0.5, abs=0.04)
+    assert max(f.repeat for f in ledger.files.values()) > 1 or all(f.repeat <= 1 for f in ledger.files.values())
+    assert (ledger.documents_repeated > 0) is ("share" not in code)
+
+
+def test_held_out_records_stand_once(files, model, tmp_path):
+    ledger, corpus = mixed(files, model, tmp_path / "a", {}, {"repeat": 3}, validation_share=0.4)
+    held_out = corpus.packs("validation").document.tolist()
+    assert len(set(held_out)) == len(held_out) == ledger.validation.documents > 20
+
+
+def test_impossible_mixtures_are_named(files, model, tmp_path):
+    one = {"path": str(files / "code.jsonl.gz")}
+    with pytest.raises(ValueError, match=r"repeat=2 beside share=0.5; give one"):
+        PrepareConfig(sources=[{**one, "repeat": 2, "share": 0.5}])
+    with pytest.raises(ValueError, match=r"every file has a share and they add up to 0.8; make that 1"):
+        PrepareConfig(sources=[{**one, "share": 0.3}, {"share": 0.5}])
+    with pytest.raises(ValueError, match=r"two files are called code.jsonl.gz; give each a name"):
+        prepare(files, model, tmp_path / "c", PrepareConfig(sources=[one, one]))
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    with pytest.raises(ValueError, match=r"nothing is left of .*empty.jsonl, which has share=0.5"):
+        prepare(files, model, tmp_path / "c", PrepareConfig(sources=[one, {"path": str(empty), "share": 0.5}]))
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_damaged_packed_file_is_named(files, model, tmp_path):
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes((files / "code.jsonl.gz").read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"cut.jsonl.gz: cannot be unpacked"):
+        prepare(files, model, tmp_path / "c", PrepareConfig(sources=[{"path": str(cut)}]))
