@@ -5,8 +5,11 @@ Contract: figures only, never code, output or tokens. Each service has a registr
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from sandbox.pool import KernelPool
 from sandbox.result import CellResult
 
 PREFIX = "codeact_sandbox_"
@@ -27,6 +30,16 @@ class Metrics:
         self.starts = self._histogram("kernel_open_seconds", "Time to a kernel.", START_BUCKETS_S)
         self._cells = self._counter("cells", "Cells that ended, by outcome.", "status")
         self._seconds = self._histogram("cell_seconds", "Time cells took.", CELL_BUCKETS_S)
+
+    def watch(self, pools: Collection[KernelPool]) -> None:
+        """Also shows what the pools say of themselves, as it is when somebody asks."""
+        for name, what, get in (
+            ("pool_ready", "Warm kernels.", lambda pool: pool.ready),
+            ("pool_waiting", "Callers that wait for room.", lambda pool: pool.waiting),
+            ("pool_lost", "Kernels lost with a fork server that died.", lambda pool: pool.lost),
+        ):
+            gauge = Gauge(PREFIX + name, what, registry=self._registry)
+            gauge.set_function(lambda get=get: sum(map(get, pools)))  # type: ignore[misc]
 
     def ended(self, tenant: str, result: CellResult | None) -> None:
         """A cell is over; None: it never came to a result."""

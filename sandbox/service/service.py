@@ -44,6 +44,7 @@ class SandboxService:
         self._clock = clock
         pools = {tenant.kernels_like(): tenant for tenant in tenants.all}
         self._pools = {kind: open_pool(tenant) for kind, tenant in pools.items()}
+        self.metrics.watch(self._pools.values())
         self._opening: dict[str, int] = defaultdict(int)
         self.running: dict[str, int] = defaultdict(int)
         """Cells running or waiting, by tenant."""

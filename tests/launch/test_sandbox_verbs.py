@@ -1,10 +1,13 @@
 """The verbs about kernels: what they print, when they fail, and that a service ends with all its kernels."""
 
+import contextlib
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -76,12 +79,35 @@ def service() -> Iterator[tuple[subprocess.Popen[str], str]]:
         child.kill()
 
 
-def call(url: str, path: str, body: Any = None) -> Any:
+def read(url: str, path: str, body: Any = None) -> bytes:
     request = urllib.request.Request(url + path, headers={"Authorization": f"Bearer {TOKEN}"})
     if body is not None:
         request.data, request.headers["Content-type"] = json.dumps(body).encode(), "application/json"
     with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+        return bytes(answer.read())
+
+
+def call(url: str, path: str, body: Any = None) -> Any:
+    return json.loads(read(url, path, body))
+
+
+def test_a_running_cell_does_not_keep_the_service_from_ending(service: tuple[subprocess.Popen[str], str]) -> None:
+    child, url = service
+    kernel = call(url, "/v1/kernels", {})
+
+    def run_for_ever() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            call(url, f"/v1/kernels/{kernel['id']}/execute", {"code": "while True: pass"})
+
+    caller = threading.Thread(target=run_for_ever)
+    caller.start()
+    running = 'codeact_sandbox_cells_running{tenant="local"} 1.0'
+    while running not in read(url, "/metrics").decode():
+        time.sleep(0.01)
+    child.terminate()
+    child.wait(20)
+    caller.join(20)
+    assert not caller.is_alive()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -321,6 +321,7 @@ async def test_metrics_count_kernels_cells_and_refusals(api: Api) -> None:
     assert await _figure(api, 'kernels{tenant="alice"}') == 1
     assert await _figure(api, 'refused_total{kind="not_found",tenant="alice"}') >= 1
     assert await _figure(api, 'cells_running{tenant="alice"}') == 0
+    assert await _figure(api, "pool_waiting") == 0 and await _figure(api, "pool_lost") == 0
 
 
 async def test_old_clients_get_text_and_one_kernel_a_conversation(api: Api) -> None:
