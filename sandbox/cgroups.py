@@ -12,6 +12,7 @@ import errno
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,24 +174,27 @@ def _set(folder: Path, names: tuple[str, ...], value: int | str) -> None:
 
 def controller_mounts() -> dict[str, Path]:
     """Controller (version 1) or ``unified`` (version 2) to its mount point."""
-    found = {}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, rest = line.partition(" - ")
-        kind, _, options = rest.split(" ")[:3]
-        place = Path(fields.split(" ")[4])
-        if kind == "cgroup2":
-            found["unified"] = place
-        elif kind == "cgroup":
-            for name in options.split(","):
-                found[name] = place
-    return found
+    return {name: place for name, place, _ in _mounts()}
 
 
 def own_paths() -> dict[str, str]:
-    """Controller to the own cgroup's path in its hierarchy; the empty name is version 2."""
+    """Controller to the own cgroup's path below the mount point; the empty name is version 2."""
+    parts = {name: part for name, _, part in _mounts()}
     found = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
         for name in names.split(","):
-            found[name] = path
+            # a container of version 1 sees its own part of the hierarchy only, and is told the whole path
+            found[name] = path.removeprefix(parts.get(name or "unified", "/").rstrip("/"))
     return found
+
+
+def _mounts() -> Iterator[tuple[str, Path, str]]:
+    """Controller or ``unified``, mount point, and which part of the hierarchy is mounted there."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ")[:3]
+        part, place = fields.split(" ")[3:5]
+        if kind in ("cgroup", "cgroup2"):
+            for name in ("unified",) if kind == "cgroup2" else options.split(","):
+                yield name, Path(place), part
