@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
@@ -96,18 +97,26 @@ def parity(trainer: Trainer) -> Proof:
 
 def audit(trainer: Trainer) -> Proof:
     """Count tokens whose training contradicts their role, over the first documents of the corpus."""
-    end = trainer.corpus.end_token
+    corpus = trainer.corpus
     wrong = 0
-    for index in range(min(len(trainer.corpus), AUDITED_DOCUMENTS)):
-        document = trainer.corpus.document(index)
-        assistant = document.roles == ROLES["assistant"]
-        wrong += int(np.count_nonzero(document.weights[~assistant]))
-        # a turn ends where the role does; one cut off by the end of a piece has no end token to train
-        last = np.flatnonzero(assistant[:-1] & ~assistant[1:])
-        trained_turn = document.weights[last - 1] > 0
-        wrong += int(np.count_nonzero((document.ids[last] != end) & trained_turn))
-        wrong += int(np.count_nonzero((document.weights[last] == 0) & trained_turn))
+    for index in range(min(len(corpus), AUDITED_DOCUMENTS)):
+        document = corpus.document(index)
+        trained = [document.roles == ROLES[role] for role in corpus.trained_roles]
+        mine = np.logical_or.reduce(trained)
+        if corpus.parity == "paper":  # its mask stands with the inputs: what follows the role is trained
+            wrong += int(np.count_nonzero(document.weights[1:][~mine[:-1]]))
+            continue
+        wrong += int(np.count_nonzero(document.weights[~mine]))
+        wrong += sum(_unended_turns(document, role, corpus.end_token) for role in trained)
     return Proof("audit", wrong, 0, "number of tokens trained against their role, or end tokens left out")
+
+
+def _unended_turns(document: Document, role: NDArray[np.bool_], end: int) -> int:
+    """Trained turns of a role whose last token is not the end token, or is not trained."""
+    # a turn ends where the role does; one cut off by the end of a piece has no end token to train
+    last = np.flatnonzero(role[:-1] & ~role[1:])
+    unended = (document.ids[last] != end) | (document.weights[last] == 0)
+    return int(np.count_nonzero(unended & (document.weights[last - 1] > 0)))
 
 
 def partition(trainer: Trainer) -> Proof:

@@ -1,11 +1,12 @@
 """Paper parity: what the reference's collator and loss would make of a pack is what the trainer gets."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
-from train_jobs import write_records
+from train_jobs import events, recipe, run_job, write_records
 
 from codeact_train.batches import lay_out
 from codeact_train.config import PrepareConfig
@@ -112,3 +113,15 @@ def test_a_tokenizer_without_begin_token_is_refused(model, tmp_path):
     records = write_records(tmp_path / "r.jsonl", 3)
     with pytest.raises(ValueError, match=r"prepare.parity=paper needs a tokenizer with a begin and an end token"):
         prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=LENGTH, parity="paper"))
+
+
+def test_the_trainer_takes_such_a_corpus_and_finds_faults_in_it(paired, model, tmp_path):
+    _, corpus, _ = paired
+    train = recipe(proofs=["audit"], stop_after_steps=1, global_batch_packs=2)
+    assert run_job(tmp_path / "sound", model, corpus.folder, train) == 75
+    (proof,) = events(tmp_path / "sound", "proof")
+    assert (proof["name"], proof["value"]) == ("audit", 0)
+    faulty = shutil.copytree(corpus.folder, tmp_path / "faulty")
+    weights = np.fromfile(faulty / "weights.bin", np.float32)
+    np.roll(weights, 1).tofile(faulty / "weights.bin")  # one token later still
+    assert run_job(tmp_path / "off", model, faulty, train) == 3
