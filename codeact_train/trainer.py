@@ -103,7 +103,7 @@ class Trainer:
         if self.place.is_main:
             self.log = MetricsLog(self.out, self.state.step, self.train.tensorboard)
         self.watch = Watch(self.steps, self.state.step, shown=self.place.is_main)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._on_signal)
         self._announce(resumed)
         if resumed is None:

@@ -80,6 +80,15 @@ def test_kill_and_sigterm_lose_nothing(tmp_path, model, corpus, unbroken):
     assert not list((tmp_path / "checkpoints").glob("*.building"))
 
 
+def test_a_scheduler_that_says_time_is_running_out_gets_a_checkpoint(tmp_path, model, corpus):
+    (job,) = start_job(tmp_path, model, corpus, recipe(epochs=50))
+    wait_for(tmp_path, '"kind": "step"', 2, job.is_alive)
+    os.kill(job.pid, signal.SIGUSR1)
+    job.join(timeout=240)
+    assert job.exitcode == EXIT_STOPPED
+    assert (tmp_path / "checkpoints" / "latest").read_text().endswith(f"{events(tmp_path, 'step')[-1]['step']:06}")
+
+
 def test_another_recipe_is_refused(tmp_path, model, corpus):
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == EXIT_STOPPED
     assert run_job(tmp_path, model, corpus, recipe(seed=1)) == EXIT_BAD_CONFIG
