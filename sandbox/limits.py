@@ -15,7 +15,7 @@ class Limits(BaseModel):
     cell_timeout_s: float = Field(30.0, gt=0)
     """Time one cell may take when ``run`` is not told otherwise."""
     interrupt_grace_s: float = Field(1.0, gt=0)
-    """Time between the interrupt at the end of a cell's time and the kill."""
+    """Time between the interrupt at the end of a cell's time and the kill; half way it is interrupted once more."""
     output_chars: int = Field(10_000, ge=200)
     """Characters kept of each stream, of the value and of the traceback: head and tail, a marker between them."""
     printed_mib: int = Field(64, ge=1)

@@ -69,4 +69,6 @@ def missed(figures: Sequence[Figure]) -> list[Figure]:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.2f}"
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 or float(value).is_integer() else f"{value:.2f}"

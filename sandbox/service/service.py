@@ -8,10 +8,10 @@ loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 
 from sandbox.kernel import Kernel
 from sandbox.pool import KernelPool
@@ -27,6 +27,7 @@ from sandbox.tools import Tool
 
 OpenPool = Callable[[Tenant], KernelPool]
 """Makes a pool, not yet started, for a tenant's kernels."""
+log = logging.getLogger(__name__)
 DEFAULT_LEASE_S = 600.0
 REJOIN_S = 10.0
 REAP_EVERY_S = 1.0
@@ -166,5 +167,7 @@ class SandboxService:
     async def _reap_for_ever(self) -> None:
         while True:
             await asyncio.sleep(REAP_EVERY_S)
-            with suppress(Exception):  # one kernel that does not end must not keep the others
+            try:
                 await self.reap()
+            except Exception:  # one kernel that does not end must not keep the others
+                log.exception("a kernel whose lease is over could not be ended")

@@ -50,6 +50,17 @@ def test_the_battery_judges_stock_kernels_and_ours(monkeypatch: pytest.MonkeyPat
     assert shown.exit_code == 0 and "| all | 3 | 3 | 0 | 0 | 0 |" in shown.stdout
 
 
+@pytest.mark.slow
+def test_bench_and_soak_as_json_agree_with_their_exit_codes() -> None:
+    bench = codeact("sandbox", "bench", "--tier", TIER, "--starts", "3", "--cells", "10", "--kernels", "2", "--json")
+    figures = {figure["name"]: figure for figure in json.loads(bench.stdout)["figures"]}
+    assert len(figures) >= 9 and all(figure["ours"] is not None for figure in figures.values())
+    assert bench.returncode == any(figure["met"] is False for figure in figures.values())
+    soak = codeact("sandbox", "soak", "--tier", TIER, "--kernels", "5", "--cycles", "20", "--json")
+    assert soak.returncode == 0, soak.stdout
+    assert json.loads(soak.stdout)["growth"][-1]["cycles"] == 20
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
