@@ -19,8 +19,8 @@ from torch.optim import AdamW
 
 from codeact_train.config import TrainConfig, ZeroSettings
 
-# Nothing can be compiled. Of what could be, one collective would be at the first start on a CPU, which takes minutes and
-# is of use to inference only; finding out already starts compilers.
+# Nothing is to be compiled. One collective would be, at the first start on a CPU: it takes minutes and is of use to
+# inference only; finding out what can be compiled already starts compilers.
 deepspeed.ops.__compatible_ops__ = {}
 logger.setLevel("ERROR")
 
@@ -43,6 +43,12 @@ def forget(engine: Any) -> None:
     engine.optimizer.zero_grad()
     if engine.zero_optimization_stage() < 3:
         engine.optimizer.micro_step_id = -1  # as its step() does first: the next gradients are not added to these
+
+
+def settle(engine: Any) -> None:
+    """Put shared weights back to where they lie: a forward pass that no backward pass follows leaves some on their
+    way."""
+    engine.empty_partition_cache()
 
 
 def full_gradient(parameter: nn.Parameter) -> Tensor:

@@ -59,4 +59,4 @@ def _silence(config: PretrainedConfig) -> None:
         if isinstance(value, PretrainedConfig):
             _silence(value)
         elif isinstance(value, int | float) and ("drop" in name or "jitter" in name):
-            setattr(config, name, 0.0)
+            setattr(config, name, type(value)(0))

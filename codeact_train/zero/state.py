@@ -16,9 +16,10 @@ from torch import Tensor
 
 from codeact_train import export
 from codeact_train.config import TrainJob
-from codeact_train.loss import normalised, vocab_parallel_loss
+from codeact_train.loss import normalised, token_results
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.optimizer import build_schedule
+from codeact_train.outcome import COUNTS, Outcome, tally
 from codeact_train.parallel import Place, any_rank, over_data
 from codeact_train.zero import engine
 from codeact_train.zero.forward import Forward
@@ -57,17 +58,20 @@ class ZeroState:
         """See ``RunState``."""
         engine.forget(self.model)
 
-    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> float:
+    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> Outcome:
         """See ``RunState``."""
-        parts = []
+        loss, counts = 0.0, torch.zeros(COUNTS)
         for number, one in enumerate(micro, start=1):
             own = one.to(self.place.device)
-            part = normalised(self._losses(own), own.weights, batch.total_weight)
+            results_2N = self._results(own)
+            part = normalised(results_2N[0], own.weights, batch.total_weight)
             if not forward_only:
                 self.model.set_gradient_accumulation_boundary(number == len(batch.micro_batches))
                 self.model.backward(part * self.place.data)  # gradients are averaged over processes, and must be summed
-            parts.append(part.detach())
-        return over_data([float(sum(parts))])[0]
+            loss += part.item()
+            counts = counts + tally(results_2N, own).cpu()
+        loss, *summed = over_data([loss, *counts.tolist()])
+        return Outcome(loss, tuple(summed))
 
     def update(self) -> float:
         """See ``RunState``."""
@@ -88,6 +92,7 @@ class ZeroState:
 
     def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> export.Export | None:
         """See ``RunState``."""
+        engine.settle(self.model)
         tensors = whole_tensors(self.inner, keep=self.place.is_main)
         if not self.place.is_main:
             return None
@@ -104,7 +109,7 @@ class ZeroState:
     def token_losses(self, whole: MicroBatch) -> Tensor:
         """See ``RunState``."""
         with torch.no_grad():
-            return self._losses(whole.to(self.place.device)).cpu()
+            return self._results(whole.to(self.place.device))[0].cpu()
 
     def hidden(self, whole: MicroBatch) -> Tensor:
         """See ``RunState``: the logits, which every family has."""
@@ -124,6 +129,6 @@ class ZeroState:
         self.clear()
         return torch.cat(own)
 
-    def _losses(self, batch: MicroBatch) -> Tensor:
+    def _results(self, batch: MicroBatch) -> Tensor:
         logits_NV = self.forward.trained_logits(batch, rows=self.rows)
-        return vocab_parallel_loss(logits_NV, batch.labels, logits_NV.shape[1], self.train.z_loss)
+        return token_results(logits_NV, batch.labels, logits_NV.shape[1], self.train.z_loss)

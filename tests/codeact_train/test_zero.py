@@ -1,33 +1,159 @@
-"""DeepSpeed trains what Megatron trains, and what Megatron has no mapping for; stages differ in place, not in result."""
+"""DeepSpeed trains what Megatron trains, and what it has no mapping for; stages differ in place, not in result."""
+
+import time
+from pathlib import Path
 
 import pytest
-from train_jobs import events, recipe, run_job
-from transformers import GPT2Config
+import torch
+from pydantic import ValidationError
+from test_resume import outcome
+from train_jobs import events, recipe, run_job, save_model, start_job, write_job
+from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, T5Config
+
+from codeact_train import trainer
+from codeact_train.config import TrainConfig
+from codeact_train.prove import plain_loop
 
 pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'codeact[deepspeed]'")
 
-TOLERANCE = 1e-5
-GPT2 = GPT2Config(
-    vocab_size=301, n_embd=64, n_layer=2, n_head=8, n_positions=512, initializer_range=0.1, eos_token_id=2
-)  # its dropout of 0.1 stays as it is: the backend turns it off
+from codeact_train.zero.forward import Forward
+
+TOLERANCE = 1e-5  # relative, in float32, of losses and gradient norms over at least 20 steps
+TOKENS = {"vocab_size": 301, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+# its dropout of a tenth stays in the configuration: the backend turns it off
+GPT2 = GPT2Config(n_embd=64, n_layer=2, n_head=8, n_positions=512, initializer_range=0.1, **TOKENS)
+# it has no positions and knows no bounds: documents that follow one another are one to it
+MAMBA = MambaConfig(hidden_size=16, num_hidden_layers=1, state_size=4, initializer_range=0.1, **TOKENS)
 
 
-def zero(**changes):
+def deepspeed(**changes: object) -> TrainConfig:
     return recipe(backend="deepspeed", **changes)
 
 
-def curve(out):
+def curve(out: Path) -> list[tuple[float, float]]:
+    """Loss and gradient norm of each step, then the validation losses."""
     steps = [(e["loss"], e["grad_norm"]) for e in events(out, "step")]
     return steps + [(e["loss"], 0.0) for e in events(out, "validation")]
 
 
+def close(points: list[tuple[float, float]], rel: float = TOLERANCE) -> list[object]:
+    return [pytest.approx(point, rel=rel) for point in points]
+
+
 @pytest.fixture(scope="module")
-def megatron(tmp_path_factory, model, corpus):
+def gpt2(tmp_path_factory, tokenizer) -> Path:
+    return save_model(tmp_path_factory.mktemp("gpt2"), tokenizer, GPT2)
+
+
+@pytest.fixture(scope="module")
+def mamba(tmp_path_factory, tokenizer) -> Path:
+    return save_model(tmp_path_factory.mktemp("mamba"), tokenizer, MAMBA)
+
+
+@pytest.fixture(scope="module")
+def megatron(tmp_path_factory, model, corpus) -> list[tuple[float, float]]:
     out = tmp_path_factory.mktemp("megatron")
-    assert run_job(out, model, corpus, recipe(epochs=4)) == 0
+    assert run_job(out, model, corpus, recipe(epochs=7)) == 0
+    assert len(events(out, "step")) > 20
     return curve(out)
 
 
-def test_first(tmp_path, model, corpus, megatron):
-    assert run_job(tmp_path, model, corpus, zero(epochs=4)) == 0
-    assert curve(tmp_path) == [pytest.approx(p, rel=TOLERANCE) for p in megatron]
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_every_stage_trains_what_megatron_trains(tmp_path, model, corpus, megatron, stage):
+    assert run_job(tmp_path, model, corpus, deepspeed(epochs=7, zero={"stage": stage}), world=2) == 0
+    assert curve(tmp_path) == close(megatron)
+    assert {p["name"] for p in events(tmp_path, "proof")} == {"leak", "parity", "audit", "partition"}
+
+
+@pytest.mark.parametrize("zero", [{"stage": 2, "offload": "optimizer"}, {"stage": 3, "offload": "all"}])
+def test_what_lies_in_the_hosts_memory_trains_the_same(tmp_path, model, corpus, megatron, zero):
+    assert run_job(tmp_path, model, corpus, deepspeed(epochs=7, stop_after_steps=4, zero=zero), world=2) == 75
+    assert curve(tmp_path)[:4] == close(megatron[:4])
+
+
+def test_a_family_without_a_mapping_trains_like_a_plain_loop(tmp_path, gpt2, corpus):
+    train = deepspeed(epochs=7, recompute="full", micro_batch_packs=2)
+    assert run_job(tmp_path, gpt2, corpus, train) == 0
+    steps = events(tmp_path, "step")
+    theirs = plain_loop.run(trainer.read_job(tmp_path / "job.json"), len(steps))
+    assert len(steps) > 20
+    assert [(e["loss"], e["grad_norm"]) for e in steps] == close([point[:2] for point in theirs])
+    last = events(tmp_path, "validation")[-1]["loss"]
+    assert last == pytest.approx(theirs[-1][2], rel=TOLERANCE)
+
+
+def test_a_family_that_mixes_packed_documents_gets_a_row_for_each(tmp_path, mamba, corpus):
+    assert run_job(tmp_path, mamba, corpus, deepspeed(stop_after_steps=2), world=2) == 75
+    (start,) = events(tmp_path, "start")
+    assert start["attention"].endswith("a row a document")
+    theirs = plain_loop.run(trainer.read_job(tmp_path / "job.json"), 2)
+    assert curve(tmp_path) == close([point[:2] for point in theirs])
+
+
+def test_the_leak_proof_sees_documents_mixed(tmp_path, mamba, corpus, monkeypatch):
+    monkeypatch.setattr(Forward, "keeps_apart", lambda self, vocab, device: True)
+    assert run_job(tmp_path, mamba, corpus, deepspeed(proofs=["leak"])) == trainer.EXIT_PROOF_FAILED
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_bf16_keeps_fp32_main_weights(tmp_path, model, corpus, megatron, stage):
+    """The curve follows float32's, and steps smaller than a bf16 weight can hold are not lost over a resume."""
+    bf16 = {"epochs": 7, "precision": "bf16", "zero": {"stage": stage}}
+    assert run_job(tmp_path, model, corpus, deepspeed(**bf16, stop_after_steps=3)) == 75
+    assert run_job(tmp_path, model, corpus, deepspeed(**bf16, stop_after_steps=8)) == 75
+    losses = [e["loss"] for e in events(tmp_path, "step")]
+    assert losses == pytest.approx([loss for loss, _ in megatron[:8]], rel=0.02)
+
+
+def test_stopped_told_to_end_and_resumed_is_bit_for_bit(tmp_path, gpt2, corpus):
+    shared = {"zero": {"stage": 3}}
+    assert run_job(tmp_path / "whole", gpt2, corpus, deepspeed(**shared), world=2) == 0
+    halves = tmp_path / "halves"
+    assert run_job(halves, gpt2, corpus, deepspeed(**shared, stop_after_steps=2), world=2) == 75
+    told = start_job(halves, gpt2, corpus, deepspeed(**shared), world=2)
+    while told[0].is_alive() and (halves / "metrics.jsonl").read_text().count('"kind": "start"') < 2:
+        time.sleep(0.005)
+    told[1].terminate()
+    for process in told:
+        process.join()
+    assert [process.exitcode for process in told] == [75, 75]
+    assert run_job(halves, gpt2, corpus, deepspeed(**shared), world=2) == 0
+    assert outcome(halves) == outcome(tmp_path / "whole")
+
+
+def test_a_checkpoint_belongs_to_its_stage_and_processes(tmp_path, gpt2, corpus):
+    assert run_job(tmp_path, gpt2, corpus, deepspeed(zero={"stage": 1}, proofs=[], stop_after_steps=1)) == 75
+    assert run_job(tmp_path, gpt2, corpus, deepspeed(zero={"stage": 2})) == trainer.EXIT_BAD_CONFIG
+    assert "zero=stage 2" in (tmp_path / "log-0.txt").read_text()
+
+
+def test_the_export_is_the_model_that_was_trained(tmp_path, gpt2, corpus):
+    """Nothing moves at a learning rate below the smallest float32, so it is the one that went in, dropout and all."""
+    still = {"lr": 1e-60, "min_lr": 0.0, "weight_decay": 0.0, "warmup_steps": 0}
+    train = deepspeed(epochs=1, optimizer=still, proofs=[], zero={"stage": 3})
+    assert run_job(tmp_path, gpt2, corpus, train, world=2) == 0
+    (said,) = events(tmp_path, "export")
+    before, after = (AutoModelForCausalLM.from_pretrained(f) for f in (gpt2, tmp_path / said["path"]))
+    assert after.config.attn_pdrop == before.config.attn_pdrop > 0
+    assert before.state_dict().keys() == after.state_dict().keys()
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"parallel": {"tensor": 2}}, "zero.stage"),
+        ({"recompute": "selective"}, "recompute=full"),
+        ({"attention": "varlen"}, "sdpa"),
+        ({"zero": {"stage": 2, "offload": "all"}}, "stage=3"),
+    ],
+)
+def test_what_deepspeed_cannot_do_is_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        deepspeed(**changes)
+
+
+def test_a_model_that_does_not_predict_the_next_token_is_refused(tmp_path, corpus):
+    T5Config().save_pretrained(tmp_path / "t5")
+    config = write_job(tmp_path, tmp_path / "t5", corpus, deepspeed())
+    assert trainer.main(["--config", str(config)]) == trainer.EXIT_BAD_CONFIG
