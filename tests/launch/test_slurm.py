@@ -102,7 +102,7 @@ def job_file(folder: Path, model: Path) -> Path:
     job = {
         "run": str(folder / "run"),
         "model": str(model),
-        "prepare": {"deduplicate": "off", "sequence_length": 128, "sources": [{"path": str(folder / "records.jsonl")}]},
+        "prepare": {"deduplicate": "off", "sequence_length": 256, "sources": [{"path": str(folder / "records.jsonl")}]},
         "train": {"epochs": EPOCHS, "global_batch_packs": 1, "threads": 1, "tensorboard": False, "proofs": []},
         "launch": {"cluster": str(folder / "here.yaml"), "slurm": {"time": "20"}},
     }

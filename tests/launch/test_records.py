@@ -1,0 +1,49 @@
+"""Records named by file, or as a split of a data set in a folder; the hub differs only in who keeps the folder."""
+
+import json
+
+import pytest
+
+from codeact_train.config import PrepareConfig
+from codeact_train.records import Record, parse, read_lines
+from launch.records import on_this_machine, resolve_records
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data set of two splits, laid out as the hub does."""
+    from datasets import Dataset
+
+    folder = tmp_path_factory.mktemp("sets") / "code-act"
+    (folder / "data").mkdir(parents=True)
+    for split, count in (("codeact", 3), ("general", 2)):
+        turns = [{"role": "user", "content": "ünï\n"}, {"role": "assistant", "content": "<execute>1</execute>"}]
+        rows = [{"id": f"{split}/{n}", "conversations": turns} for n in range(count)]
+        Dataset.from_list(rows).to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+def test_a_split_becomes_a_file_of_records(folder, tmp_path):
+    path = resolve_records(f"{folder}:general", tmp_path)
+    records = [parse(line) for _, line in read_lines(path)]
+    assert all(isinstance(item, Record) for item in records)
+    assert [item.id for item in records] == ["general/0", "general/1"]
+    assert records[0].conversations[0].content == "ünï\n"
+
+
+def test_files_and_this_runs_own_records_stay_what_they_are(tmp_path):
+    file = tmp_path / "odd:name.jsonl"
+    file.write_text("{}\n")
+    config = PrepareConfig.model_validate({"sources": [{"path": str(file)}, {"name": "own"}, {"path": "gone.jsonl"}]})
+    assert on_this_machine(config) == config
+
+
+def test_what_cannot_be_had_is_said_in_a_sentence(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"path='.*code-act:nosuch': cannot be loaded .*check name, split"):
+        resolve_records(f"{folder}:nosuch", tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "train.jsonl").write_text(json.dumps({"text": "no conversation"}) + "\n")
+    with pytest.raises(ValueError, match="no conversations and no id"):
+        resolve_records(f"{other}:train", tmp_path)
+    assert not list(tmp_path.glob("records/*"))
