@@ -1,0 +1,52 @@
+"""Cgroups are found where a container sees them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox import cgroups
+
+ROOT = Path(__file__).parents[2]
+AS_CONTAINER = """
+set -e
+mount --make-rprivate /
+for name in memory pids; do  # what a container sees of version 1: its own part of each hierarchy
+    part=$(sed -n "s/^[0-9]*:$name:\\/*//p" /proc/self/cgroup)
+    mount --bind "/sys/fs/cgroup/$name/$part" "/sys/fs/cgroup/$name"
+done
+exec "$@"
+"""
+FIND = """
+from sandbox import cgroups
+home = cgroups.find()
+print(home)
+home.remove()
+"""
+
+
+def test_a_container_with_version_1_cgroups_finds_its_place_in_them() -> None:
+    """It is told the whole path of its cgroup, and sees the part of the hierarchy that begins there."""
+    hierarchies = [Path("/sys/fs/cgroup", name) for name in cgroups.CONTROLLERS]
+    if os.geteuid() != 0 or not all((folder / "tasks").exists() for folder in hierarchies):
+        pytest.skip("needs root and version 1 cgroups")
+    paths = cgroups.own_paths()
+    folders = [folder / paths[folder.name].lstrip("/") / f"test-{os.getpid()}" for folder in hierarchies]
+    try:
+        for folder in folders:
+            folder.mkdir()
+        enter = [
+            "bash",
+            "-c",
+            'for each in $0; do echo $$ > "$each/tasks"; done; exec "$@"',
+            " ".join(map(str, folders)),
+        ]
+        command = [*enter, "unshare", "-m", "bash", "-c", AS_CONTAINER, "container", sys.executable, "-c", FIND]
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    finally:
+        for folder in folders:
+            cgroups.remove_folder(folder)
+    assert "CgroupHome" in ran.stdout, ran.stdout + ran.stderr
+    assert ran.returncode == 0, ran.stderr
