@@ -7,6 +7,7 @@ so it does not depend on how packs fall into micro-batches or processes. A batch
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from megatron.core import parallel_state, tensor_parallel
 from torch import Tensor
@@ -27,9 +28,30 @@ def vocab_parallel_loss(logits_NV: Tensor, labels_N: Tensor, vocab: int, z_loss:
     return losses_N + (z_N - z_N.detach())
 
 
+def token_results(logits_NV: Tensor, labels_N: Tensor, vocab: int, z_loss: float = 0.0) -> Tensor:
+    """Loss of each label, and 1 where no other token is likelier than it, float32 [2, N]."""
+    hits_N = _hits(logits_NV, labels_N, vocab)  # first: Megatron's cross-entropy overwrites the logits
+    return torch.stack([vocab_parallel_loss(logits_NV, labels_N, vocab, z_loss), hits_N])
+
+
+@torch.no_grad()
+def _hits(logits_NV: Tensor, labels_N: Tensor, vocab: int) -> Tensor:
+    own_N = _label_logits(logits_NV, labels_N)
+    valid = _valid(logits_NV, vocab)
+    best_N = logits_NV[:, :valid].amax(1).float() if valid else torch.full_like(own_N, -torch.inf)
+    if parallel_state.get_tensor_model_parallel_world_size() > 1:
+        dist.all_reduce(best_N, op=dist.ReduceOp.MAX, group=parallel_state.get_tensor_model_parallel_group())
+    return (own_N >= best_N).float()
+
+
+def _valid(logits_NV: Tensor, vocab: int) -> int:
+    """How many columns of this process's part are not padding."""
+    width, rank = logits_NV.shape[1], parallel_state.get_tensor_model_parallel_rank()
+    return min(max(vocab - rank * width, 0), width)
+
+
 def _losses(logits_NV: Tensor, labels_N: Tensor, vocab: int) -> Tensor:
-    size, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()
-    valid = min(max(vocab - rank * logits_NV.shape[1], 0), logits_NV.shape[1])
+    size, valid = parallel_state.get_tensor_model_parallel_world_size(), _valid(logits_NV, vocab)
     logits_NV = logits_NV.float()
     if size == 1:
         return F.cross_entropy(logits_NV[:, :valid], labels_N, reduction="none")
@@ -44,7 +66,8 @@ def _label_logits(logits_NV: Tensor, labels_N: Tensor) -> Tensor:
     width = logits_NV.shape[1]
     places_N = labels_N - parallel_state.get_tensor_model_parallel_rank() * width
     here_N = (places_N >= 0) & (places_N < width)
-    picked_N = logits_NV.float().gather(1, places_N.clamp(0, width - 1)[:, None])[:, 0] * here_N
+    # indexing, unlike gather, does not keep the logits, which are overwritten before the backward pass
+    picked_N = logits_NV[torch.arange(len(labels_N)), places_N.clamp(0, width - 1)].float() * here_N
     return tensor_parallel.reduce_from_tensor_model_parallel_region(picked_N)
 
 

@@ -17,6 +17,7 @@ from codeact_train.attention import choose
 from codeact_train.config import TrainJob
 from codeact_train.export import Export, export
 from codeact_train.micro_batch import MicroBatch, StepBatch
+from codeact_train.outcome import Outcome
 from codeact_train.parallel import Place
 from codeact_train.shape import ModelShape
 
@@ -48,7 +49,7 @@ class MegatronState:
         self.optimizer.zero_grad()
         self.model.zero_grad_buffer()
 
-    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> float:
+    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> Outcome:
         """See ``RunState``."""
         return steps.global_loss(self.model, batch, micro, forward_only=forward_only)
 

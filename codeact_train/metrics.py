@@ -10,11 +10,20 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from codeact_train.outcome import Outcome
+
+
+def of(outcome: Outcome) -> dict[str, Any]:
+    """The fields of an event that tells what a batch came to."""
+    roles = {role: asdict(own) for role, own in outcome.roles.items()}
+    return {"loss": outcome.loss, "accuracy": outcome.accuracy, "roles": roles}
 
 
 class MetricsLog:

@@ -23,7 +23,7 @@ class MicroBatch:
     the whole sequence where documents begin, and its length; padding counts as a document of its own. ``first``: where
     in the whole sequence these slots begin. ``trained``: int64 [N], the slots whose next token carries loss (at least
     one: where there is none, a slot of weight 0 stands in). ``labels``: int64 [N], those next tokens. ``weights``:
-    float32 [N], their loss weights. ``real``: slots of the whole sequence that are not padding.
+    float32 [N], their loss weights. ``roles``: uint8 [N], their roles. ``real``: slots of the whole sequence that are not padding.
     """
 
     tokens: Tensor
@@ -32,6 +32,7 @@ class MicroBatch:
     trained: Tensor
     labels: Tensor
     weights: Tensor
+    roles: Tensor
     real: int
     first: int = 0
 
@@ -42,7 +43,7 @@ class MicroBatch:
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same with its tensors on ``device``."""
-        names = ("tokens", "positions", "trained", "labels", "weights")
+        names = ("tokens", "positions", "trained", "labels", "weights", "roles")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def part(self, rank: int, parts: int) -> MicroBatch:
@@ -52,12 +53,15 @@ class MicroBatch:
         length = self.slots // parts
         first = rank * length
         here = (self.trained >= first) & (self.trained < first + length)
-        trained, labels, weights = self.trained[here] - first, self.labels[here], self.weights[here]
+        trained, labels, weights, roles = (
+            t[here] for t in (self.trained - first, self.labels, self.weights, self.roles)
+        )
         if not len(trained):
             trained, labels, weights = torch.zeros(1, dtype=torch.int64), self.labels[:1], torch.zeros(1)
+            roles = self.roles[:1]
         return replace(
             self, tokens=self.tokens[:, first : first + length], positions=self.positions[first : first + length],
-            trained=trained, labels=labels, weights=weights, first=first,
+            trained=trained, labels=labels, weights=weights, roles=roles, first=first,
         )  # fmt: skip
 
 
@@ -87,11 +91,12 @@ def lay_out(documents: list[Document], multiple: int = 1, at_least: int = 0, *, 
     if slots > filled:
         lengths.append(slots - filled)
     tokens = np.zeros(slots, np.int64)
-    labels, weights = np.zeros(slots, np.int64), np.zeros(slots, np.float32)
+    labels, weights, roles = np.zeros(slots, np.int64), np.zeros(slots, np.float32), np.zeros(slots, np.uint8)
     bounds = np.cumsum([0, *lengths])
     for start, document in zip(bounds, documents, strict=False):
         place = slice(start, start + len(document.ids) - 1)
-        tokens[place], labels[place], weights[place] = document.ids[:-1], document.ids[1:], document.weights[1:]
+        tokens[place], labels[place] = document.ids[:-1], document.ids[1:]
+        weights[place], roles[place] = document.weights[1:], document.roles[1:]
     trained = np.flatnonzero(weights)
     if not len(trained):
         trained = np.zeros(1, np.int64)
@@ -102,5 +107,6 @@ def lay_out(documents: list[Document], multiple: int = 1, at_least: int = 0, *, 
         trained=torch.from_numpy(trained),
         labels=torch.from_numpy(labels[trained]),
         weights=torch.from_numpy(weights[trained]),
+        roles=torch.from_numpy(roles[trained]),
         real=real,
     )

@@ -1,8 +1,8 @@
 """Megatron-Core's GPTModel in the shape of a Hugging Face config, for packed documents.
 
 Contract: :func:`build` returns this process's stage of the model without meaningful weights (``hf.load`` fills them).
-Called on its part of a :class:`~codeact_train.micro_batch.MicroBatch`, the last stage returns the loss of each trained
-token, [N] float32, the others hidden states. The language-model head is computed at those N positions only, which is
+Called on its part of a :class:`~codeact_train.micro_batch.MicroBatch`, the last stage returns ``loss.token_results`` of
+the trained tokens, [2, N] float32, the others hidden states. The language-model head is computed at those N positions only, which is
 exact: no other logit enters the loss or a gradient. Dense Llama-like decoders only: RMSNorm, SwiGLU, rotary embedding.
 """
 
@@ -28,7 +28,7 @@ from codeact_train import compat
 from codeact_train.attention import PackedAttention, PackedLayout, Spans, choose
 from codeact_train.config import TrainConfig
 from codeact_train.layers import GatedMLP, RMSNorm, add_residual
-from codeact_train.loss import vocab_parallel_loss
+from codeact_train.loss import token_results
 from codeact_train.micro_batch import MicroBatch
 from codeact_train.shape import ModelShape
 
@@ -64,7 +64,7 @@ class PackedGPT(GPTModel):
             self.output_layer.disable_grad_reduce = True
 
     def forward(self, batch: MicroBatch) -> Tensor:
-        """Loss of each trained token, float32 [N]; before the last stage, hidden states."""
+        """Loss and hit of each trained token, float32 [2, N]; before the last stage, hidden states."""
         return super().forward(
             input_ids=batch.tokens,
             position_ids=batch.positions[None],
@@ -92,7 +92,7 @@ class PackedGPT(GPTModel):
         hidden_N1C = hidden_states[loss_mask]
         weight = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
         logits_N1V, _ = self.output_layer(hidden_N1C, weight=weight)
-        return vocab_parallel_loss(logits_N1V[:, 0], labels, self.vocab, self.z_loss if self.training else 0.0)
+        return token_results(logits_N1V[:, 0], labels, self.vocab, self.z_loss if self.training else 0.0)
 
 
 def rope_frequencies(hf: PretrainedConfig) -> tuple[Tensor, float]:

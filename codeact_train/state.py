@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from codeact_train.config import TrainJob
 from codeact_train.export import Export
 from codeact_train.micro_batch import MicroBatch, StepBatch
+from codeact_train.outcome import Outcome
 from codeact_train.parallel import Place
 
 
@@ -41,7 +42,7 @@ class RunState(Protocol):
     def clear(self) -> None:
         """Forget all gradients."""
 
-    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> float:
+    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> Outcome:
         """Mean loss over the trained tokens of the global batch, the same in every process; adds its gradient unless
         ``forward_only``. ``micro`` yields the micro-batches of ``batch`` and may end the step by raising."""
 

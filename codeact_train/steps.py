@@ -1,7 +1,7 @@
 """The model as a run begins, and one global batch through it.
 
 Contract: :func:`global_loss` is the mean loss over the trained tokens of the global batch, the same number in every
-process, whatever the layout; unless told otherwise it leaves that loss's gradient in the model's buffers, reduced over
+process, whatever the layout, with counts by role; unless told otherwise it leaves that loss's gradient in the model's buffers, reduced over
 processes. Cost: Megatron's schedule (1F1B between pipeline stages) and one sum of a float.
 """
 
@@ -23,6 +23,7 @@ from codeact_train.config import TrainJob
 from codeact_train.loss import normalised
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.model import build
+from codeact_train.outcome import COUNTS, Outcome, tally
 from codeact_train.parallel import Place, over_parts
 from codeact_train.shape import ModelShape
 
@@ -52,11 +53,14 @@ def settle(model: DistributedDataParallel) -> None:
 
 def global_loss(
     model: DistributedDataParallel, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool
-) -> float:
-    """Loss of ``batch`` from its micro-batches as ``micro`` yields them."""
+) -> Outcome:
+    """Loss and counts of ``batch`` from its micro-batches as ``micro`` yields them."""
     step = functools.partial(_forward_step, total_weight=batch.total_weight)
     parts = _run(model, batch.micro_batches, micro, step, forward_only)
-    return over_parts([sum(part.item() for part in parts)])[0]
+    loss = sum(part.item() for part, _ in parts)
+    counts = torch.stack([own for _, own in parts]).sum(0).tolist() if parts else [0.0] * COUNTS
+    loss, *counts = over_parts([loss, *counts])
+    return Outcome(loss, tuple(counts))
 
 
 def token_losses(model: DistributedDataParallel, whole: MicroBatch) -> Tensor:
@@ -65,7 +69,8 @@ def token_losses(model: DistributedDataParallel, whole: MicroBatch) -> Tensor:
     def step(micro: Iterator[MicroBatch], model: Any) -> tuple[Tensor, Any]:
         batch = _own_part(next(micro), model)
 
-        def by_slot(losses_N: Tensor) -> tuple[Tensor, Tensor]:
+        def by_slot(results_2N: Tensor) -> tuple[Tensor, Tensor]:
+            losses_N = results_2N[0]
             losses_S = torch.zeros(whole.slots, device=losses_N.device)
             # a slot that only stands in for none has no weight
             losses_S[batch.trained + batch.first] = losses_N * (batch.weights > 0)
@@ -107,9 +112,10 @@ def _forward_step(micro: Iterator[MicroBatch], model: Any, total_weight: float) 
     """Megatron's forward step: the output, and how to make the loss of it."""
     batch = _own_part(next(micro), model)
 
-    def loss(losses_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        part = normalised(losses_N, batch.weights, total_weight)
-        return part, torch.tensor(len(batch.trained), dtype=torch.int), part.detach()
+    def loss(results_2N: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        part = normalised(results_2N[0], batch.weights, total_weight)
+        reported = part.detach(), tally(results_2N, batch)
+        return part, torch.tensor(len(batch.trained), dtype=torch.int), reported
 
     return model(batch), loss
 

@@ -30,7 +30,7 @@ from typing import Any, get_args
 import torch
 import torch.distributed as dist
 
-from codeact_train import parallel, probes
+from codeact_train import metrics, parallel, probes
 from codeact_train.batches import Batches
 from codeact_train.checkpoint import Checkpoints
 from codeact_train.config import TrainJob
@@ -38,6 +38,7 @@ from codeact_train.corpus import Corpus, Split
 from codeact_train.export import Export
 from codeact_train.metrics import MetricsLog, Watch
 from codeact_train.micro_batch import MicroBatch, StepBatch
+from codeact_train.outcome import Outcome, mean
 from codeact_train.plan import validate
 from codeact_train.state import build_state
 
@@ -127,20 +128,20 @@ class Trainer:
         batch = self.batches.step(state.step)
         waited = time.monotonic() - began
         state.clear()
-        loss = self._forward(batch, forward_only=False)
+        outcome = self._forward(batch, forward_only=False)
         norm = state.update()
         counts = parallel.over_data([float(count) for count in batch.counts])
         took = time.monotonic() - began
         if self.log:
             self.log.write(
-                "step", state.step, epoch=round(state.step / self.batches.steps_per_epoch, 6), loss=loss, lr=state.lr,
+                "step", state.step, epoch=round(state.step / self.batches.steps_per_epoch, 6), loss=outcome.loss, lr=state.lr,
                 grad_norm=norm, slots=int(counts[0]), real_tokens=int(counts[1]), trained_tokens=int(counts[2]),
                 step_s=round(took, 6), data_wait_s=round(waited, 6), time=time.time(),
             )  # fmt: skip
-        self.watch.step(state.step, loss, state.lr, counts[1] / took)
-        return loss
+        self.watch.step(state.step, outcome.loss, state.lr, counts[1] / took)
+        return outcome.loss
 
-    def _forward(self, batch: StepBatch, forward_only: bool) -> float:
+    def _forward(self, batch: StepBatch, forward_only: bool) -> Outcome:
         """Loss of a global batch, the same in every process; gradients too unless ``forward_only``."""
         # validation runs to its end: stopped within, it would leave an epoch saved but not exported
         micro = iter(batch.micro_batches) if forward_only else self._unless_stopped(batch.micro_batches)
@@ -173,23 +174,20 @@ class Trainer:
         """Validate, export, then save: a run killed between them resumes before the epoch's end and does all three
         again."""
         if len(self.validation.plan):
-            loss, tokens = self.validate()
-            self._write("validation", loss=loss, trained_tokens=tokens)
-            self.watch.say(f"epoch {epoch}: validation loss {loss:.4f}")
+            outcome = self.validate()
+            self._write("validation", **metrics.of(outcome), trained_tokens=outcome.tokens)
+            self.watch.say(f"epoch {epoch}: validation loss {outcome.loss:.4f}, accuracy {outcome.accuracy:.1%}")
         self._export(epoch)
         self._save()
 
-    def validate(self) -> tuple[float, int]:
-        """Mean loss over the trained tokens of the held-out documents, and how many those are."""
+    def validate(self) -> Outcome:
+        """Mean loss over the trained tokens of the held-out documents."""
         self.state.model.eval()
-        total = weight = tokens = 0.0
         with torch.no_grad():
-            for batch in self.validation.epoch():
-                total += self._forward(batch, forward_only=True) * batch.total_weight
-                weight += batch.total_weight
-                tokens += parallel.over_data([float(batch.counts[-1])])[0]
+            batches = self.validation.epoch()
+            outcome = mean([(self._forward(batch, forward_only=True), batch.total_weight) for batch in batches])
         self.state.model.train()
-        return total / weight, int(tokens)
+        return outcome
 
     def _save(self) -> None:
         if self.checkpoints.latest() != self.checkpoints.path_of(self.state.step):

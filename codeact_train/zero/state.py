@@ -19,7 +19,7 @@ from codeact_train.config import TrainJob
 from codeact_train.loss import normalised, token_results
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.optimizer import build_schedule
-from codeact_train.outcome import COUNTS, Outcome, tally
+from codeact_train.outcome import Outcome, tally
 from codeact_train.parallel import Place, any_rank, over_data
 from codeact_train.zero import engine
 from codeact_train.zero.forward import Forward
@@ -60,7 +60,7 @@ class ZeroState:
 
     def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> Outcome:
         """See ``RunState``."""
-        loss, counts = 0.0, torch.zeros(COUNTS)
+        parts, counts = [], []
         for number, one in enumerate(micro, start=1):
             own = one.to(self.place.device)
             results_2N = self._results(own)
@@ -68,9 +68,9 @@ class ZeroState:
             if not forward_only:
                 self.model.set_gradient_accumulation_boundary(number == len(batch.micro_batches))
                 self.model.backward(part * self.place.data)  # gradients are averaged over processes, and must be summed
-            loss += part.item()
-            counts = counts + tally(results_2N, own).cpu()
-        loss, *summed = over_data([loss, *counts.tolist()])
+            parts.append(part.detach())
+            counts.append(tally(results_2N, own))
+        loss, *summed = over_data([float(sum(parts)), *torch.stack(counts).sum(0).tolist()])
         return Outcome(loss, tuple(summed))
 
     def update(self) -> float:
