@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sandbox.policy import Policy
     from sandbox.pool import KernelPool
     from sandbox.probing import Report, probe
+    from sandbox.record import Log
+    from sandbox.replay import restore
     from sandbox.result import CellResult, SandboxError, Status
     from sandbox.tools import document_tools
 
@@ -22,24 +24,28 @@ _HOMES = {
     "Kernel": "sandbox.kernel",
     "KernelPool": "sandbox.pool",
     "Limits": "sandbox.limits",
+    "Log": "sandbox.record",
     "Policy": "sandbox.policy",
     "SandboxError": "sandbox.result",
     "Status": "sandbox.result",
     "Report": "sandbox.probing",
     "document_tools": "sandbox.tools",
     "probe": "sandbox.probing",
+    "restore": "sandbox.replay",
 }
 __all__ = [
     "CellResult",
     "Kernel",
     "KernelPool",
     "Limits",
+    "Log",
     "Policy",
     "Report",
     "SandboxError",
     "Status",
     "document_tools",
     "probe",
+    "restore",
 ]
 
 

@@ -55,13 +55,12 @@ class Checkpoints:
         self._copy: Process | None = None
         self._mirror: Mirror | None = None
         self._mirrored: Process | None = None
-        self._dropping: asyncio.Future[None] | None = None
+        self._dropping: set[asyncio.Future[None]] = set()
         self.missing: str | None = None
         """Why there is no checkpoint of the last cell, where one could not be taken."""
 
     async def take(self, process: Process) -> None:
         """Keeps state and files of ``process``; a kernel that does not let itself be copied runs without."""
-        await self._dropped()
         self.missing = None
         try:
             mirror = await self._mirror_of(process)
@@ -81,7 +80,9 @@ class Checkpoints:
         """The cell went well: the copy is ended, in the background."""
         copy, self._copy = self._copy, None
         if copy is not None:
-            self._dropping = asyncio.ensure_future(copy.server.remove(copy))
+            copy.kill()
+            self._dropping.add(removing := asyncio.ensure_future(copy.server.remove(copy)))
+            removing.add_done_callback(self._dropping.discard)
 
     async def go_back(self, dead: Process) -> Process | None:
         """Ends ``dead`` with all it started, puts the files back; gives the copy, None where that fails."""
@@ -107,13 +108,9 @@ class Checkpoints:
     async def close(self) -> None:
         """Ends the copy, if there is one, and removes the mirror."""
         self.drop()
-        await self._dropped()
+        await asyncio.gather(*self._dropping)
         if self._mirror is not None:
             await asyncio.to_thread(self._mirror.close)
-
-    async def _dropped(self) -> None:
-        if self._dropping is not None:
-            await asyncio.shield(self._dropping)
 
     async def _mirror_of(self, process: Process) -> Mirror:
         """The mirror of this kernel's workspace; a fresh sandbox has another workspace."""

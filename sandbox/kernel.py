@@ -99,7 +99,7 @@ class Kernel:
         await asyncio.wait([cell.done], timeout=DEATH_TIMEOUT_S)
         self._line.forget()
         if not cell.replied or cell.error is not None:
-            raise SandboxError(f"the kernel does not do what it is told first of all: {cell.error}")
+            raise SandboxError(f"the kernel failed at its {kind}: {cell.error or 'no answer'}")
 
     async def run(self, code: str, timeout_s: float | None = None, on_event: OnEvent | None = None) -> CellResult:
         """Runs one cell to its end, at most ``timeout_s`` plus the grace of an interrupt.

@@ -22,10 +22,10 @@ PASSED_OVER = (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ELOOP)
 def walk_beneath(folder: int, leave_out: str = "") -> Iterator[tuple[str, os.stat_result]]:
     """Path and status of all below a folder descriptor but ``leave_out``, folders before what is in them.
 
-    What vanishes meanwhile or cannot be entered is passed over. Raises OSError (ENAMETOOLONG) for a path of more than
-    4,095 bytes.
+    What vanishes meanwhile, cannot be entered or is mounted there is passed over. Raises OSError (ENAMETOOLONG) for a
+    path of more than 4,095 bytes.
     """
-    open_ends = [""]
+    open_ends, device = [""], os.fstat(folder).st_dev
     while open_ends:
         above = open_ends.pop()
         try:
@@ -41,9 +41,10 @@ def walk_beneath(folder: int, leave_out: str = "") -> Iterator[tuple[str, os.sta
                     continue
                 with suppress(FileNotFoundError):
                     seen = entry.stat(follow_symlinks=False)
-                    yield path, seen
-                    if stat.S_ISDIR(seen.st_mode):
-                        open_ends.append(path)
+                    if seen.st_dev == device:
+                        yield path, seen
+                        if stat.S_ISDIR(seen.st_mode):
+                            open_ends.append(path)
 
 
 def remove_tree(top: str | Path) -> None:

@@ -50,24 +50,38 @@ class Forking:
 
     def __init__(self) -> None:
         self._home = self._folder = os.getcwd()  # noqa: PTH109
-        self._forks: list[int] = []
+        self._branches: list[int] = []
+        self._copy = 0
         self._asleep: _Asleep | None = None
 
     def _on_branch_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
         """The fork is a kernel of its own and works in a copy of the files."""
-        return self._fork(lambda: self._move(content["folder"]))
+        self._reap_branches()
+        pid = self._fork(lambda: self._move(content["folder"]))
+        if pid > 0:
+            self._branches.append(pid)
+        return _reply(pid)
 
     def _on_runner_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
         """The fork is this kernel from now on; this process only keeps the sandbox alive when it dies."""
         prctl(PR_SET_CHILD_SUBREAPER, 1)  # where there is no pid namespace, orphans must not get away
-        reply = self._fork(self._own_output)
-        if reply is not None and reply["status"] == "ok":
+        pid = self._fork(self._own_output)
+        if pid > 0:
             keep_alive()
-        return reply
+        return _reply(pid)
 
     def _on_checkpoint_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
         """The fork waits in case this process dies."""
-        return self._fork(self._fall_asleep)
+        self._reap_branches()
+        before, self._copy = self._copy, 0
+        pid = self._fork(self._fall_asleep)
+        if pid == 0:
+            return None
+        self._copy = max(pid, 0)
+        if before:  # the host has ended it when its cell was over; no cell may come across it
+            with suppress(ChildProcessError):
+                os.waitpid(before, 0)
+        return _reply(pid)
 
     def _on_resume_request(self, content: dict[str, Any]) -> dict[str, Any]:
         """The checkpoint is the kernel now: the process it was forked from is dead."""
@@ -85,25 +99,21 @@ class Forking:
                 signal.signal(number, handler)
         return {"status": "ok"}
 
-    def _fork(self, begin: Callable[[], None]) -> dict[str, Any] | None:
-        """In the parent the reply, in the child, after ``begin``, None."""
+    def _fork(self, begin: Callable[[], None]) -> int:
+        """The child's number in the parent, 0 in the child after ``begin``, -1 when Linux refuses."""
         line, tools = self.port.fds
         self.port.fds = []
-        self._reap()
         state = random.getstate()  # Python itself gives a forked child a new seed
         try:
             pid = os.fork()
-        except OSError as error:
-            os.close(line)
-            os.close(tools)
-            return {"status": "error", "evalue": str(error)}
+        except OSError:
+            pid = -1
         if pid:
             os.close(line)
             os.close(tools)
-            self._forks.append(pid)
-            return {"status": "ok"}
+            return pid
         try:
-            self._forks = []
+            self._branches, self._copy = [], 0
             self.port.adopt(line, f"{self.port.session}-{os.getpid()}")
             toolbox.HERE.adopt(tools)
             random.setstate(state)
@@ -113,17 +123,17 @@ class Forking:
         except BaseException as error:
             self.port.greet({"op": "failed", "error": f"{type(error).__name__}: {error}"})
             os._exit(1)
-        return None
+        return 0
 
-    def _reap(self) -> None:
-        """Forgets forks that are over, before a cell can come across them."""
-        for pid in self._forks[:]:
+    def _reap_branches(self) -> None:
+        """Forgets branches that are over."""
+        for pid in self._branches[:]:
             try:
                 over = os.waitpid(pid, os.WNOHANG)[0] == pid
             except ChildProcessError:  # a cell has waited for it
                 over = True
             if over:
-                self._forks.remove(pid)
+                self._branches.remove(pid)
 
     def _own_output(self) -> None:
         for stream in self.streams:
@@ -150,6 +160,10 @@ class Forking:
             folder = self._folder
         handlers = {number: signal.signal(number, signal.SIG_IGN) for number in GROUP_SIGNALS}
         self._asleep = _Asleep(folder, positions(), handlers)
+
+
+def _reply(pid: int) -> dict[str, Any] | None:
+    return {"status": "ok" if pid > 0 else "error"} if pid else None
 
 
 def keep_alive() -> NoReturn:

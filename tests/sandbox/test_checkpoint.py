@@ -88,9 +88,8 @@ async def test_a_cell_that_uses_up_the_memory_costs_only_itself(keeping: KernelP
 
 async def test_files_are_as_before_the_fatal_cell(keeping: KernelPool) -> None:
     async with await keeping.acquire(files={"table.csv": b"a,b\n", "in/deep.txt": b"deep"}) as kernel:
-        await kernel.run(
-            "import os\nos.symlink('table.csv', 'link')\nopen('same', 'w').write('1234')\nos.chmod('same', 0o640)"
-        )
+        await kernel.run("import os\nopen('same', 'w').write('1234'); os.chmod('same', 0o640)")
+        await kernel.run("os.symlink('table.csv', 'link'); os.link('table.csv', 'hard')")
         await kernel.put("put.txt", b"by the host")
         await kernel.run("table = os.open('table.csv', os.O_RDONLY); os.read(table, 1)")
         await kernel.run("log = open('log', 'a+'); log.write('one\\n'); log.flush()")
