@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from sandbox.bench.figures import Figure
+from sandbox.bench.http import over_http
 from sandbox.bench.stock import StockKernel, first_reply_ms
 from sandbox.pool import KernelPool
 from sandbox.probing import Tier
@@ -73,6 +74,7 @@ async def measure(tiers: list[Tier], effort: Effort, on_figure: Callable[[Figure
         rate = await _rate(pool, effort)
     stock = await asyncio.to_thread(_stock_rate, effort)
     add(f"cells per second, {effort.kernels} kernels", rate, stock, at_least=1300, ratio_at_least=4)
+    add("cell round trip over HTTP, ms", await over_http(tier, CELL, effort.cells))
     async with KernelPool(size=0, tier=tier, checkpoint=True) as pool:
         kept, _ = await _round_trips(pool, effort, beside_rival=False)
         add("checkpoint before a cell, ms more", kept - plain, at_most=10)

@@ -19,6 +19,7 @@ from sandbox.service.service import OpenPool, SandboxService
 from sandbox.service.tenants import Tenant, Tenants
 
 DRAIN_S = 2
+BACKLOG = 1024
 
 
 def serve(tenants: Tenants, open_pool: OpenPool, host: str, port: int, on_ready: Callable[[str], None]) -> None:
@@ -28,7 +29,7 @@ def serve(tenants: Tenants, open_pool: OpenPool, host: str, port: int, on_ready:
     """
     service = SandboxService(tenants, open_pool)
     config = uvicorn.Config(make_app(service), log_level="warning", access_log=False, timeout_graceful_shutdown=DRAIN_S)
-    with _listening(host, port) as sock:
+    with listening(host, port) as sock:
         name, number = sock.getsockname()[:2]
         server = _Announcing(config)
         server.announce = lambda: on_ready(f"http://{f'[{name}]' if ':' in name else name}:{number}")
@@ -46,11 +47,18 @@ class _Announcing(uvicorn.Server):
             self.announce()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket for the server. Raises ValueError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # TCP by name: asyncio turns Nagle's delay off only where the protocol is given, and a cell would wait 40 ms for it
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        return sock
     except (OSError, OverflowError) as error:
+        sock.close()
         raise ValueError(f"--host {host} --port {port}: cannot listen there: {error}") from None
 
 
