@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from sandbox.result import SandboxError
 from sandbox.service import routes
 from sandbox.service.door import Door
-from sandbox.service.errors import Refused
+from sandbox.service.errors import Kind, Refused
 from sandbox.service.legacy import Conversations
 from sandbox.service.service import SandboxService
 
@@ -78,8 +78,8 @@ def _malformed(request: Request, error: Any) -> JSONResponse:
 
 
 def _no_such_route(request: Request, error: Any) -> JSONResponse:
-    kind = {404: "not_found", 405: "bad_request"}.get(error.status_code, "internal")
-    body = Refused(kind, f"{request.method} {request.url.path}: {error.detail}").body()  # type: ignore[arg-type]
+    kind: Kind = "not_found" if error.status_code == 404 else "bad_request" if error.status_code < 500 else "internal"
+    body = Refused(kind, f"{request.method} {request.url.path}: {error.detail}").body()
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 

@@ -62,7 +62,7 @@ class SandboxService:
         """Ends every kernel."""
         if self._reaper is not None:
             self._reaper.cancel()
-        await asyncio.gather(*(self.delete(lease) for lease in self.leases.every()))
+        await asyncio.gather(*map(self.delete, self.leases.every()), return_exceptions=True)
         for pool in self._pools.values():
             await pool.close()
 

@@ -298,6 +298,9 @@ async def test_bad_requests_have_one_form(api: Api) -> None:
     assert status == 422 and "base64" in refused["error"]["message"]
     status, refused = await api("POST", "/v1/kernels", json={"files": {"../a": ""}})
     assert status == 422 and "../a" in refused["error"]["message"]
+    for body in (b"{", b"[" * 100_000, b"\xff", b'{"code": "\\ud800"}', b'{"code": "1", "timeout_s": NaN}'):
+        status, refused = await api("POST", f"{path}/execute", data=body)
+        assert status in (400, 422) and refused["error"]["kind"] == "bad_request", (body[:10], refused)
     assert (await api("GET", "/nowhere"))[1]["error"]["kind"] == "not_found"
     status, refused = await api("POST", "/v1/kernels", data=bytes(40 << 20))
     assert status == 413 and refused["error"]["kind"] == "too_large"
