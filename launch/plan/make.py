@@ -55,6 +55,11 @@ def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
     Raises ``ValueError`` naming key, value and fix for a job that cannot run.
     """
     cluster = named_cluster(config)
+    if config.train.backend != "megatron":
+        raise ValueError(
+            f"train.backend={config.train.backend}: the cost model knows Megatron-Core's layouts only; "
+            "plan with train.backend=megatron, or train without a plan"
+        )
     folder = shape_folder(config.model)
     corpus = RunFolder(config.run).corpus
     present = (corpus / "corpus.json").is_file()
