@@ -81,7 +81,8 @@ def test_a_real_slurm_stops_requeues_and_finishes_a_job(tmp_path, tiny_llama):
         site.wait(lambda: site.state(number) == "PENDING", "the job is back in the queue")
         assert len(events(run, "step")) < STEPS
         site.call("scontrol", "update", f"jobid={number}", "starttime=now")
-        site.wait(lambda: site.state(number) == "COMPLETED", "the job has gone on to its end")
+        site.wait(lambda: site.state(number) not in ("PENDING", "RUNNING", "COMPLETING"), "the job has ended")
+        assert site.state(number) == "COMPLETED", next((run / "logs").glob("slurm-*.log")).read_text()[-3000:]
     assert len(events(run, "start")) == 2
     assert [event["step"] for event in events(run, "step")] == list(range(1, STEPS + 1))
     assert "stopped and saved; back into the queue" in next((run / "logs").glob("slurm-*.log")).read_text()
