@@ -20,7 +20,6 @@ from tokenizers import Tokenizer
 
 from codeact_train.corpus import Corpus
 from codeact_train.document import ROLES, Document
-from codeact_train.prepare.paper import IMITATED
 
 QUANTILES = (0.1, 0.5, 0.9)
 SPELLED_OUT = 2
@@ -55,7 +54,6 @@ def write_audit(folder: Path, spelled_out: Sequence[int]) -> None:
     text = page.render(
         corpus=corpus.manifest,
         ledger=corpus.ledger,
-        imitated=IMITATED if corpus.parity == "paper" else (),
         shown_dropped=SHOWN_DROPPED,
         documents=[_view(corpus.document(index), names[index], index in spelled_out, tokenizer) for index in chosen],
     )

@@ -19,6 +19,7 @@ from codeact_train.corpus import SCHEMA, SIDES, Split
 from codeact_train.ledger import NAMED_AT_MOST, DroppedRecord, Ledger
 from codeact_train.prepare.inputs import MixtureFile
 from codeact_train.prepare.layout import Layout
+from codeact_train.prepare.paper import IMITATED
 from codeact_train.prepare.staging import Staged
 from codeact_train.prepare.table import REASON, REASONS
 
@@ -76,6 +77,7 @@ def write_manifest(
         "packs": {"train": ledger.train.packs, "validation": ledger.validation.packs},
         "packing": "next_fit" if config.parity == "paper" else "best_fit_decreasing",
         "parity": config.parity,
+        "imitates": IMITATED if config.parity == "paper" else [],
         "trained_roles": [role for role, weight in config.role_weights if weight],
         "end_token": chat.end_token,
         "vocabulary": len(chat.tokenizer),

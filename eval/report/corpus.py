@@ -1,27 +1,22 @@
 """Training documents as the trainer sees them: token by token, with role and loss mask, read back from the corpus.
 
 Contract: what is shown is decoded from ``corpus/tokens.bin`` and marked from ``roles.bin`` and ``weights.bin``; no text
-is tokenised here, so a wrong mask shows. The indexed datasets are read by their form (Megatron-Core 0.16,
-``core/datasets/indexed_dataset.py``) because importing Megatron takes longer than making the whole report.
-Cost: the indices, plus the documents shown. It shows examples; the ledger has the sums.
+is tokenised here, so a wrong mask shows. Cost: the indices, plus the documents shown. It shows examples; the ledger
+has the sums.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from codeact_train.corpus import Column
+
 ROLE_NAMES = ("none", "system", "user", "assistant")
-_DTYPES = {1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 6: np.float64, 7: np.float32, 8: np.uint16}
-_MAGIC = b"MMIDIDX\x00\x00"
 
 
 @dataclass(frozen=True)
@@ -43,25 +38,6 @@ class DocumentView:
     tokens: int
     trained: int
     spans: list[Span]
-
-
-class Column:
-    """One indexed dataset (``<path>.bin`` and ``.idx``), memory-mapped; entry ``i`` is an array of shape (tokens,)."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises ``ValueError`` when the index is not Megatron's."""
-        raw = path.with_suffix(".idx").read_bytes()
-        if raw[:9] != _MAGIC:
-            raise ValueError(f"{path}.idx: not an index of a Megatron dataset; prepare the corpus again")
-        _, code, count, _ = struct.unpack_from("<QBQQ", raw, 9)
-        self.lengths = np.frombuffer(raw, np.int32, count, offset=34)
-        self._starts = np.frombuffer(raw, np.int64, count, offset=34 + 4 * count)
-        self._data = np.memmap(path.with_suffix(".bin"), np.uint8, "r")
-        self._dtype = np.dtype(_DTYPES[code])
-
-    def __getitem__(self, index: int) -> NDArray[Any]:
-        start = int(self._starts[index])
-        return self._data[start : start + int(self.lengths[index]) * self._dtype.itemsize].view(self._dtype)
 
 
 def documents(folder: Path, quantiles: tuple[float, ...] = (0.25, 0.5, 0.9)) -> list[DocumentView]:

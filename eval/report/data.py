@@ -75,8 +75,8 @@ def equations(ledger: dict[str, Any]) -> list[Equation]:
             "records read", ledger["records_read"], [("kept", ledger["records_kept"]), *_parts(ledger["dropped"])]
         ),
         Equation(
-            "tokens read",
-            ledger["tokens_read"],
+            "tokens read, repeated and added",
+            ledger["tokens_read"] + ledger["tokens_repeated"] + ledger["tokens_added"],
             [*((name, half["tokens"]) for name, half in halves), *_parts(ledger["tokens_dropped"])],
         ),
     ]

@@ -265,12 +265,16 @@ def write_ledger(folder: Path, half: dict[str, int], by_role: dict[str, int], le
         "documents_from_splits": 0,
         "tokens_read": half["tokens"],
         "tokens_dropped": {},
+        "tokens_repeated": 0,
+        "tokens_added": 0,
+        "control_text": 0,
         "sources": sources,
         "train": train,
         "validation": empty,
     }
     _write_json(folder / "ledger.json", ledger)
-    _write_json(folder / "corpus.json", {"schema": 1, "digest": digest_of(ledger), "sequence_length": length})
+    manifest = {"schema": 3, "digest": digest_of(ledger), "sequence_length": length}
+    _write_json(folder / "corpus.json", manifest | {"packing": "best_fit_decreasing", "imitates": []})
 
 
 def _write_json(path: Path, value: Any) -> None:
