@@ -42,6 +42,9 @@ def build_optimizer(model: DistributedDataParallel, train: TrainConfig) -> Megat
         group
     ) in optimizer.param_groups:  # Megatron leaves torch's default, which makes temporaries as large as the model
         group.update(fused=True, foreach=False)
+    for part in optimizer.chained_optimizers:
+        if isinstance(part, DistributedOptimizer):
+            part.get_parameter_state_dp_zero = types.MethodType(_gather_padded, part)
     return optimizer
 
 
@@ -70,6 +73,26 @@ def step(optimizer: MegatronOptimizer) -> float:
     with compat.cpu_tensors_pass():
         _, norm, _ = optimizer.step()
         return float(optimizer.get_grad_norm() if norm is None else norm)
+
+
+def _gather_padded(self: DistributedOptimizer, **options: Any) -> dict[Any, Any] | None:
+    """What Megatron gathers for a checkpoint, with the padding between buckets that it then counts on.
+
+    It puts buckets one behind another without their padding and cuts them by places that include it: in a model of
+    several buckets, every weight behind a padded one would be saved shifted.
+    """
+    state = DistributedOptimizer.get_parameter_state_dp_zero(self, **options)
+    if state is None:
+        return None
+    for index, buffer in enumerate(self.buffers):
+        for tensors in state[index].values():
+            for name in ("param", "exp_avg", "exp_avg_sq"):
+                sizes = [bucket.numel_unpadded for bucket in buffer.buckets]
+                padded = torch.zeros(buffer.numel, dtype=tensors[name].dtype)
+                for bucket, part in zip(buffer.buckets, tensors[name].split(sizes), strict=True):
+                    padded[bucket.offset : bucket.offset + len(part)] = part
+                tensors[name] = padded
+    return state
 
 
 def allocate_state(optimizer: MegatronOptimizer) -> None:
