@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from launch import config as configs
+from launch.prove_verbs import prove_app
 from launch.sandbox_verbs import sandbox_app, serve_sandbox
 from launch.say import done, refuse, say
 
@@ -65,6 +66,7 @@ serve_app = typer.Typer(no_args_is_help=True, help="Serve a model or kernels ove
 serve_app.command("sandbox")(serve_sandbox)
 app.add_typer(serve_app, name="serve", rich_help_panel="Servers and kernels")
 app.add_typer(sandbox_app, name="sandbox", rich_help_panel="Servers and kernels")
+app.add_typer(prove_app, name="prove", rich_help_panel="Before a run")
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file of the run, for example configs/demo.yaml.")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="Values laid over the file: section.key=value.")]  # noqa: UP045

@@ -1,43 +1,185 @@
 """Every layout computes the same training run, and the one an independent loop computes."""
 
-from pathlib import Path
+import multiprocessing
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from train_jobs import events, recipe, run_job
 
-# Sums are formed in another order in each layout; float32 keeps them within a few units of the last place per step.
-TOLERANCE = 2e-5
+from codeact_train import attention, parallel, steps, trainer
+from codeact_train.batches import Batches
+from codeact_train.config import TrainJob
+from codeact_train.corpus import Corpus
+from codeact_train.model import build
+from codeact_train.plan import validate
+from codeact_train.prove import layouts
+from codeact_train.prove.rows import ROWS, Row
+from codeact_train.shape import ModelShape
 
-
-def curve(out: Path) -> list[tuple[float, float]]:
-    """Loss and gradient norm of each step, then the validation losses."""
-    steps = [(e["loss"], e["grad_norm"]) for e in events(out, "step")]
-    return steps + [(e["loss"], 0.0) for e in events(out, "validation")]
+STEPS = 2
 
 
 @pytest.fixture(scope="module")
-def single(tmp_path_factory, model, corpus) -> list[tuple[float, float]]:
-    out = tmp_path_factory.mktemp("tp1")
-    assert run_job(out, model, corpus, recipe()) == 0
-    return curve(out)
+def proof(tmp_path_factory) -> layouts.Proof:
+    return layouts.prove(STEPS, tmp_path_factory.mktemp("proof"))
 
 
-def test_the_run_learns(single):
-    steps = [loss for loss, norm in single if norm]
-    assert steps[-1] < steps[0] - 0.5
+@pytest.mark.parametrize("family", ["llama", "mistral"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_layouts_agree(proof, row, family):
+    (verdict,) = [v for v in proof.verdicts if (v.row, v.family) == (row.name, family)]
+    assert verdict.holds, verdict
 
 
-@pytest.mark.parametrize(
-    ("world", "parallel"),
-    [
-        (2, {"tensor": 2}),
-        (4, {"tensor": 4}),
-        (4, {"tensor": 4, "sequence_parallel": True}),
-        (2, {"distributed_optimizer": True}),
-        (4, {"tensor": 2, "sequence_parallel": True, "distributed_optimizer": True}),
-    ],
-    ids=["tp2", "tp4", "tp4-sp", "dp2-dist-opt", "tp2-sp-dp2-dist-opt"],
-)
-def test_layouts_agree(tmp_path, model, corpus, single, world, parallel):
-    assert run_job(tmp_path, model, corpus, recipe(parallel=parallel), world) == 0
-    assert curve(tmp_path) == [pytest.approx(point, rel=TOLERANCE, abs=TOLERANCE) for point in single]
+def test_the_result_as_json(proof):
+    said = proof.as_json()
+    assert said["holds"] is True
+    assert len(said["rows"]) == 2 * len(ROWS)
+    assert said["rows"][1]["row"] == "transformers and torch AdamW"
+
+
+def mean_of_means(losses, weights, total):
+    return (losses * weights).sum() / weights.sum() / 3
+
+
+def test_a_row_fails_when_layouts_differ(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "normalised", mean_of_means)
+    proof = layouts.prove(
+        1, tmp_path, rows=[Row("one document at a time", 1, {"micro_batch_tokens": 1}), Row("packed")]
+    )
+    assert not proof.holds
+    assert [v.holds for v in proof.verdicts] == [True, False] * 2
+
+
+def test_a_process_that_dies_says_why(tmp_path):
+    with pytest.raises(RuntimeError, match="there is no CUDA device here"):
+        layouts.prove(1, tmp_path, rows=[Row("on a GPU", 1, {"attention": "flash"})])
+
+
+PIPELINE = {"tensor": 2, "sequence_parallel": True, "pipeline": 2}
+
+
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_a_pipeline_exports_what_went_in(tmp_path, model, untied_model, corpus, kind):
+    folder = {"tied": model, "untied": untied_model}[kind]
+    still = {"lr": 1e-60, "min_lr": 0.0, "weight_decay": 0.0, "warmup_steps": 0}
+    assert run_job(tmp_path, folder, corpus, recipe(epochs=1, optimizer=still, parallel=PIPELINE), world=4) == 0
+    before, after = load_file(folder / "model.safetensors"), load_file(tmp_path / "exports/epoch-1/model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert {p["name"] for p in events(tmp_path, "proof")} == {"leak", "parity", "audit", "partition"}
+
+
+def test_a_pipeline_goes_on_in_another_layout(tmp_path, model, corpus):
+    whole = recipe(epochs=1, proofs=[])
+    assert run_job(tmp_path / "whole", model, corpus, whole) == 0
+    pieces = {"pipeline": 2, "distributed_optimizer": True, "overlap": True}
+    assert run_job(tmp_path / "parts", model, corpus, recipe(epochs=1, parallel=pieces, stop_after_steps=2), 4) == 75
+    context = {"context": 2, "distributed_optimizer": True}
+    assert run_job(tmp_path / "parts", model, corpus, recipe(epochs=1, parallel=context, proofs=[]), 2) == 0
+    curves = [[(e["loss"], e["grad_norm"]) for e in events(tmp_path / out, "step")] for out in ("whole", "parts")]
+    assert curves[1] == [pytest.approx(point, rel=2e-5) for point in curves[0]]
+
+
+def blind_on_the_second_stage(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
+    if parallel.parallel_state.get_pipeline_model_parallel_rank() == 1:
+        spans = attention.Spans.of((0, q.shape[0]), 0, q.shape[0])
+        packed_seq_params = attention.PackedLayout(spans, None, packed_seq_params.cos, packed_seq_params.sin)
+    return sound_attention(self, q, k, v, packed_seq_params=packed_seq_params)
+
+
+sound_attention = attention.PackedAttention.forward
+
+
+def test_a_leak_on_a_later_stage_is_caught(tmp_path, model, corpus, monkeypatch):
+    monkeypatch.setattr(attention.PackedAttention, "forward", blind_on_the_second_stage)
+    train = recipe(proofs=["leak"], parallel={"pipeline": 2})
+    assert run_job(tmp_path, model, corpus, train, world=2) == trainer.EXIT_PROOF_FAILED
+
+
+def test_the_layout_must_divide_processes_and_layers(model):
+    with pytest.raises(ValueError, match=r"parallel.tensor=2 × parallel.pipeline=2 = 4 does not divide the 6"):
+        validate(recipe(parallel={"tensor": 2, "pipeline": 2}), model, processes=6)
+    with pytest.raises(ValueError, match=r"parallel.pipeline=3 does not divide the model's 2 layers; .*\[1, 2\]"):
+        validate(recipe(parallel={"pipeline": 3}), model, processes=3)
+
+
+def documents_of(corpus: Corpus, batches: Batches, step: int) -> list[int]:
+    return sorted(d for pack in batches.packs_of(step) for d in batches.plan[int(pack)])
+
+
+def test_micro_batches_by_tokens_hold_the_same_documents(corpus):
+    opened = Corpus(corpus)
+    longest = int((opened.lengths - 1)[opened.packs().document].max())
+    for budget in (1, 100, longest, 700):
+        parts = [Batches(opened, "train", recipe(micro_batch_tokens=budget), rank, 3) for rank in range(3)]
+        packed = Batches(opened, "train", recipe())
+        for step in range(packed.steps_per_epoch):
+            shares = [part.step(step) for part in parts]
+            assert len({len(share.micro_batches) for share in shares}) == 1
+            micro = [m for share in shares for m in share.micro_batches]
+            assert all(m.slots <= max(budget, longest) for m in micro)
+            assert all(m.slots <= budget or len(m.bounds) == 2 for m in micro)
+            wanted = packed.step(step)
+            assert sum(m.real for m in micro) == wanted.counts[1]
+            assert sum(share.counts[2] for share in shares) == wanted.counts[2]
+            texts = sorted(m.tokens[0, a:b].tolist() for m in micro for a, b in _documents(m))
+            assert texts == sorted(m.tokens[0, a:b].tolist() for m in wanted.micro_batches for a, b in _documents(m))
+
+
+def _documents(micro) -> list[tuple[int, int]]:
+    """Bounds of the documents, without padding."""
+    return [(a, b) for a, b in zip(micro.bounds[:-1], micro.bounds[1:], strict=True) if b <= micro.real]
+
+
+@pytest.mark.parametrize("tokens", [1, 320, 700, 1500, 10**6])
+def test_global_batches_by_tokens(corpus, tokens):
+    """Every pack once an epoch, no step empty, steps about as large as asked."""
+    opened = Corpus(corpus)
+    batches = Batches(opened, "train", recipe(global_batch_tokens=tokens))
+    steps_of_epoch = [batches.packs_of(step) for step in range(batches.steps_per_epoch, 2 * batches.steps_per_epoch)]
+    assert sorted(np.concatenate(steps_of_epoch)) == list(range(len(batches.plan)))
+    sizes = [batches.step(step).counts[1] for step in range(batches.steps_per_epoch)]
+    assert min(sizes) > 0
+    assert np.mean(sizes) <= max(tokens, 2 * opened.sequence_length)
+
+
+def kept_bytes(folder, corpus, recompute: str, results) -> None:
+    """Bytes of activations that stay from the forward to the backward pass."""
+    train = recipe(recompute=recompute)
+    place = parallel.start(train.parallel, 0)
+    shape = ModelShape.read(folder)
+    job = TrainJob(model=str(folder), corpus=str(corpus), out="", train=train)
+    model = build(shape, job.train, place.device)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    kept = {}
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+
+    def pack(tensor):
+        kept[id(tensor.untyped_storage())] = tensor
+        return tensor
+
+    (micro, *_) = Batches(Corpus(corpus), "train", train).step(0).micro_batches
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        graph = model(micro)
+    assert graph.requires_grad
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept.values()}
+    results.send(sum(size for place, size in storages.items() if place not in own))
+
+
+def test_recomputation_keeps_less(model, corpus):
+    context = multiprocessing.get_context("fork")
+    kept = {}
+    for recompute in ("none", "selective", "full"):
+        here, there = context.Pipe(duplex=False)
+        process = context.Process(target=kept_bytes, args=(model, corpus, recompute, there))
+        process.start()
+        there.close()
+        kept[recompute] = here.recv()
+        process.join()
+        assert process.exitcode == 0
+    assert kept["selective"] < 0.85 * kept["none"]
+    assert kept["full"] < 0.5 * kept["selective"]

@@ -1,0 +1,192 @@
+"""Every kernel computes what the formula says, over documents, windows, grouped queries and parts of a sequence."""
+
+import sys
+import types
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn.attention.flex_attention import flex_attention
+
+from codeact_train.attention import PackedLayout, Spans, backends, choose, flex, reference, sdpa, varlen
+
+BOUNDS = (0, 7, 8, 40, 95, 128)
+WINDOWS = [None, 1, 13, 200]
+PARTS = [(0, 1), (0, 4), (1, 4), (2, 4), (3, 4)]  # which stretch of the sequence, of how many
+HEADS, GROUPS, WIDTH = 4, 2, 16
+
+
+def laid_out(window: int | None, part: tuple[int, int], device: str = "cpu") -> PackedLayout:
+    rank, parts = part
+    slots = BOUNDS[-1] // parts
+    nothing = torch.zeros(0, device=device)
+    return PackedLayout(Spans.of(BOUNDS, rank * slots, slots), window, nothing, nothing)
+
+
+def tensors(layout: PackedLayout, dtype=torch.float64, device: str = "cpu") -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(layout.spans.query[-1], HEADS), (layout.spans.key[-1], GROUPS), (layout.spans.key[-1], GROUPS)]
+    made = [torch.randn(*size, WIDTH, generator=generator, dtype=torch.float64) for size in sizes]
+    return [x.to(dtype).to(device).requires_grad_() for x in made]
+
+
+def output_and_gradients(attend, layout: PackedLayout, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    out = attend(*inputs, layout, 0.3)
+    weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).reshape(out.shape).to(out)
+    return [out, *torch.autograd.grad((out * weights).sum(), inputs)]
+
+
+def assert_like_the_formula(attend, layout: PackedLayout) -> None:
+    wanted = output_and_gradients(reference.attend, layout, tensors(layout))
+    found = output_and_gradients(attend, layout, tensors(layout))
+    for name, a, b in zip(("output", "q", "k", "v"), found, wanted, strict=True):
+        torch.testing.assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_formula_sees_the_past_of_its_document_and_window(window, part):
+    """Said once more in the plainest words."""
+    rank, parts = part
+    slots = BOUNDS[-1] // parts
+    layout = laid_out(window, part)
+    document = [next(i for i, (a, b) in enumerate(pairwise(BOUNDS)) if a <= slot < b) for slot in range(BOUNDS[-1])]
+    visible = reference.visible(layout)
+    for query in range(slots):
+        own = rank * slots + query
+        for column in range(visible.shape[1]):
+            key = layout.spans.first_key + column
+            near = window is None or own - key < window
+            assert visible[query, column] == (key <= own and document[key] == document[own] and near)
+    # no key that a query sees has been left out
+    first = min(slot for slot in range(BOUNDS[-1]) if document[slot] == document[rank * slots])
+    assert (layout.spans.first_key, layout.spans.first_key + visible.shape[1]) == (first, (rank + 1) * slots)
+
+
+@pytest.mark.parametrize("block", [8, 512])
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_sdpa(monkeypatch, window, part, block):
+    monkeypatch.setattr(sdpa, "QUERY_BLOCK", block)
+    assert_like_the_formula(sdpa.attend, laid_out(window, part))
+
+
+def test_sdpa_keeps_no_mask_as_large_as_the_sequence(monkeypatch):
+    """A document far longer than its window: masks are as large as a block of queries and what it reaches."""
+    sizes = []
+    kernel = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(*inputs, attn_mask=None, **options):
+        sizes.append(0 if attn_mask is None else attn_mask.numel())
+        return kernel(*inputs, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    nothing = torch.zeros(0)
+    layout = PackedLayout(Spans.of((0, 4096), 0, 4096), 256, nothing, nothing)
+    sdpa.attend(torch.zeros(4096, 1, 8), torch.zeros(4096, 1, 8), torch.zeros(4096, 1, 8), layout, 1.0)
+    assert 0 < max(sizes) <= sdpa.QUERY_BLOCK * (sdpa.QUERY_BLOCK + 256)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_the_block_mask_of_flex_attention(monkeypatch, window, part):
+    """Uncompiled, which torch runs on a CPU in the forward direction; small blocks, so that some are skipped."""
+    monkeypatch.setattr(flex, "BLOCK", 16)
+    layout = laid_out(window, part)
+    mask = flex.block_mask(layout)
+    inputs = [x.detach().float() for x in tensors(layout)]
+    out = flex.attend_with(flex_attention, *inputs, mask, 0.3)
+    torch.testing.assert_close(out, reference.attend(*inputs, layout, 0.3), rtol=1e-5, atol=1e-5)
+    needed = reference.visible(layout)
+    rows = [needed[a : a + 16] for a in range(0, len(needed), 16)]
+    kept = [len({int(key) // 16 for key in row.any(0).nonzero()}) for row in rows]
+    assert mask.kv_num_blocks.flatten().tolist() == kept
+
+
+def kernel_by_its_manual(q, k, v, query_bounds, key_bounds, longest_query, longest_key, scale, reach):
+    """What flash-attn documents: documents by cumulative lengths, the last query at the last key, a window counted in
+    keys to the left and right of it."""
+    assert query_bounds.dtype == key_bounds.dtype == torch.int32
+    assert query_bounds.diff().max() == longest_query
+    assert key_bounds.diff().max() == longest_key
+    pieces = []
+    for (a, b), (c, d) in zip(pairwise(query_bounds.tolist()), pairwise(key_bounds.tolist()), strict=True):
+        keys, values = (x[c:d].repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+        scores = torch.einsum("shd,thd->hst", q[a:b], keys) * scale
+        distance = torch.arange(b - a)[:, None] + (d - c) - (b - a) - torch.arange(d - c)
+        left, right = reach
+        hidden = (distance < -right) | ((distance > left) if left >= 0 else torch.zeros_like(distance, dtype=bool))
+        pieces.append(torch.einsum("hst,thd->shd", scores.masked_fill(hidden, float("-inf")).softmax(-1), values))
+    return torch.cat(pieces)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_what_flash_attn_is_told(monkeypatch, window, part):
+    def flash_attn_varlen_func(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p=0.0, softmax_scale=None,
+        causal=False, window_size=(-1, -1),
+    ):  # fmt: skip
+        assert causal
+        reach = (window_size[0], 0)
+        return kernel_by_its_manual(
+            q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, softmax_scale, reach
+        )
+
+    package = types.SimpleNamespace(flash_attn_varlen_func=flash_attn_varlen_func)
+    monkeypatch.setitem(sys.modules, "flash_attn", package)
+    assert_like_the_formula(backends.BACKENDS["flash"].attend, laid_out(window, part))
+
+
+def of_torch_2_11(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1)):
+    assert isinstance(window_size, tuple)
+    return kernel_by_its_manual(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, scale, window_size)
+
+
+def of_torch_2_13(
+    q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1), enable_gqa=False
+):
+    assert enable_gqa == (q.shape[1] != k.shape[1])
+    return of_torch_2_11(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, scale=scale, window_size=window_size)
+
+
+@pytest.mark.parametrize("release", [of_torch_2_11, of_torch_2_13])
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("window", WINDOWS)
+def test_what_torch_varlen_is_told(monkeypatch, window, part, release):
+    import torch.nn.attention.varlen as module
+
+    monkeypatch.setattr(module, "varlen_attn", release)
+    varlen._parameters.cache_clear()
+    try:
+        assert_like_the_formula(varlen.attend, laid_out(window, part))
+    finally:
+        varlen._parameters.cache_clear()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="its kernel needs a CUDA device")
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["flash", "varlen", "flex"])
+def test_kernels_of_the_gpu(name):
+    lacking = backends.BACKENDS[name].lacks("bf16")
+    if lacking:
+        pytest.skip(lacking)
+    for window in WINDOWS:
+        for part in PARTS:
+            layout = laid_out(window, part, "cuda")
+            wanted = output_and_gradients(reference.attend, laid_out(window, part), tensors(laid_out(window, part)))
+            inputs = tensors(layout, torch.bfloat16, "cuda")
+            found = output_and_gradients(backends.BACKENDS[name].attend, layout, inputs)
+            for a, b in zip(found, wanted, strict=True):
+                torch.testing.assert_close(a.double().cpu(), b, rtol=5e-2, atol=5e-2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, so nothing is lacking")
+def test_a_named_kernel_that_is_absent_is_an_error():
+    assert choose("auto", "bf16") == "sdpa"
+    assert choose("reference", "fp32") == "reference"
+    for name in ("flash", "varlen", "flex"):
+        with pytest.raises(
+            ValueError, match=f"attention={name}: there is no CUDA device here; choose one of sdpa, ref"
+        ):
+            choose(name, "bf16")
