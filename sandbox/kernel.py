@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import signal
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sandbox.checkpoint import Checkpoints
-from sandbox.client import Cell, Line, OnEvent, plain
+from sandbox.client import Cell, Line, OnEvent
+from sandbox.ending import end_of, result_of
 from sandbox.files import get_file, put_file
 from sandbox.limits import Limits
 from sandbox.process import Process
@@ -112,16 +112,9 @@ class Kernel:
             process = await self._live()
             if self._checkpoints is not None:
                 await self._checkpoints.take(process)
-            # what dies in a sandbox that lives on must not be taken for what was killed there before
-            self._kills = process.memory_kills() if process.root is not None else 0
             started, server = time.monotonic(), self._server
-            server.calls = 0
-            content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
-            content["followed"] = on_event is not None
-            cell = await self._line.request("execute_request", content, on_event)
-            self._stop = asyncio.get_running_loop().create_future()
             try:
-                status = await self._finish(cell, process, self._stop, timeout_s or self._limits.cell_timeout_s)
+                cell, status = await self._run(process, code, timeout_s or self._limits.cell_timeout_s, on_event)
             except BaseException:  # the caller was cancelled: the cell must not go on behind its back
                 await self._lose()
                 if self.recorder is not None:
@@ -131,11 +124,37 @@ class Kernel:
                 self._stop = None
                 if self._checkpoints is not None:
                     self._checkpoints.drop()
-            self._line.forget()
-            result = self._result(cell, status, time.monotonic() - started, process, server.calls)
+            result = result_of(
+                cell,
+                self._limits.output_chars,
+                status=status,
+                seconds=time.monotonic() - started,
+                state_survived=self.process is not None,
+                rolled_back=self.process not in (None, process),
+                tool_calls=server.calls,
+            )
             if self.recorder is not None:
                 self.recorder.cell(code, timeout_s, result)
             return result
+
+    async def _run(
+        self, process: Process, code: str, timeout_s: float, on_event: OnEvent | None
+    ) -> tuple[Cell, Status]:
+        """The cell, ended; the process is the next one when this has cost it."""
+        self._server.calls = 0
+        # what dies in a sandbox that lives on must not be taken for what was killed there before
+        kills = process.memory_kills() if process.root is not None else 0
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        content["followed"] = on_event is not None
+        cell = await self._line.request("execute_request", content, on_event)
+        self._stop = asyncio.get_running_loop().create_future()
+        status, left = await end_of(cell, process, self._stop, timeout_s, self._limits.interrupt_grace_s, kills)
+        self._line.forget()
+        if not left:
+            await self._lose()
+            if self.process is None and self._checkpoints is not None and self._checkpoints.missing:
+                cell.text["stderr"] += f"no checkpoint to go back to: {self._checkpoints.missing}\n"
+        return cell, status
 
     def interrupt(self) -> bool:
         """Ends the running cell as its time limit would; False when none runs.
@@ -220,64 +239,6 @@ class Kernel:
             await self.attach(await self._pool.take())
         assert self.process is not None
         return self.process
-
-    async def _finish(self, cell: Cell, process: Process, stop: asyncio.Future[None], timeout_s: float) -> Status:
-        """Waits for the cell, interrupts it at its time or when told to stop, kills what does not."""
-        ends: set[asyncio.Future[Any]] = {cell.done, process.exited}
-        await asyncio.wait({*ends, stop}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        late = not cell.done.done() and not process.exited.done()
-        if late:
-            await self._interrupt(process, ends)
-        if cell.fault is None and cell.replied:
-            return self._status_of(cell, late and not stop.done())
-        if not cell.done.done() and not process.exited.done():
-            await self._lose()
-            return "timeout_killed"
-        if cell.fault is not None:
-            await self._lose()
-            return "output_limit" if cell.fault == "output_limit" else "protocol_violation"
-        await asyncio.wait_for(asyncio.shield(process.exited), DEATH_TIMEOUT_S)
-        starved = process.reason == "out_of_memory" or process.memory_kills() > self._kills
-        if process.reason not in (None, "out_of_memory"):
-            cell.text["stderr"] += f"the kernel was ended: {process.reason}\n"
-        await self._lose()
-        return "out_of_memory" if starved else "timeout_killed" if late else "died"
-
-    async def _interrupt(self, process: Process, ends: set[asyncio.Future[Any]]) -> None:
-        """SIGINT, and once more: the first may come before the cell has begun, or be swallowed by it."""
-        for _ in range(2):
-            process.signal(signal.SIGINT)
-            half = self._limits.interrupt_grace_s / 2
-            done, _ = await asyncio.wait(ends, timeout=half, return_when=asyncio.FIRST_COMPLETED)
-            if done:
-                return
-
-    def _status_of(self, cell: Cell, late: bool) -> Status:
-        if late:
-            return "timeout_interrupted"
-        if cell.error is None:
-            return "ok"
-        return "output_limit" if cell.error[0] == "OutputLimit" else "error"
-
-    def _result(self, cell: Cell, status: Status, seconds: float, ran_in: Process, calls: int) -> CellResult:
-        keep = self._limits.output_chars
-        if self.process is None and self._checkpoints is not None and self._checkpoints.missing:
-            cell.text["stderr"] += f"no checkpoint to go back to: {self._checkpoints.missing}\n"
-        name, value, traceback = cell.error or (None, None, "")
-        return CellResult(
-            status=status,
-            stdout=plain(cell.text["stdout"], keep),
-            stderr=plain(cell.text["stderr"], keep),
-            value=cell.value,
-            error_name=name,
-            error_value=value,
-            traceback=traceback,
-            outputs=tuple(cell.outputs),
-            seconds=seconds,
-            state_survived=self.process is not None,
-            rolled_back=self.process not in (None, ran_in),
-            tool_calls=calls,
-        )
 
     async def _lose(self) -> None:
         """The cell has cost the process its life: go on from the checkpoint, without one afresh at the next cell."""

@@ -21,6 +21,7 @@ held = [mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) for 
 for each in held:
     for at in range(0, len(each), 4096):
         each[at] = 1"""
+HUNG_UP = "import os, sys\nos.close(sys.stdout._port.sock.fileno())\nwhile True: pass"
 PROGRAMS = """import subprocess, sys, time
 hog = [sys.executable, '-I', '-S', '-c', "import time; held = bytearray(b'x') * (50 << 20); time.sleep(60)"]
 hogs = [subprocess.Popen(hog) for _ in range(8)]
@@ -59,8 +60,14 @@ async def keeping(request: pytest.FixtureRequest) -> AsyncIterator[KernelPool]:
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [(EXIT, "died"), (SEGFAULT, "died"), (DEAF, "timeout_killed"), (FORGED, "protocol_violation")],
-    ids=["exit", "segfault", "deaf loop", "forged message"],
+    [
+        (EXIT, "died"),
+        (SEGFAULT, "died"),
+        (DEAF, "timeout_killed"),
+        (FORGED, "protocol_violation"),
+        (HUNG_UP, "protocol_violation"),
+    ],
+    ids=["exit", "segfault", "deaf loop", "forged message", "hung up"],
 )
 async def test_a_fatal_cell_costs_only_itself(keeping: KernelPool, code: str, status: str) -> None:
     async with await keeping.acquire(tools={"double": lambda x: 2 * x}) as kernel:
