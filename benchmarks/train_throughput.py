@@ -26,9 +26,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from codeact_train import parallel
-from codeact_train.config import PrepareConfig, TrainConfig, TrainJob
+from codeact_train.config import TrainConfig, TrainJob
 from codeact_train.micro_batch import MicroBatch
 from codeact_train.prepare import prepare
+from codeact_train.prepare_config import PrepareConfig
 from codeact_train.trainer import Trainer
 
 SEQUENCE_LENGTH = 1024

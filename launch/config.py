@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from codeact_train.config import PrepareConfig, TrainConfig
+from codeact_train.config import TrainConfig
+from codeact_train.prepare_config import PrepareConfig
 from eval.config import EvaluateConfig
 from launch.models import BUILT_IN
 from launch.place import LaunchConfig

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from codeact_train.config import PrepareConfig, SourceSettings
+from codeact_train.prepare_config import PrepareConfig, SourceSettings
 from launch.models import default_cache
 from launch.say import say
 

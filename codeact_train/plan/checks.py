@@ -13,7 +13,8 @@ from pathlib import Path
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from codeact_train.config import PrepareConfig, TrainConfig
+from codeact_train.config import TrainConfig
+from codeact_train.prepare_config import PrepareConfig
 from codeact_train.shape import ModelShape
 
 

@@ -11,7 +11,8 @@ import copy
 import json
 from pathlib import Path
 
-from codeact_train.config import PrepareConfig, TrainConfig
+from codeact_train.config import TrainConfig
+from codeact_train.prepare_config import PrepareConfig
 from codeact_train.shape import ModelShape
 
 HEAD_DIM = 8

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeact_train.columns import Column
-from codeact_train.config import PrepareConfig
 from codeact_train.corpus import Split
 from codeact_train.document import ROLES
 from codeact_train.ledger import FileAccount, Half, Ledger
 from codeact_train.prepare.layout import Layout
 from codeact_train.prepare.staging import Staged
 from codeact_train.prepare.table import REASONS
+from codeact_train.prepare_config import PrepareConfig
 
 BLOCK_TOKENS = 2**22
 

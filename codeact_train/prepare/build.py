@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from codeact_train.chat import ChatFormat
-from codeact_train.config import PrepareConfig
 from codeact_train.corpus import SIDES, Corpus
 from codeact_train.ledger import Ledger
 from codeact_train.prepare import finish
@@ -32,6 +31,7 @@ from codeact_train.prepare.mixture import copies_of
 from codeact_train.prepare.settle import drop_duplicates, refuse_over_long
 from codeact_train.prepare.staging import Staged, stage
 from codeact_train.prepare.workers import encode_all, workers_for
+from codeact_train.prepare_config import PrepareConfig
 from codeact_train.tokenizer import write_tokenizer
 
 

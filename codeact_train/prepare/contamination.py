@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.config import EvaluationPrompts
 from codeact_train.ledger import PromptAccount
 from codeact_train.prepare.duplicates import run_hashes
 from codeact_train.prepare.table import digest64
+from codeact_train.prepare_config import EvaluationPrompts
 from codeact_train.records import read_lines
 
 FEWEST = 8

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeact_train.chat import ChatFormat
-from codeact_train.config import PrepareConfig
 from codeact_train.document import ROLES, Document, Turn
 from codeact_train.prepare import paper
 from codeact_train.prepare.contamination import Screen
 from codeact_train.prepare.duplicates import signature
 from codeact_train.prepare.table import digest64
+from codeact_train.prepare_config import PrepareConfig
 from codeact_train.records import Record
 
 

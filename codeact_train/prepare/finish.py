@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeact_train.chat import ChatFormat
-from codeact_train.config import PrepareConfig
 from codeact_train.corpus import SCHEMA, SIDES, Split
 from codeact_train.ledger import NAMED_AT_MOST, DroppedRecord, Ledger
 from codeact_train.prepare.inputs import MixtureFile
@@ -22,6 +21,7 @@ from codeact_train.prepare.layout import Layout
 from codeact_train.prepare.paper import IMITATED
 from codeact_train.prepare.staging import Staged
 from codeact_train.prepare.table import REASON, REASONS
+from codeact_train.prepare_config import PrepareConfig
 
 
 def write_names(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.config import PrepareConfig
 from codeact_train.prepare.duplicates import near_duplicates
 from codeact_train.prepare.staging import Staged
 from codeact_train.prepare.table import REASON, Rows, first_of_each
+from codeact_train.prepare_config import PrepareConfig
 
 _NO_RECORD = [REASON["not_json"], REASON["incomplete_line"], REASON["bad_record"], REASON["mixture"]]
 

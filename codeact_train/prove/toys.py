@@ -17,8 +17,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from codeact_train.config import PrepareConfig
 from codeact_train.prepare import prepare
+from codeact_train.prepare_config import PrepareConfig
 
 SEQUENCE_LENGTH = 256
 WORDS = "crate bolt depot ship river stone table price total count print value list tool answer".split()  # noqa: SIM905

@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from train_jobs import recipe
 
 from codeact_train import trainer
-from codeact_train.config import PrepareConfig, TrainConfig
+from codeact_train.config import TrainConfig
 from codeact_train.plan import validate
+from codeact_train.prepare_config import PrepareConfig
 
 
 @pytest.mark.parametrize(

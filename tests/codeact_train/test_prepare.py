@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 from train_jobs import CHATML, write_conversations, write_records
 
-from codeact_train.config import PrepareConfig
 from codeact_train.corpus import Corpus
 from codeact_train.prepare import prepare
+from codeact_train.prepare_config import PrepareConfig
 
 WIDE = PrepareConfig(sequence_length=320)
 
@@ -202,7 +202,7 @@ def test_a_prepare_that_is_killed_leaves_no_corpus(tmp_path, model):
     code = f"""
 import os
 from pathlib import Path
-from codeact_train.config import PrepareConfig
+from codeact_train.prepare_config import PrepareConfig
 from codeact_train.prepare import build
 build.drop_duplicates = lambda *_: print("half-way", flush=True) or os.read(0, 1)
 build.prepare(Path({str(records)!r}), Path({str(model)!r}), Path({str(tmp_path / "corpus")!r}), PrepareConfig())

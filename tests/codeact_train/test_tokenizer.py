@@ -10,10 +10,10 @@ from train_jobs import WORDS, write_records
 from transformers import AutoTokenizer
 
 from codeact_train.chat import ChatFormat
-from codeact_train.config import PrepareConfig
 from codeact_train.corpus import Corpus
 from codeact_train.document import ROLES, Turn
 from codeact_train.prepare import prepare
+from codeact_train.prepare_config import PrepareConfig
 from codeact_train.tokenizer import write_tokenizer
 
 CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")

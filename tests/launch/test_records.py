@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from codeact_train.config import PrepareConfig
+from codeact_train.prepare_config import PrepareConfig
 from codeact_train.records import Record, parse, read_lines
 from launch.records import on_this_machine, resolve_records
 
