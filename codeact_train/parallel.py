@@ -50,6 +50,8 @@ def start(settings: ParallelSettings, seed: int) -> Place:
 
 def join() -> torch.device:
     """Meet the other processes; returns the device of this one."""
+    # one queue of work a device, so that a gather that was asked for first also starts first (sequence parallelism)
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
     compat.install()
     if "RANK" in os.environ:
         dist.init_process_group("nccl" if compat.has_cuda() else "gloo", timeout=_TIMEOUT)
