@@ -37,11 +37,15 @@ class Screen:
     """The runs of words that no training record may contain."""
 
     def __init__(self, sets: Sequence[EvaluationPrompts], words: int):
-        """Raises ``ValueError`` when a file or the field is missing."""
+        """Raises ``ValueError`` when a file or the field is missing, or two sets have one name."""
         self.words = words
         self.accounts: dict[str, PromptAccount] = {}
         runs: dict[int, list[NDArray[np.uint64]]] = {}  # by length in words: rows of hash, set, line
-        self._names = [Path(one.path).name for one in sets]
+        self._names = [set_name(one) for one in sets]
+        if twice := [name for name in self._names if self._names.count(name) > 1]:
+            raise ValueError(
+                f"prepare.decontaminate: {twice[0]} is listed twice; list each set once, under its own name"
+            )
         for index, one in enumerate(sets):
             for length, found in self._read(index, one).items():
                 runs.setdefault(length, []).append(found)
@@ -85,6 +89,11 @@ class Screen:
                     said = " ".join(words[start : start + length])
                     return f"{length} words of {self._names[index]}, line {line}: {said}"
         return None
+
+
+def set_name(one: EvaluationPrompts) -> str:
+    """What the ledger calls a set: files are often called alike, folders are not."""
+    return "/".join(Path(one.path).parts[-2:])
 
 
 def _prompt(raw: bytes, field: str, where: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codeact_train.corpus import SCHEMA
+from codeact_train.prepare.contamination import set_name
 from codeact_train.prepare_config import PrepareConfig
 from codeact_train.tokenizer import TOKENIZER_FILES
 
@@ -47,13 +48,15 @@ def corpus_digest(files: list[MixtureFile], model: Path, config: PrepareConfig) 
     """Name of the corpus these inputs make: SHA-256 over files, tokenizer, settings and schema, 16 hex digits."""
     total = hashlib.sha256(f"schema {SCHEMA}\n{config.model_dump_json(exclude=_NOT_CONTENT)}\n".encode())
     prompts = [Path(one.path) for one in config.decontaminate]
+    named = [*((file.name, file.source) for file in files), *map(set_name, config.decontaminate)]
     # names stand in the ledger, so they are content
-    total.update(repr([(f.name, f.source) for f in files] + [path.name for path in prompts]).encode())
+    total.update(repr(named).encode())
     contents = [*(file.path for file in files), *prompts, *(model / name for name in TOKENIZER_FILES)]
     if config.chat_template not in ("own", "chatml"):
         contents.append(Path(config.chat_template))
     for path in contents:
         if path.is_file():
+            total.update(f"\n{path.stat().st_size}\n".encode())  # where one file ends and the next begins
             with path.open("rb") as content:
                 while block := content.read(2**20):
                     total.update(block)

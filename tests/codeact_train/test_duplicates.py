@@ -92,8 +92,8 @@ def test_records_that_hold_an_evaluation_prompt_go(tmp_path, model, exam):
     assert set(dropped(ledger)) == {"whole", "spelled otherwise", "thirteen words", "said by the model"}
     reason, detail = dropped(ledger)["thirteen words"]
     assert reason == "contaminated"
-    assert detail.startswith("13 words of exam.jsonl, line 1: to 48 of her friends")
-    account = ledger.evaluation_prompts["exam.jsonl"]
+    assert detail.startswith(f"13 words of {tmp_path.name}/exam.jsonl, line 1: to 48 of her friends")
+    (account,) = ledger.evaluation_prompts.values()
     assert (account.prompts, account.too_short) == (2, 1)
     assert [json.loads(line)["id"] for line in (tmp_path / "corpus" / "dropped.jsonl").open()] == list(dropped(ledger))
 
@@ -110,6 +110,8 @@ def test_wording_that_many_prompts_share_is_no_content(tmp_path):
 def test_evaluation_files_that_cannot_be_read_are_named(tmp_path, model, exam):
     records = write_conversations(tmp_path / "r.jsonl", {"a": ["x", "y"]})
     faults = {"line 1 has no text under 'text'": {**exam, "field": "text"}, "none is not there": {"path": "none"}}
+    with pytest.raises(ValueError, match=r"exam.jsonl is listed twice"):
+        prepare(records, model, tmp_path / "corpus", PrepareConfig(decontaminate=[exam, exam]))
     for said, wrong in faults.items():
         with pytest.raises(ValueError, match=said):
             prepare(records, model, tmp_path / "corpus", PrepareConfig(decontaminate=[wrong]))

@@ -95,3 +95,15 @@ def test_a_damaged_packed_file_is_named(files, model, tmp_path):
     cut.write_bytes((files / "code.jsonl.gz").read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"cut.jsonl.gz: cannot be unpacked"):
         prepare(files, model, tmp_path / "c", PrepareConfig(sources=[{"path": str(cut)}]))
+
+
+def test_a_record_in_another_file_is_another_corpus(model, tmp_path):
+    lines = write_conversations(tmp_path / "all", {"a": ["x", "1"], "b": ["y", "2"]}).read_text().splitlines(True)
+    digests = set()
+    for first in (1, 2):
+        (tmp_path / "one.jsonl").write_text("".join(lines[:first]))
+        (tmp_path / "two.jsonl").write_text("".join(lines[first:]))
+        sources = [{"path": str(tmp_path / f"{name}.jsonl"), "repeat": 2} for name in ("one", "two")]
+        prepare(tmp_path, model, tmp_path / "corpus", PrepareConfig(sources=sources))
+        digests.add(Corpus(tmp_path / "corpus").digest)
+    assert len(digests) == 2
