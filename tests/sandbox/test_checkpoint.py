@@ -65,9 +65,8 @@ async def keeping(request: pytest.FixtureRequest) -> AsyncIterator[KernelPool]:
         (SEGFAULT, "died"),
         (DEAF, "timeout_killed"),
         (FORGED, "protocol_violation"),
-        (HUNG_UP, "protocol_violation"),
     ],
-    ids=["exit", "segfault", "deaf loop", "forged message", "hung up"],
+    ids=["exit", "segfault", "deaf loop", "forged message"],
 )
 async def test_a_fatal_cell_costs_only_itself(keeping: KernelPool, code: str, status: str) -> None:
     async with await keeping.acquire(tools={"double": lambda x: 2 * x}) as kernel:
@@ -173,6 +172,13 @@ async def test_without_a_checkpoint_the_state_is_lost_and_the_reason_told(keepin
         assert "no checkpoint to go back to: the files are more than 16 MiB" in result.stderr
         assert (await kernel.run("'x' in globals(), open('a').read()")).value == "(False, '1')"
         assert (await kernel.run(EXIT)).rolled_back
+
+
+async def test_a_kernel_that_hangs_up_and_lives_on_is_ended(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        result = await kernel.run(HUNG_UP)
+        assert (result.status, result.state_survived) == ("protocol_violation", False)
+        assert (await kernel.run("6 * 7")).value == "42"
 
 
 async def test_stock_ipykernel_is_refused() -> None:
