@@ -1,44 +1,78 @@
-"""Save and resume the whole state of a run, in Megatron's distributed format.
+"""Save and resume the whole state of a run: complete or not at all, and proved to be what it was.
 
-Contract: ``checkpoints/step-000123/`` appears by renaming once everything in it is on disk, then ``checkpoints/latest``
-names it; whatever else a killed job left is removed by the next one. Any tensor- or data-parallel layout loads any
-other's. The data position is the step, the order of packs a function of the seed, so weights, moments, schedule, step
-and RNG are all there is. A checkpoint of another corpus or recipe is refused, not mixed in. Cost: saving writes 12
-bytes a parameter in fp32 (weight and two moments); the newest ``keep`` stay on disk.
+Contract: ``checkpoints/step-000123/`` appears by renaming once everything in it is on disk and has been read back, then
+``checkpoints/latest`` names it; whatever else a killed job left is removed by the next one. A save that is not the
+live weights, or is the previous save again, raises ``fingerprint.UnsoundSave`` and replaces nothing. The data position
+is the step, the order of packs a function of the seed, so weights, moments, schedule, step, RNG and what the guard
+remembers are all there is. A checkpoint of another corpus or recipe is refused, not mixed in. Cost: training waits
+while the state is copied and fingerprinted, not while it is written; the event ``checkpoint`` says how long each took.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from megatron.core import dist_checkpointing
 
-from codeact_train import compat
-from codeact_train.optimizer import allocate_state, separate_steps
-from codeact_train.state import RunState
+from codeact_train import fingerprint
+from codeact_train.config import CheckpointSettings
+from codeact_train.fingerprint import Fingerprints
+from codeact_train.parallel import any_rank
+from codeact_train.pruning import outdated
+from codeact_train.state import RunState, Writing
 
-if TYPE_CHECKING:
-    from codeact_train.megatron import MegatronState
+SCHEMA = 2
 
-SCHEMA = 1
-# mcore's own names for "load into any layout"
-_METADATA = {"distrib_optim_sharding_type": "fully_reshardable", "singleton_local_shards": False}
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete one. ``meta`` is its ``meta.json``."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """Of a folder that holds one."""
+        return cls(path, json.loads((path / "meta.json").read_text(encoding="utf-8")))
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """Of every tensor in it."""
+        return {name: int(value, 16) for name, value in self.meta["fingerprints"].items()}
+
+
+@dataclass
+class _Pending:
+    """A save that has begun. ``waited_s``: how long training has waited for it so far."""
+
+    meta: dict[str, Any]
+    live: Fingerprints
+    writing: Writing
+    began: float
+    waited_s: float
 
 
 class Checkpoints:
     """The checkpoint folder of one run. ``identity`` names what a checkpoint must have been trained on and with."""
 
-    def __init__(self, folder: Path, identity: dict[str, str], keep: int):
-        self.folder, self.identity, self.keep = folder, identity, keep
+    def __init__(self, folder: Path, identity: dict[str, str], settings: CheckpointSettings, device: torch.device):
+        self.folder, self.identity, self.settings, self.device = folder, identity, settings, device
+        self._pending: _Pending | None = None
+
+    def clean(self) -> None:
+        """Make the folder, and remove what a killed job left half-written. Every process calls it, before training."""
         if dist.get_rank() == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            for left in folder.glob("*.building"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob("*.building"):
                 shutil.rmtree(left)
         dist.barrier()
 
@@ -46,89 +80,103 @@ class Checkpoints:
         """Where the checkpoint of a step goes."""
         return self.folder / f"step-{step:06}"
 
-    def latest(self) -> Path | None:
+    def latest(self) -> Checkpoint | None:
         """The newest complete checkpoint."""
         pointer = self.folder / "latest"
         if not pointer.is_file():
             return None
-        return self.folder / pointer.read_text(encoding="utf-8").strip()
+        return Checkpoint.read(self.folder / pointer.read_text(encoding="utf-8").strip())
 
-    def save(self, state: RunState) -> Path:
-        """Write a checkpoint of ``state``; every process calls it and returns when it is complete."""
-        path = self.path_of(state.step)
-        building = self.folder / f"{path.name}.building"
+    def holds(self, step: int) -> bool:
+        """Whether the newest checkpoint, complete or begun, is of this step."""
+        if self._pending:
+            return bool(self._pending.meta["step"] == step)
+        latest = self.latest()
+        return latest is not None and latest.meta["step"] == step
+
+    def begin(self, state: RunState, **notes: Any) -> None:
+        """Begin to save ``state`` as it is now, with ``notes`` in ``meta.json``; an earlier save must have ended.
+        Every process calls it."""
+        assert self._pending is None
+        began = time.monotonic()
+        building = self._building(state.step)
         if dist.get_rank() == 0:
             building.mkdir()
         dist.barrier()
-        state.write(building)
-        if dist.get_rank() == 0:
-            self._complete(building, path, state.step)
-        dist.barrier()
-        return path
-
-    def _complete(self, building: Path, path: Path, step: int) -> None:
         meta = {
             "schema": SCHEMA,
-            "step": step,
-            "data_position": step,
+            "step": state.step,
+            "data_position": state.step,
             **self.identity,
             "processes": dist.get_world_size(),
+            **notes,
         }
+        writing, live = state.write(building), fingerprint.over_processes(state.fingerprints())
+        self._pending = _Pending(meta, live, writing, began, time.monotonic() - began)
+
+    def complete(self, *, wait: bool) -> tuple[Checkpoint, dict[str, float]] | None:
+        """The save under way and how long it took, if it has ended in every process; with ``wait``, when it has.
+        Every process calls it. Raises ``fingerprint.UnsoundSave`` when it is not what was to be saved."""
+        pending = self._pending
+        if pending is None or (not wait and any_rank(not pending.writing.done(), self.device)):
+            return None
+        self._pending, began = None, time.monotonic()
+        saved, step = fingerprint.over_processes(pending.writing.end()), pending.meta["step"]
+        self._check(step, pending.live, saved)
+        pending.meta["fingerprints"] = {name: f"{value:016x}" for name, value in sorted(saved.items())}
+        if dist.get_rank() == 0:
+            self._put_in_place(step, pending.meta)
+        dist.barrier()
+        now = time.monotonic()
+        took = {"waited_s": pending.waited_s + now - began, "save_s": now - pending.began}
+        return Checkpoint(self.path_of(step), pending.meta), {name: round(s, 6) for name, s in took.items()}
+
+    def resume(self, state: RunState, before: int | None = None) -> Checkpoint | None:
+        """Fill ``state`` from the newest checkpoint, or the newest of a step ``before`` this; None without one.
+
+        Raises ``ValueError`` when it belongs to another corpus, model or recipe.
+        """
+        found = self.latest() if before is None else max(self._complete(before), key=_step, default=None)
+        if found is None:
+            return None
+        for key, mine in {"schema": SCHEMA, **self.identity}.items():
+            if found.meta[key] != mine:
+                raise ValueError(
+                    f"{key}={mine}: the checkpoint {found.path} was made with {key}={found.meta[key]}; "
+                    "give this run another name, or remove its train folder to start over"
+                )
+        state.read(found.path)
+        state.step = _step(found)
+        return found
+
+    def _complete(self, before: float = math.inf) -> list[Checkpoint]:
+        """Every checkpoint on disk of a step before this."""
+        found = (Checkpoint.read(path) for path in self.folder.glob("step-*") if path.suffix != ".building")
+        return [one for one in found if _step(one) < before]
+
+    def _building(self, step: int) -> Path:
+        path = self.path_of(step)
+        return path.with_name(f"{path.name}.building")
+
+    def _check(self, step: int, live: Fingerprints, saved: Fingerprints) -> None:
+        latest = self.latest()
+        since = step - latest.meta["step"] if latest else 0
+        previous = latest.fingerprints if latest and since else {}
+        fingerprint.check(f"checkpoint {self._building(step)}", live, saved, previous, f"{since} step(s)")
+
+    def _put_in_place(self, step: int, meta: dict[str, Any]) -> None:
+        building, path = self._building(step), self.path_of(step)
         write_atomically(building / "meta.json", json.dumps(meta, indent=1))
         shutil.rmtree(path, ignore_errors=True)  # a complete one that `latest` never named
         building.rename(path)
         write_atomically(self.folder / "latest", path.name)
-        complete = sorted(p for p in self.folder.glob("step-*") if p.suffix != ".building")
-        for old in complete[: -self.keep]:
-            shutil.rmtree(old)
-
-    def resume(self, state: RunState) -> Path | None:
-        """Fill ``state`` from the newest checkpoint, if there is one.
-
-        Raises ``ValueError`` when it belongs to another corpus, model or recipe.
-        """
-        path = self.latest()
-        if path is None:
-            return None
-        meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
-        for key, mine in self.identity.items():
-            if meta[key] != mine:
-                raise ValueError(
-                    f"{key}={mine}: the checkpoint {path} was made with {key}={meta[key]}; "
-                    "give this run another name, or remove its train folder to start over"
-                )
-        state.read(path)
-        state.step = meta["step"]
-        return path
+        losses = {_step(one): one.meta.get("validation_loss") for one in self._complete()}
+        for old in outdated(losses, self.settings):
+            shutil.rmtree(self.path_of(old))
 
 
-def write_sharded(state: MegatronState, folder: Path) -> None:
-    """Write model, optimizer, schedule and RNG in Megatron's distributed format."""
-    with compat.cpu_tensors_pass():
-        dist_checkpointing.save(_sharded(state, loading=False), str(folder), content_metadata=_METADATA)
-
-
-def read_sharded(state: MegatronState, folder: Path) -> None:
-    """Fill a state that has not stepped yet."""
-    allocate_state(state.optimizer)
-    with compat.cpu_tensors_pass():
-        loaded = dist_checkpointing.load(_sharded(state, loading=True), str(folder))
-    state.model.module.load_state_dict(loaded["model"])
-    with compat.cpu_tensors_pass():
-        state.optimizer.load_state_dict(loaded["optimizer"])
-    separate_steps(state.optimizer)
-    state.schedule.load_state_dict(loaded["schedule"])
-    torch.set_rng_state(loaded["rng"])
-
-
-def _sharded(state: MegatronState, loading: bool) -> dict[str, Any]:
-    model = state.model.module.sharded_state_dict(metadata=_METADATA)
-    return {
-        "model": model,
-        "optimizer": state.optimizer.sharded_state_dict(model, is_loading=loading, metadata=_METADATA),
-        "schedule": state.schedule.state_dict(),
-        "rng": torch.get_rng_state(),
-    }
+def _step(checkpoint: Checkpoint) -> int:
+    return int(checkpoint.meta["step"])
 
 
 def write_atomically(path: Path, text: str) -> None:

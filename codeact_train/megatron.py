@@ -1,6 +1,6 @@
 """A run's state on Megatron-Core: ``RunState`` for the families there is a mapping for.
 
-Contract: see ``state``. What each method does stands in the module it calls: ``steps``, ``optimizer``, ``checkpoint``,
+Contract: see ``state``. What each method does stands in the module it calls: ``steps``, ``optimizer``, ``sharded``,
 ``export``.
 """
 
@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codeact_train import checkpoint, optimizer, steps
+from codeact_train import fingerprint, optimizer, sharded, steps
 from codeact_train.attention import choose
 from codeact_train.config import TrainJob
 from codeact_train.export import Export, export
+from codeact_train.fingerprint import Fingerprints
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.outcome import Outcome
 from codeact_train.parallel import Place
@@ -55,19 +56,27 @@ class MegatronState:
 
     def update(self) -> float:
         """See ``RunState``."""
-        self.schedule.step(1)
-        norm = optimizer.step(self.optimizer)
-        self.step += 1
-        return norm
+        self.skip()
+        return optimizer.step(self.optimizer)
 
-    def write(self, folder: Path) -> None:
+    def skip(self) -> None:
+        """See ``RunState``."""
+        self.schedule.step(1)
+        self.step += 1
+
+    def fingerprints(self) -> Fingerprints:
         """See ``RunState``."""
         steps.settle(self.model)
-        checkpoint.write_sharded(self, folder)
+        return fingerprint.of(sharded.weights(self))
+
+    def write(self, folder: Path) -> sharded.Writing:
+        """See ``RunState``."""
+        steps.settle(self.model)
+        return sharded.write(self, folder)
 
     def read(self, folder: Path) -> None:
         """See ``RunState``."""
-        checkpoint.read_sharded(self, folder)
+        sharded.read(self, folder)
 
     def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> Export | None:
         """See ``RunState``."""

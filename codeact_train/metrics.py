@@ -1,8 +1,7 @@
-"""What a run tells: one JSON line an event, TensorBoard curves, and a line for the person who waits.
+"""What a run tells: one JSON line an event, the same numbers as curves, and a line for the person who waits.
 
 Contract: ``metrics.jsonl`` has the form of ``docs/files.md``; each line is on disk before the next step begins; a
-resumed job first cuts the file back to the step it resumes from. ``slots`` counts positions computed, ``real_tokens``
-those that are not padding, ``trained_tokens`` those that carry loss: a rate is only ever one of the three by name.
+resumed job first cuts the file back to the step it resumes from. Cost: a forced write a line.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from codeact_train.outcome import Outcome
+from codeact_train.trackers import Tracker
+
+CURVES = ("step", "validation")
+"""Kinds of events whose numbers trackers get."""
 
 
 def of(outcome: Outcome) -> dict[str, Any]:
@@ -29,35 +33,39 @@ def of(outcome: Outcome) -> dict[str, Any]:
 class MetricsLog:
     """Writer of the main process."""
 
-    def __init__(self, folder: Path, resume_step: int, tensorboard: bool):
+    def __init__(self, folder: Path, resume_step: int, trackers: Sequence[Tracker] = ()):
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
         _truncate(self._path, resume_step)
         self._file = self._path.open("a", encoding="utf-8")
-        self._board = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1)
+        self._trackers = trackers
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Append one event and make it durable; numbers also become TensorBoard points."""
+        """Append one event and make it durable; numbers of a step or validation also become points of curves."""
         line = {"kind": kind, "step": step, **values}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        if self._board is not None and kind in ("step", "validation"):
-            for name, value in values.items():
-                if isinstance(value, int | float) and name != "time":
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
-            if kind == "step" and values["step_s"] > 0:
-                self._board.add_scalar("rate/real_tokens_per_s", values["real_tokens"] / values["step_s"], step)
+        if kind in CURVES:
+            numbers = dict(_numbers(kind, values))
+            for tracker in self._trackers:
+                tracker.add(step, numbers)
 
     def close(self) -> None:
         """Flush what is left."""
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    """The numbers in an event, each named by its way there: ``step/roles/assistant/loss``."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key != "time":
+                yield from _numbers(f"{name}/{key}", inner)
+    elif isinstance(value, int | float):
+        yield name, value
 
 
 def _truncate(path: Path, step: int) -> None:
@@ -87,9 +95,12 @@ class Watch:
             self._task = self._bar.add_task("train", total=total, completed=done, note="")
             self._bar.start()
 
-    def step(self, step: int, loss: float, lr: float, tokens_per_s: float) -> None:
-        """Show a finished step."""
-        note = f"loss {loss:.4f}  lr {lr:.2e}  {tokens_per_s:,.0f} real tokens/s"
+    def step(self, step: int, loss: float, lr: float, measured: Mapping[str, Any]) -> None:
+        """Show a finished step and what ``Meter.read`` says of it."""
+        slots, real, trained = (measured[f"{name}_per_s"] for name in ("slots", "real_tokens", "trained_tokens"))
+        note = f"loss {loss:.4f}  lr {lr:.2e}  {slots:,.0f} slots/s, {real:,.0f} real, {trained:,.0f} trained"
+        if "mfu" in measured:
+            note += f"  MFU {measured['mfu']:.1%}"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, note=note)
             return

@@ -23,7 +23,8 @@ class MicroBatch:
     the whole sequence where documents begin, and its length; padding counts as a document of its own. ``first``: where
     in the whole sequence these slots begin. ``trained``: int64 [N], the slots whose next token carries loss (at least
     one: where there is none, a slot of weight 0 stands in). ``labels``: int64 [N], those next tokens. ``weights``:
-    float32 [N], their loss weights. ``roles``: uint8 [N], their roles. ``real``: slots of the whole sequence that are not padding.
+    float32 [N], their loss weights. ``roles``: uint8 [N], their roles. ``real``: slots of the whole sequence that are
+    not padding.
     """
 
     tokens: Tensor
@@ -53,9 +54,8 @@ class MicroBatch:
         length = self.slots // parts
         first = rank * length
         here = (self.trained >= first) & (self.trained < first + length)
-        trained, labels, weights, roles = (
-            t[here] for t in (self.trained - first, self.labels, self.weights, self.roles)
-        )
+        whole = (self.trained - first, self.labels, self.weights, self.roles)
+        trained, labels, weights, roles = (tensor[here] for tensor in whole)
         if not len(trained):
             trained, labels, weights = torch.zeros(1, dtype=torch.int64), self.labels[:1], torch.zeros(1)
             roles = self.roles[:1]

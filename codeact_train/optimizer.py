@@ -7,12 +7,14 @@ it. Cost: one pass over weights, gradients and two moments a step, in torch's fu
 
 from __future__ import annotations
 
+import math
 import types
 from typing import Any
 
 import torch
 from megatron.core.distributed import DistributedDataParallel
 from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
@@ -69,10 +71,21 @@ def build_schedule(
 
 
 def step(optimizer: MegatronOptimizer) -> float:
-    """Clip and update; returns the global gradient norm before clipping."""
+    """Clip and update, unless the gradient is not finite; returns its global norm before clipping.
+
+    These are the parts of Megatron's own ``step``, which would take any step there is.
+    """
     with compat.cpu_tensors_pass():
-        _, norm, _ = optimizer.step()
-        return float(optimizer.get_grad_norm() if norm is None else norm)
+        optimizer.prepare_grads()
+        norm = float(optimizer.get_grad_norm())
+        if not math.isfinite(norm):
+            return norm
+        for part in optimizer.chained_optimizers:
+            parameters, most = part.get_parameters(), part.config.clip_grad
+            if parameters and most > 0.0:
+                clip_grad_by_total_norm_fp32(parameters, max_norm=most, total_norm=norm)
+        optimizer.step_with_ready_grads()
+    return norm
 
 
 def _gather_padded(self: DistributedOptimizer, **options: Any) -> dict[Any, Any] | None:

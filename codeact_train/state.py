@@ -15,9 +15,20 @@ from torch import Tensor, nn
 
 from codeact_train.config import TrainJob
 from codeact_train.export import Export
+from codeact_train.fingerprint import Fingerprints
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.outcome import Outcome
 from codeact_train.parallel import Place
+
+
+class Writing(Protocol):
+    """A save under way: what is trained meanwhile is no part of it."""
+
+    def done(self) -> bool:
+        """Whether this process has nothing left to write."""
+
+    def end(self) -> Fingerprints:
+        """Complete the folder together with all other processes; returns what this one has read back from it."""
 
 
 class RunState(Protocol):
@@ -47,10 +58,17 @@ class RunState(Protocol):
         ``forward_only``. ``micro`` yields the micro-batches of ``batch`` and may end the step by raising."""
 
     def update(self) -> float:
-        """Take one step with the gradients there are; returns their global norm before clipping."""
+        """Take one step with the gradients there are; returns their global norm before clipping. A step whose norm is
+        not finite passes without being taken."""
 
-    def write(self, folder: Path) -> None:
-        """Save everything but the step into an empty folder."""
+    def skip(self) -> None:
+        """Let one step pass without taking it."""
+
+    def fingerprints(self) -> Fingerprints:
+        """Of the weights as they are, those this process stands for; under the names they are saved by."""
+
+    def write(self, folder: Path) -> Writing:
+        """Begin to save everything but the step, as it is now, into an empty folder."""
 
     def read(self, folder: Path) -> None:
         """Take over what :meth:`write` left, into a state that has not trained yet."""
@@ -71,7 +89,7 @@ class RunState(Protocol):
 def build_state(job: TrainJob, place: Place, steps: int) -> RunState:
     """The model with the weights of ``job.model``, its optimizer, and the schedule of a run of ``steps``."""
     if job.train.backend == "deepspeed":
-        from codeact_train.zero import ZeroState
+        from codeact_train.zero.state import ZeroState
 
         return ZeroState(job, place, steps)
     from codeact_train.megatron import MegatronState

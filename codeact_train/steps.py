@@ -1,8 +1,8 @@
 """The model as a run begins, and one global batch through it.
 
 Contract: :func:`global_loss` is the mean loss over the trained tokens of the global batch, the same number in every
-process, whatever the layout, with counts by role; unless told otherwise it leaves that loss's gradient in the model's buffers, reduced over
-processes. Cost: Megatron's schedule (1F1B between pipeline stages) and one sum of a float.
+process, whatever the layout, with counts by role; unless told otherwise it leaves that loss's gradient in the model's
+buffers, reduced over processes. Cost: Megatron's schedule (1F1B between pipeline stages) and one sum of a few floats.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out":
 Contract: runs the job to its end, or to a signal, or to ``stop_after_steps``; started again with the same file it goes
 on from the newest checkpoint and ends with the weights of a run that never stopped. Exit codes: 0 the run is finished;
 75 it was stopped and saved, start it again to go on; 2 the configuration is impossible and says why; 3 a start-up proof
-failed; anything else is a bug. Cost: see ``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or
-choose the best epoch.
+failed; 4 a step was not finite or a save not sound, and what was saved before stands; anything else is a bug. Cost: see
+``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or choose the best epoch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -30,22 +31,30 @@ from typing import Any, get_args
 import torch
 import torch.distributed as dist
 
-from codeact_train import metrics, parallel, probes
+from codeact_train import capsule, metrics, parallel, probes
 from codeact_train.batches import Batches
-from codeact_train.checkpoint import Checkpoints
+from codeact_train.checkpoint import Checkpoint, Checkpoints
 from codeact_train.config import TrainJob
 from codeact_train.corpus import Corpus, Split
 from codeact_train.export import Export
+from codeact_train.fingerprint import UnsoundSave
+from codeact_train.guard import Alarm, Diverged, Guard
+from codeact_train.meter import Meter
 from codeact_train.metrics import MetricsLog, Watch
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.outcome import Outcome, mean
 from codeact_train.plan import validate
+from codeact_train.profiling import Profiler
 from codeact_train.state import build_state
+from codeact_train.trackers import chosen as trackers_of
+from codeact_train.utilisation import Utilisation
 
 EXIT_STOPPED = 75
 """Exit code of a job that saved and stopped before its end (EX_TEMPFAIL: try again)."""
 EXIT_PROOF_FAILED = 3
 """Exit code of a job whose start-up proofs did not hold."""
+EXIT_UNSOUND = 4
+"""Exit code of a job that met a step that is not finite, or a save that is not the state of the run."""
 EXIT_BAD_CONFIG = 2
 """Exit code of a job that could not be started as configured."""
 
@@ -55,6 +64,11 @@ _FREE = {
     "threads",
     "stop_after_steps",
     "tensorboard",
+    "wandb",
+    "mlflow",
+    "profile",
+    "peak_tflops",
+    "guard",
     "checkpoint",
     "parallel",
     "zero",
@@ -83,7 +97,10 @@ class Trainer:
         self.steps = self.batches.steps_per_epoch * train.epochs
         self.state = build_state(job, place, self.steps)
         self.batches.rows = self.validation.rows = self.state.rows
-        self.checkpoints = Checkpoints(self.out / "checkpoints", self._identity(), train.checkpoint.keep)
+        self.checkpoints = Checkpoints(self.out / "checkpoints", self._identity(), train.checkpoint, place.device)
+        self.guard = Guard(train.guard)
+        self.meter = Meter(Utilisation.of(job, place))
+        self.profiler = Profiler(train.profile, self.out / "profile", place.rank)
         self.log: MetricsLog | None = None
         self.watch = Watch(self.steps, 0, shown=False)
         self._stop_asked = False
@@ -100,9 +117,13 @@ class Trainer:
 
     def run(self) -> int:
         """Train to the end or to a reason to stop; returns the exit code."""
+        self.checkpoints.clean()
         resumed = self.checkpoints.resume(self.state)
+        if resumed:
+            self.guard = Guard(self.train.guard, resumed.meta["guard"])
         if self.place.is_main:
-            self.log = MetricsLog(self.out, self.state.step, self.train.tensorboard)
+            trackers = trackers_of(self.train, self.out, self.state.step)
+            self.log = MetricsLog(self.out, self.state.step, trackers)
         self.watch = Watch(self.steps, self.state.step, shown=self.place.is_main)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._on_signal)
@@ -113,33 +134,58 @@ class Trainer:
         try:
             with contextlib.suppress(_StopAsked):
                 while self.state.step < last:
+                    self.profiler.reach(self.state.step + 1)
                     self.train_step()
                     self._after_step()
             return self._end()
+        except Diverged:
+            self._complete_save(wait=True)  # of a step before
+            raise
         finally:
+            self.profiler.close(self.state.step + 1)
             self.watch.close()
             if self.log:
                 self.log.close()
 
     def train_step(self) -> float:
         """One optimizer step on the next global batch; returns its loss."""
-        state = self.state
-        began = time.monotonic()
+        state, number = self.state, self.state.step + 1
+        if number in self.train.guard.skip_steps:
+            return self._leave_out(number)
+        self.meter.begin()
         batch = self.batches.step(state.step)
-        waited = time.monotonic() - began
+        self.meter.loaded()
         state.clear()
         outcome = self._forward(batch, forward_only=False)
-        norm = state.update()
-        counts = parallel.over_data([float(count) for count in batch.counts])
-        took = time.monotonic() - began
-        if self.log:
-            self.log.write(
-                "step", state.step, epoch=round(state.step / self.batches.steps_per_epoch, 6), loss=outcome.loss, lr=state.lr,
-                grad_norm=norm, slots=int(counts[0]), real_tokens=int(counts[1]), trained_tokens=int(counts[2]),
-                step_s=round(took, 6), data_wait_s=round(waited, 6), time=time.time(),
-            )  # fmt: skip
-        self.watch.step(state.step, outcome.loss, state.lr, counts[1] / took)
+        norm = state.update() if math.isfinite(outcome.loss) else math.nan
+        alarm = self.guard.judge(outcome.loss, norm)
+        if alarm:
+            self._keep(number, alarm)
+        if alarm and alarm.fatal:
+            self.guard.leave_out(number)
+            return self._leave_out(number)
+        measured = self.meter.read(batch)
+        epoch = round(number / self.batches.steps_per_epoch, 6)
+        self._write(
+            "step", epoch=epoch, **metrics.of(outcome), lr=state.lr, grad_norm=norm, **measured, time=time.time()
+        )
+        self.watch.step(number, outcome.loss, state.lr, measured)
         return outcome.loss
+
+    def _keep(self, number: int, alarm: Alarm) -> None:
+        """Write a capsule of a step that went wrong, and how to compute it again."""
+        if self.place.is_main and self.guard.alarms <= self.train.guard.capsules:
+            folder = capsule.write(self, number, alarm)
+            self._write("alarm", at=number, reason=alarm.reason, capsule=str(folder.relative_to(self.out)))
+            self.watch.say(f"step {number}: {alarm}; to compute it again: {capsule.command(self, folder)}")
+
+    def _leave_out(self, number: int) -> float:
+        """Let a step pass without taking it."""
+        if self.state.step < number:
+            self.state.skip()
+        self._write("skip")
+        self.watch.say(f"step {number} is left out")
+        return math.nan
 
     def _forward(self, batch: StepBatch, forward_only: bool) -> Outcome:
         """Loss of a global batch, the same in every process; gradients too unless ``forward_only``."""
@@ -163,6 +209,7 @@ class Trainer:
 
     def _after_step(self) -> None:
         """Save, validate and export when this step is the one for it."""
+        self._complete_save(wait=False)
         step, per_epoch = self.state.step, self.batches.steps_per_epoch
         every = self.train.checkpoint.every_steps
         if step % per_epoch == 0:
@@ -173,12 +220,14 @@ class Trainer:
     def _end_epoch(self, epoch: int) -> None:
         """Validate, export, then save: a run killed between them resumes before the epoch's end and does all three
         again."""
+        notes = {}
         if len(self.validation.plan):
             outcome = self.validate()
+            notes["validation_loss"] = outcome.loss
             self._write("validation", **metrics.of(outcome), trained_tokens=outcome.tokens)
             self.watch.say(f"epoch {epoch}: validation loss {outcome.loss:.4f}, accuracy {outcome.accuracy:.1%}")
         self._export(epoch)
-        self._save()
+        self._save(**notes)
 
     def validate(self) -> Outcome:
         """Mean loss over the trained tokens of the held-out documents."""
@@ -189,10 +238,19 @@ class Trainer:
         self.state.model.train()
         return outcome
 
-    def _save(self) -> None:
-        if self.checkpoints.latest() != self.checkpoints.path_of(self.state.step):
-            path = self.checkpoints.save(self.state)
-            self._write("checkpoint", path=str(path.relative_to(self.out)))
+    def _save(self, **notes: Any) -> None:
+        """Begin to save this step, unless it is saved; one save at a time. Before the first there is nothing to."""
+        if self.state.step and not self.checkpoints.holds(self.state.step):
+            self._complete_save(wait=True)
+            self.checkpoints.begin(self.state, guard=self.guard.memory, **notes)
+            self._complete_save(wait=not self.train.checkpoint.asynchronous)
+
+    def _complete_save(self, *, wait: bool) -> None:
+        """Put a save in place that has ended, or with ``wait`` when it has."""
+        done = self.checkpoints.complete(wait=wait)
+        if done and self.log:
+            saved, took = done
+            self.log.write("checkpoint", saved.meta["step"], path=str(saved.path.relative_to(self.out)), **took)
 
     def export_newest(self, out: Path) -> int:
         """Write the newest checkpoint as a Hugging Face folder; returns the exit code."""
@@ -213,21 +271,26 @@ class Trainer:
         dist.barrier()
 
     def _end(self) -> int:
-        if self.state.step == self.steps:
+        finished = self.state.step == self.steps
+        if not finished:
+            self._save()
+        self._complete_save(wait=True)
+        if finished:
             return 0
-        self._save()
         self.watch.say(f"stopped at step {self.state.step} of {self.steps}, saved; start the same job again to go on")
         return EXIT_STOPPED
 
-    def _announce(self, resumed: Path | None) -> None:
+    def _announce(self, resumed: Checkpoint | None) -> None:
         self._write(
             "start", steps=self.steps, processes=self.place.world, attention=self.state.attention, time=time.time()
         )
-        origin = f"going on from {resumed.name}" if resumed else "from the base model"
+        origin = f"going on from {resumed.path.name}" if resumed else "from the base model"
         self.watch.say(
             f"training {self.steps} steps, {self.batches.steps_per_epoch} an epoch, {origin}; "
             f"{self.place.world} process(es), attention {self.state.attention}, {torch.get_num_threads()} threads"
         )
+        if self.meter.utilisation:
+            self.watch.say(str(self.meter.utilisation))
 
     def _prove(self) -> None:
         for proof in probes.run(self):
@@ -269,6 +332,9 @@ def main(argv: list[str] | None = None) -> int:
     except probes.ProofFailed as error:
         print(f"trainer: {error}", file=sys.stderr)
         return EXIT_PROOF_FAILED
+    except (Diverged, UnsoundSave) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return EXIT_UNSOUND
     parallel.stop()
     return code
 

@@ -8,7 +8,13 @@ is compiled. Written against DeepSpeed 0.19.
 from __future__ import annotations
 
 import contextlib
+import os
+import warnings
 from typing import Any
+
+from codeact_train import compat
+
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if compat.has_cuda() else "cpu")  # or DeepSpeed says that it guesses
 
 import deepspeed
 import deepspeed.ops
@@ -23,12 +29,14 @@ from codeact_train.config import TrainConfig, ZeroSettings
 # inference only; finding out what can be compiled already starts compilers.
 deepspeed.ops.__compatible_ops__ = {}
 logger.setLevel("ERROR")
+warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed\.c10d_logger")  # of its calls
 
 
 def start(model: nn.Module, train: TrainConfig, device: torch.device) -> tuple[Any, AdamW]:
     """DeepSpeed's engine around ``model``, and the optimizer whose groups carry the learning rate."""
     settings = _settings(train, width=model.get_input_embeddings().weight.shape[1])  # type: ignore[operator]
     optimizer = _optimizer(model, train)
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it where one process runs without torchrun, too
     deepspeed.init_distributed(verbose=False)
     if train.zero.stage == 3:  # weights go to their places one by one; otherwise all would go to every GPU first
         deepspeed.zero.Init(module=model, config_dict_or_path=settings)
@@ -39,10 +47,12 @@ def start(model: nn.Module, train: TrainConfig, device: torch.device) -> tuple[A
 
 
 def forget(engine: Any) -> None:
-    """Drop the gradients of a step that is not taken."""
-    engine.optimizer.zero_grad()
+    """Drop the gradients of a step that is not taken, as DeepSpeed's own step does those of one it skips."""
+    optimizer = engine.optimizer
+    optimizer.zero_grad()
     if engine.zero_optimization_stage() < 3:
-        engine.optimizer.micro_step_id = -1  # as its step() does first: the next gradients are not added to these
+        optimizer.micro_step_id = -1
+        getattr(optimizer, "averaged_gradients", {}).clear()
 
 
 def settle(engine: Any) -> None:

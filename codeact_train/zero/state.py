@@ -7,6 +7,7 @@ processes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from codeact_train import export
 from codeact_train.config import TrainJob
+from codeact_train.fingerprint import Fingerprints
+from codeact_train.guard import Diverged
 from codeact_train.loss import normalised, token_results
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.optimizer import build_schedule
@@ -29,6 +32,18 @@ from codeact_train.zero.whole import whole_tensors
 _TAG = "zero"
 
 
+class Written:
+    """See ``Writing``."""
+
+    def done(self) -> bool:
+        """Always."""
+        return True
+
+    def end(self) -> Fingerprints:
+        """Nothing is left to do."""
+        return {}
+
+
 class ZeroState:
     """A model of transformers in DeepSpeed's engine."""
 
@@ -37,7 +52,7 @@ class ZeroState:
         self.step = 0
         self.source = Path(job.model)
         self.inner = load(self.source, self.train)
-        self.vocab = self.inner.get_input_embeddings().weight.shape[0]
+        self.vocab = int(self.inner.get_input_embeddings().weight.shape[0])  # type: ignore[arg-type, index]
         self.attention = attention_name(self.inner)
         zero = self.train.zero
         self.identity = {"zero": f"stage {zero.stage}, offload {zero.offload}, {place.world} processes"}
@@ -75,15 +90,27 @@ class ZeroState:
 
     def update(self) -> float:
         """See ``RunState``."""
-        self.schedule.step(1)
+        self.skip()
         self.model.step()
-        self.step += 1
-        return float(self.model.get_global_grad_norm())
+        norm = float(self.model.get_global_grad_norm())
+        if not math.isfinite(norm):  # DeepSpeed has taken it
+            raise Diverged(f"step {self.step}: gradient norm {norm}, at a finite loss; put it into guard.skip_steps")
+        return norm
 
-    def write(self, folder: Path) -> None:
+    def skip(self) -> None:
         """See ``RunState``."""
+        self.schedule.step(1)
+        self.step += 1
+
+    def fingerprints(self) -> Fingerprints:
+        """See ``RunState``: none are taken, DeepSpeed's files are its own."""
+        return {}
+
+    def write(self, folder: Path) -> Written:
+        """See ``RunState``: it is written when this returns."""
         schedule = self.schedule.state_dict()
         self.model.save_checkpoint(str(folder), _TAG, client_state={"schedule": schedule}, save_latest=False)
+        return Written()
 
     def read(self, folder: Path) -> None:
         """See ``RunState``."""

@@ -14,7 +14,7 @@ from train_jobs import events, recipe, run_job, start_job, write_job
 from codeact_train.export import weights_digest
 from codeact_train.trainer import EXIT_BAD_CONFIG, EXIT_STOPPED
 
-TIMED = ("step_s", "data_wait_s", "time")
+TIMED = ("step_s", "data_wait_s", "time", "memory_gib", "slots_per_s", "real_tokens_per_s", "trained_tokens_per_s")
 
 
 def outcome(out: Path) -> tuple[list[dict], list[str]]:

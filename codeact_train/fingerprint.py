@@ -1,0 +1,61 @@
+"""What is in tensors, as one number a tensor: a save that is stale, empty or torn does not go unnoticed.
+
+Contract: the fingerprint of a tensor is the sum of its bit patterns, modulo 2**64. Parts may be summed apart and in any
+order, so it does not depend on the layout, and any one changed bit changes it; values that merely changed places do
+not. :func:`check` holds what was read back from disk against the live weights and against the previous save. Cost: one
+pass over the weights, at memory speed, while the loop waits; the reading back is done by the thread that writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Fingerprints: TypeAlias = dict[str, int]
+"""By the name of the tensor."""
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_PIECE = 2**22  # elements summed at once: torch widens them first, and a temporary as large as a weight is not wanted
+
+
+class UnsoundSave(RuntimeError):
+    """What is on disk is not the state of the run: going on would only look like a run that is saved."""
+
+
+def of(parts: Iterable[tuple[str, Tensor]]) -> Fingerprints:
+    """Fingerprints of named tensors; parts of the same name are summed."""
+    sums: Fingerprints = {}
+    for name, tensor in parts:
+        flat = tensor.detach().reshape(-1).view(_INTEGERS[tensor.element_size()])
+        own = sum(int(piece.sum(dtype=torch.int64)) for piece in flat.split(_PIECE))
+        sums[name] = (sums.get(name, 0) + own) % 2**64
+    return sums
+
+
+def over_processes(own: Fingerprints) -> Fingerprints:
+    """Sums over all processes, the same in each of them. Every process calls it."""
+    everyone: list[Fingerprints] = [{} for _ in range(dist.get_world_size())]
+    dist.all_gather_object(everyone, own)
+    sums: Fingerprints = {}
+    for one in everyone:
+        for name, value in one.items():
+            sums[name] = (sums.get(name, 0) + value) % 2**64
+    return sums
+
+
+def check(where: str, live: Fingerprints, saved: Fingerprints, previous: Fingerprints, since: str) -> None:
+    """``live``: the weights in memory when the save began. ``previous``: an earlier save's, ``since`` says how many
+    steps ago; empty without one. Raises :class:`UnsoundSave`."""
+    wrong = [name for name, value in live.items() if saved.get(name) != value]
+    if wrong:
+        what = "is missing" if wrong[0] not in saved else "is not what was in memory"
+        raise UnsoundSave(f"{where}: {wrong[0]} {what} ({len(wrong)} of {len(live)} weights); nothing was replaced")
+    if saved and saved == previous:
+        raise UnsoundSave(f"{where}: all of it is bit for bit what was saved {since} ago; nothing was replaced")
+    lost = {name for name in previous if "exp_avg" in name} and not any("exp_avg" in name for name in saved)
+    if lost:
+        raise UnsoundSave(f"{where}: the optimizer's moments are missing; nothing was replaced")

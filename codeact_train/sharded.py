@@ -1,0 +1,139 @@
+"""A run's state on disk in Megatron's distributed format, written by a thread while training goes on.
+
+Contract: each process writes the parts only it holds, and any layout loads what another wrote. What is written is a
+copy in the host's memory, made before :class:`Writing` is returned. The thread writes it, reads it back and takes its
+fingerprints; :meth:`Writing.end` completes the folder with all other processes. Cost: the loop waits for the copy (12
+bytes a parameter in fp32: weight and two moments); the copy stays in memory until it is written.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import queue
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.mapping import ShardedTensor, apply_factories, is_main_replica
+from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
+from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync
+from torch import Tensor
+
+from codeact_train import compat, fingerprint
+from codeact_train.fingerprint import Fingerprints
+from codeact_train.optimizer import allocate_state, separate_steps
+
+if TYPE_CHECKING:
+    from codeact_train.megatron import MegatronState
+
+# mcore's own names for "load into any layout"
+_METADATA = {"distrib_optim_sharding_type": "fully_reshardable", "singleton_local_shards": False}
+
+
+def write(state: MegatronState, folder: Path) -> Writing:
+    """Begin to write model, optimizer, schedule and RNG."""
+    with compat.cpu_tensors_pass():
+        request = dist_checkpointing.save(
+            _sharded(state, loading=False), str(folder), content_metadata=_METADATA, async_sharded_save=True
+        )
+    return Writing(request, folder)
+
+
+def read(state: MegatronState, folder: Path) -> None:
+    """Fill a state that has not stepped yet."""
+    allocate_state(state.optimizer)
+    with compat.cpu_tensors_pass():
+        loaded = dist_checkpointing.load(_sharded(state, loading=True), str(folder))
+    state.model.module.load_state_dict(loaded["model"])
+    with compat.cpu_tensors_pass():
+        state.optimizer.load_state_dict(loaded["optimizer"])
+    separate_steps(state.optimizer)
+    state.schedule.load_state_dict(loaded["schedule"])
+    torch.set_rng_state(loaded["rng"])
+
+
+def weights(state: MegatronState) -> Iterator[tuple[str, Tensor]]:
+    """The parts of weights that this process alone holds or stands for, live, under the names they are saved by."""
+    tree = state.model.module.sharded_state_dict(metadata=_METADATA)
+    apply_factories(tree)
+    for part in tree.values():
+        if isinstance(part, ShardedTensor) and is_main_replica(part.replica_id):
+            yield part.key, part.data
+
+
+class Writing:
+    """A save under way."""
+
+    def __init__(self, request: AsyncRequest, folder: Path):
+        self._request, self._folder = request, folder
+        self._saved: Fingerprints = {}
+        buckets, results = request.async_fn_args[1:] if request.async_fn else ([], None)
+        staged = [(path, key, (objects, _copied(tensors))) for path, key, (objects, tensors) in buckets]
+        if compat.has_cuda():
+            torch.cuda.synchronize()
+        transforms = request.async_fn.args[0] if request.async_fn else []
+        self._write_bucket = functools.partial(_write_bucket, transforms)
+        self._thread = threading.Thread(target=self._write, args=(staged, results), name=f"save {folder.name}")
+        self._thread.start()
+
+    def done(self) -> bool:
+        """Whether this process has written its part, or failed to."""
+        return not self._thread.is_alive()
+
+    def end(self) -> Fingerprints:
+        """Wait for this process's part, then complete the folder with the others; returns what was read back by this
+        process. Raises in every process when one could not write."""
+        self._thread.join()
+        with compat.cpu_tensors_pass():
+            for finalize in self._request.finalize_fns:
+                finalize()
+        return self._saved
+
+    def _write(self, buckets: list[Any], results: queue.Queue[Any] | None) -> None:
+        """What Megatron's own saver does in processes it forks: a process with threads had better not be forked."""
+        if results is None:
+            return
+        try:
+            written = dict(self._write_bucket(number, bucket) for number, bucket in enumerate(buckets))
+            self._saved = fingerprint.of(self._read_back(buckets, written))
+            results.put(written)
+        except Exception as error:
+            results.put(error)
+
+    def _read_back(self, buckets: list[Any], written: dict[int, list[Any]]) -> Iterator[tuple[str, Tensor]]:
+        for number, (path, _, (objects, _)) in enumerate(buckets):
+            with Path(path).open("rb") as file:
+                for result in written[number][len(objects) :]:
+                    file.seek(result.storage_data.offset)
+                    content = io.BytesIO(file.read(result.storage_data.length))
+                    yield result.index.fqn, torch.load(content, map_location="cpu", weights_only=True)
+
+
+def _copied(tensors: list[tuple[Any, Tensor]]) -> list[tuple[Any, Tensor]]:
+    return [(item, tensor.to("cpu", copy=True, non_blocking=compat.has_cuda())) for item, tensor in tensors]
+
+
+def _write_bucket(transforms: list[Any], number: int, bucket: Any) -> tuple[int, list[Any]]:
+    """Write one file, and force it to disk."""
+    results: queue.Queue[Any] = queue.Queue()
+    left: queue.Queue[int] = queue.Queue()
+    left.put(number)
+    FileSystemWriterAsync.write_preloaded_data(transforms, number, bucket, results, left, use_fsync=True)
+    _, outcome = results.get_nowait()
+    if isinstance(outcome, Exception):
+        raise outcome
+    return number, outcome
+
+
+def _sharded(state: MegatronState, loading: bool) -> dict[str, Any]:
+    model = state.model.module.sharded_state_dict(metadata=_METADATA)
+    return {
+        "model": model,
+        "optimizer": state.optimizer.sharded_state_dict(model, is_loading=loading, metadata=_METADATA),
+        "schedule": state.schedule.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
