@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 
-EXIT_STOPPED = 75
+from codeact_train.exit_codes import STOPPED
 
 
 def main() -> int:
     """Entry point of each process; returns its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, lambda *_: os._exit(EXIT_STOPPED))
-    from codeact_train.trainer import main as train
+        signal.signal(number, lambda *_: os._exit(STOPPED))
+    from codeact_train.entry import main as train
 
     return train()
 

@@ -94,9 +94,9 @@ class Checkpoints:
         latest = self.latest()
         return latest is not None and latest.meta["step"] == step
 
-    def begin(self, state: RunState, **notes: Any) -> None:
+    def begin(self, state: RunState, *, taken: int, **notes: Any) -> None:
         """Begin to save ``state`` as it is now, with ``notes`` in ``meta.json``; an earlier save must have ended.
-        Every process calls it."""
+        ``taken``: how many of its steps were not left out. Every process calls it."""
         assert self._pending is None
         began = time.monotonic()
         building = self._building(state.step)
@@ -107,6 +107,7 @@ class Checkpoints:
             "schema": SCHEMA,
             "step": state.step,
             "data_position": state.step,
+            "steps_taken": taken,
             **self.identity,
             "processes": dist.get_world_size(),
             **notes,
@@ -122,7 +123,7 @@ class Checkpoints:
             return None
         self._pending, began = None, time.monotonic()
         saved, step = fingerprint.over_processes(pending.writing.end()), pending.meta["step"]
-        self._check(step, pending.live, saved)
+        self._check(pending, saved)
         pending.meta["fingerprints"] = {name: f"{value:016x}" for name, value in sorted(saved.items())}
         if dist.get_rank() == 0:
             self._put_in_place(step, pending.meta)
@@ -158,11 +159,13 @@ class Checkpoints:
         path = self.path_of(step)
         return path.with_name(f"{path.name}.building")
 
-    def _check(self, step: int, live: Fingerprints, saved: Fingerprints) -> None:
-        latest = self.latest()
-        since = step - latest.meta["step"] if latest else 0
+    def _check(self, pending: _Pending, saved: Fingerprints) -> None:
+        meta, latest = pending.meta, self.latest()
+        since = meta["steps_taken"] - latest.meta["steps_taken"] if latest else 0
         previous = latest.fingerprints if latest and since else {}
-        fingerprint.check(f"checkpoint {self._building(step)}", live, saved, previous, f"{since} step(s)")
+        fingerprint.check(
+            f"checkpoint {self._building(meta['step'])}", pending.live, saved, previous, f"{since} step(s)"
+        )
 
     def _put_in_place(self, step: int, meta: dict[str, Any]) -> None:
         building, path = self._building(step), self.path_of(step)

@@ -55,11 +55,12 @@ class Guard:
         self._recent = deque[tuple[float, float]](map(tuple, remembered.get("recent", ())), maxlen=REMEMBERED)
         self.left_out: list[int] = list(remembered.get("left_out", ()))
         self.alarms: int = remembered.get("alarms", 0)
+        self.passed: int = remembered.get("passed", 0)  # steps not taken, for whatever reason
 
     @property
     def memory(self) -> dict[str, Any]:
         """What a checkpoint holds of it, as JSON."""
-        return {"recent": list(self._recent), "left_out": self.left_out, "alarms": self.alarms}
+        return {"recent": list(self._recent), "left_out": self.left_out, "alarms": self.alarms, "passed": self.passed}
 
     def judge(self, loss: float, norm: float) -> Alarm | None:
         """What is wrong with a step, if anything is."""

@@ -107,12 +107,14 @@ class Watch:
         now = time.monotonic()
         if now - self._last_line >= self.LINE_EVERY_S or step == self._total:
             left_s = (now - self._began) / (step - self._first) * (self._total - step)
-            self._console.print(f"step {step}/{self._total}  {note}  {left_s / 60:.1f} min left", highlight=False)
+            self._console.print(
+                f"step {step}/{self._total}  {note}  {left_s / 60:.1f} min left", highlight=False, soft_wrap=True
+            )
             self._last_line = now
 
     def say(self, text: str) -> None:
         """Show a sentence."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """End the bar."""

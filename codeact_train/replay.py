@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from codeact_train import parallel
+from codeact_train import exit_codes, parallel
 from codeact_train.capsule import Capsule
 from codeact_train.config import ParallelSettings, TrainJob
 from codeact_train.micro_batch import StepBatch, lay_out
-from codeact_train.trainer import EXIT_BAD_CONFIG, EXIT_UNSOUND, Trainer
+from codeact_train.trainer import Trainer
 
 
 def replay(capsule: Capsule, folder: Path) -> int:
@@ -51,7 +51,7 @@ def replay(capsule: Capsule, folder: Path) -> int:
     _say(trainer, f"after the {taken} step(s) since: loss {loss:.6g}, gradient norm {norm:.6g}: "
          f"{'finite' if again else 'not finite again'}")  # fmt: skip
     parallel.stop()
-    return 0 if again else EXIT_UNSOUND
+    return 0 if again else exit_codes.UNSOUND
 
 
 def _step(trainer: Trainer) -> tuple[float, float]:
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         return replay(Capsule.read(folder), folder)
     except ValueError as error:
         print(f"replay: {error}", file=sys.stderr)
-        return EXIT_BAD_CONFIG
+        return exit_codes.BAD_CONFIG
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ from megatron.core.dist_checkpointing.mapping import ShardedTensor, apply_factor
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
 from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSystemWriterAsync
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 
 from codeact_train import compat, fingerprint
-from codeact_train.fingerprint import Fingerprints
+from codeact_train.fingerprint import Fingerprints, UnsoundSave
 from codeact_train.optimizer import allocate_state, separate_steps
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Writing:
     def __init__(self, request: AsyncRequest, folder: Path):
         self._request, self._folder = request, folder
         self._saved: Fingerprints = {}
+        self._failure: Exception | None = None
         buckets, results = request.async_fn_args[1:] if request.async_fn else ([], None)
         staged = [(path, key, (objects, _copied(tensors))) for path, key, (objects, tensors) in buckets]
         if compat.has_cuda():
@@ -86,11 +88,15 @@ class Writing:
 
     def end(self) -> Fingerprints:
         """Wait for this process's part, then complete the folder with the others; returns what was read back by this
-        process. Raises in every process when one could not write."""
+        process. Raises ``UnsoundSave`` in every process when one could not write."""
         self._thread.join()
-        with compat.cpu_tensors_pass():
-            for finalize in self._request.finalize_fns:
-                finalize()
+        try:
+            with compat.cpu_tensors_pass():
+                for finalize in self._request.finalize_fns:
+                    finalize()
+        except CheckpointException as error:
+            reason = self._failure or "a process could not write its part"
+            raise UnsoundSave(f"checkpoint {self._folder}: {reason}; nothing was replaced") from error
         return self._saved
 
     def _write(self, buckets: list[Any], results: queue.Queue[Any] | None) -> None:
@@ -102,6 +108,7 @@ class Writing:
             self._saved = fingerprint.of(self._read_back(buckets, written))
             results.put(written)
         except Exception as error:
+            self._failure = error
             results.put(error)
 
     def _read_back(self, buckets: list[Any], written: dict[int, list[Any]]) -> Iterator[tuple[str, Tensor]]:

@@ -1,27 +1,17 @@
 """The training loop.
 
-How to: ``torchrun --nproc-per-node N -m codeact_train --config job.json`` (or plain ``python -m`` for one
-process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out": "runs/x/train", "train": {"epochs": 2,
-...}}``.
-
-Contract: runs the job to its end, or to a signal, or to ``stop_after_steps``; started again with the same file it goes
-on from the newest checkpoint and ends with the weights of a run that never stopped. Exit codes: 0 the run is finished;
-75 it was stopped and saved, start it again to go on; 2 the configuration is impossible and says why; 3 a start-up proof
-failed; 4 a step was not finite or a save not sound, and what was saved before stands; anything else is a bug. Cost: see
-``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or choose the best epoch.
+Contract: runs a job to its end, or to a signal, or to ``stop_after_steps``; run again it goes on from the newest
+checkpoint and ends with the weights of a run that never stopped. How a job is started stands in
+:mod:`codeact_train.entry`. Cost: see ``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or choose
+the best epoch.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
-import json
-import logging
 import math
-import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,32 +21,21 @@ from typing import Any, get_args
 import torch
 import torch.distributed as dist
 
-from codeact_train import capsule, metrics, parallel, probes
+from codeact_train import capsule, exit_codes, metrics, parallel, probes
 from codeact_train.batches import Batches
 from codeact_train.checkpoint import Checkpoint, Checkpoints
 from codeact_train.config import TrainJob
 from codeact_train.corpus import Corpus, Split
 from codeact_train.export import Export
-from codeact_train.fingerprint import UnsoundSave
 from codeact_train.guard import Alarm, Diverged, Guard
 from codeact_train.meter import Meter
 from codeact_train.metrics import MetricsLog, Watch
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.outcome import Outcome, mean
-from codeact_train.plan import validate
 from codeact_train.profiling import Profiler
 from codeact_train.state import build_state
 from codeact_train.trackers import chosen as trackers_of
 from codeact_train.utilisation import Utilisation
-
-EXIT_STOPPED = 75
-"""Exit code of a job that saved and stopped before its end (EX_TEMPFAIL: try again)."""
-EXIT_PROOF_FAILED = 3
-"""Exit code of a job whose start-up proofs did not hold."""
-EXIT_UNSOUND = 4
-"""Exit code of a job that met a step that is not finite, or a save that is not the state of the run."""
-EXIT_BAD_CONFIG = 2
-"""Exit code of a job that could not be started as configured."""
 
 # what may change between a job and the one that goes on from it
 _FREE = {
@@ -183,6 +162,7 @@ class Trainer:
         """Let a step pass without taking it."""
         if self.state.step < number:
             self.state.skip()
+        self.guard.passed += 1
         self._write("skip")
         self.watch.say(f"step {number} is left out")
         return math.nan
@@ -242,7 +222,8 @@ class Trainer:
         """Begin to save this step, unless it is saved; one save at a time. Before the first there is nothing to."""
         if self.state.step and not self.checkpoints.holds(self.state.step):
             self._complete_save(wait=True)
-            self.checkpoints.begin(self.state, guard=self.guard.memory, **notes)
+            taken = self.state.step - self.guard.passed
+            self.checkpoints.begin(self.state, taken=taken, guard=self.guard.memory, **notes)
             self._complete_save(wait=not self.train.checkpoint.asynchronous)
 
     def _complete_save(self, *, wait: bool) -> None:
@@ -278,7 +259,7 @@ class Trainer:
         if finished:
             return 0
         self.watch.say(f"stopped at step {self.state.step} of {self.steps}, saved; start the same job again to go on")
-        return EXIT_STOPPED
+        return exit_codes.STOPPED
 
     def _announce(self, resumed: Checkpoint | None) -> None:
         self._write(
@@ -303,41 +284,3 @@ class Trainer:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_asked = True
-
-
-def read_job(path: Path) -> TrainJob:
-    """The job of a JSON file. Raises ``ValueError`` naming what is wrong with it."""
-    return TrainJob.model_validate(json.loads(path.read_text(encoding="utf-8")))
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Entry point of each process; returns its exit code."""
-    parser = argparse.ArgumentParser(description="Train one job described by a JSON file.")
-    parser.add_argument("--config", type=Path, required=True, help="resolved job: model, corpus, out, train")
-    parser.add_argument("--export-to", type=Path, help="train nothing; write the newest checkpoint as this folder")
-    arguments = parser.parse_args(argv)
-    logging.getLogger("megatron").setLevel(logging.WARNING)
-    try:
-        job = read_job(arguments.config)
-        if job.train.threads:
-            torch.set_num_threads(job.train.threads)
-        processes = int(os.environ.get("WORLD_SIZE", "1"))
-        validate(job.train, Path(job.model), processes=processes, corpus=Corpus(job.corpus).folder)
-        place = parallel.start(job.train.parallel, job.train.seed)
-        trainer = Trainer(job, place)
-        code = trainer.export_newest(arguments.export_to) if arguments.export_to else trainer.run()
-    except ValueError as error:
-        print(f"trainer: {error}", file=sys.stderr)
-        return EXIT_BAD_CONFIG
-    except probes.ProofFailed as error:
-        print(f"trainer: {error}", file=sys.stderr)
-        return EXIT_PROOF_FAILED
-    except (Diverged, UnsoundSave) as error:
-        print(f"trainer: {error}", file=sys.stderr)
-        return EXIT_UNSOUND
-    parallel.stop()
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -52,7 +52,7 @@ class ZeroState:
         self.step = 0
         self.source = Path(job.model)
         self.inner = load(self.source, self.train)
-        self.vocab = int(self.inner.get_input_embeddings().weight.shape[0])  # type: ignore[arg-type, index]
+        self.vocab = int(self.inner.get_input_embeddings().weight.shape[0])  # type: ignore[index]
         self.attention = attention_name(self.inner)
         zero = self.train.zero
         self.identity = {"zero": f"stage {zero.stage}, offload {zero.offload}, {place.world} processes"}

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 from train_jobs import recipe, write_records
 
-from codeact_train import trainer
+from codeact_train import entry, exit_codes
 from codeact_train.config import TrainConfig
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare
@@ -62,5 +62,5 @@ def test_architecture_must_have_a_mapping(tmp_path):
 def test_the_trainer_exits_with_2(tmp_path, model, corpus, capsys):
     job = {"model": str(model), "corpus": str(corpus), "out": str(tmp_path), "train": {"threads": 0}}
     (tmp_path / "job.json").write_text(json.dumps(job))
-    assert trainer.main(["--config", str(tmp_path / "job.json")]) == trainer.EXIT_BAD_CONFIG
+    assert entry.main(["--config", str(tmp_path / "job.json")]) == exit_codes.BAD_CONFIG
     assert "threads" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from train_jobs import events, recipe, run_job
 
-from codeact_train import attention, parallel, steps, trainer
+from codeact_train import attention, exit_codes, parallel, steps
 from codeact_train.batches import Batches
 from codeact_train.config import TrainJob
 from codeact_train.corpus import Corpus
@@ -96,7 +96,7 @@ sound_attention = attention.PackedAttention.forward
 def test_a_leak_on_a_later_stage_is_caught(tmp_path, model, corpus, monkeypatch):
     monkeypatch.setattr(attention.PackedAttention, "forward", blind_on_the_second_stage)
     train = recipe(proofs=["leak"], parallel={"pipeline": 2})
-    assert run_job(tmp_path, model, corpus, train, world=2) == trainer.EXIT_PROOF_FAILED
+    assert run_job(tmp_path, model, corpus, train, world=2) == exit_codes.PROOF_FAILED
 
 
 def test_the_layout_must_divide_processes_and_layers(model):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from train_jobs import events, recipe, run_job
 
-from codeact_train import attention, hf, steps, trainer
+from codeact_train import attention, exit_codes, hf, steps
 from codeact_train.corpus import Corpus
 
 
@@ -19,7 +19,7 @@ def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):
 
 
 def test_a_proof_can_be_left_out(tmp_path, model, corpus):
-    assert run_job(tmp_path, model, corpus, recipe(proofs=["audit"], stop_after_steps=1)) == trainer.EXIT_STOPPED
+    assert run_job(tmp_path, model, corpus, recipe(proofs=["audit"], stop_after_steps=1)) == exit_codes.STOPPED
     assert [p["name"] for p in events(tmp_path, "proof")] == ["audit"]
 
 
@@ -60,6 +60,6 @@ sound_document = Corpus.document
 )
 def test_each_proof_catches_its_defect(tmp_path, model, corpus, monkeypatch, proof, where, name, broken):
     monkeypatch.setattr(where, name, broken)
-    assert run_job(tmp_path, model, corpus, recipe(proofs=[proof])) == trainer.EXIT_PROOF_FAILED
+    assert run_job(tmp_path, model, corpus, recipe(proofs=[proof])) == exit_codes.PROOF_FAILED
     assert f"proof {proof}:" in (tmp_path / "log-0.txt").read_text()
     assert not events(tmp_path, "step")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from train_jobs import events, recipe, run_job, start_job, write_job
 
+from codeact_train.exit_codes import BAD_CONFIG, STOPPED
 from codeact_train.export import weights_digest
-from codeact_train.trainer import EXIT_BAD_CONFIG, EXIT_STOPPED
 
 TIMED = ("step_s", "data_wait_s", "time", "memory_gib", "slots_per_s", "real_tokens_per_s", "trained_tokens_per_s")
 
@@ -31,7 +31,7 @@ def unbroken(tmp_path_factory, model, corpus) -> tuple[list[dict], list[str]]:
 
 
 def test_stop_and_resume_is_bit_for_bit(tmp_path, model, corpus, unbroken):
-    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=2)) == EXIT_STOPPED
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=2)) == STOPPED
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000002"
     assert run_job(tmp_path, model, corpus, recipe()) == 0
     assert outcome(tmp_path) == unbroken
@@ -46,7 +46,7 @@ def test_stop_and_resume_with_a_shared_optimizer(tmp_path, model, corpus):
 
 
 def test_resume_in_another_layout(tmp_path, model, corpus, unbroken):
-    assert run_job(tmp_path, model, corpus, recipe(parallel={"tensor": 2}, stop_after_steps=2), world=2) == EXIT_STOPPED
+    assert run_job(tmp_path, model, corpus, recipe(parallel={"tensor": 2}, stop_after_steps=2), world=2) == STOPPED
     assert run_job(tmp_path, model, corpus, recipe()) == 0
     steps, _ = outcome(tmp_path)
     assert [s["loss"] for s in steps] == pytest.approx([s["loss"] for s in unbroken[0]], rel=2e-5)
@@ -73,7 +73,7 @@ def test_kill_and_sigterm_lose_nothing(tmp_path, model, corpus, unbroken):
     wait_for(tmp_path, '"kind": "start"', 2, lambda: asked.poll() is None)
     asked.send_signal(signal.SIGTERM)
     _, said = asked.communicate(timeout=240)
-    assert asked.returncode == EXIT_STOPPED, said
+    assert asked.returncode == STOPPED, said
     assert "start the same job again" in said
     assert run_job(tmp_path, model, corpus, recipe()) == 0
     assert outcome(tmp_path) == unbroken
@@ -85,13 +85,13 @@ def test_a_scheduler_that_says_time_is_running_out_gets_a_checkpoint(tmp_path, m
     wait_for(tmp_path, '"kind": "step"', 2, job.is_alive)
     os.kill(job.pid, signal.SIGUSR1)
     job.join(timeout=240)
-    assert job.exitcode == EXIT_STOPPED
+    assert job.exitcode == STOPPED
     assert (tmp_path / "checkpoints" / "latest").read_text().endswith(f"{events(tmp_path, 'step')[-1]['step']:06}")
 
 
 def test_another_recipe_is_refused(tmp_path, model, corpus):
-    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == EXIT_STOPPED
-    assert run_job(tmp_path, model, corpus, recipe(seed=1)) == EXIT_BAD_CONFIG
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == STOPPED
+    assert run_job(tmp_path, model, corpus, recipe(seed=1)) == BAD_CONFIG
     assert "recipe=" in (tmp_path / "log-0.txt").read_text()
 
 

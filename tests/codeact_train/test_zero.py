@@ -10,7 +10,7 @@ from test_resume import outcome
 from train_jobs import events, recipe, run_job, save_model, start_job, write_job
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, T5Config
 
-from codeact_train import trainer
+from codeact_train import entry, exit_codes
 from codeact_train.config import TrainConfig
 from codeact_train.prove import plain_loop
 
@@ -75,7 +75,7 @@ def test_a_family_without_a_mapping_trains_like_a_plain_loop(tmp_path, gpt2, cor
     train = deepspeed(epochs=7, recompute="full", micro_batch_packs=2)
     assert run_job(tmp_path, gpt2, corpus, train) == 0
     steps = events(tmp_path, "step")
-    theirs = plain_loop.run(trainer.read_job(tmp_path / "job.json"), len(steps))
+    theirs = plain_loop.run(entry.read_job(tmp_path / "job.json"), len(steps))
     assert len(steps) > 20
     assert [(e["loss"], e["grad_norm"]) for e in steps] == close([point[:2] for point in theirs])
     last = events(tmp_path, "validation")[-1]["loss"]
@@ -86,13 +86,13 @@ def test_a_family_that_mixes_packed_documents_gets_a_row_for_each(tmp_path, mamb
     assert run_job(tmp_path, mamba, corpus, deepspeed(stop_after_steps=2), world=2) == 75
     (start,) = events(tmp_path, "start")
     assert start["attention"].endswith("a row a document")
-    theirs = plain_loop.run(trainer.read_job(tmp_path / "job.json"), 2)
+    theirs = plain_loop.run(entry.read_job(tmp_path / "job.json"), 2)
     assert curve(tmp_path) == close([point[:2] for point in theirs])
 
 
 def test_the_leak_proof_sees_documents_mixed(tmp_path, mamba, corpus, monkeypatch):
     monkeypatch.setattr(Forward, "keeps_apart", lambda self, vocab, device: True)
-    assert run_job(tmp_path, mamba, corpus, deepspeed(proofs=["leak"])) == trainer.EXIT_PROOF_FAILED
+    assert run_job(tmp_path, mamba, corpus, deepspeed(proofs=["leak"])) == exit_codes.PROOF_FAILED
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
@@ -123,7 +123,7 @@ def test_stopped_told_to_end_and_resumed_is_bit_for_bit(tmp_path, gpt2, corpus):
 
 def test_a_checkpoint_belongs_to_its_stage_and_processes(tmp_path, gpt2, corpus):
     assert run_job(tmp_path, gpt2, corpus, deepspeed(zero={"stage": 1}, proofs=[], stop_after_steps=1)) == 75
-    assert run_job(tmp_path, gpt2, corpus, deepspeed(zero={"stage": 2})) == trainer.EXIT_BAD_CONFIG
+    assert run_job(tmp_path, gpt2, corpus, deepspeed(zero={"stage": 2})) == exit_codes.BAD_CONFIG
     assert "zero=stage 2" in (tmp_path / "log-0.txt").read_text()
 
 
@@ -156,4 +156,4 @@ def test_what_deepspeed_cannot_do_is_refused(changes, message):
 def test_a_model_that_does_not_predict_the_next_token_is_refused(tmp_path, corpus):
     T5Config().save_pretrained(tmp_path / "t5")
     config = write_job(tmp_path, tmp_path / "t5", corpus, deepspeed())
-    assert trainer.main(["--config", str(config)]) == trainer.EXIT_BAD_CONFIG
+    assert entry.main(["--config", str(config)]) == exit_codes.BAD_CONFIG

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
-from codeact_train import trainer
+from codeact_train import entry
 from codeact_train.config import TrainConfig
 
 CHATML = (
@@ -91,7 +91,7 @@ def _process(rank: int, world: int, port: int, config: str) -> None:
     )
     with (Path(config).parent / f"log-{rank}.txt").open("w") as log:
         sys.stdout = sys.stderr = log
-        code = trainer.main(["--config", config])
+        code = entry.main(["--config", config])
     os._exit(code)
 
 

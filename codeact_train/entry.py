@@ -1,0 +1,61 @@
+"""Starts a training job in this process and says how it ended.
+
+How to: ``torchrun --nproc-per-node N -m codeact_train --config job.json`` (or plain ``python -m`` for one
+process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out": "runs/x/train", "train": {"epochs": 2,
+...}}``.
+
+Contract: what a person can mend is one sentence and a code of :mod:`codeact_train.exit_codes`, never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from codeact_train import exit_codes, parallel, probes
+from codeact_train.config import TrainJob
+from codeact_train.corpus import Corpus
+from codeact_train.fingerprint import UnsoundSave
+from codeact_train.guard import Diverged
+from codeact_train.plan import validate
+from codeact_train.trainer import Trainer
+
+
+def read_job(path: Path) -> TrainJob:
+    """The job of a JSON file. Raises ``ValueError`` naming what is wrong with it."""
+    return TrainJob.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of each process; returns its exit code."""
+    parser = argparse.ArgumentParser(description="Train one job described by a JSON file.")
+    parser.add_argument("--config", type=Path, required=True, help="resolved job: model, corpus, out, train")
+    parser.add_argument("--export-to", type=Path, help="train nothing; write the newest checkpoint as this folder")
+    arguments = parser.parse_args(argv)
+    logging.getLogger("megatron").setLevel(logging.WARNING)
+    try:
+        job = read_job(arguments.config)
+        if job.train.threads:
+            torch.set_num_threads(job.train.threads)
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        validate(job.train, Path(job.model), processes=processes, corpus=Corpus(job.corpus).folder)
+        place = parallel.start(job.train.parallel, job.train.seed)
+        trainer = Trainer(job, place)
+        code = trainer.export_newest(arguments.export_to) if arguments.export_to else trainer.run()
+    except ValueError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return exit_codes.BAD_CONFIG
+    except probes.ProofFailed as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return exit_codes.PROOF_FAILED
+    except (Diverged, UnsoundSave) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return exit_codes.UNSOUND
+    parallel.stop()
+    return code

@@ -1,0 +1,136 @@
+"""What a save writes is what was trained, whenever it is written; a save that is not is refused; old ones go."""
+
+import json
+import threading
+
+import pytest
+from test_resume import outcome
+from train_jobs import events, recipe, run_job, start_job
+
+from codeact_train import fingerprint, optimizer, sharded
+from codeact_train.config import CheckpointSettings
+from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
+from codeact_train.pruning import outdated
+
+
+def fingerprints(out, step):
+    return json.loads((out / "checkpoints" / f"step-{step:06}" / "meta.json").read_text())["fingerprints"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, model, corpus):
+    out = tmp_path_factory.mktemp("whole")
+    assert run_job(out, model, corpus, recipe(checkpoint={"every_steps": 1, "keep": 9, "asynchronous": False})) == 0
+    return out
+
+
+def test_a_save_is_of_its_own_step_however_late_it_is_written(tmp_path, model, corpus, unbroken, monkeypatch):
+    taken, write, step = threading.Semaphore(0), sharded._write_bucket, optimizer.step
+    calls = []
+
+    def counting(*arguments):
+        calls.append(1)
+        norm = step(*arguments)
+        if len(calls) >= 3:
+            taken.release(9)
+        return norm
+
+    monkeypatch.setattr(optimizer, "step", counting)
+    monkeypatch.setattr(sharded, "_write_bucket", lambda *own: taken.acquire(timeout=60) and write(*own))
+    assert run_job(tmp_path, model, corpus, recipe(checkpoint={"every_steps": 2, "keep": 9})) == 0
+    assert fingerprints(tmp_path, 2) == fingerprints(unbroken, 2)
+    assert outcome(tmp_path) == outcome(unbroken)
+    saves = events(tmp_path, "checkpoint")
+    assert [save["step"] for save in saves] == [2, 3, 4, 6]
+    assert all(save["waited_s"] <= save["save_s"] for save in saves)
+
+
+def test_fingerprints_do_not_depend_on_the_layout(tmp_path, model, corpus):
+    """The base model's weights after one step of a learning rate that moves none of them, saved by four layouts."""
+    layouts = {
+        "one": ({}, 1),
+        "tensor": ({"tensor": 2, "sequence_parallel": True}, 2),
+        "pipeline": ({"pipeline": 2}, 2),
+        "shared": ({"distributed_optimizer": True}, 2),
+    }
+    small = {"lr": 1e-300, "min_lr": 0.0, "weight_decay": 0.0}
+    found = {}
+    for name, (parallel, world) in layouts.items():
+        job = recipe(parallel=parallel, optimizer=small, stop_after_steps=1, proofs=())
+        assert run_job(tmp_path / name, model, corpus, job, world=world) == STOPPED
+        found[name] = {k: v for k, v in fingerprints(tmp_path / name, 1).items() if "optimizer" not in k}
+    assert len(found["one"]) > 5
+    assert all(own == found["one"] for own in found.values())
+
+
+@pytest.mark.parametrize(
+    ("defect", "said"),
+    [
+        ("stale", "bit for bit what was saved 1 step(s) ago"),
+        ("torn", "is not what was in memory"),
+        ("empty", "is missing"),
+    ],
+)
+def test_an_unsound_save_ends_the_job_and_replaces_nothing(tmp_path, model, corpus, monkeypatch, defect, said):
+    job = recipe(checkpoint={"every_steps": 1, "keep": 9})
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1, checkpoint={"keep": 9})) == STOPPED
+    if defect == "stale":  # the optimizer no longer reaches the weights
+        monkeypatch.setattr("codeact_train.megatron.optimizer.step", lambda optimizer: 1.0)
+    elif defect == "torn":
+        write = sharded._copied
+        monkeypatch.setattr(sharded, "_copied", lambda tensors: [(i, t * 0) for i, t in write(tensors)])
+    else:
+        monkeypatch.setattr(fingerprint, "of", skipping_the_first(fingerprint.of))
+    assert end_of(tmp_path, model, corpus, job) == UNSOUND
+    assert said in (tmp_path / "log-0.txt").read_text()
+    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
+    monkeypatch.undo()
+    assert run_job(tmp_path, model, corpus, job) == 0
+
+
+def skipping_the_first(of):
+    """What is read back lacks a weight; what is live does not."""
+    return lambda parts: dict(list(of(parts).items())[threading.current_thread() is not threading.main_thread() :])
+
+
+def end_of(out, model, corpus, job):
+    (process,) = start_job(out, model, corpus, job)
+    process.join(timeout=240)
+    return process.exitcode
+
+
+def test_a_full_disk_ends_the_job_and_replaces_nothing(tmp_path, model, corpus, monkeypatch):
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == STOPPED
+
+    def no_space(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sharded, "_write_bucket", no_space)
+    assert end_of(tmp_path, model, corpus, recipe(stop_after_steps=2)) == UNSOUND
+    assert "No space left on device" in (tmp_path / "log-0.txt").read_text()
+    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
+
+
+def test_what_is_kept():
+    losses = {2: None, 4: 0.5, 6: None, 8: 0.3, 10: None, 12: 0.4, 14: None}
+    assert outdated(losses, CheckpointSettings(keep=1)) == [2, 4, 6, 8, 10, 12]
+    assert outdated(losses, CheckpointSettings(keep=2)) == [2, 4, 6, 8, 10]
+    assert outdated(losses, CheckpointSettings(keep_every_steps=4)) == [2, 6, 10]
+    assert outdated(losses, CheckpointSettings(keep_best=True)) == [2, 4, 6, 10, 12]
+
+
+def test_the_best_checkpoint_stays(tmp_path, model, corpus):
+    rising = {"lr": 0.5, "min_lr": 0.5, "warmup_steps": 0}
+    job = recipe(epochs=3, optimizer=rising, checkpoint={"keep": 1, "keep_best": True})
+    assert run_job(tmp_path, model, corpus, job) == 0
+    losses = {event["step"]: event["loss"] for event in events(tmp_path, "validation")}
+    wanted = {min(losses, key=losses.__getitem__), max(losses)}
+    assert {int(path.name[5:]) for path in (tmp_path / "checkpoints").glob("step-*")} == wanted
+
+
+def test_a_checkpoint_of_an_older_form_is_refused(tmp_path, model, corpus):
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == STOPPED
+    meta = tmp_path / "checkpoints" / "step-000001" / "meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"schema": 1}))
+    assert run_job(tmp_path, model, corpus, recipe()) == BAD_CONFIG
+    assert "schema=" in (tmp_path / "log-0.txt").read_text()

@@ -1,0 +1,66 @@
+"""Killed or told to stop anywhere, then started again: the weights of a run that never stopped, bit for bit.
+
+The signal is sent by the process itself as it enters the function in question, so that it always falls there.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_resume import outcome
+from train_jobs import recipe, run_job, start_job
+
+from codeact_train import sharded
+from codeact_train.batches import Batches
+from codeact_train.exit_codes import STOPPED
+from codeact_train.megatron import MegatronState
+from codeact_train.trainer import Trainer
+
+SAVED_OFTEN = {"checkpoint": {"every_steps": 1}}
+MOMENTS = {
+    "data": (Batches, "step", 4),
+    "the first data": (Batches, "step", 1),
+    "step": (MegatronState, "update", 4),
+    "save": (sharded, "_write_bucket", 6),
+    "save put in place": (Path, "rename", 4),
+    "export": (Trainer, "_export", 1),
+    "export's weights": (MegatronState, "export", 1),
+}
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, model, corpus) -> tuple[list[dict], list[str]]:
+    out = tmp_path_factory.mktemp("unbroken")
+    assert run_job(out, model, corpus, recipe(**SAVED_OFTEN)) == 0
+    return outcome(out)
+
+
+def striking(function: Callable[..., Any], call: int, number: signal.Signals) -> Callable[..., Any]:
+    """The function, which on being called so often first sends its process the signal."""
+    calls = 0
+
+    def strikes(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.kill(os.getpid(), number)
+        return function(*arguments, **options)
+
+    return strikes
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_nothing_is_lost(tmp_path, model, corpus, unbroken, monkeypatch, moment, number):
+    place, name, call = MOMENTS[moment]
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, striking(getattr(place, name), call, number))
+        (job,) = start_job(tmp_path, model, corpus, recipe(**SAVED_OFTEN))
+        job.join(timeout=240)
+    assert job.exitcode == (-number if number == signal.SIGKILL else STOPPED)
+    assert run_job(tmp_path, model, corpus, recipe(**SAVED_OFTEN)) == 0
+    assert outcome(tmp_path) == unbroken
+    assert not list((tmp_path / "checkpoints").glob("*.building"))

@@ -1,0 +1,212 @@
+"""What a run says of itself: the same in every layout, figures that add up, capsules of what went wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_resume import outcome
+from train_jobs import events, recipe, run_job, start_job, write_conversations
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from codeact_train.corpus import Corpus
+from codeact_train.document import ROLES
+from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
+from codeact_train.prepare import prepare
+from codeact_train.prepare_config import PrepareConfig
+
+POISON = "Z"  # a letter of one record only; its embedding is not a number
+ONE_STEP_AN_EPOCH = {"global_batch_packs": 99, "optimizer": {"lr": 3e-3}, "peak_tflops": 1.0, "proofs": ()}
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory, model):
+    """A corpus that trains the user's words too, at a third of the weight."""
+    folder = tmp_path_factory.mktemp("talkative")
+    texts = ["count the crates by the river", "one crate two bolts"] * 2
+    records = write_conversations(folder / "r.jsonl", {f"r{i}": [*texts, texts[0] * i] for i in range(1, 9)})
+    weights = {"user": 0.33, "assistant": 1.0}
+    prepare(records, model, folder / "corpus", PrepareConfig(sequence_length=320, role_weights=weights))
+    return folder / "corpus"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, model, talkative):
+    out = tmp_path_factory.mktemp("whole")
+    assert run_job(out, model, talkative, recipe(**ONE_STEP_AN_EPOCH, tensorboard=True)) == 0
+    return out
+
+
+def test_loss_and_accuracy_by_role_are_those_of_transformers(whole, model, talkative):
+    corpus, plain = Corpus(talkative), AutoModelForCausalLM.from_pretrained(model).eval()
+    first = events(whole, "step")[0]
+    documents = [corpus.document(i) for i in range(len(corpus))]  # all of them are one step
+    sums = {role: np.zeros(4) for role in ("user", "assistant")}
+    for document in documents:
+        ids = torch.from_numpy(document.ids.astype(np.int64))
+        with torch.no_grad():
+            logits = plain(ids[None]).logits[0, :-1]
+        losses = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none").numpy()
+        hits = (logits.argmax(1) == ids[1:]).numpy()
+        for role, own in sums.items():
+            weights = document.weights[1:] * (document.roles[1:] == ROLES[role])
+            own += [(losses * weights).sum(), weights.sum(), hits[weights > 0].sum(), (weights > 0).sum()]
+    assert set(first["roles"]) == set(sums)
+    for role, (loss, weight, hit, tokens) in sums.items():
+        told = first["roles"][role]
+        assert told["loss"] == pytest.approx(loss / weight, rel=1e-5)
+        assert (told["accuracy"], told["tokens"]) == (hit / tokens, tokens)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "world"),
+    [({"tensor": 2, "sequence_parallel": True}, 2), ({"pipeline": 2}, 2), ({"context": 2}, 2), ({}, 2)],
+    ids=["tensor", "pipeline", "context", "data"],
+)
+def test_a_layout_tells_the_same(tmp_path, model, talkative, whole, parallel, world):
+    job = recipe(**ONE_STEP_AN_EPOCH, parallel=parallel)
+    assert run_job(tmp_path, model, talkative, job, world=world) == 0
+    for own, other in zip(events(tmp_path, "step"), events(whole, "step"), strict=True):
+        for role, told in other["roles"].items():
+            assert own["roles"][role] == {**told, "loss": pytest.approx(told["loss"], rel=1e-5)}
+        assert own["accuracy"] == other["accuracy"]
+        assert flops(own) * world == pytest.approx(flops(other), rel=1e-3)  # a share of so many processes' peak
+
+
+def flops(step):
+    return step["mfu"] * step["step_s"]
+
+
+def test_utilisation_is_the_formula_it_prints(whole, talkative):
+    corpus, (step, *_) = Corpus(talkative), events(whole, "step")
+    lengths = corpus.lengths - 1
+    keys = int((lengths * (lengths + 1) // 2).sum())
+    matrices = 2 * (64 * (64 + 2 * 32 + 64) + 3 * 64 * 160)
+    operations = 6 * (matrices * int(lengths.sum()) + 301 * 64 * step["trained_tokens"]) + 12 * 2 * 64 * keys
+    assert step["mfu"] == pytest.approx(operations / step["step_s"] / 1e12, rel=1e-3, abs=1e-6)
+    said = " ".join((whole / "log-0.txt").read_text().split())
+    assert f"6 * ({matrices:,} * real tokens + {301 * 64:,} * trained tokens) + {12 * 2 * 64:,} * keys seen" in said
+
+
+def test_rates_are_counts_over_time(whole):
+    for step in events(whole, "step"):
+        for name in ("slots", "real_tokens", "trained_tokens"):
+            assert step[f"{name}_per_s"] == pytest.approx(step[name] / step["step_s"], rel=1e-3)
+        assert step["slots"] >= step["real_tokens"] > step["trained_tokens"] > 0
+        assert step["memory_gib"] > 0
+
+
+def test_curves_go_to_tensorboard(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(whole / "tensorboard"))
+    board.Reload()
+    points = [point.value for point in board.Scalars("step/roles/user/loss")]
+    assert points == pytest.approx([step["roles"]["user"]["loss"] for step in events(whole, "step")], rel=1e-6)
+    assert {"step/mfu", "step/trained_tokens_per_s", "step/lr"} <= set(board.Tags()["scalars"])
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_tracker_that_is_not_installed_is_refused(tmp_path, model, corpus, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    assert run_job(tmp_path, model, corpus, recipe(**{name: "agents"})) == BAD_CONFIG
+    assert f"pip install 'codeact[{name}]'" in (tmp_path / "log-0.txt").read_text()
+
+
+def test_a_window_is_profiled(tmp_path, model, corpus):
+    assert (
+        run_job(tmp_path, model, corpus, recipe(stop_after_steps=3, profile={"first_step": 2, "steps": 1})) == STOPPED
+    )
+    trace = json.loads((tmp_path / "profile" / "steps-2-2-rank-0.json").read_text())
+    assert any("aten::" in event["name"] for event in trace["traceEvents"])
+    assert "aten::" in (tmp_path / "profile" / "steps-2-2-rank-0.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory, untied_model):
+    """A model and a corpus of which one record makes the loss NaN; and the step that trains it."""
+    folder = tmp_path_factory.mktemp("poisoned")
+    model = shutil.copytree(untied_model, folder / "model")
+    letter = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids(POISON)
+    weights = load_file(model / "model.safetensors")
+    weights["model.embed_tokens.weight"][letter] = torch.nan
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    texts = {f"r{i}": ["crate " * (4 + i), "bolt " * 60] for i in range(12)} | {"bad": [POISON, "bolt " * 60]}
+    records = write_conversations(folder / "r.jsonl", texts)
+    prepare(records, model, folder / "corpus", PrepareConfig(sequence_length=320))
+    return model, folder / "corpus"
+
+
+def guarded(**settings):
+    settings = {"spike": None, **settings}
+    return recipe(
+        epochs=1, global_batch_packs=2, proofs=(), guard=settings, seed=4, checkpoint={"every_steps": 1, "keep": 99}
+    )
+
+
+def ended(out, model, corpus, job):
+    (process,) = start_job(out, model, corpus, job)
+    process.join(timeout=240)
+    return process.exitcode
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory, poisoned):
+    """A job that met the record."""
+    out = tmp_path_factory.mktemp("broken")
+    assert ended(out, *poisoned, guarded()) == UNSOUND
+    return out
+
+
+def test_a_step_that_is_not_finite_ends_the_job_and_leaves_a_capsule(broken):
+    (alarm,) = events(broken, "alarm")
+    capsule = json.loads((broken / alarm["capsule"] / "capsule.json").read_text())
+    steps = [event["step"] for event in events(broken, "step")]
+    assert capsule["step"] == alarm["at"] == len(steps) + 1 > 1
+    assert "bad" in [document["id"] for document in capsule["documents"]]
+    assert (broken / "checkpoints" / "latest").read_text() == f"step-{steps[-1]:06}"
+    assert f"python -m codeact_train.replay {broken / alarm['capsule']}\n" in (broken / "log-0.txt").read_text()
+    assert f"put {capsule['step']} into guard.skip_steps" in (broken / "log-0.txt").read_text()
+
+
+def test_a_capsule_is_computed_again(broken):
+    (folder,) = (broken / "capsules").iterdir()
+    again = subprocess.run(
+        [sys.executable, "-m", "codeact_train.replay", str(folder)], capture_output=True, text=True, timeout=240
+    )
+    assert again.returncode == UNSOUND, again.stderr
+    assert "record bad of" in again.stdout
+    assert again.stdout.count(", record ") == 1
+    assert "not finite again" in again.stdout
+    missing = subprocess.run(
+        [sys.executable, "-m", "codeact_train.replay", str(broken)], capture_output=True, text=True, timeout=240
+    )
+    assert (missing.returncode, missing.stderr.count("\n")) == (BAD_CONFIG, 1)
+
+
+def test_a_step_is_left_out_by_itself_or_by_name_and_over_a_resume(tmp_path, poisoned, broken):
+    bad = events(broken, "alarm")[0]["at"]
+    assert run_job(tmp_path / "limit", *poisoned, guarded(skip_limit=1)) == 0
+    assert [event["step"] for event in events(tmp_path / "limit", "skip")] == [bad]
+    assert run_job(tmp_path / "named", *poisoned, guarded(skip_steps=(bad,))) == 0
+    shutil.copytree(broken, tmp_path / "resumed")
+    assert run_job(tmp_path / "resumed", *poisoned, guarded(skip_steps=(bad,))) == 0
+    assert outcome(tmp_path / "limit") == outcome(tmp_path / "named") == outcome(tmp_path / "resumed")
+    newest = (tmp_path / "limit" / "checkpoints" / "latest").read_text()
+    meta = json.loads((tmp_path / "limit" / "checkpoints" / newest / "meta.json").read_text())
+    assert meta["guard"]["left_out"] == [bad]
+
+
+def test_a_spike_leaves_a_capsule_and_training_goes_on(tmp_path, model, corpus):
+    """With a threshold just above the median, half of the steps are spikes; so many capsules are not wanted."""
+    job = recipe(epochs=6, guard={"spike": 1.001, "capsules": 2}, optimizer={"lr": 1e-6, "min_lr": 1e-6})
+    assert run_job(tmp_path, model, corpus, job) == 0
+    alarms = events(tmp_path, "alarm")
+    assert [alarm["reason"] for alarm in alarms] == ["spike"] * 2
+    assert len(list((tmp_path / "capsules").iterdir())) == 2
+    assert len(events(tmp_path, "step")) == 18
+    assert min(alarm["at"] for alarm in alarms) > 8
