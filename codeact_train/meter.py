@@ -47,7 +47,7 @@ class Meter:
         if self.utilisation:
             _, real, trained = counts
             mfu = self.utilisation.share(real=real, trained=trained, keys=keys_seen, seconds=took)
-            fields["mfu"] = round(mfu, 6)
+            fields["mfu"] = float(f"{mfu:.6g}")
         return fields
 
     def _memory(self) -> int:
