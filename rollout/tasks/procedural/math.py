@@ -91,8 +91,8 @@ def _tickets(rng: Random, group: str) -> Draft:
         ),
     ).pick(rng, group, adults=adults, children=children, full=full, half=half, off=off)
     code = (
-        f"adults = {adults} * {full}\nchildren = {children} * {half}\n"
-        f"print(round((adults + children) * (1 - {off} / 100), 2))"
+        f"adults = {adults} * {full}\nchildren = {children} * {half}\noff = {off} / 100\n"
+        "print(round((adults + children) * (1 - off), 2))"
     )
     return _problem(prompt, answer, code)
 

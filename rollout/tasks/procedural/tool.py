@@ -8,16 +8,16 @@ first call fails: a line that is busy, or a code the service wants instead of a 
 from __future__ import annotations
 
 import ast
-import copy
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 from rollout.tasks.base import Demonstration, Toolset
+from rollout.tasks.procedural.desk import DESKS, desk_task
 from rollout.tasks.procedural.draft import Draft, Wordings, act, failed, propose
-from rollout.tasks.procedural.vocabulary import GOODS, SUBJECTS, TOWNS, WORDS
+from rollout.tasks.procedural.toolbox import BusyLine, described
+from rollout.tasks.procedural.vocabulary import GOODS, WORDS
 
 COUNTRIES = {"Norway": "NO", "Italy": "IT", "Peru": "PE", "Egypt": "EG", "India": "IN", "France": "FR", "Japan": "JP",
              "Spain": "ES", "Kenya": "KE", "Chile": "CL"}  # fmt: skip
@@ -29,19 +29,6 @@ def make(rng: Random, group: str) -> Draft:
     from rollout.tasks.procedural import unseen
 
     return rng.choice(unseen.TASKS if group == "unseen_tool" else TASKS)(rng, group)
-
-
-class BusyLine(Toolset):
-    """A toolset whose first call may find the line busy."""
-
-    def __init__(self, busy: bool) -> None:
-        self.busy = busy
-
-    def dial(self) -> None:
-        """Raises ConnectionError once, when the line is busy."""
-        if self.busy:
-            self.busy = False
-            raise ConnectionError("the line is busy, call again")
 
 
 class Decoder(Toolset):
@@ -177,149 +164,8 @@ def _customs(rng: Random, group: str) -> Draft:
     return Draft(key, prompt, answer, "number", demonstrate, toolset=toolset, fails_first=bool(trouble))
 
 
-@dataclass(frozen=True)
-class Desk:
-    """A service that lists offers and takes orders: its functions and the words of its trade."""
-
-    find: str
-    places: dict[str, Sequence[str]]
-    """Parameters of ``find`` and what they may be."""
-    where: str
-    order: str
-    thing: str
-    paper: str
-    prices: tuple[str, ...]
-    least: tuple[str, ...]
-    """Keys of an offer that are better the larger they are."""
-    most: tuple[str, ...] = ()
-    """Keys of an offer that are better the smaller they are."""
-
-
-DESKS = (
-    Desk("find_trips", {"origin": TOWNS, "destination": TOWNS}, "from {0} to {1}", "book", "trip", "ticket",
-         ("price", "fare", "cost"), ("seats",), ("hours",)),
-    Desk("list_cars", {"town": TOWNS}, "in {0}", "rent", "car", "contract",
-         ("price", "cost"), ("doors",), ("age",)),
-    Desk("find_courses", {"subject": SUBJECTS}, "on {0}", "join", "course", "receipt",
-         ("price", "fee"), ("lessons",), ("weeks",)),
-    Desk("get_tents", {"valley": TOWNS}, "near {0}", "take", "tent", "coupon",
-         ("rent", "price"), ("beds",), ("kilos",)),
-    Desk("query_bikes", {"station": TOWNS}, "at {0}", "unlock", "bike", "pin",
-         ("cost", "toll"), ("gears",), ("years",)),
-    Desk("look_up_halls", {"city": TOWNS}, "of {0}", "claim", "hall", "key",
-         ("fee", "bill"), ("chairs",), ("steps",)),
-    Desk("offer_goods", {"port": TOWNS, "good": GOODS}, "of {0} with {1}", "order", "crate", "slip",
-         ("value", "price"), ("boxes",), ("days",)),
-    Desk("open_tables", {"quarter": TOWNS}, "for {0}", "keep", "table", "token",
-         ("deposit", "fee"), ("places",), ("minutes",)),
-    Desk("see_horses", {"farm": TOWNS}, "from {0}", "lease", "horse", "badge",
-         ("cost", "rent"), ("races",), ("falls",)),
-)  # fmt: skip
-
-
-class Offers(BusyLine):
-    """What a desk has today."""
-
-    def __init__(self, desk: Desk, busy: bool, offers: list[dict[str, Any]], papers: dict[str, str]) -> None:
-        super().__init__(busy)
-        self.desk, self.offers, self.papers = desk, offers, papers
-
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The desk's two functions."""
-        fresh, desk = copy.deepcopy(self), self.desk
-
-        def find(*places: str) -> list:
-            fresh.dial()
-            return fresh.offers
-
-        def order(choice: str) -> str:
-            if choice not in fresh.papers:
-                raise KeyError(f"no {desk.thing} {choice!r}")
-            return fresh.papers[choice]
-
-        around = " and ".join(desk.places)
-        return {
-            desk.find: described(find, desk.find, f"List the {desk.thing}s by {around}.", tuple(desk.places)),
-            desk.order: described(order, desk.order, f"Get the {desk.paper} of a {desk.thing}.", (desk.thing,)),
-        }
-
-
-def desk_task(rng: Random, group: str, desk: Desk) -> Draft:
-    """Take the cheapest offer that fits: look at the offers, choose by the keys seen, order."""
-    least = not desk.most or rng.random() < 0.5
-    quality, price = rng.choice(desk.least if least else desk.most), rng.choice(desk.prices)
-    name = rng.choice(("id", "code", desk.thing))
-    offers = _offers(rng, name, price, quality)
-    limit = rng.choice([offer[quality] for offer in offers])
-    busy = rng.random() < 0.5
-    papers = {offer[name]: f"{desk.paper[0].upper()}{rng.randint(1000, 9999)}" for offer in offers}
-    fitting = [o for o in offers if (o[quality] >= limit if least else o[quality] <= limit)]
-    chosen = min(fitting, key=lambda offer: offer[price])
-    places = [rng.choice(values) for values in desk.places.values()]
-    prompt = Wordings(
-        (
-            "{Order} the cheapest {thing} {where} with at {bound} {limit} {quality}. What is the {paper}?",
-            "Find the cheapest {thing} {where} with at {bound} {limit} {quality}, {order} it and give the {paper}.",
-            "Which {paper} comes with the cheapest {thing} {where} that has at {bound} {limit} {quality}? {Order} it.",
-            "Get me the {paper} of a {thing} {where}: at {bound} {limit} {quality}, and none cheaper.",
-        ),
-        ("I need a {thing} {where}, as cheap as can be, but at {bound} {limit} {quality}. Which {paper} do I get?",),
-    ).pick(
-        rng, group, thing=desk.thing, where=desk.where.format(*places), bound="least" if least else "most",
-        limit=limit, quality=quality, paper=desk.paper, order=desk.order, Order=desk.order.title(),
-    )  # fmt: skip
-    return Draft(
-        key=(desk.find, *places, str(offers), limit, least, busy),
-        prompt=prompt,
-        answer=papers[chosen[name]],
-        grader="text",
-        expert=_choose_and_order(desk, places, least, limit),
-        toolset=Offers(desk, busy, offers, papers),
-        min_cells=2,
-        fails_first=busy,
-    )
-
-
-def _offers(rng: Random, name: str, price: str, quality: str) -> list[dict[str, Any]]:
-    """Three offers of different prices."""
-    codes = rng.sample([f"{letter}{digit}" for letter in "ABCDEFGHKLMNPRST" for digit in range(1, 10)], 3)
-    prices = rng.sample(range(20, 99), 3)
-    return [{name: c, price: p, quality: rng.randint(2, 9)} for c, p in zip(codes, prices, strict=True)]
-
-
-def _choose_and_order(desk: Desk, places: list[str], least: bool, limit: int) -> Callable[[bool], Demonstration]:
-    def demonstrate(errs: bool) -> Demonstration:
-        values = ", ".join(f'"{place}"' for place in places)
-        look = f"offers = {desk.find}({values})\nprint(offers)"
-        if errs:  # asks for more than the function takes
-            yield act("I look at the offers.", f"offers = {desk.find}({values}, {limit})\nprint(offers)")
-        shown = yield act("It takes fewer values. I look." if errs else "I look at the offers.", look)
-        if failed(shown):
-            shown = yield act("The line was busy, I call again.", look)
-        name, price, quality = ast.literal_eval(shown.strip())[0]
-        good = f'good = [o for o in offers if o["{quality}"] {">=" if least else "<="} {limit}]'
-        best = f'best = min(good, key=lambda o: o["{price}"])'
-        result = yield act("I take the cheapest that fits.", f'{good}\n{best}\nprint({desk.order}(best["{name}"]))')
-        yield propose(result)
-
-    return demonstrate
-
-
 def _desk(rng: Random, group: str) -> Draft:
     return desk_task(rng, group, rng.choice(DESKS))
-
-
-def described(
-    function: Callable[..., Any], name: str, doc: str, parameters: tuple[str, ...] = ("text",)
-) -> Callable[..., Any]:
-    """Gives a function the name, signature and documentation the model is to see."""
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    returns = inspect.signature(function, eval_str=True).return_annotation
-    function.__name__, function.__doc__ = name, doc
-    function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(parameter, kind, annotation=str) for parameter in parameters], return_annotation=returns
-    )
-    return function
 
 
 TASKS: tuple[Callable[[Random, str], Draft], ...] = (_decoder, _customs, _desk)

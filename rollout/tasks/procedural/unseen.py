@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from rollout.tasks.procedural.desk import Desk, desk_task
 from rollout.tasks.procedural.draft import Draft
-from rollout.tasks.procedural.tool import Desk, cipher_task, desk_task
+from rollout.tasks.procedural.tool import cipher_task
 from rollout.tasks.procedural.vocabulary import TOWNS
 
 DESKS = (
-    Desk("search_rooms", {"place": TOWNS}, "at {0}", "reserve", "room", "voucher", ("rate",), ("stars",)),
-    Desk("show_boats", {"harbor": TOWNS}, "in {0}", "hire", "boat", "permit", ("charge",), ("berths",), ("length",)),
+    Desk("search_rooms", {"place": TOWNS}, "at {0}", ("reserve",), "room", "voucher", ("rate",), ("stars",)),
+    Desk("show_boats", {"harbor": TOWNS}, "in {0}", ("hire",), "boat", "permit", ("charge",), ("berths",), ("length",)),
 )
 
 
