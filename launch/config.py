@@ -2,7 +2,8 @@
 
 Contract: every verb reads the same file and uses its section. What is wrong with it is said in one sentence a fault
 (key, value, fix) as :class:`ConfigError`, before anything is started. Files are YAML, overrides are
-``section.key=value``; both are merged by OmegaConf and checked by pydantic.
+``section.key=value`` with a value in YAML; both are merged by OmegaConf and checked by pydantic. ``configs/NAME.yaml``
+is the shipped recipe wherever the current folder has no such file.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -20,12 +21,16 @@ from pydantic_core import ErrorDetails
 from codeact_train.config import TrainConfig
 from codeact_train.prepare_config import PrepareConfig
 from eval.config import EvaluateConfig
+from launch import plain_yaml
 from launch.models import BUILT_IN
 from launch.place import LaunchConfig
 from launch.serve import ServeConfig
 from rollout.config import CollectConfig
 from rollout.protocol import Protocol
 from rollout.select import SelectConfig
+
+RECIPES = Path(__file__).resolve().parents[1] / "configs"
+"""The recipes that come with the project."""
 
 
 class ConfigError(ValueError):
@@ -81,21 +86,40 @@ def load(path: Path, overrides: list[str]) -> LoopConfig:
 
 def merge(path: Path, overrides: list[str]) -> dict[str, Any]:
     """The file with the overrides laid over it, unchecked."""
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file; the recipes are in configs/")
     try:
-        merged = OmegaConf.load(path)
+        values = plain_yaml.read(_found(path).read_bytes())
+        if not isinstance(values, dict | None):
+            raise ConfigError(f"{path}: a configuration is a mapping of sections, see configs/demo.yaml")
+        merged = OmegaConf.create(values or {})
         for override in overrides:
-            key, equals, value = override.partition("=")
-            if not (key and equals):
-                raise ConfigError(f"'{override}': an override is written section.key=value, for example train.epochs=3")
-            OmegaConf.update(merged, key, yaml.safe_load(value), force_add=True)
+            _lay_over(merged, override)
         plain = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, yaml.YAMLError) as fault:
         raise ConfigError(f"{path}: {' '.join(str(fault).split())}") from None
-    if not isinstance(plain, dict):
-        raise ConfigError(f"{path}: a configuration is a mapping of sections, see configs/demo.yaml")
+    assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _found(path: Path) -> Path:
+    """The file itself, or the shipped recipe of that name."""
+    if path.is_file():
+        return path
+    shipped = RECIPES.parent / path
+    if path.parent == Path(RECIPES.name) and shipped.is_file():
+        return shipped
+    recipes = ", ".join(f"{RECIPES.name}/{recipe.name}" for recipe in sorted(RECIPES.glob("*.yaml")))
+    raise ConfigError(f"{path}: there is no such file; recipes that can be named from anywhere: {recipes}")
+
+
+def _lay_over(merged: DictConfig, override: str) -> None:
+    """Set one ``section.key=value``."""
+    key, equals, value = override.partition("=")
+    if not (key and equals):
+        raise ConfigError(f"'{override}': an override is written section.key=value, for example train.epochs=3")
+    try:
+        OmegaConf.update(merged, key, plain_yaml.read(value), force_add=True)
+    except (OmegaConfBaseException, yaml.YAMLError) as fault:
+        raise ConfigError(f"'{override}': {' '.join(str(fault).split())}") from None
 
 
 def validate(plain: dict[str, Any], origin: str) -> LoopConfig:

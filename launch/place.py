@@ -14,7 +14,12 @@ from codeact_train.config import TrainConfig
 class SlurmConfig(BaseModel):
     """What SLURM is asked for beside the cluster's nodes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        coerce_numbers_to_str=True,  # a limit of 60 minutes, an account that is a number
+    )
 
     time: str = Field("24:00:00", pattern=r"^(\d+-)?\d+(:\d{2}){0,2}$")
     """Time limit of one start, in SLURM's own form; a run may take several."""

@@ -62,6 +62,12 @@ def test_print_config_resolves_and_does_nothing(codeact: Callable[..., Answer], 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_word_after_a_key_is_taken_as_written(codeact: Callable[..., Answer]) -> None:
+    shown = codeact("prepare", "configs/demo.yaml", "prepare.deduplicate=off", "prepare.parity=off", "--print-config")
+    assert shown.returncode == 0, shown.stderr
+    assert "deduplicate: 'off'" in shown.stdout and "parity: 'off'" in shown.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -32,6 +32,42 @@ def test_an_empty_section_is_all_defaults(tmp_path: Path) -> None:
     assert load(written(tmp_path, "train: {}\n"), []) == LoopConfig()
 
 
+WORDS = ["off", "on", "no", "yes", "24:00:00", "60", "0123", "2024-01-01", "1_000", "0x10"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_for_a_text_is_taken_as_written(tmp_path: Path, word: str) -> None:
+    by_hand = load(written(tmp_path, "launch: {slurm: {}}\n"), [f"launch.slurm.account={word}"])
+    in_file = load(written(tmp_path, f"launch: {{slurm: {{account: {word}}}}}\n"), [])
+    assert by_hand.launch.slurm.account == in_file.launch.slurm.account == word
+    assert load(written(tmp_path, dump(by_hand)), []) == by_hand
+
+
+def test_a_word_means_what_its_setting_takes(tmp_path: Path) -> None:
+    settings = ["prepare.deduplicate=off", "prepare.parity=off", "train.tensorboard=off", "evaluate.base=no"]
+    config = load(written(tmp_path, "prepare: {deduplicate: near, parity: paper}\n"), settings)
+    assert (config.prepare.deduplicate, config.prepare.parity) == ("off", "off")
+    assert (config.train.tensorboard, config.evaluate.base) == (False, False)
+    in_file = load(written(tmp_path, "prepare: {deduplicate: off, parity: off}\ntrain: {tensorboard: yes}\n"), [])
+    assert (in_file.prepare.deduplicate, in_file.train.tensorboard) == ("off", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("1e-5", 1e-5), ("2.0E-4", 2e-4), (".5", 0.5), ("3.", 3.0), ("1", 1.0), ("+0.25", 0.25)]
+)
+def test_numbers_are_read_however_they_are_written(tmp_path: Path, text: str, rate: float) -> None:
+    smallest = "train.optimizer.min_lr=0"
+    assert load(written(tmp_path, ""), [f"train.optimizer.lr={text}", smallest]).train.optimizer.lr == rate
+
+
+def test_a_recipe_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(Path("configs/llama2_7b_4k.yaml"), []).prepare.sequence_length == 4096
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "llama2_7b_4k.yaml").write_text("run: own\n")
+    assert load(Path("configs/llama2_7b_4k.yaml"), []).run == Path("own")
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "said"),
     [
@@ -45,6 +81,9 @@ def test_an_empty_section_is_all_defaults(tmp_path: Path) -> None:
         ("[1, 2]", [], ["mapping"]),
         ("train: {}", ["train.epochs"], ["'train.epochs'", "section.key=value"]),
         ("model: ${nowhere}", [], ["nowhere"]),
+        ("prepare: {deduplicate: true}", [], ["prepare.deduplicate: True", "'off', 'exact' or 'near'"]),
+        ("train: {epochs: 1}\ntrain: {seed: 2}", [], ["'train' stands twice", "line 2"]),
+        ("train: {}", ["train.proofs=[leak"], ["'train.proofs=[leak'", "expected ',' or ']'"]),
     ],
 )
 def test_what_is_wrong_is_said_with_key_value_and_fix(
@@ -54,6 +93,11 @@ def test_what_is_wrong_is_said_with_key_value_and_fix(
         load(written(tmp_path, text), overrides)
     for words in said:
         assert words in str(refused.value)
+
+
+def test_a_recipe_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"no such file; recipes .* configs/demo.yaml, configs/llama2_7b_4k.yaml"):
+        load(Path("configs/lama2_7b_4k.yaml"), [])
 
 
 def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
