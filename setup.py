@@ -1,4 +1,4 @@
-"""Installs the five rooms and the console command ``codeact``.
+"""Installs the five rooms, the recipes beside them and the console command ``codeact``.
 
 Versions that were tested together stand in ``constraints.txt``; the ranges here say only what is needed.
 """
@@ -16,8 +16,9 @@ setup(
     description="Train language-model agents that act by writing Python: collect, train, evaluate, as one loop.",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]),
+    packages=[*find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]), "configs"],
     package_data={
+        "configs": ["*.yaml", "clusters/*.yaml", "shapes/*/config.json"],  # no code: what stands beside the rooms
         "codeact_train": ["prepare/templates/*"],
         "eval": ["templates/*"],
         "launch": ["templates/*"],
