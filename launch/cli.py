@@ -151,12 +151,13 @@ def train(
     slurm: Annotated[bool, typer.Option("--slurm", help="Train nothing: write a SLURM script for it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
     validate: Annotated[bool, typer.Option("--validate", help="With --plan: check its cost model.")] = False,
-    packs: Annotated[Optional[int], typer.Option("--packs", help="With --plan: packs, before prepare.")] = None,  # noqa: UP045
+    packs: Annotated[Optional[int], typer.Option("--packs", min=1, help="With --plan: packs, before prepare.")] = None,  # noqa: UP045
     dry_run: Annotated[bool, typer.Option(help="With --plan: also train two tiny steps on CPU.")] = True,
 ) -> None:
     """Train on the corpus under torchrun; a checkpoint and a Hugging Face export at each epoch's end."""
     from launch.plan import verb
 
+    verb.check_options(plan=plan, slurm=slurm, of_plan={"--json": json, "--validate": validate, "--packs": bool(packs)})
     if plan and validate:
         raise typer.Exit(verb.check_cost_model(json))
     if file is None:

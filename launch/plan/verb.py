@@ -15,6 +15,15 @@ from launch.say import done, say
 from launch.stages import check_before_start
 
 
+def check_options(*, plan: bool, slurm: bool, of_plan: dict[str, bool]) -> None:
+    """Refuse options that would be passed over: without ``--plan`` the command trains."""
+    idle = [option for option, given in of_plan.items() if given]
+    if idle and not plan:
+        raise ValueError(f"train: {', '.join(idle)} without --plan; add --plan, or leave it out to train")
+    if plan and slurm:
+        raise ValueError("train: --plan beside --slurm; --plan shows the script, --slurm writes it: give one of them")
+
+
 def plan(config: LoopConfig, given: str, packs: int | None, *, as_json: bool, with_dry_run: bool) -> None:
     """Print a plan of ``config``, which was ``given`` on the command line; then try it in miniature."""
     made = make_plan(config, given, packs)

@@ -61,6 +61,10 @@ def test_values_laid_over_the_file_are_planned_with(train):
         ([DEMO, "--plan"], "launch.cluster=null"),
         ([DEMO, "--slurm"], "launch.cluster=null"),
         ([], "no configuration"),
+        ([DEMO, "--validate"], "--validate without --plan"),
+        ([DEMO, "--json", "--packs", "7"], "--json, --packs without --plan"),
+        ([LLAMA, "--plan", "--slurm"], "give one of them"),
+        ([LLAMA, "--plan", "--packs", "0"], "--packs"),
     ],
 )
 def test_what_cannot_run_is_refused_in_a_sentence(train, tmp_path, arguments, said):
