@@ -35,6 +35,8 @@ class Record(BaseModel):
     id: str
     conversations: tuple[RecordTurn, ...] = Field(min_length=1)
     source: str | None = None
+    group: str | None = None
+    """Records of one group, such as runs of one task, are held out together; by default each record is its own."""
 
 
 @dataclass(frozen=True)

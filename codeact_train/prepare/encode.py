@@ -56,7 +56,7 @@ class Encoder:
         out.numbers = {
             "id": digest64(record.id.encode()),
             "text": digest64("\0".join(f"{t.role}\1{t.content}" for t in turns).encode()),
-            "held_out": uniform(f"{config.seed}:{record.id}") < config.validation_share,
+            "held_out": uniform(f"{config.seed}:{record.group or record.id}") < config.validation_share,
             "draw": draw,
             "controls": any(self.chat.has_control_text(t.content) for t in turns),
         }

@@ -1,5 +1,6 @@
 """Mixtures of files: how much of each an epoch holds, who is drawn, and how the ledger says so."""
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_held_out_records_stand_once(files, model, tmp_path):
     ledger, corpus = mixed(files, model, tmp_path / "a", {}, {"repeat": 3}, validation_share=0.4)
     held_out = corpus.packs("validation").document.tolist()
     assert len(set(held_out)) == len(held_out) == ledger.validation.documents > 20
+
+
+def test_records_of_one_group_are_held_out_together(model, tmp_path):
+    said = [{"role": "user", "content": "count"}, {"role": "assistant", "content": "one two"}]
+    lines = [{"id": f"{task}/{run}", "group": task, "conversations": said} for task in "abcdefghij" for run in range(3)]
+    (tmp_path / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = {"sequence_length": 64, "deduplicate": "off", "validation_share": 0.4}
+    prepare(tmp_path / "records.jsonl", model, tmp_path / "corpus", PrepareConfig(**settings))
+    sides: dict[str, set[str]] = {}
+    for name in Corpus(tmp_path / "corpus").names():
+        sides.setdefault(name.id[0], set()).add(name.split)
+    assert all(len(split) == 1 for split in sides.values())
+    assert set.union(*sides.values()) == {"train", "validation"}
 
 
 def test_impossible_mixtures_are_named(files, model, tmp_path):
