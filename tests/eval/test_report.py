@@ -183,6 +183,16 @@ def test_a_ledger_that_does_not_balance_is_shown_not_to(run_copy: Path) -> None:
     assert "does not balance" in (run_copy / "report.md").read_text()
 
 
+def test_a_corpus_that_imitates_the_paper_is_said_to(run_copy: Path) -> None:
+    assert "imitates" not in page_of(run_copy).text
+    path = run_copy / "corpus" / "corpus.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"imitates": ["a mask one token late", "next-fit packs"]})
+    )
+    for text in (words(page_of(run_copy).text), words((run_copy / "report.md").read_text())):
+        assert "defects included: a mask one token late; next-fit packs." in text
+
+
 def test_a_damaged_file_is_named(run_copy: Path) -> None:
     (run_copy / "selection.json").write_text('{"input": 3')
     with pytest.raises(ValueError, match=r"selection\.json: not JSON"):
