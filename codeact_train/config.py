@@ -170,6 +170,9 @@ class TrainConfig(Settings):
     """What is proved before the first step (``codeact_train.probes``); leave out the ones not wanted."""
     threads: int | None = Field(None, ge=1)
     """Threads of torch in each process; ``null`` leaves torch's own choice."""
+    validate_every_steps: int | None = Field(None, ge=1)
+    """Take the validation loss before the first step and after each so many, beside that at the end of each epoch;
+    ``null`` for epochs only."""
     stop_after_steps: int | None = Field(None, ge=1)
     """End this job, saved and resumable, once the run has so many steps; the schedule does not change."""
     guard: GuardSettings = GuardSettings()

@@ -53,6 +53,7 @@ _FREE = {
     "zero",
     "micro_batch_packs",
     "micro_batch_tokens",
+    "validate_every_steps",
     "attention",
     "recompute",
 }
@@ -109,6 +110,8 @@ class Trainer:
         self._announce(resumed)
         if resumed is None:
             self._prove()
+            if self.train.validate_every_steps:
+                self._tell_validation()
         last = min(self.steps, self.train.stop_after_steps or self.steps)
         try:
             with contextlib.suppress(_StopAsked):
@@ -191,23 +194,27 @@ class Trainer:
         """Save, validate and export when this step is the one for it."""
         self._complete_save(wait=False)
         step, per_epoch = self.state.step, self.batches.steps_per_epoch
-        every = self.train.checkpoint.every_steps
+        validate, save = self.train.validate_every_steps, self.train.checkpoint.every_steps
         if step % per_epoch == 0:
             self._end_epoch(step // per_epoch)
-        elif every and step % every == 0:
-            self._save()
+            return
+        notes = self._tell_validation() if validate and step % validate == 0 else {}
+        if save and step % save == 0:
+            self._save(**notes)
 
     def _end_epoch(self, epoch: int) -> None:
         """Validate, export, then save: a run killed between them resumes before the epoch's end and does all three
         again."""
-        notes = {}
-        if len(self.validation.plan):
-            outcome = self.validate()
-            notes["validation_loss"] = outcome.loss
-            self._write("validation", **metrics.of(outcome), trained_tokens=outcome.tokens)
-            self.watch.say(f"epoch {epoch}: validation loss {outcome.loss:.4f}, accuracy {outcome.accuracy:.1%}")
+        notes = self._tell_validation() if len(self.validation.plan) else {}
         self._export(epoch)
         self._save(**notes)
+
+    def _tell_validation(self) -> dict[str, float]:
+        """Validate and say so; returns what a checkpoint of this step notes."""
+        outcome, step = self.validate(), self.state.step
+        self._write("validation", **metrics.of(outcome), trained_tokens=outcome.tokens)
+        self.watch.say(f"step {step}: validation loss {outcome.loss:.4f}, accuracy {outcome.accuracy:.1%}")
+        return {"validation_loss": outcome.loss}
 
     def validate(self) -> Outcome:
         """Mean loss over the trained tokens of the held-out documents."""

@@ -35,12 +35,19 @@ def validate(
         _check_layout(train, shape, processes)
         positions = shape.hf.max_position_embeddings
     length = prepare.sequence_length if prepare else None
+    held_out = prepare is None or prepare.validation_share > 0
     if corpus is not None:
         manifest = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
         length = manifest["sequence_length"]
         tokens = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["train"]["filled"]
         _check_steps(train, manifest["packs"]["train"], tokens, length)
         _check_vocabulary(model, corpus, manifest)
+        held_out = manifest["packs"]["validation"] > 0
+    if train.validate_every_steps and not held_out:
+        raise ValueError(
+            f"validate_every_steps={train.validate_every_steps}: no record is held out; "
+            "set prepare.validation_share, or leave validate_every_steps out"
+        )
     if length is not None and positions is not None and length > positions:
         raise ValueError(
             f"sequence_length={length} is above the {positions} positions of the model; "

@@ -54,7 +54,11 @@ def _two_steps(train: TrainConfig, packs: int) -> TrainConfig:
         "optimizer": {**train.optimizer.model_dump(), "warmup_steps": min(1, train.optimizer.warmup_steps)},
         "attention": "auto",
         "threads": 1,
+        "validate_every_steps": None,
+        "profile": None,
         "tensorboard": False,
+        "wandb": None,
+        "mlflow": None,
     }
     return TrainConfig.model_validate({**train.model_dump(), **small})
 
