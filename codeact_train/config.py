@@ -6,11 +6,13 @@ Contract: frozen models, unknown keys are errors, one component a class. Relatio
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from codeact_train.settings import Settings
+
+NewTokens: TypeAlias = Literal["mean", "last_row"]
 
 
 class OptimizerSettings(Settings):
@@ -157,6 +159,11 @@ class TrainConfig(Settings):
     """Saving and pruning."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Type of weights and activations; with bf16 the main weights and gradients are fp32."""
+    new_tokens: NewTokens = "mean"
+    """What embedding and head begin with for tokens that ``prepare.add_tokens`` gave the corpus: the mean of the rows
+    of all tokens the model knows, or, as the paper's code has it, a copy of the last of them."""
+    export_precision: Literal["fp32", "bf16"] | None = None
+    """Type of exported weights; ``null`` for that of the training, beyond which there are no digits to write."""
     attention: Literal["auto", "flash", "varlen", "flex", "sdpa", "reference"] = "auto"
     """Kernel of the packed attention; ``auto`` takes the first of these that is present and says which."""
     recompute: Literal["none", "selective", "full"] = "none"
@@ -187,6 +194,12 @@ class TrainConfig(Settings):
     """Project of Weights & Biases that also gets the curves."""
     mlflow: str | None = None
     """Experiment of MLflow that also gets the curves."""
+
+    @model_validator(mode="after")
+    def _export_has_the_digits(self) -> TrainConfig:
+        if self.export_precision == "fp32" and self.precision == "bf16":
+            raise ValueError("export_precision=fp32 with precision=bf16: the weights have no more digits; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _backend_can(self) -> TrainConfig:

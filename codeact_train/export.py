@@ -1,7 +1,7 @@
 """A Hugging Face folder of the weights as they stand, named by what is in them.
 
 Contract: the folder appears whole, by renaming, or not at all; ``export.json`` beside the weights says which step and
-epoch they are of and their digest. Cost: one parameter gathered at a time, at most one file of weights in memory.
+epoch they are of and their digest. Cost: one parameter gathered and written at a time.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from codeact_train import hf
+from codeact_train.hf.writer import raw_bytes
 from codeact_train.model import PackedGPT
+from codeact_train.serving_files import write_serving_files
 from codeact_train.shape import ModelShape
-from codeact_train.tokenizer import TOKENIZER_FILES
 
 FILE_BYTES = 5 * 2**30
 """Largest file of weights, as Hugging Face's own."""
@@ -40,7 +40,7 @@ class Export:
 
 def export(
     model: PackedGPT, shape: ModelShape, source: Path, tokenizer: Path, out: Path, *, step: int, epoch: int,
-    checkpoint: str | None,
+    checkpoint: str | None, dtype: torch.dtype,
 ) -> Export | None:  # fmt: skip
     """Write ``out`` with the configuration of ``source`` and the tokenizer of the corpus; returns None off the main
     process.
@@ -52,15 +52,20 @@ def export(
         for _ in tensors:
             pass
         return None
-    dtype = next(model.parameters()).dtype
+
+    def write_weights(folder: Path) -> str:
+        digest = _Digest()
+        written = digest.passing((name, tensor.to(dtype)) for name, tensor in tensors)
+        hf.write(folder, written, hf.tensor_shapes(shape), dtype, FILE_BYTES)
+        return digest.hex()
+
     return write_folder(
-        lambda folder: _write_weights(tensors, folder), source, tokenizer, out, dtype,
-        step=step, epoch=epoch, checkpoint=checkpoint,
-    )  # fmt: skip
+        write_weights, source, tokenizer, out, dtype, shape.vocab, step=step, epoch=epoch, checkpoint=checkpoint
+    )
 
 
 def write_folder(
-    write_weights: Callable[[Path], str], source: Path, tokenizer: Path, out: Path, dtype: torch.dtype, *,
+    write_weights: Callable[[Path], str], source: Path, tokenizer: Path, out: Path, dtype: torch.dtype, vocab: int, *,
     step: int, epoch: int, checkpoint: str | None,
 ) -> Export:  # fmt: skip
     """Make ``out`` whole around the weights that ``write_weights`` puts into a folder, and whose digest it returns."""
@@ -68,10 +73,7 @@ def write_folder(
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     digest = write_weights(building)
-    _write_config(source, building, dtype)
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, building / name)
+    write_serving_files(source, tokenizer, building, dtype=str(dtype).removeprefix("torch."), vocab=vocab)
     result = Export(step, epoch, checkpoint, digest)
     (building / "export.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
     _sync(building)
@@ -82,72 +84,30 @@ def write_folder(
 
 def weights_digest(folder: Path) -> str:
     """Digest of the weights in a Hugging Face folder, as in ``export.json``: the same weights, the same digest."""
+    digest = _Digest()
     with hf.SafeTensors(folder) as tensors:
-        return _Digest().of((name, tensors[name][:]) for name in tensors.names())
+        for _ in digest.passing((name, tensors[name][:]) for name in tensors.names()):
+            pass
+    return digest.hex()
 
 
 class _Digest:
     """SHA-256 that does not depend on the order of tensors or on how they are spread over files."""
 
     def __init__(self) -> None:
-        self.parts: dict[str, bytes] = {}
+        self._parts: dict[str, bytes] = {}
 
-    def add(self, name: str, tensor: Tensor) -> None:
-        own = hashlib.sha256(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        own.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
-        self.parts[name] = own.digest()
-
-    def of(self, tensors: Iterable[tuple[str, Tensor]]) -> str:
+    def passing(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """The same tensors, taken into account as they pass."""
         for name, tensor in tensors:
-            self.add(name, tensor)
-        return self.hex()
+            own = hashlib.sha256(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            own.update(raw_bytes(tensor))
+            self._parts[name] = own.digest()
+            yield name, tensor
 
     def hex(self) -> str:
-        return hashlib.sha256(b"".join(self.parts[name] for name in sorted(self.parts))).hexdigest()[:16]
-
-
-def _write_weights(tensors: Iterable[tuple[str, Tensor]], folder: Path) -> str:
-    """Write safetensors files of at most ``FILE_BYTES`` and, when there are several, their index; returns the
-    digest."""
-    digest, size = _Digest(), 0
-    files: list[Path] = []
-    names: list[list[str]] = []
-    pending: dict[str, Tensor] = {}
-
-    def flush() -> None:
-        files.append(folder / f"part-{len(files)}.safetensors")
-        names.append(list(pending))
-        save_file(pending, files[-1], metadata={"format": "pt"})
-        pending.clear()
-
-    for name, tensor in tensors:
-        if pending and size + tensor.nbytes > FILE_BYTES:
-            flush()
-            size = 0
-        pending[name] = tensor.contiguous()
-        digest.add(name, tensor)
-        size += tensor.nbytes
-    flush()
-    if len(files) == 1:
-        files[0].rename(folder / "model.safetensors")
-        return digest.hex()
-    final = [f"model-{i + 1:05}-of-{len(files):05}.safetensors" for i in range(len(files))]
-    for file, name in zip(files, final, strict=True):
-        file.rename(folder / name)
-    weight_map = {tensor: file for file, tensors_of in zip(final, names, strict=True) for tensor in tensors_of}
-    (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"metadata": {}, "weight_map": weight_map}, indent=1)
-    )
-    return digest.hex()
-
-
-def _write_config(source: Path, folder: Path, dtype: torch.dtype) -> None:
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config.pop("torch_dtype", None)
-    config["dtype"] = str(dtype).removeprefix("torch.")
-    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-    if (source / "generation_config.json").is_file():
-        shutil.copyfile(source / "generation_config.json", folder / "generation_config.json")
+        """Of all that have passed."""
+        return hashlib.sha256(b"".join(self._parts[name] for name in sorted(self._parts))).hexdigest()[:16]
 
 
 def _sync(folder: Path) -> None:

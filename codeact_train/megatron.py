@@ -7,6 +7,7 @@ Contract: see ``state``. What each method does stands in the module it calls: ``
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,9 +19,11 @@ from codeact_train.config import TrainJob
 from codeact_train.export import Export, export
 from codeact_train.fingerprint import Fingerprints
 from codeact_train.micro_batch import MicroBatch, StepBatch
+from codeact_train.model import DTYPES
 from codeact_train.outcome import Outcome
 from codeact_train.parallel import Place
 from codeact_train.shape import ModelShape
+from codeact_train.vocabulary import Vocabulary
 
 
 class MegatronState:
@@ -32,7 +35,8 @@ class MegatronState:
         train = job.train
         self.step = 0
         self.source = Path(job.model)
-        self.shape = ModelShape.read(job.model)
+        self.export_dtype = DTYPES[train.export_precision or train.precision]
+        self.shape = replace(ModelShape.read(job.model), vocab=Vocabulary.of_job(job).rows)
         self.vocab = self.shape.vocab
         self.attention = choose(train.attention, train.precision)
         self.identity: dict[str, str] = {}
@@ -83,8 +87,9 @@ class MegatronState:
         steps.settle(self.model)
         model = self.model.module
         return export(
-            model, self.shape, self.source, tokenizer, out, step=self.step, epoch=epoch, checkpoint=checkpoint
-        )
+            model, self.shape, self.source, tokenizer, out,
+            step=self.step, epoch=epoch, checkpoint=checkpoint, dtype=self.export_dtype,
+        )  # fmt: skip
 
     def token_losses(self, whole: MicroBatch) -> Tensor:
         """See ``RunState``."""

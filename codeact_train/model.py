@@ -56,7 +56,8 @@ class PackedGPT(GPTModel):
             position_embedding_type="none",  # PackedAttention turns q and k itself
             share_embeddings_and_output_weights=shape.tied,
         )
-        self.vocab, self.window, self.z_loss = shape.vocab, shape.window, train.z_loss
+        self.vocab, self.z_loss = shape.vocab, train.z_loss
+        self.window = next((window for window in shape.windows if window), None)
         inverse_D, self.rope_scale = rope_frequencies(shape.hf)
         self.register_buffer("rope_inverse", inverse_D, persistent=False)
         if config.sequence_parallel and self.post_process:
@@ -107,6 +108,7 @@ def rope_frequencies(hf: PretrainedConfig) -> tuple[Tensor, float]:
 
 def _block_spec(config: TransformerConfig, shape: ModelShape, attention: str) -> TransformerBlockSubmodules:
     norm = ModuleSpec(module=RMSNorm)
+    core = {"backend": attention, "windows": shape.windows, "keeps_product": shape.qk_norm}
     layer = ModuleSpec(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(
@@ -116,7 +118,7 @@ def _block_spec(config: TransformerConfig, shape: ModelShape, attention: str) ->
                 params={"attn_mask_type": AttnMaskType.causal},
                 submodules=SelfAttentionSubmodules(
                     linear_qkv=ColumnParallelLinear,
-                    core_attention=ModuleSpec(module=PackedAttention, params={"backend": attention}),
+                    core_attention=ModuleSpec(module=PackedAttention, params=core),
                     linear_proj=RowParallelLinear,
                     q_layernorm=norm if shape.qk_norm else None,
                     k_layernorm=norm if shape.qk_norm else None,

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +24,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
+from codeact_train.config import TrainJob
 from codeact_train.document import ROLES, Document
 from codeact_train.micro_batch import MicroBatch, StepBatch, lay_out
+from codeact_train.new_rows import enlarge
+from codeact_train.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from codeact_train.trainer import Trainer
@@ -88,7 +90,7 @@ def parity(trainer: Trainer) -> Proof:
     batch = lay_out([document])
     ours, difference = trainer.state.token_losses(_lay(trainer, [document])), torch.zeros(1)
     if dist.get_rank() == 0:
-        difference[0] = (ours - _transformers_losses(Path(trainer.job.model), batch)).abs().max()
+        difference[0] = (ours - _transformers_losses(trainer.job, batch)).abs().max()
     difference = difference.to(trainer.place.device)
     dist.broadcast(difference, 0)
     bound = 1e-3 if trainer.train.precision == "fp32" else 0.2
@@ -149,9 +151,10 @@ def _lay(trainer: Trainer, documents: list[Document]) -> MicroBatch:
     return lay_out(documents, trainer.train.parallel.slot_multiple, rows=trainer.state.rows)
 
 
-def _transformers_losses(folder: Path, batch: MicroBatch) -> Tensor:
+def _transformers_losses(job: TrainJob, batch: MicroBatch) -> Tensor:
     disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32).eval()
+    enlarge(model, Vocabulary.of_job(job), job.train.new_tokens)
     with torch.no_grad():
         logits = model(batch.tokens).logits[0]
     return F.cross_entropy(logits[batch.trained], batch.labels, reduction="none")

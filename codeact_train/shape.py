@@ -1,22 +1,46 @@
 """The numbers of a Hugging Face config that decide a model.
 
-Contract: one frozen value a folder; reading costs a small JSON file and loads neither torch models nor Megatron.
-Families without a mapping are refused here, by name.
+Contract: one frozen value a folder; reading costs a small JSON file and loads neither torch models nor Megatron. What
+has no mapping - a family, a kind of RoPE scaling, a bias no parameter takes - is refused here, by name.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
-ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3")
+
+@dataclass(frozen=True)
+class Family:
+    """What a ``model_type`` has and its configs do not say."""
+
+    qkv_bias: bool = False
+    qk_norm: bool = False
+
+
+FAMILIES = {
+    "llama": Family(),
+    "mistral": Family(),
+    "qwen2": Family(qkv_bias=True),
+    "qwen3": Family(qk_norm=True),
+}
+"""Families with a mapping (``codeact_train.hf.table``), by ``model_type``; Llama-2 and -3, Qwen2 and -2.5 share one."""
+
+ROPE_KINDS = ("default", "linear", "dynamic", "llama3", "yarn")
+"""Kinds of RoPE scaling whose frequencies do not change with the length of a document; ``dynamic`` changes them only
+beyond the model's positions, where no document reaches."""
+
+INSTEAD = "set train.backend=deepspeed, which trains any causal language model of transformers"
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The numbers of a Hugging Face config that decide the model."""
+    """The numbers of a Hugging Face config that decide the model. ``windows``: of each layer, the keys a query sees at
+    most, itself included."""
 
     layers: int
     hidden: int
@@ -29,21 +53,23 @@ class ModelShape:
     tied: bool
     qkv_bias: bool
     qk_norm: bool
-    window: int | None
+    windows: tuple[int | None, ...]
     hf: PretrainedConfig
 
     @classmethod
     def read(cls, folder: Path | str) -> ModelShape:
-        """Read ``config.json``. Raises ``ValueError`` for an architecture without a mapping."""
-        hf = AutoConfig.from_pretrained(folder)
-        kind = hf.model_type
-        if kind not in ARCHITECTURES:
+        """Read ``config.json``. Raises ``ValueError`` when there is none, or for an architecture without a mapping."""
+        file = Path(folder) / "config.json"
+        if not file.is_file():
+            raise ValueError(f"model={folder}: no config.json there; give a Hugging Face model folder")
+        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
+        if kind not in FAMILIES:
             raise ValueError(
-                f"model={folder}: no mapping for model_type {kind!r}; one of {', '.join(ARCHITECTURES)} is needed"
+                f"model={folder}: no mapping for model_type {kind!r}, only for {', '.join(FAMILIES)}; {INSTEAD}"
             )
-        window = getattr(hf, "sliding_window", None)
-        if kind.startswith("qwen") and not getattr(hf, "use_sliding_window", False):
-            window = None
+        hf = AutoConfig.from_pretrained(folder)
+        if missing := _without_mapping(hf):
+            raise ValueError(f"model={folder}: no mapping for {missing}; {INSTEAD}")
         return cls(
             layers=hf.num_hidden_layers,
             hidden=hf.hidden_size,
@@ -54,12 +80,49 @@ class ModelShape:
             vocab=hf.vocab_size,
             norm_eps=hf.rms_norm_eps,
             tied=hf.tie_word_embeddings,
-            qkv_bias=kind == "qwen2" or bool(getattr(hf, "attention_bias", False)),
-            qk_norm=kind == "qwen3",
-            window=window,
+            qkv_bias=FAMILIES[kind].qkv_bias,
+            qk_norm=FAMILIES[kind].qk_norm,
+            windows=_windows(hf),
             hf=hf,
         )
+
+    @property
+    def window(self) -> int | None:
+        """The window all layers have; ``None`` when one of them sees everything."""
+        return self.windows[0] if len(set(self.windows)) == 1 else None
+
+    @property
+    def query_width(self) -> int:
+        """Width of all query heads side by side."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Width of all key heads side by side; the values have the same."""
+        return self.kv_heads * self.head_dim
 
     def padded_vocab(self, tensor: int) -> int:
         """Vocabulary rows when each of ``tensor`` processes holds the same number."""
         return -(-self.vocab // tensor) * tensor
+
+
+def _windows(hf: PretrainedConfig) -> tuple[int | None, ...]:
+    """Qwen says of each layer whether it has the window; Mistral's all have it."""
+    size = getattr(hf, "sliding_window", None)
+    kinds = getattr(hf, "layer_types", None) or ["sliding_attention"] * hf.num_hidden_layers
+    return tuple(size if kind == "sliding_attention" else None for kind in kinds)
+
+
+def _without_mapping(hf: PretrainedConfig) -> str | None:
+    """The first setting no parameter or layer of ours stands for."""
+    rope: dict[str, Any] = getattr(hf, "rope_parameters", None) or {}
+    kind = rope.get("rope_type", "default")
+    if kind not in ROPE_KINDS:
+        return f"rope_type {kind!r}, only for {', '.join(ROPE_KINDS)}"
+    wanted = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+    for key, value in wanted.items():
+        if getattr(hf, key, value) != value:
+            return f"{key}={getattr(hf, key)!r}, only for {value!r}"
+    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+        return f"partial_rotary_factor={rope['partial_rotary_factor']}, only for 1"
+    return None

@@ -23,16 +23,21 @@ from codeact_train.config import TrainJob
 from codeact_train.loss import normalised
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.model import build
+from codeact_train.new_rows import Enlarged
 from codeact_train.outcome import COUNTS, Outcome, tally
 from codeact_train.parallel import Place, over_parts
 from codeact_train.shape import ModelShape
+from codeact_train.vocabulary import Vocabulary
 
 
 def build_model(job: TrainJob, shape: ModelShape, place: Place) -> DistributedDataParallel:
-    """The model with the weights of ``job.model``, in Megatron's data-parallel wrapper."""
+    """The model with the weights of ``job.model``, in Megatron's data-parallel wrapper. ``shape`` has the rows of the
+    corpus's vocabulary."""
     train, layout = job.train, job.train.parallel
     bare = build(shape, train, place.device)
-    hf.load(bare, shape, job.model)
+    with hf.SafeTensors(job.model) as tensors:
+        tensors.check(hf.tensor_shapes(ModelShape.read(job.model)))
+        hf.load(bare, shape, Enlarged(tensors, Vocabulary.of_job(job), train.new_tokens))
     bare.config.finalize_model_grads_func = _finalize
     settings = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,

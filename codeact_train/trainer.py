@@ -43,6 +43,7 @@ _FREE = {
     "threads",
     "stop_after_steps",
     "tensorboard",
+    "export_precision",
     "wandb",
     "mlflow",
     "profile",

@@ -21,7 +21,11 @@ from codeact_train.attention.layout import PackedLayout
 
 
 class PackedAttention(nn.Module):
-    """Rotary embedding and causal attention within documents."""
+    """Rotary embedding and causal attention within documents.
+
+    ``windows``: of all layers of the model. ``keeps_product``: something else (the norms of queries and keys) keeps the
+    product that queries, keys and values are views of.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,8 @@ class PackedAttention(nn.Module):
         attn_mask_type: Any,
         attention_type: str,
         backend: str,
+        windows: tuple[int | None, ...],
+        keeps_product: bool,
         softmax_scale: float | None = None,
         **_: Any,
     ):
@@ -38,6 +44,8 @@ class PackedAttention(nn.Module):
         assert config.kv_channels is not None
         self.scale = softmax_scale or 1.0 / math.sqrt(config.kv_channels)
         self.attend = BACKENDS[backend].attend
+        self.windowed = windows[layer_number - 1] is not None  # layers count from 1, over all stages
+        self.keeps_product = keeps_product
         self.sharing = parallel_state.get_context_parallel_group() if config.context_parallel_size > 1 else None
 
     def forward(
@@ -51,10 +59,12 @@ class PackedAttention(nn.Module):
         **_: Any,
     ) -> Tensor:
         """Returns [S, B, H * D]. B is 1: a micro-batch is one sequence."""
-        layout = packed_seq_params
+        layout = packed_seq_params if self.windowed else packed_seq_params.windowless
         q_SHD, k_SGD, v_SGD = rotate(q_SBHD, layout)[:, 0], rotate(k_SBGD, layout)[:, 0], v_SBGD[:, 0]
         if self.sharing is not None:
             k_SGD, v_SGD = self._gather(k_SGD, v_SGD, layout)
+        elif not self.keeps_product:
+            v_SGD = v_SGD.contiguous()  # a view would keep the whole product until the backward pass
         out_SHD = self.attend(q_SHD, k_SGD, v_SGD, layout, self.scale)
         return out_SHD.reshape(out_SHD.shape[0], 1, -1)
 

@@ -8,7 +8,7 @@ larger than S.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -78,6 +78,11 @@ class PackedLayout:
     def longest(self) -> tuple[int, int]:
         """Most queries and most keys of a span."""
         return int(np.diff(self.spans.query).max()), int(np.diff(self.spans.key).max())
+
+    @cached_property
+    def windowless(self) -> PackedLayout:
+        """The same for layers that see all of a document."""
+        return self if self.window is None else replace(self, window=None)
 
     @property
     def reach(self) -> tuple[int, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -17,6 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from codeact_train.config import TrainConfig
 from codeact_train.prepare_config import PrepareConfig
 from codeact_train.shape import ModelShape
+from codeact_train.vocabulary import Vocabulary
 
 
 def validate(
@@ -41,7 +41,7 @@ def validate(
         length = manifest["sequence_length"]
         tokens = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["train"]["filled"]
         _check_steps(train, manifest["packs"]["train"], tokens, length)
-        _check_vocabulary(model, corpus, manifest)
+        Vocabulary.of(model, corpus)
         held_out = manifest["packs"]["validation"] > 0
     if train.validate_every_steps and not held_out:
         raise ValueError(
@@ -52,17 +52,6 @@ def validate(
         raise ValueError(
             f"sequence_length={length} is above the {positions} positions of the model; "
             "lower sequence_length or choose another model"
-        )
-
-
-def _check_vocabulary(model: Path, corpus: Path, manifest: dict[str, Any]) -> None:
-    """A token the model has no row for would end the job in its first step."""
-    rows = json.loads((model / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    if manifest["vocabulary"] > rows:
-        added = ", ".join(manifest["added_tokens"]) or "none were added"
-        raise ValueError(
-            f"corpus={corpus}: its tokenizer has {manifest['vocabulary']} tokens ({added}), the model {rows}; "
-            "enlarge the model's embeddings, or prepare without add_tokens"
         )
 
 

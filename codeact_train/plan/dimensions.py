@@ -24,6 +24,7 @@ class Dimensions:
     vocab: int
     tied: bool = False
     window: int | None = None
+    qk_norm: bool = False
     mlp_matrices: int = 3
     """3 for a gated MLP (gate, up, down); 2 for a plain one."""
 
@@ -40,6 +41,7 @@ class Dimensions:
             vocab=shape.vocab,
             tied=shape.tied,
             window=shape.window,
+            qk_norm=shape.qk_norm,
         )
 
     @property

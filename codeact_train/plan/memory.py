@@ -5,7 +5,8 @@ for its fp32 gradient, 12 for the optimizer's fp32 main weight and two moments. 
 one layer, in elements of 2 bytes:
 
     hidden     input of each norm and its output (4), attention's output (1)        5 h
-    heads      queries and keys as turned; the product they and the values come of  2 q + 3 kv
+    heads      queries and keys as turned, values                                   q + 2 kv
+               with norms of queries and keys: the product they come of too         2 q + 3 kv
     MLP        both halves of the first product, and what the gate keeps             ``Kernels.gate_kept`` f
 
 Tensor parallelism cuts heads and MLP, sequence parallelism the rest too. Pipeline stage 0 holds as many micro-batches
@@ -105,5 +106,7 @@ def layer_activations(model: Dimensions, layout: Layout, kernels: Kernels) -> fl
     hidden, gate = 5, kernels.gate_kept
     if layout.recompute == "selective":  # outputs of norms and of the gate are made again
         hidden, gate = 3, 2
-    heads = 2 * model.query_width + 3 * model.kv_width  # values are a view into the product, which stays whole for them
+    heads = model.query_width + 2 * model.kv_width
+    if model.qk_norm:  # the norms keep the product, and the values stay a view into it
+        heads += model.query_width + model.kv_width
     return hidden * model.hidden / cut + (heads + gate * model.ffn) / layout.tensor

@@ -21,12 +21,14 @@ from codeact_train.fingerprint import Fingerprints
 from codeact_train.guard import Diverged
 from codeact_train.loss import normalised, token_results
 from codeact_train.micro_batch import MicroBatch, StepBatch
+from codeact_train.new_rows import enlarge
 from codeact_train.optimizer import build_schedule
 from codeact_train.outcome import Outcome, tally
 from codeact_train.parallel import Place, any_rank, over_data
+from codeact_train.vocabulary import Vocabulary
 from codeact_train.zero import engine
 from codeact_train.zero.forward import Forward
-from codeact_train.zero.model import attention_name, load
+from codeact_train.zero.model import DTYPES, attention_name, load
 from codeact_train.zero.whole import whole_tensors
 
 _TAG = "zero"
@@ -52,6 +54,8 @@ class ZeroState:
         self.step = 0
         self.source = Path(job.model)
         self.inner = load(self.source, self.train)
+        enlarge(self.inner, Vocabulary.of_job(job), self.train.new_tokens)
+        self.export_dtype = DTYPES[self.train.export_precision or self.train.precision]
         self.vocab = int(self.inner.get_input_embeddings().weight.shape[0])  # type: ignore[index]
         self.attention = attention_name(self.inner)
         zero = self.train.zero
@@ -120,7 +124,7 @@ class ZeroState:
     def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> export.Export | None:
         """See ``RunState``."""
         engine.settle(self.model)
-        tensors = whole_tensors(self.inner, keep=self.place.is_main)
+        tensors = whole_tensors(self.inner, self.export_dtype, keep=self.place.is_main)
         if not self.place.is_main:
             return None
 
@@ -129,7 +133,7 @@ class ZeroState:
             return export.weights_digest(folder)
 
         return export.write_folder(
-            write_weights, self.source, tokenizer, out, self.inner.dtype,
+            write_weights, self.source, tokenizer, out, self.export_dtype, self.vocab,
             step=self.step, epoch=epoch, checkpoint=checkpoint,
         )  # fmt: skip
 

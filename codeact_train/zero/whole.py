@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from codeact_train.zero.engine import whole
 
 
-def whole_tensors(model: nn.Module, *, keep: bool) -> dict[str, Tensor]:
-    """Weights and buffers by name, copied to the CPU if ``keep``, else empty. Tied names share one tensor."""
+def whole_tensors(model: nn.Module, dtype: torch.dtype, *, keep: bool) -> dict[str, Tensor]:
+    """Weights and buffers by name, copied to the CPU as ``dtype`` if ``keep``, else empty. Tied names share one
+    tensor."""
     done: dict[int, Tensor] = {}
     tensors = model.state_dict(keep_vars=True)
     for tensor in tensors.values():
         if id(tensor) not in done:
             with whole(tensor):
-                done[id(tensor)] = tensor.detach().to("cpu", copy=True) if keep else torch.empty(0)
+                kind = dtype if tensor.is_floating_point() else tensor.dtype
+                done[id(tensor)] = tensor.detach().to("cpu", kind, copy=True) if keep else torch.empty(0)
     return {name: done[id(tensor)] for name, tensor in tensors.items()}

@@ -1,8 +1,10 @@
 """A tokenizer, two models and a corpus, made once a session."""
 
+import io
 from pathlib import Path
 
 import pytest
+import sentencepiece
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tokenizers import decoders as token_decoders
@@ -36,6 +38,19 @@ def tokenizer() -> PreTrainedTokenizerFast:
     made = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
     made.chat_template = CHATML
     return made
+
+
+@pytest.fixture(scope="session")
+def pieces() -> bytes:
+    """A SentencePiece model as Llama-2's: BPE with byte fallback, begin 1 and end 2."""
+    model = io.BytesIO()
+    text = [" ".join(WORDS) + " Observation: <execute> </execute> act user assistant ( ) 1 2 3", "two  spaces"] * 20
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text), model_writer=model, vocab_size=360, model_type="bpe", byte_fallback=True,
+        normalization_rule_name="identity", remove_extra_whitespaces=False, unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
+        hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    return model.getvalue()
 
 
 @pytest.fixture(scope="session")

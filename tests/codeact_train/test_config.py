@@ -4,12 +4,11 @@ import json
 
 import pytest
 from pydantic import ValidationError
-from train_jobs import recipe, write_records
+from train_jobs import recipe
 
 from codeact_train import entry, exit_codes
 from codeact_train.config import TrainConfig
 from codeact_train.plan import validate
-from codeact_train.prepare import prepare
 from codeact_train.prepare_config import PrepareConfig
 
 
@@ -44,19 +43,6 @@ def test_pack_must_fit_the_models_positions(model):
 def test_warm_up_must_end(model, corpus):
     with pytest.raises(ValueError, match=r"warmup_steps=50 is not below the 6 steps"):
         validate(recipe(optimizer={"warmup_steps": 50}), model, corpus=corpus)
-
-
-def test_a_corpus_with_more_tokens_than_the_model_is_refused(model, tmp_path):
-    records = write_records(tmp_path / "records.jsonl", 3)
-    prepare(records, model, tmp_path / "corpus", PrepareConfig(add_tokens=["<|new|>"]))
-    with pytest.raises(ValueError, match=r"has 302 tokens \(<\|new\|>\), the model 301; enlarge"):
-        validate(recipe(epochs=9), model, corpus=tmp_path / "corpus")
-
-
-def test_architecture_must_have_a_mapping(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    with pytest.raises(ValueError, match=r"no mapping for model_type 'gpt2'"):
-        validate(recipe(), tmp_path)
 
 
 def test_the_trainer_exits_with_2(tmp_path, model, corpus, capsys):

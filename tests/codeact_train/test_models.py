@@ -1,36 +1,109 @@
-"""Every family with a mapping computes what transformers computes, and goes in and out unchanged."""
+"""Every family with a mapping computes what transformers computes, document by document, at tensor parallel 1 and 2."""
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from megatron.core import tensor_parallel
 from train_jobs import SHAPE, events, recipe, run_job, save_model
-from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from worlds import in_world
 
-LLAMA3_ROPE = {
+from codeact_train import hf, parallel
+from codeact_train.document import Document
+from codeact_train.micro_batch import lay_out
+from codeact_train.model import build
+from codeact_train.shape import ModelShape
+
+LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+UNTIED, TIED = {"tie_word_embeddings": False}, {"tie_word_embeddings": True}
 
 FAMILIES = {
-    "llama3-rope": LlamaConfig(**SHAPE, rope_parameters=LLAMA3_ROPE),
-    "mistral-window": MistralConfig(**SHAPE, sliding_window=24, head_dim=8),  # every document is longer than the window
-    "qwen2-bias": Qwen2Config(**SHAPE, tie_word_embeddings=True),
-    "qwen3-qk-norm": Qwen3Config(**SHAPE, head_dim=16),
+    "llama-2": LlamaConfig(**SHAPE, **UNTIED),
+    "llama-3 with scaled RoPE, tied": LlamaConfig(**SHAPE, **TIED, rope_parameters=LLAMA3),
+    "llama with linear RoPE": LlamaConfig(
+        **SHAPE, rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}
+    ),
+    "llama with dynamic RoPE": LlamaConfig(
+        **SHAPE, rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+    ),
+    "mistral with a window": MistralConfig(**SHAPE, **UNTIED, sliding_window=24, head_dim=16),
+    "mistral without, tied": MistralConfig(**SHAPE, **TIED, sliding_window=None),
+    "qwen2, tied": Qwen2Config(**SHAPE, **TIED),
+    "qwen2 with a window in its second layer": Qwen2Config(
+        **SHAPE, **UNTIED, use_sliding_window=True, sliding_window=24, max_window_layers=1
+    ),
+    "qwen2.5 with YaRN": Qwen2Config(**SHAPE, **UNTIED, rope_parameters=YARN),
+    "qwen3": Qwen3Config(**SHAPE, **UNTIED, head_dim=16),
+    "qwen3 with a window, tied": Qwen3Config(
+        **SHAPE, **TIED, head_dim=16, use_sliding_window=True, sliding_window=24, max_window_layers=0
+    ),
 }
+LENGTHS = (100, 3, 61)
+"""Documents on both sides of the windows."""
+
+
+def packed_logits(layouts: list[dict], folders: dict) -> dict:
+    """Logits of all positions of documents packed into one sequence, by layout and folder."""
+    device = parallel.join()
+    found = {}
+    for number, settings in enumerate(layouts):
+        train = recipe(parallel=settings)
+        parallel.arrange(train.parallel, 0, device)
+        for name, folder in folders.items():
+            shape = ModelShape.read(folder)
+            model = build(shape, train, device).eval()
+            with hf.SafeTensors(folder) as tensors:
+                hf.load(model, shape, tensors)
+            caught = []  # copies: the loss works on the logits in place
+            model.output_layer.register_forward_hook(lambda *call, caught=caught: caught.append(call[2][0].clone()))
+            with torch.no_grad():
+                model(lay_out(documents()))
+            logits = tensor_parallel.gather_from_tensor_model_parallel_region(caught[0])
+            found[number, name] = logits[:, 0, : shape.vocab].numpy()
+    return found
+
+
+def documents() -> list[Document]:
+    """Random tokens, all of them trained."""
+    rng = np.random.default_rng(0)
+    return [
+        Document(rng.integers(0, 301, n + 1).astype(np.int32), np.zeros(n + 1, np.uint8), np.ones(n + 1, np.float32))
+        for n in LENGTHS
+    ]
+
+
+def transformers_logits(folder) -> torch.Tensor:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.no_grad():
+        rows = [model(torch.from_numpy(d.ids[None, :-1]).long()).logits[0] for d in documents()]
+    return torch.cat(rows)
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory, tokenizer) -> dict:
+    """Ours at both layouts, and transformers', by family."""
+    root = tmp_path_factory.mktemp("families")
+    folders = {name: save_model(root / str(i), tokenizer, config) for i, (name, config) in enumerate(FAMILIES.items())}
+    ours = in_world(2, packed_logits, [{}, {"tensor": 2}], folders)
+    return {name: (ours[0, name], ours[1, name], transformers_logits(folder)) for name, folder in folders.items()}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_families(tmp_path, tokenizer, corpus, family):
-    folder = save_model(tmp_path / "model", tokenizer, FAMILIES[family])
-    still = {"lr": 1e-60, "min_lr": 0.0, "weight_decay": 0.0, "warmup_steps": 0}
-    train = recipe(epochs=1, optimizer=still, parallel={"tensor": 2})
-    assert run_job(tmp_path / "run", folder, corpus, train, world=2) == 0
-    (parity,) = [p for p in events(tmp_path / "run", "proof") if p["name"] == "parity"]
-    assert parity["value"] < 1e-5
-    before = load_file(folder / "model.safetensors")
-    after = load_file(tmp_path / "run/exports/epoch-1/model.safetensors")
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[key], after[key]) for key in before)
+def test_logits_are_those_of_transformers(computed, family):
+    *ours, theirs = computed[family]
+    assert theirs.std() > 0.1
+    for logits in ours:
+        assert np.abs(logits - theirs.numpy()).max() < 1e-5
+
+
+def test_kinds_of_rope_differ_on_the_same_weights(computed):
+    plain, linear, dynamic = (computed[f"llama{kind}"][0] for kind in ("-2", " with linear RoPE", " with dynamic RoPE"))
+    assert np.abs(linear - plain).max() > 1e-2
+    assert np.abs(dynamic - plain).max() < 1e-5  # within the model's positions it is none
 
 
 def test_bf16_keeps_fp32_main_weights(tmp_path, model, corpus):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from train_jobs import events, recipe, run_job
 
-from codeact_train import attention, exit_codes, hf, steps
+from codeact_train import attention, exit_codes, steps
 from codeact_train.corpus import Corpus
+from codeact_train.hf import loading
 
 
 def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):
@@ -30,7 +31,7 @@ def blind_to_bounds(self, q, k, v, attention_mask=None, *, packed_seq_params, **
 
 
 def swapped_gate(weight, tensors, shape, rank, size):
-    return sound_shard(weight, tensors[::-1] if weight.cut == "gate_up" else tensors, shape, rank, size)
+    return sound_cut(weight, tensors[::-1] if weight.cut == "gate_up" else tensors, shape, rank, size)
 
 
 def trained_observation(self, index):
@@ -45,7 +46,7 @@ def halved_labels(losses, weights, total):
 
 
 sound_attention = attention.PackedAttention.forward
-sound_shard = hf._shard
+sound_cut = loading.cut
 sound_document = Corpus.document
 
 
@@ -53,7 +54,7 @@ sound_document = Corpus.document
     ("proof", "where", "name", "broken"),
     [
         ("leak", attention.PackedAttention, "forward", blind_to_bounds),
-        ("parity", hf, "_shard", swapped_gate),
+        ("parity", loading, "cut", swapped_gate),
         ("audit", Corpus, "document", trained_observation),
         ("partition", steps, "normalised", halved_labels),
     ],

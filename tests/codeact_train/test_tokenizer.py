@@ -1,12 +1,11 @@
 """Tokenizers as they come: SentencePiece models, and tokenizers without the control tokens of ChatML."""
 
-import io
 import json
 from pathlib import Path
 
 import pytest
 import sentencepiece
-from train_jobs import WORDS, write_records
+from train_jobs import write_records
 from transformers import AutoTokenizer
 
 from codeact_train.chat import ChatFormat
@@ -24,19 +23,6 @@ TURNS = [
     Turn("user", "Observation:\n1 – é"),
     Turn("assistant", "<solution>1</solution>", 1.0),
 ]
-
-
-@pytest.fixture(scope="module")
-def pieces() -> bytes:
-    """A SentencePiece model as Llama-2's: BPE with byte fallback, begin 1 and end 2."""
-    model = io.BytesIO()
-    text = [" ".join(WORDS) + " Observation: <execute> </execute> act user assistant ( ) 1 2 3", "two  spaces"] * 20
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text), model_writer=model, vocab_size=360, model_type="bpe", byte_fallback=True,
-        normalization_rule_name="identity", remove_extra_whitespaces=False, unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
-        hard_vocab_limit=False, minloglevel=2,
-    )  # fmt: skip
-    return model.getvalue()
 
 
 @pytest.fixture(scope="module", params=["blank before the first word", "blank before each stretch"])

@@ -1,0 +1,81 @@
+"""The safetensors of a Hugging Face folder, read slice by slice.
+
+Contract: opening costs the index and, when something is asked of a file, its header; the files are memory-mapped, so a
+slice costs its own bytes. :meth:`SafeTensors.check` holds a folder against what its configuration says without reading
+a weight.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from codeact_train.hf.table import Shapes
+
+_NOT_WEIGHTS = ("rotary_emb.inv_freq", "lm_head.weight")
+"""Ends of names that may stand in a folder beside its model's weights: older exports hold RoPE's frequencies, and some
+a head that is tied to the embedding."""
+
+
+class SafeTensors:
+    """Slices of the tensors in a Hugging Face folder, whatever file each is in."""
+
+    def __init__(self, folder: Path | str):
+        """Raises ``ValueError`` when the folder has no safetensors."""
+        self.folder = Path(folder)
+        self._open: dict[str, Any] = {}
+        self._stack = ExitStack()
+        index = self.folder / "model.safetensors.index.json"
+        if index.is_file():
+            self._files: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        elif (self.folder / "model.safetensors").is_file():
+            self._files = dict.fromkeys(self._file("model.safetensors").keys(), "model.safetensors")
+        else:
+            raise ValueError(f"model={folder}: no model.safetensors there; save the model with safetensors first")
+
+    def __enter__(self) -> SafeTensors:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def names(self) -> list[str]:
+        """Every tensor of the folder, sorted."""
+        return sorted(self._files)
+
+    def __getitem__(self, name: str) -> Any:
+        """A lazy slice; index it to read. Raises ``ValueError`` for a missing tensor."""
+        if name not in self._files:
+            raise ValueError(f"model={self.folder}: tensor {name} is missing, so this is not the model its config says")
+        return self._file(self._files[name]).get_slice(name)
+
+    def check(self, expected: Shapes) -> None:
+        """Raises ``ValueError`` unless the folder holds these tensors, of these shapes, and no other weight."""
+        for name, shape in expected.items():
+            stored = tuple(self[name].get_shape())
+            if stored != shape:
+                raise ValueError(
+                    f"model={self.folder}: tensor {name} is {list(stored)}, its config.json says {list(shape)}; "
+                    "take both from the same model"
+                )
+        others = [name for name in self.names() if name not in expected and not name.endswith(_NOT_WEIGHTS)]
+        if others:
+            raise ValueError(
+                f"model={self.folder}: no mapping for tensor {others[0]} ({len(others)} such); "
+                "set train.backend=deepspeed, which trains what transformers loads"
+            )
+
+    def _file(self, name: str) -> Any:
+        """An open file. Raises ``ValueError`` for one that the index names and is not there, or was cut short."""
+        if name not in self._open:
+            try:
+                self._open[name] = self._stack.enter_context(safe_open(self.folder / name, "pt"))
+            except (OSError, SafetensorError) as error:
+                raise ValueError(
+                    f"model={self.folder}: {name} cannot be read ({error}); fetch the model again"
+                ) from error
+        return self._open[name]

@@ -1,0 +1,58 @@
+"""From a model to Hugging Face tensors, one at a time.
+
+Contract: the main process gets every tensor whole, on the CPU, in the order of ``hf.tensor_shapes``; all processes must
+run :func:`gather` to its end. Cost: one parameter in memory at a time, sent to the first pipeline stage and gathered
+from the processes that share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
+from torch import Tensor
+
+from codeact_train.hf.shards import join
+from codeact_train.hf.table import Weight, weight_map
+from codeact_train.model import PackedGPT
+from codeact_train.shape import ModelShape
+
+
+def gather(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[str, Tensor]]:
+    """Yield every Hugging Face tensor on the main process; the others yield nothing."""
+    for weight, shard in _at_first_stage(model, shape):
+        shards = [shard]
+        if weight.cut != "whole" and parallel_state.get_tensor_model_parallel_world_size() > 1:
+            group = parallel_state.get_tensor_model_parallel_group()
+            shards = [torch.empty_like(shard) for _ in range(group.size())]
+            dist.all_gather(shards, shard.contiguous(), group=group)
+        if dist.get_rank() == 0:
+            yield from zip(weight.hf, join(weight, [s.cpu() for s in shards], shape), strict=True)
+
+
+def _at_first_stage(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[Weight, Tensor]]:
+    """Yield each parameter's shard in the processes of the first stage, to which the other stages send theirs."""
+    mine = parallel_state.get_pipeline_model_parallel_rank()
+    stages = parallel_state.get_pipeline_model_parallel_world_size()
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    if stages == 1:
+        yield from ((weight, parameters[weight.megatron]) for weight in weight_map(shape, 0, 1))
+        return
+    group = parallel_state.get_pipeline_model_parallel_group()
+    sizes: list[dict[str, torch.Size]] = [{} for _ in range(stages)]
+    dist.all_gather_object(sizes, {name: p.shape for name, p in parameters.items()}, group=group)
+    first = dist.get_global_rank(group, 0)
+    like = next(iter(parameters.values()))
+    for stage in range(stages):
+        for weight in weight_map(shape, stage, stages):
+            if weight.copy:
+                continue
+            if mine == stage and mine > 0:
+                dist.send(parameters[weight.megatron].contiguous(), first, group=group)
+            elif mine == 0:
+                shard = parameters[weight.megatron] if stage == 0 else like.new_empty(sizes[stage][weight.megatron])
+                if stage > 0:
+                    dist.recv(shard, dist.get_global_rank(group, stage), group=group)
+                yield weight, shard

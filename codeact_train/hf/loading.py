@@ -1,0 +1,38 @@
+"""From a Hugging Face folder into a model.
+
+Contract: every parameter of this process is filled, converted to the model's type. Cost: this process's slices are
+read, one parameter at a time; what the folder holds for others is not touched.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from megatron.core import parallel_state
+
+from codeact_train.hf.shards import cut
+from codeact_train.hf.table import weight_map
+from codeact_train.model import PackedGPT
+from codeact_train.shape import ModelShape
+
+
+class Source(Protocol):
+    """Lazy slices by the names of tensors."""
+
+    def __getitem__(self, name: str) -> Any: ...
+
+
+def load(model: PackedGPT, shape: ModelShape, tensors: Source) -> None:
+    """Fill this process's parameters from tensors of the shapes that ``hf.tensor_shapes`` lists."""
+    rank, size = parallel_state.get_tensor_model_parallel_rank(), parallel_state.get_tensor_model_parallel_world_size()
+    stage = parallel_state.get_pipeline_model_parallel_rank()
+    stages = parallel_state.get_pipeline_model_parallel_world_size()
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for weight in weight_map(shape, stage, stages):
+            value = cut(weight, [tensors[name] for name in weight.hf], shape, rank, size)
+            parameter = parameters.pop(weight.megatron)
+            assert value.shape == parameter.shape, f"{weight.megatron}: {value.shape} for {parameter.shape}"
+            parameter.copy_(value)
+    assert not parameters, f"parameters no tensor filled: {sorted(parameters)}"

@@ -1,0 +1,58 @@
+"""How tensor-parallel processes share a parameter: :func:`cut` makes a part of it, :func:`join` all parts whole again.
+
+Contract: ``join`` of the cuts of all ranks is what was cut, bit for bit, for every kind of the table. Nothing here
+knows processes. Cost: the part that is made; only its own slices are read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from codeact_train.hf.table import Weight
+from codeact_train.shape import ModelShape
+
+
+def cut(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, size: int) -> Tensor:
+    """The part that process ``rank`` of ``size`` holds, of tensors or lazy slices of a file."""
+
+    def part(tensor: Any, dim: int = 0) -> Tensor:
+        length = tensor.get_shape()[dim] // size
+        place = slice(rank * length, (rank + 1) * length)
+        return tensor[place] if dim == 0 else tensor[:, place]
+
+    if weight.cut == "whole":
+        return tensors[0][:]
+    if weight.cut == "columns":
+        return part(tensors[0], dim=1)
+    if weight.cut == "gate_up":
+        return torch.cat([part(t) for t in tensors])
+    if weight.cut == "qkv":
+        groups = shape.kv_heads // size
+        parts = [part(t) for t in tensors]
+        return torch.cat([p.reshape(groups, -1, *p.shape[1:]) for p in parts], dim=1).flatten(0, 1)
+    assert weight.cut == "vocab"
+    rows = shape.padded_vocab(size) // size
+    value = tensors[0][min(rank * rows, shape.vocab) : min((rank + 1) * rows, shape.vocab)]
+    return torch.cat((value, value.new_zeros(rows - value.shape[0], *value.shape[1:])))
+
+
+def join(weight: Weight, shards: list[Tensor], shape: ModelShape) -> list[Tensor]:
+    """The Hugging Face tensors of a parameter from all its parts, in rank order."""
+    if weight.cut == "whole":
+        return shards[:1]
+    if weight.cut == "columns":
+        return [torch.cat(shards, dim=1)]
+    if weight.cut == "gate_up":
+        halves = [s.chunk(2) for s in shards]
+        return [torch.cat([h[i] for h in halves]) for i in range(2)]
+    if weight.cut == "qkv":
+        queries = shape.heads // shape.kv_heads
+        whole = torch.cat(shards)
+        grouped = whole.view(shape.kv_heads, (queries + 2) * shape.head_dim, *whole.shape[1:])
+        sizes = [queries * shape.head_dim, shape.head_dim, shape.head_dim]
+        return [p.flatten(0, 1) for p in grouped.split(sizes, dim=1)]
+    assert weight.cut == "vocab"
+    return [torch.cat(shards)[: shape.vocab]]

@@ -1,0 +1,183 @@
+"""Tokens a corpus adds get rows in the model, begin as configured, are trained, and leave with the export."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from train_jobs import SHAPE, events, run_job, save_model, write_records
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, MistralConfig
+from worlds import in_world
+
+from codeact_train import parallel
+from codeact_train.config import TrainConfig, TrainJob
+from codeact_train.corpus import Corpus
+from codeact_train.megatron import MegatronState
+from codeact_train.new_rows import enlarge
+from codeact_train.plan import validate
+from codeact_train.prepare import prepare
+from codeact_train.prepare_config import PrepareConfig
+from codeact_train.vocabulary import Vocabulary
+from launch.config import load
+
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+LAYOUTS = [{}, {"tensor": 2}, {"tensor": 4}, {"tensor": 2, "pipeline": 2}]
+CHATML = PrepareConfig(sequence_length=320, chat_template="chatml", add_tokens=("<|im_start|>", "<|im_end|>"))
+
+
+def base_model(folder: Path, pieces: bytes, config) -> Path:
+    """A base model: a SentencePiece tokenizer without control tokens of a chat or one to pad."""
+    folder.mkdir()
+    (folder / "tokenizer.model").write_bytes(pieces)
+    names = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config.vocab_size = len(tokenizer)
+    return save_model(folder, tokenizer, config)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, pieces) -> dict:
+    root = tmp_path_factory.mktemp("base")
+    configs = {
+        "tied": LlamaConfig(**SHAPE, tie_word_embeddings=True),
+        "untied": LlamaConfig(**SHAPE, tie_word_embeddings=False),
+        "mistral": MistralConfig(**SHAPE, tie_word_embeddings=False, sliding_window=24),
+    }
+    return {name: base_model(root / name, pieces, config) for name, config in configs.items()}
+
+
+@pytest.fixture(scope="module")
+def chat_corpus(tmp_path_factory, models) -> Path:
+    folder = tmp_path_factory.mktemp("chat")
+    prepare(write_records(folder / "records.jsonl", 12), models["tied"], folder / "corpus", CHATML)
+    return folder / "corpus"
+
+
+def export_untrained(models: dict, corpus: Path, out: Path) -> None:
+    """Load and export in every layout, with both kinds of beginning."""
+    device = parallel.join()
+    for number, layout in enumerate(LAYOUTS):
+        for name, folder in models.items():
+            for start in ("mean", "last_row"):
+                train = TrainConfig(parallel=layout, new_tokens=start)
+                place = parallel.arrange(train.parallel, 0, device)
+                state = MegatronState(TrainJob(model=str(folder), corpus=str(corpus), out="", train=train), place, 10)
+                state.export(corpus / "tokenizer", out / name / start / str(number), epoch=1, checkpoint="none")
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory, models, chat_corpus) -> Path:
+    out = tmp_path_factory.mktemp("exports")
+    in_world(4, export_untrained, {name: models[name] for name in ("tied", "untied")}, chat_corpus, out)
+    return out
+
+
+@pytest.mark.parametrize("start", ["mean", "last_row"])
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_new_rows_begin_the_same_at_every_layout(exports, models, chat_corpus, kind, start):
+    before = load_file(models[kind] / "model.safetensors")
+    new = sorted(Corpus(chat_corpus).manifest["added_tokens"].values())
+    for layout in range(len(LAYOUTS)):
+        after = load_file(exports / kind / start / str(layout) / "model.safetensors")
+        assert before.keys() == after.keys()
+        for name, stored in before.items():
+            assert torch.equal(after[name][: len(stored)], stored)
+        for name in {EMBEDDING, HEAD} & before.keys():
+            stored = before[name]
+            row = stored.double().mean(0).float() if start == "mean" else stored[-1]
+            assert new == [len(stored), len(stored) + 1]
+            assert after[name].shape[0] == len(stored) + 2
+            assert all(torch.equal(after[name][token], row) for token in new)
+
+
+def test_transformers_models_get_the_same_rows(exports, models, chat_corpus):
+    """As the DeepSpeed backend and the proof of parity enlarge them."""
+    for kind in ("tied", "untied"):
+        model = AutoModelForCausalLM.from_pretrained(models[kind], dtype=torch.float32)
+        enlarge(model, Vocabulary.of(models[kind], chat_corpus), "mean")
+        wanted = load_file(exports / kind / "mean" / "0" / "model.safetensors")
+        assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in wanted.items())
+
+
+def test_the_export_stops_pads_and_chats(exports, chat_corpus):
+    folder = exports / "untied" / "mean" / "1"
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    end, start = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|im_start|>"))
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<unk>")
+    assert model.config.vocab_size == model.get_input_embeddings().weight.shape[0] == len(tokenizer)
+    assert (model.config.eos_token_id, model.config.pad_token_id) == (end, tokenizer.pad_token_id)
+    assert model.generation_config.eos_token_id == [end, 2]  # and where the base model stopped
+    assert model.generation_config.pad_token_id == tokenizer.pad_token_id != end
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "count"}], add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    assert (ids[0], ids.count(start), ids.count(end)) == (start, 2, 1)
+    assert model.generate(torch.tensor([ids]), max_new_tokens=2, do_sample=False).shape[1] > len(ids)
+
+
+def test_a_model_whose_end_token_pads_gets_another(models, model, corpus, tmp_path):
+    """As SmolLM2 has it; and a tokenizer of which nothing was added."""
+    source = shutil.copytree(corpus / "tokenizer", tmp_path / "tokenizer")
+    settings = json.loads((source / "tokenizer_config.json").read_text())
+    settings |= {"pad_token": "<|im_end|>", "unk_token": "<|endoftext|>"}
+    (source / "tokenizer_config.json").write_text(json.dumps(settings))
+
+    def export(out: Path) -> None:
+        place = parallel.arrange(TrainConfig().parallel, 0, parallel.join())
+        job = TrainJob(model=str(model), corpus=str(corpus), out="", train=TrainConfig())
+        MegatronState(job, place, 10).export(source, out, epoch=1, checkpoint="none")
+
+    in_world(1, export, tmp_path / "export")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "export")
+    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
+
+
+@pytest.mark.parametrize("recipe", ["llama2_7b_4k", "mistral_7b_16k"])
+def test_the_recipes_train_a_base_model(tmp_path, models, recipe):
+    """Two steps of the paper's recipes on small models of their architecture, at tensor parallel 2."""
+    model = models["mistral" if recipe.startswith("mistral") else "untied"]
+    records = write_records(tmp_path / "records.jsonl", 12)
+    overrides = [
+        f"prepare.sources=[{{path: {records}, name: own}}]", "prepare.sequence_length=256",
+        "train.parallel.tensor=2", "train.epochs=1", "train.optimizer.warmup_steps=1", "train.tensorboard=false",
+    ]  # fmt: skip
+    config = load(Path("configs") / f"{recipe}.yaml", overrides)
+    prepare(records, model, tmp_path / "corpus", config.prepare)
+    packs = len(Corpus(tmp_path / "corpus").packs())
+    train = config.train.model_copy(update={"global_batch_packs": -(-packs // 2)})
+    validate(train, model, processes=2, corpus=tmp_path / "corpus")
+    assert run_job(tmp_path / "run", model, tmp_path / "corpus", train, world=2) == 0
+    assert [event["step"] for event in events(tmp_path / "run", "step")] == [1, 2]
+    assert {proof["name"] for proof in events(tmp_path / "run", "proof")} == {"leak", "parity", "audit", "partition"}
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "run/exports/epoch-1")
+    assert exported.dtype == torch.bfloat16
+    assert exported.config.vocab_size == Vocabulary.of(model, tmp_path / "corpus").known + 2
+
+
+def test_rows_a_padded_model_has_already_begin_anew(models, chat_corpus, tmp_path):
+    """A matrix padded beyond the tokenizer's tokens: the new ones take rows that mean nothing."""
+    model = AutoModelForCausalLM.from_pretrained(models["tied"], dtype=torch.float32)
+    known = model.config.vocab_size
+    model.resize_token_embeddings(known + 24)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[known:] = 7.0
+    model.save_pretrained(tmp_path / "padded")
+    vocabulary = Vocabulary.of(tmp_path / "padded", chat_corpus)
+    assert (vocabulary.rows, vocabulary.known, vocabulary.new) == (known + 24, known, (known, known + 1))
+    enlarge(model, vocabulary, "mean")
+    weight = model.get_input_embeddings().weight
+    assert torch.equal(weight[known], weight[:known].double().mean(0).float())
+    assert (weight[known + 2 :] == 7.0).all()
+
+
+def test_a_corpus_of_another_model_is_refused(models, model, tmp_path):
+    """Its tokens were not added: nobody could say what their rows should be."""
+    records = write_records(tmp_path / "records.jsonl", 3)
+    prepare(records, models["tied"], tmp_path / "corpus", CHATML)
+    with pytest.raises(
+        ValueError, match=r"its tokenizer has \d+ tokens, the model 301, and prepare.add_tokens did not"
+    ):
+        validate(TrainConfig(epochs=9), model, corpus=tmp_path / "corpus")
