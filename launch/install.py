@@ -62,7 +62,7 @@ def install() -> None:
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
         ) as pip,
     ):
-        for line in pip.stdout:
+        for line in pip.stdout or ():
             log.write(line)
             count += line.startswith("Collecting")
             if line.startswith("Installing") or time.monotonic() - shown > 5:
