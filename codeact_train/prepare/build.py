@@ -82,10 +82,7 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     ledger.evaluation_prompts = screen.accounts
     ledger.dropped_records = finish.write_names(folder, files, staged, layout, same_as)
     if not ledger.train.trained:
-        raise ValueError(
-            f"records={', '.join(str(file.path) for file in files)}: no document with trained tokens is left for "
-            f"training; dropped: {ledger.dropped}"
-        )
+        raise ValueError(_nothing_left(files, ledger))
     if wrong := ledger.imbalances():
         raise AssertionError("the ledger does not balance: " + "; ".join(wrong))
     finish.write_packs(folder, layout, {side: account.pack_weights(side) for side in SIDES})
@@ -95,6 +92,16 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     write_audit(folder, np.flatnonzero(staged.rows["controls"][layout.row]).tolist())
     finish.sync(folder)
     return ledger
+
+
+def _nothing_left(files: list[MixtureFile], ledger: Ledger) -> str:
+    """Why there is nothing to train on, in a sentence."""
+    dropped = "".join(f", {count} {reason}" for reason, count in ledger.dropped.items())
+    first = "".join(f"; first, {d.file} line {d.line}: {d.detail}" for d in ledger.dropped_records[:1])
+    return (
+        f"records={', '.join(str(file.path) for file in files)}: nothing is left to train on; {ledger.records_read} "
+        f"records read, {ledger.validation.documents} documents held out{dropped}{first}"
+    )
 
 
 def _read(files: list[MixtureFile], folder: Path, encoder: Encoder, tokenizer: Path) -> Staged:

@@ -61,6 +61,19 @@ def test_unreadable_records_are_counted_and_named(tmp_path, model):
     assert ledger.imbalances() == []
 
 
+def test_files_without_anything_to_train_on_are_refused_with_the_first_reason(tmp_path, model):
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+    (tmp_path / "chats.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    with pytest.raises(
+        ValueError, match=r"1 records read.* 1 bad_record; first, chats.jsonl line 1: id: Field required"
+    ):
+        prepare(tmp_path / "chats.jsonl", model, tmp_path / "corpus", WIDE)
+    held_out = write_records(tmp_path / "few.jsonl", 2)
+    with pytest.raises(ValueError, match=r"nothing is left to train on; 2 records read, 2 documents held out"):
+        prepare(held_out, model, tmp_path / "corpus", PrepareConfig(sequence_length=320, validation_share=0.999))
+    assert not (tmp_path / "corpus").exists()
+
+
 def test_a_long_document_stops_prepare_unless_a_policy_says_otherwise(tmp_path, model):
     records = write_records(tmp_path / "records.jsonl", 20)
     with pytest.raises(ValueError, match=r"sequence_length=128: \d+ documents are longer, first r0 .*over_long"):
