@@ -63,10 +63,14 @@ class Rival:
             )
             loss.backward()
             total += loss.item()
+        self.update()
+        return total
+
+    def update(self) -> None:
+        """Clip and step."""
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return total
 
 
 def synthetic_records(path: Path, count: int) -> Path:
