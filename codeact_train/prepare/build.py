@@ -3,7 +3,7 @@
 Contract: ``prepare(records, model, out, config)`` leaves a complete corpus at ``out`` or none; the same inputs give the
 same corpus, byte for byte, whatever the number of processes; a corpus with their digest already at ``out`` is kept as
 it is. Every record is in the corpus, or in the ledger with a reason. Cost: one pass of tokenising, on all cores where
-that pays; the disk holds the tokens, memory about 200 bytes a record.
+that pays; the disk holds the tokens, memory about 350 bytes a record.
 """
 
 from __future__ import annotations
