@@ -17,7 +17,15 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict
 
 from sandbox import cgroups
-from sandbox.boot import SOURCE, boot_command, environment, site_folders, temporary_files
+from sandbox.boot import (
+    SOURCE,
+    boot_command,
+    environment,
+    leave_real_time,
+    own_folders,
+    site_folders,
+    temporary_files,
+)
 from sandbox.policy import Policy, settle
 from sandbox.result import SandboxError
 
@@ -80,17 +88,23 @@ def choose(tier: Tier | None, require: Iterable[str]) -> Tier:
         raise SandboxError(f"tier {chosen} is not available here ({reasons}); the best is {report.tier}")
     if chosen == "T0" and tier is None:
         raise SandboxError(f"nothing here can isolate code ({reasons}); ask for tier='T0' by name to run without")
-    weak = [name for name in sorted(set(require)) if report.properties[chosen][name].level != "enforced"]
+    weak = sorted(set(require) - set(enforced(chosen)))
     if weak:
         raise SandboxError(f"{', '.join(weak)} cannot be enforced in tier {chosen} here ({reasons})")
     return chosen
+
+
+def enforced(tier: Tier) -> list[str]:
+    """The properties that hold in a tier this machine has."""
+    return [name for name, found in probe().properties[tier].items() if found.level == "enforced"]
 
 
 def _try_all() -> dict[str, str | int | None]:
     with temporary_files():
         scratch = tempfile.TemporaryDirectory(prefix="codeact-probe-")
     with scratch as base:
-        config = {"base": base, "packages": site_folders(), "source": SOURCE, "reach": settle(Policy(), "T2")}
+        packages = {"packages": site_folders(), "hidden": own_folders()}
+        config = {"base": base, **packages, "source": SOURCE, "reach": settle(Policy(), "T2")}
         home = cgroups.find(cpu=True)
         no_quota = home if isinstance(home, str) else None
         if no_quota:
@@ -103,6 +117,7 @@ def _try_all() -> dict[str, str | int | None]:
             stderr=subprocess.PIPE,
             text=True,
         )
+        leave_real_time(trial.pid)
         reason = _try_cgroup(home, trial.pid)
         try:
             out, errors = trial.communicate(json.dumps(config) + "\n", timeout=TRIAL_TIMEOUT_S)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import cgroups
-from sandbox.boot import SOURCE, boot_command, environment, site_folders
+from sandbox.boot import SOURCE, boot_command, environment, leave_real_time, own_folders, site_folders
 from sandbox.egress import Egress
 from sandbox.endpoints import Endpoints
 from sandbox.hosts import Hosts
@@ -73,6 +73,7 @@ class ForkServer:
             "base": f"{tempfile.gettempdir()}/codeact-sandbox-{os.getpid()}-{secrets.token_hex(4)}",
             "preload": ["IPython", *self.preload],
             "packages": site_folders(),
+            "hidden": own_folders(),
             "source": SOURCE,
             "tier": self.tier,
             "kernel": self.kernel,
@@ -92,6 +93,7 @@ class ForkServer:
             start_new_session=True,
         )
         theirs.close()
+        leave_real_time(self._warden.pid)
         self.pid = self._warden.pid
         """The warden's process id; the fork server and every kernel end with it."""
         assert self._warden.stdin is not None
@@ -186,8 +188,8 @@ class ForkServer:
     def _end_warden(self) -> None:
         try:
             self._warden.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:  # a fork server that hangs: it and its kernels die with the warden
-            self._warden.kill()
+        except subprocess.TimeoutExpired:  # a fork server that hangs: the warden ends it and its kernels
+            self._warden.terminate()
             self._warden.wait()
         remove_tree(self.base)
 

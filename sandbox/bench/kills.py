@@ -1,4 +1,4 @@
-"""SIGKILL to the owner of a pool, and to its fork server: two seconds later nothing of theirs is there.
+"""SIGKILL to a pool's owner, its warden, its fork server: two seconds later nothing of theirs is there.
 
 Contract: a child process owns a pool whose kernels have processes of their own that try to detach; the killer knows
 them by name. What counts is what Linux shows: processes, cgroups, folders, mounts.
@@ -15,15 +15,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from sandbox.bench.figures import Figure
 from sandbox.bench.footprint import cgroup_homes, descendants
 from sandbox.pool import KernelPool
 from sandbox.probing import Tier
 
-Whom = Literal["owner", "fork server"]
-VICTIMS: tuple[Whom, ...] = ("owner", "fork server")
+Whom = Literal["owner", "warden", "fork server"]
+VICTIMS: tuple[Whom, ...] = get_args(Whom)
 WITHIN_S = 2.0
 KERNELS = 5
 DETACH = """
@@ -56,8 +56,8 @@ def _kill(tier: Tier, whom: Whom) -> list[str]:
     try:
         told = json.loads(owner.stdout.readline())
         below = set(descendants(owner.pid))
-        server = descendants(told["warden"])[0]
-        os.kill(owner.pid if whom == "owner" else server, signal.SIGKILL)
+        victims = {"owner": owner.pid, "warden": told["warden"], "fork server": descendants(told["warden"])[0]}
+        os.kill(victims[whom], signal.SIGKILL)
         deadline = time.monotonic() + WITHIN_S
         while (left := _left(owner.pid, below, mark, told["base"], whom)) and time.monotonic() < deadline:
             time.sleep(0.02)

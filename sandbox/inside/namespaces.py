@@ -28,6 +28,7 @@ from sandbox.inside.linux import (
     MS_NODEV,
     MS_NOSUID,
     MS_PRIVATE,
+    MS_RDONLY,
     MS_REC,
     enter_root,
     forbid_capabilities,
@@ -54,10 +55,10 @@ _shown_below_tmp: list[str] = []
 """Interpreter, packages and shared folders that live below /tmp; forked kernels inherit the list."""
 
 
-def build_root(base: str, visible: list[str], reach: dict[str, Any]) -> None:
+def build_root(base: str, visible: list[str], hidden: list[str], reach: dict[str, Any]) -> None:
     """Enters a root made of the system folders and ``visible`` (interpreter and packages), all read-only.
 
-    ``reach``: what a policy adds, see :func:`sandbox.policy.settle`.
+    ``hidden``: folders in it that are shown empty; ``reach``: what a policy adds, see :func:`sandbox.policy.settle`.
     """
     unshare(CLONE_NEWNS)
     mount("", "/", flags=MS_REC | MS_PRIVATE)
@@ -79,6 +80,8 @@ def build_root(base: str, visible: list[str], reach: dict[str, Any]) -> None:
         if not (root / path[1:]).exists():
             show(root, path, path)
             shown.append(path)
+    for path in hidden:
+        mount("hidden", str(root / path[1:]), "tmpfs", _KEEP_PRIVATE | MS_RDONLY, "size=4k,mode=755")
     _write_accounts(root / "etc")
     for name in DEVICES:
         show(root, f"/dev/{name}", f"/dev/{name}", DEVICE)

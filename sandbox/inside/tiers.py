@@ -48,7 +48,7 @@ def enter_warden(tier: str) -> None:
 def enter_server(config: dict[str, Any]) -> None:
     """In the fork server, before it imports anything large."""
     if has_namespaces(config["tier"]):
-        namespaces.build_root(config["base"], _interpreter(config), config["reach"])
+        namespaces.build_root(config["base"], _interpreter(config), config["hidden"], config["reach"])
 
 
 def prepare(config: dict[str, Any]) -> dict[str, Any]:
@@ -127,6 +127,7 @@ def _limit(limits: dict[str, Any], own_user: bool) -> None:
         (resource.RLIMIT_FSIZE, limits["workspace_mib"] * MIB),
         (resource.RLIMIT_NOFILE, limits["open_files"]),
         (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_RTPRIO, 0),
         *([(resource.RLIMIT_NPROC, limits["processes"])] if own_user else []),
     ):
         resource.setrlimit(kind, (value, value))

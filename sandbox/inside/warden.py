@@ -2,7 +2,8 @@
 
 Contract: executed with a clean environment by the pool's owner. Stays small (no third-party imports, about 8 MB) and
 waits for two ends: its owner's and the fork server's. At either it kills every process below it and removes the pool's
-folders, so a SIGKILL of the owner leaves nothing behind. It is a subreaper: processes that detach come to it.
+folders, so a SIGKILL of the owner leaves nothing behind. It is a subreaper: processes that detach come to it. Its own
+SIGKILL ends the fork server, which takes everything with it: with its pid namespace, or where it has none by itself.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import os
 import select
 import signal
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sandbox.inside.descendants import kill_descendants
 from sandbox.inside.linux import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
-from sandbox.inside.tiers import enter_warden
+from sandbox.inside.tiers import enter_warden, has_namespaces
 from sandbox.trees import remove_tree
 
 
@@ -32,7 +33,7 @@ def main(config: dict[str, Any]) -> None:
     enter_warden(config["tier"])
     server = os.fork()
     if server == 0:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL if has_namespaces(config["tier"]) else signal.SIGTERM)
         os.close(owner)
         sys.path += config["packages"]
         from sandbox.inside.zygote import serve
@@ -42,28 +43,11 @@ def main(config: dict[str, Any]) -> None:
         os._exit(0)
     os.close(config["control"])
     end = os.pidfd_open(server)
+    signal.signal(signal.SIGTERM, lambda *_: kill_descendants())  # then the fork server has ended, hung or not
     select.select([owner, end], [], [])
-    _kill_all()
+    kill_descendants()
     remove_tree(config["base"])
     for folder in config["cgroups"]:
         for path in (*Path(folder).glob("*/"), Path(folder)):
             with suppress(OSError):
                 path.rmdir()
-
-
-def _kill_all() -> None:
-    """Kills and reaps until no child is left; orphans become children, so this reaches every generation."""
-    while True:
-        for child in _children():
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return
-        time.sleep(0.002)
-
-
-def _children() -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]

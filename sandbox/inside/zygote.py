@@ -18,14 +18,16 @@ import signal
 import site
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sandbox.inside.child import become_kernel
-from sandbox.inside.linux import CLONE_NEWPID, setns, unshare
+from sandbox.inside.descendants import kill_descendants
+from sandbox.inside.linux import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, prctl, setns, unshare
 from sandbox.inside.shell import SandboxShell, build_shell
-from sandbox.inside.tiers import enter_server, prepare
+from sandbox.inside.tiers import enter_server, has_namespaces, prepare
 from sandbox.inside.warmup import warm_up
 
 PACKET = 1 << 16
@@ -34,6 +36,8 @@ PACKET = 1 << 16
 def serve(config: dict[str, Any]) -> None:
     """Prepares and answers until the owner closes the connection."""
     control = socket.socket(fileno=config["control"])
+    if not has_namespaces(config["tier"]):
+        _end_with_the_warden()
     try:
         ready: dict[str, Any] = {**_users(), "host_proc": os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)}
         _import_own(config)
@@ -69,6 +73,17 @@ def serve(config: dict[str, Any]) -> None:
             _fork(json.loads(data), fds, control, kernels, shell, config, ready)
 
 
+def _end_with_the_warden() -> None:
+    """Where no pid namespace ends with this process: the warden's death is SIGTERM here, and kills what is below."""
+
+    def end(*_: object) -> None:
+        kill_descendants()
+        os._exit(1)
+
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # what detaches from a kernel comes here
+    signal.signal(signal.SIGTERM, end)
+
+
 def _import_own(config: dict[str, Any]) -> None:
     """The rest of this package that kernels will need: afterwards its source is out of sight."""
     if config["zmq"]:
@@ -93,7 +108,8 @@ def _fork(
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         become_kernel(request, fds, shell, config, ready)
     if own_pids >= 0:
         setns(own_pids, CLONE_NEWPID)
@@ -126,5 +142,17 @@ def _reap(control: socket.socket, kernels: dict[int, int]) -> None:
                 os.killpg(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if pid in kernels:
+            _collect_group(pid)
             report = {"op": "exit", "id": kernels.pop(pid), "status": os.waitstatus_to_exitcode(status)}
             control.send(json.dumps(report).encode())
+
+
+def _collect_group(group: int) -> None:
+    """Returns when the killed orphans of a group are gone, or after half a second, should one hang in the kernel.
+
+    Where a pid namespace ends them there is none; else they are children of this process.
+    """
+    with suppress(ChildProcessError):
+        for _ in range(500):
+            if os.waitid(os.P_PGID, group, os.WEXITED | os.WNOHANG) is None:
+                time.sleep(0.001)

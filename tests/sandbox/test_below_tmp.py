@@ -12,7 +12,7 @@ import os, sys
 from sandbox.inside import namespaces
 
 base, package = sys.argv[1:]
-namespaces.build_root(base, [package], {"read_only": {}, "read_write": {}, "devices": {}})
+namespaces.build_root(base, [package], [], {"read_only": {}, "read_write": {}, "devices": {}})
 namespaces.enter({"workspace_mib": 8, "workspace_inodes": 100}, user=65534)
 print(open(package + "/here.txt").read())
 print(sorted(os.listdir("/tmp")) == [package.split("/")[2]])

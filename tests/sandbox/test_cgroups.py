@@ -1,4 +1,4 @@
-"""Cgroups are found where a container sees them."""
+"""Cgroups are found where a container sees them, and take kernels whatever class their owner is scheduled in."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import cgroups
+from sandbox import cgroups, probe
 
 ROOT = Path(__file__).parents[2]
 AS_CONTAINER = """
@@ -24,6 +24,22 @@ from sandbox import cgroups
 home = cgroups.find()
 print(home)
 home.remove()
+"""
+REAL_TIME = """
+import asyncio, os
+try:
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+except PermissionError:
+    raise SystemExit(77)
+from sandbox import KernelPool, probe
+
+async def main():
+    async with KernelPool(size=0, preload=()) as pool, await pool.acquire() as kernel:
+        back = await kernel.run("import os; os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))")
+        print(os.sched_getscheduler(kernel.process.pid()) == os.SCHED_OTHER, back.error_name)
+
+print(probe().model_dump_json())
+asyncio.run(main())
 """
 
 
@@ -50,3 +66,13 @@ def test_a_container_with_version_1_cgroups_finds_its_place_in_them() -> None:
             cgroups.remove_folder(folder)
     assert "CgroupHome" in ran.stdout, ran.stdout + ran.stderr
     assert ran.returncode == 0, ran.stderr
+
+
+def test_kernels_of_an_owner_in_a_real_time_class_are_not_in_it_and_lose_no_property() -> None:
+    """Linux lets no real-time process into a processor cgroup, and one that loops would have a processor for itself."""
+    ran = subprocess.run([sys.executable, "-c", REAL_TIME], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    if ran.returncode == 77:
+        pytest.skip("a real-time class needs the right to it")
+    report, kernel = ran.stdout.splitlines()
+    assert report == probe().model_dump_json()
+    assert kernel == "True PermissionError"

@@ -1,0 +1,47 @@
+"""An installation that is not editable puts our own packages among those that kernels see: there they are empty."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox import probe
+from sandbox.boot import SOURCE
+
+SCRIPT = """
+import asyncio, sys, sandbox
+from sandbox import KernelPool
+
+async def main():
+    async with KernelPool(size=0, preload=(), tier=sys.argv[1]) as pool, await pool.acquire() as kernel:
+        print(sandbox.__file__)
+        print((await kernel.run("import rollout.answers")).error_name)
+        print((await kernel.run(f"import os; os.listdir('{sys.argv[2]}/rollout')")).value)
+        print((await kernel.run("import numpy; numpy.__name__")).value)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("tier", ["T3", "T2"])
+def test_a_kernel_does_not_see_our_own_packages(tier: str, tmp_path: Path) -> None:
+    if tier not in probe().properties:
+        pytest.skip(f"tier {tier} is not available here")
+    packages = tmp_path / "site-packages"
+    for folder in ("rollout", "codeact-9.dist-info"):
+        (packages / folder).mkdir(parents=True)
+    (packages / "sandbox").symlink_to(Path(SOURCE, "sandbox"))
+    (packages / "rollout" / "answers.py").write_text("answer = 42\n")
+    (packages / "codeact-9.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: codeact\nVersion: 9\n")
+    (packages / "codeact-9.dist-info" / "top_level.txt").write_text("rollout\n")
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, tier, str(packages)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(packages)},
+        cwd="/",
+    )
+    assert ran.stdout.split() == [f"{packages}/sandbox/__init__.py", "ModuleNotFoundError", "[]", "'numpy'"], ran.stderr
