@@ -24,19 +24,28 @@ if TYPE_CHECKING:
 MISSED = 1
 TierName = Literal["T3", "T2", "T1", "T0"]
 KernelName = Literal["light", "ipykernel", "stock"]
-Tier = Annotated[Optional[TierName], typer.Option("--tier", help="Isolation; the best of this machine by default.")]  # noqa: UP045
+Tier = Annotated[
+    Optional[TierName],  # noqa: UP045
+    typer.Option("--tier", help="Isolation from T3, everything, to T0, none; by default the best of this machine."),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")]
 
 sandbox_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Sandboxed kernels: what this machine enforces, whether it holds, what it costs.",
+    help="""Python kernels for code nobody has read: what this machine enforces, whether it holds, what it costs.
+
+**Start with** `codeact sandbox probe`. docs/sandbox.md says what the tiers T3 to T0 are and how to use kernels from
+Python, `codeact serve sandbox` offers them over HTTP. Exit code 1 means that a claim or a target was missed.""",
 )
 
 
 @sandbox_app.command()
 def probe(tier: Tier = None, as_json: Json = False) -> None:
-    """Try every isolation mechanism and say what holds, tier by tier; exit code 1 when `--tier` is not available."""
+    """Try every isolation mechanism and say what holds, tier by tier; exit code 1 when `--tier` is not available.
+
+    Takes a second and leaves nothing behind. `enforced` always holds, `partial` is noticed within a second or so.
+    """
     from sandbox import probe as try_all
 
     report = try_all()
@@ -62,7 +71,10 @@ def battery(
     ] = "light",
     as_json: Json = False,
 ) -> None:
-    """Run the hostile cells, a kernel each, and judge by what the host sees; exit code 1 at a breach."""
+    """Run the hostile cells, a kernel each, and judge by what the host sees; exit code 1 at a breach.
+
+    A breach is a case that gets through although `probe`, or the kernel itself, says that it is held.
+    """
     from sandbox.battery.run import run_battery
     from sandbox.battery.scorecard import HEAD, breaches, row, summary
 
@@ -85,14 +97,15 @@ def battery(
 @sandbox_app.command()
 def bench(
     tier: Tier = None,
-    starts: Annotated[int, typer.Option(min=3, help="Starts of each kind.")] = 15,
-    cells: Annotated[int, typer.Option(min=10, help="Round trips.")] = 300,
+    starts: Annotated[int, typer.Option(min=3, help="Starts of each kind; a third as many of the rival's.")] = 15,
+    cells: Annotated[int, typer.Option(min=10, help="Cells sent and answered, one after another.")] = 300,
     kernels: Annotated[int, typer.Option(min=1, help="Kernels at once, ours and the rival's.")] = 64,
     as_json: Json = False,
 ) -> None:
     """Measure against stock jupyter_client and ipykernel in the same run; exit code 1 when a target is missed.
 
-    Without `--tier` the start is measured in every tier this machine has, the rest in the best.
+    Without `--tier` the start is measured in every tier this machine has, the rest in the best. Let nothing else run
+    beside it: what is judged are times.
     """
     from sandbox.bench.figures import HEAD, row
     from sandbox.bench.measure import Effort, measure
@@ -115,7 +128,10 @@ def soak(
     cycles: Annotated[int, typer.Option(min=20, help="Kernels started, used and ended one after another.")] = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Thousands of kernels, thousands of starts and stops, then kill -9; exit code 1 when anything stays behind."""
+    """Thousands of kernels, thousands of starts and stops, then kill -9; exit code 1 when anything stays behind.
+
+    What is killed, one after another: the process that owns the kernels, their warden, their fork server.
+    """
     from sandbox.bench.figures import HEAD, Figure, row
     from sandbox.bench.kills import kills
     from sandbox.bench.soak import Growth, alive
@@ -151,7 +167,10 @@ def serve_sandbox(
         typer.Option(envvar="CODEACT_SANDBOX_TOKEN", help="Token of a single user; a random one is made and shown."),
     ] = None,
     open_execute: Annotated[
-        bool, typer.Option("--open-execute", help="Take `POST /execute` of old clients without a token.")
+        bool, typer.Option("--open-execute", help="Let old clients, which call `POST /execute`, in without a token.")
+    ] = False,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="Keep state and files before each cell; rollouts expect it.")
     ] = False,
     tier: Tier = None,
     require: Annotated[
@@ -162,13 +181,15 @@ def serve_sandbox(
 ) -> None:
     """Serve kernels over HTTP until Ctrl-C or SIGTERM; every kernel ends with it.
 
-    An address others can reach needs `--tenants` or `--token`. The traffic is plain HTTP: put TLS before it.
+    Use them with `sandbox.RemotePool(URL, TOKEN)`, with the setting `workers.service` of a collection or evaluation, or
+    with any HTTP client: docs/service.md has the routes. An address others can reach needs `--tenants` or `--token`.
+    The traffic is plain HTTP: put TLS before it.
     """
     from sandbox import KernelPool
     from sandbox.service.server import check_address, serve
 
     check_address(host, chosen=tenants is not None or token is not None)
-    allowed = _tenants(tenants, token, open_execute)
+    allowed = _tenants(tenants, token, open_execute, checkpoint)
 
     def open_pool(tenant: Tenant) -> KernelPool:
         return KernelPool(
@@ -180,15 +201,15 @@ def serve_sandbox(
         serve(allowed, open_pool, host, port, lambda url: say(f"kernels at {url}; Ctrl-C ends it"))
 
 
-def _tenants(file: Path | None, token: str | None, open_execute: bool) -> Tenants:
+def _tenants(file: Path | None, token: str | None, open_execute: bool, checkpoint: bool) -> Tenants:
     from sandbox.service.server import lone_tenant
     from sandbox.service.tenants import load
 
     if file is not None:
-        if token is not None or open_execute:
-            raise ValueError("--tenants: the file names the tokens; leave --token and --open-execute out")
+        if token is not None or open_execute or checkpoint:
+            raise ValueError("--tenants: the file says this; leave --token, --open-execute and --checkpoint out")
         return load(file)
-    made = lone_tenant(token, open_execute)
+    made = lone_tenant(token, open_execute, checkpoint)
     if token is None:
         say(f"token: {made.all[0].token}")
     return made

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sandbox.record import Log
     from sandbox.replay import restore
     from sandbox.result import CellResult, SandboxError, Status
+    from sandbox.service.client import RemoteKernel, RemotePool
     from sandbox.tools import document_tools
 
 _HOMES = {
@@ -26,6 +27,8 @@ _HOMES = {
     "Limits": "sandbox.limits",
     "Log": "sandbox.record",
     "Policy": "sandbox.policy",
+    "RemoteKernel": "sandbox.service.client",
+    "RemotePool": "sandbox.service.client",
     "SandboxError": "sandbox.result",
     "Status": "sandbox.result",
     "Report": "sandbox.probing",
@@ -40,6 +43,8 @@ __all__ = [
     "Limits",
     "Log",
     "Policy",
+    "RemoteKernel",
+    "RemotePool",
     "Report",
     "SandboxError",
     "Status",

@@ -1,10 +1,11 @@
 """A pool of remote kernels: what :class:`sandbox.KernelPool` offers, through the HTTP service.
 
 Contract: ``async with RemotePool(url, token) as pool`` and ``pool.acquire(tools, files)`` give handles with the methods
-of :class:`sandbox.Kernel`; episodes use one in the place of the other. Tools run here, in the caller's process. A
-request whose connection breaks is sent once more under the same request id, so nothing happens twice. What the service
-refuses, or a service that does not answer, is a :class:`sandbox.SandboxError`; bad paths and sizes of files are
-ValueErrors, missing files FileNotFoundErrors.
+of :class:`sandbox.Kernel`; episodes use one in the place of the other. Tools run here, in the caller's process. Kernels
+live as long as the pool, which renews their leases, and a minute longer when its process is killed. A request whose
+connection breaks is sent once more under the same request id, so nothing happens twice. What the service refuses, or a
+service that does not answer, is a :class:`sandbox.SandboxError`; bad paths and sizes of files are ValueErrors, missing
+files FileNotFoundErrors.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import base64
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -23,21 +25,35 @@ from yarl import URL
 
 from sandbox.client import OnEvent
 from sandbox.result import CellResult, SandboxError
+from sandbox.service.forms import OfferAnswer
 from sandbox.tools import Tool, answer_call, describe_tools
 
 CONNECT_TIMEOUT_S = 30.0
+LEASE_S = 60.0
+ACQUIRE_TIMEOUT_S = 90.0  # longer than a lease: by then the kernels of a client that was killed are given back
+LOOK_AGAIN_S = 0.5
 
 
 class RemotePool:
     """Use as ``async with RemotePool(...) as pool`` or with :meth:`start` and :meth:`close`."""
 
-    def __init__(self, url: str, token: str, lease_s: float | None = None) -> None:
-        """``url``: where ``codeact serve sandbox`` answers; ``lease_s``: time a kernel lives without a call."""
-        self._url, self._token, self._lease_s = url.rstrip("/"), token, lease_s
+    def __init__(
+        self, url: str, token: str, lease_s: float = LEASE_S, acquire_timeout_s: float = ACQUIRE_TIMEOUT_S
+    ) -> None:
+        """``url``: where ``codeact serve sandbox`` answers; ``lease_s``: time kernels outlive a client that is killed;
+        ``acquire_timeout_s``: how long to wait while the token has as many kernels as it may."""
+        self._url, self._token = url.rstrip("/"), token
+        self._lease_s, self._acquire_timeout_s = lease_s, acquire_timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._kernels: set[RemoteKernel] = set()
-        self.tier = "T0"
-        """The isolation of the service's kernels, known when the first has been acquired."""
+        self._keeping: asyncio.Task[None] | None = None
+        self.offer: OfferAnswer
+        """What the service gives this token, known from :meth:`start`."""
+
+    @property
+    def tier(self) -> str:
+        """The isolation of the service's kernels."""
+        return self.offer.tier
 
     async def start(self) -> None:
         """Opens the connection. Raises :class:`SandboxError` when nothing answers."""
@@ -47,10 +63,18 @@ class RemotePool:
         self._session = aiohttp.ClientSession(
             headers=headers, timeout=timeout, connector=connector, read_bufsize=1 << 20
         )
-        await self.request("GET", "/v1/kernels")
+        try:
+            self.offer = OfferAnswer.model_validate(await self.request("GET", "/v1/offer"))
+        except BaseException:
+            await self.close()
+            raise
+        self._lease_s = min(self._lease_s, self.offer.max_lease_s)
+        self._keeping = asyncio.ensure_future(self._keep())
 
     async def close(self) -> None:
         """Ends the kernels this pool has acquired, and the connection."""
+        if self._keeping is not None:
+            self._keeping.cancel()
         try:
             await asyncio.gather(*(kernel.close() for kernel in tuple(self._kernels)))
         finally:
@@ -66,10 +90,16 @@ class RemotePool:
         body: dict[str, Any] = {
             "files": {path: base64.b64encode(data).decode() for path, data in (files or {}).items()},
             "tools": describe_tools(tools),
+            "lease_s": self._lease_s,
         }
-        if self._lease_s is not None:
-            body["lease_s"] = self._lease_s
-        return self._lent(await self.request("POST", "/v1/kernels", body), tools)
+        until = time.monotonic() + self._acquire_timeout_s
+        while True:
+            try:
+                return self._lent(await self.request("POST", "/v1/kernels", body), tools)
+            except TooMany:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     async def request(self, method: str, path: str, body: Any = None) -> Any:
         """One call; the answer's JSON or bytes. Raises :class:`SandboxError`, ValueError for what was wrong with it."""
@@ -97,7 +127,6 @@ class RemotePool:
         return URL(self._url + path, encoded=True)
 
     def _lent(self, answer: dict[str, Any], tools: dict[str, Tool]) -> RemoteKernel:
-        self.tier = answer["tier"]
         kernel = RemoteKernel(self, answer["id"], answer["tier"], tools)
         self._kernels.add(kernel)
         return kernel
@@ -113,6 +142,13 @@ class RemotePool:
             self._kernels.discard(kernel)
             with suppress(Gone):
                 await self.request("DELETE", kernel.path)
+
+    async def _keep(self) -> None:
+        """Renews the leases: between two cells a model may think for longer than a lease."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            kernels = tuple(self._kernels)
+            await asyncio.gather(*(self.request("GET", kernel.path) for kernel in kernels), return_exceptions=True)
 
     async def __aenter__(self) -> RemotePool:
         await self.start()
@@ -227,6 +263,10 @@ class Gone(SandboxError):
     """The service does not know what was named."""
 
 
+class TooMany(SandboxError):
+    """The token has as many kernels as it may."""
+
+
 async def raise_for(answer: aiohttp.ClientResponse) -> None:
     """Raises what the service said is wrong, if it did."""
     if answer.status < 400:
@@ -240,4 +280,4 @@ async def raise_for(answer: aiohttp.ClientResponse) -> None:
         raise ValueError(message)
     if kind == "no_file":
         raise FileNotFoundError(message)
-    raise Gone(message) if kind == "not_found" else SandboxError(message)
+    raise {"not_found": Gone, "too_many_kernels": TooMany}.get(kind, SandboxError)(message)

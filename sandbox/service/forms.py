@@ -7,7 +7,9 @@ import binascii
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from sandbox.probing import Tier, enforced
 from sandbox.service.leases import Lease
+from sandbox.service.tenants import Tenant
 from sandbox.service.toolcalls import ToolForm
 
 CODE_CHARS = 1 << 20
@@ -58,6 +60,33 @@ class KernelAnswer(_Form):
         """What the client gets to know of a lease."""
         left_s = round(lease.left_s(), 3)
         return cls(id=lease.id, tier=lease.kernel.tier, lease_s=lease.lease_s, left_s=left_s)
+
+
+class OfferAnswer(_Form):
+    """What your kernels are, and how many you may have."""
+
+    tier: str
+    """Isolation: T3, T2, T1 or T0."""
+    enforced: list[str]
+    """Properties that hold, of files, network, processes, memory, disk and cpu."""
+    checkpoint: bool
+    """Whether a cell that kills its process is rolled back."""
+    memory_mib: int
+    """Memory of one kernel."""
+    max_kernels: int
+    """Kernels alive at once."""
+    max_cells: int
+    """Cells running or waiting at once."""
+    max_cell_timeout_s: float
+    """The longest time a cell may ask for."""
+    max_lease_s: float
+    """The longest lease a kernel may ask for."""
+
+    @classmethod
+    def of(cls, tenant: Tenant, tier: Tier) -> OfferAnswer:
+        """What a tenant gets in a tier."""
+        limits = {name: getattr(tenant, name) for name in cls.model_fields if name in Tenant.model_fields}
+        return cls(tier=tier, enforced=enforced(tier), memory_mib=tenant.limits.memory_mib, **limits)
 
 
 class ExecuteForm(_Form):

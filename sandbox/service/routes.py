@@ -31,6 +31,7 @@ from sandbox.service.forms import (
     KernelAnswer,
     LegacyAnswer,
     LegacyForm,
+    OfferAnswer,
     ToolResultForm,
 )
 from sandbox.service.leases import Lease
@@ -68,6 +69,12 @@ Caller = Annotated[Tenant, Depends(_tenant)]
 Lent = Annotated[Lease, Depends(_lease)]
 Digest = Annotated[str, Depends(_digest)]
 RequestId = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+
+
+@router.get("/v1/offer")
+async def offer(service: Service, tenant: Caller) -> OfferAnswer:
+    """What your kernels are, and how many you may have."""
+    return OfferAnswer.of(tenant, service.tier(tenant))
 
 
 @router.post("/v1/kernels", status_code=201)

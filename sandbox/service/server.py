@@ -62,12 +62,13 @@ def listening(host: str, port: int) -> socket.socket:
         raise ValueError(f"--host {host} --port {port}: cannot listen there: {error}") from None
 
 
-def lone_tenant(token: str | None, open_execute: bool) -> Tenants:
+def lone_tenant(token: str | None, open_execute: bool, checkpoint: bool = False) -> Tenants:
     """One tenant, called ``local``, with this token or a new random one."""
     given = token if token is not None else secrets.token_urlsafe(24)
     if len(given) < 16:
         raise ValueError(f"--token: {len(given)} characters are easily guessed; use 16 or more")
-    return Tenants([Tenant(name="local", token=given, operator=True, open_execute=open_execute)])
+    only = Tenant(name="local", token=given, operator=True, open_execute=open_execute, checkpoint=checkpoint)
+    return Tenants([only])
 
 
 def check_address(host: str, chosen: bool) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from sandbox.kernel import Kernel
 from sandbox.pool import KernelPool
+from sandbox.probing import Tier
 from sandbox.result import CellResult
 from sandbox.service.errors import Refused
 from sandbox.service.execution import Execution
@@ -65,6 +66,10 @@ class SandboxService:
         await asyncio.gather(*map(self.delete, self.leases.every()), return_exceptions=True)
         for pool in self._pools.values():
             await pool.close()
+
+    def tier(self, tenant: Tenant) -> Tier:
+        """The isolation of a tenant's kernels."""
+        return self._pools[tenant.kernels_like()].tier
 
     async def create(
         self,

@@ -19,6 +19,7 @@ import pytest
 
 TOKEN = "a-token-of-this-test"
 TIER = "T1"  # needs nothing but Landlock
+STARTS = ("numpy and pandas loaded", "stock with nothing imported")
 
 
 def codeact(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,6 +56,8 @@ def test_bench_and_soak_as_json_agree_with_their_exit_codes() -> None:
     bench = codeact("sandbox", "bench", "--tier", TIER, "--starts", "3", "--cells", "10", "--kernels", "2", "--json")
     figures = {figure["name"]: figure for figure in json.loads(bench.stdout)["figures"]}
     assert len(figures) >= 9 and all(figure["ours"] is not None for figure in figures.values())
+    judged, told = (figures[f"start, {what}, {TIER}, ms"] for what in STARTS)
+    assert judged["met"] is not None and told["met"] is None and told["rival"] is not None
     assert bench.returncode == any(figure["met"] is False for figure in figures.values())
     soak = codeact("sandbox", "soak", "--tier", TIER, "--kernels", "5", "--cycles", "20", "--json")
     assert soak.returncode == 0, soak.stdout
@@ -68,6 +71,7 @@ def test_bench_and_soak_as_json_agree_with_their_exit_codes() -> None:
         (["--token", "short"], "16 or more"),
         (["--tenants", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
         (["--tenants", "nowhere.yaml", "--token", TOKEN], "leave --token"),
+        (["--tenants", "nowhere.yaml", "--checkpoint"], "and --checkpoint out"),
         (["--port", "1", "--host", "203.0.113.1", "--token", TOKEN], "cannot listen there"),
         (["--tier", "T0", "--require", "files"], "files cannot be enforced in tier T0"),
     ],

@@ -157,12 +157,32 @@ async def test_a_service_that_is_not_there_or_knows_us_not_is_a_sandbox_error(ur
         await RemotePool(url, TOKEN).acquire()
 
 
+async def test_a_pool_keeps_its_kernels_and_waits_for_those_of_a_client_that_was_killed() -> None:
+    now, tenant = [0.0], Tenant(name="one", token=TOKEN, limits=LIMITS, max_kernels=1)
+    service = SandboxService(Tenants([tenant]), small_pool, clock=lambda: now[0])
+    async with served(service) as url, RemotePool(url, TOKEN, lease_s=0.15) as brisk, RemotePool(url, TOKEN) as pool:
+        async with await brisk.acquire():
+            (lease,) = service.leases.every()
+            for _ in range(3):  # nobody calls it, but it is renewed
+                now[0] += 0.1
+                while lease.left_s() < 0.14:
+                    await asyncio.sleep(0.01)
+            async with RemotePool(url, TOKEN, acquire_timeout_s=0.0) as impatient:
+                with pytest.raises(SandboxError, match="you have 1 kernels and may have 1"):
+                    await impatient.acquire()
+        await pool.request("POST", "/v1/kernels", {"lease_s": 1.0})  # one that nobody renews
+        waiting = asyncio.ensure_future(pool.acquire())
+        while not waiting.done():
+            now[0] += 0.1
+            await asyncio.sleep(0.02)
+        assert (await (await waiting).run("6 * 7")).value == "42"
+
+
 async def test_episodes_run_on_remote_kernels_as_on_local_ones(remote: RemotePool, pool: KernelPool) -> None:
     spec = ExpertSpec(error_share=0.5)
     for task in load_tasks(TaskSet(count=6, kinds=("math", "sql", "tool"))):
         local, there = [
-            await run_episode(task, spec.build(task), kernels, Protocol(), Sampling())  # type: ignore[arg-type]
-            for kernels in (pool, remote)
+            await run_episode(task, spec.build(task), kernels, Protocol(), Sampling()) for kernels in (pool, remote)
         ]
         assert there.outcome.success and there.outcome == local.outcome
         assert [message.content for message in there.messages] == [message.content for message in local.messages]
