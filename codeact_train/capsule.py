@@ -87,8 +87,6 @@ def write(trainer: Trainer, step: int, alarm: Alarm) -> Path:
     return folder
 
 
-def command(trainer: Trainer, folder: Path) -> str:
-    """The line that replays a capsule: in one process, unless its checkpoint needs as many as wrote it."""
-    alone = trainer.train.backend == "megatron" or trainer.place.world == 1
-    start = f"{Path(sys.executable).name} -m" if alone else f"torchrun --nproc-per-node {trainer.place.world} -m"
-    return f"{start} codeact_train.replay {folder}"
+def command(folder: Path) -> str:
+    """The line that replays a capsule, in one process whatever the layout was."""
+    return f"{Path(sys.executable).name} -m codeact_train.replay {folder}"

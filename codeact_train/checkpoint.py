@@ -29,7 +29,7 @@ from codeact_train.parallel import any_rank
 from codeact_train.pruning import outdated
 from codeact_train.state import RunState, Writing
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)

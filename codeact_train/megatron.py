@@ -1,7 +1,7 @@
 """A run's state on Megatron-Core: ``RunState`` for the families there is a mapping for.
 
-Contract: see ``state``. What each method does stands in the module it calls: ``steps``, ``optimizer``, ``sharded``,
-``export``.
+Contract: see ``state``. What each method does stands in the module it calls: ``steps``, ``optimizer``, ``moments``,
+``sharded``, ``export``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from codeact_train import fingerprint, optimizer, sharded, steps
+from codeact_train import fingerprint, moments, optimizer, sharded, steps
 from codeact_train.attention import choose
 from codeact_train.config import TrainJob
 from codeact_train.export import Export, export
@@ -39,7 +40,6 @@ class MegatronState:
         self.shape = replace(ModelShape.read(job.model), vocab=Vocabulary.of_job(job).rows)
         self.vocab = self.shape.vocab
         self.attention = choose(train.attention, train.precision)
-        self.identity: dict[str, str] = {}
         self.model = steps.build_model(job, self.shape, place)
         self.optimizer = optimizer.build_optimizer(self.model, train)
         self.schedule = optimizer.build_schedule(self.optimizer, train, total_steps)
@@ -71,16 +71,20 @@ class MegatronState:
     def fingerprints(self) -> Fingerprints:
         """See ``RunState``."""
         steps.settle(self.model)
-        return fingerprint.of(sharded.weights(self))
+        return fingerprint.of(sharded.held(self._weights()))
 
     def write(self, folder: Path) -> sharded.Writing:
         """See ``RunState``."""
         steps.settle(self.model)
-        return sharded.write(self, folder)
+        return sharded.write(self._tree(loading=False), folder)
 
     def read(self, folder: Path) -> None:
         """See ``RunState``."""
-        sharded.read(self, folder)
+        loaded = sharded.read(self._tree(loading=True), folder)
+        self.model.module.load_state_dict(loaded["model"])
+        moments.take(self.optimizer, loaded["optimizer"])
+        self.schedule.load_state_dict(loaded["schedule"])
+        torch.set_rng_state(loaded["rng"])
 
     def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> Export | None:
         """See ``RunState``."""
@@ -112,3 +116,16 @@ class MegatronState:
         gradient = torch.cat([p.main_grad.flatten() for p in self.model.parameters()]).clone()
         self.model.zero_grad_buffer()
         return gradient
+
+    def _weights(self) -> dict[str, Any]:
+        return self.model.module.sharded_state_dict(metadata={"singleton_local_shards": False})
+
+    def _tree(self, *, loading: bool) -> dict[str, Any]:
+        """All that a checkpoint holds."""
+        weights = self._weights()
+        return {
+            "model": weights,
+            "optimizer": moments.tree(self.optimizer, weights, loading=loading),
+            "schedule": self.schedule.state_dict(),
+            "rng": torch.get_rng_state(),
+        }

@@ -2,7 +2,8 @@
 
 Contract: AdamW with decoupled weight decay on matrices only, gradients clipped by their global norm; the learning rate
 of step k of K (1-based) is ``lr * k / warmup`` within the warm-up and falls by a cosine to ``min_lr`` at step K after
-it. Cost: one pass over weights, gradients and two moments a step, in torch's fused kernel.
+it. Its state exists before the first step. Cost: one pass over weights, gradients and two moments a step, in torch's
+fused kernel.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from megatron.core.optimizer.clip_grads import clip_grad_by_total_norm_fp32
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.optimizer_param_scheduler import OptimizerParamScheduler
 
-from codeact_train import compat
+from codeact_train import compat, moments
 from codeact_train.config import TrainConfig
 
 
@@ -45,8 +46,10 @@ def build_optimizer(model: DistributedDataParallel, train: TrainConfig) -> Megat
     ) in optimizer.param_groups:  # Megatron leaves torch's default, which makes temporaries as large as the model
         group.update(fused=True, foreach=False)
     for part in optimizer.chained_optimizers:
+        moments.allocate(part.optimizer, part.get_parameters())
         if isinstance(part, DistributedOptimizer):
             part.get_parameter_state_dp_zero = types.MethodType(_gather_padded, part)
+            part._set_main_param_and_optimizer_states = types.MethodType(_set_what_there_is, part)
     return optimizer
 
 
@@ -108,34 +111,8 @@ def _gather_padded(self: DistributedOptimizer, **options: Any) -> dict[Any, Any]
     return state
 
 
-def allocate_state(optimizer: MegatronOptimizer) -> None:
-    """Give an optimizer that has not stepped yet the moments and step counts a checkpoint is loaded into.
-
-    Two things Megatron's distributed optimizer takes for granted of Apex and does not find in torch's AdamW: its state
-    exists before the first step, and the step count is no part of a parameter's state.
-    """
-    for part in optimizer.chained_optimizers:
-        inner = part.optimizer
-        for group in inner.param_groups:
-            for parameter in group["params"]:
-                inner.state[parameter] = {
-                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-        if isinstance(part, DistributedOptimizer):
-            part._set_main_param_and_optimizer_states = types.MethodType(_set_states_but_step, part)
-
-
-def separate_steps(optimizer: MegatronOptimizer) -> None:
-    """Give each parameter a step count of its own after loading: Megatron hands all of them one tensor, which torch's
-    fused kernel would then advance once a parameter instead of once a step."""
-    for part in optimizer.chained_optimizers:
-        for own in part.optimizer.state.values():
-            own["step"] = own["step"].clone()
-
-
-def _set_states_but_step(self: DistributedOptimizer, parameter: torch.nn.Parameter, tensors: dict[str, Any]) -> None:
-    group, order = self.model_param_group_index_map[parameter]
-    own = self.optimizer.state[self.optimizer.param_groups[group]["params"][order]]
-    type(self)._set_main_param_and_optimizer_states(self, parameter, {"step": own["step"], **tensors})
+def _set_what_there_is(self: DistributedOptimizer, parameter: torch.nn.Parameter, tensors: dict[str, Any]) -> None:
+    """Set what a checkpoint has of a parameter's state. Megatron wants all there is: the step count, too, which torch's
+    AdamW has and Apex's has not, and the main weight, which without bf16 is the weight itself."""
+    own = self._get_main_param_and_optimizer_states(parameter)
+    type(self)._set_main_param_and_optimizer_states(self, parameter, {**own, **tensors})

@@ -2,7 +2,8 @@
 
 Contract: says the loss of the capsule's batch on the weights of the nearest checkpoint before it (the base model's,
 without one), names the documents that are not finite by themselves, then takes the steps between and says loss and
-gradient norm of the step as it was. One process computes what several did; nothing is written. Exit codes: 0 the step
+gradient norm of the step as it was. One process computes what several did (as many as torchrun starts, in the job's own
+layout, if one cannot hold the model); nothing is written. Exit codes: 0 the step
 is finite, 4 it is not, 2 there is no such capsule. Cost: the steps since the checkpoint, once more.
 """
 

@@ -1,9 +1,10 @@
 """A run's state on disk in Megatron's distributed format, written by a thread while training goes on.
 
-Contract: each process writes the parts only it holds, and any layout loads what another wrote. What is written is a
-copy in the host's memory, made before :class:`Writing` is returned. The thread writes it, reads it back and takes its
-fingerprints; :meth:`Writing.end` completes the folder with all other processes. Cost: the loop waits for the copy (12
-bytes a parameter in fp32: weight and two moments); the copy stays in memory until it is written.
+Contract: a tree is nested dicts of whatever pickles and of ``ShardedTensor``, a part of a tensor that has a name. Each
+process writes the parts only it holds, and reads any others by name. What is written is a copy in the host's memory,
+made before :class:`Writing` is returned. The thread writes it, reads it back and takes its fingerprints;
+:meth:`Writing.end` completes the folder with all other processes. Cost: the loop waits for the copy (12 bytes a
+parameter in fp32: weight and two moments); the copy stays in memory until it is written.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from megatron.core import dist_checkpointing
@@ -26,40 +27,23 @@ from torch.distributed.checkpoint.api import CheckpointException
 
 from codeact_train import compat, fingerprint
 from codeact_train.fingerprint import Fingerprints, UnsoundSave
-from codeact_train.optimizer import allocate_state, separate_steps
-
-if TYPE_CHECKING:
-    from codeact_train.megatron import MegatronState
-
-# mcore's own names for "load into any layout"
-_METADATA = {"distrib_optim_sharding_type": "fully_reshardable", "singleton_local_shards": False}
 
 
-def write(state: MegatronState, folder: Path) -> Writing:
-    """Begin to write model, optimizer, schedule and RNG."""
+def write(tree: dict[str, Any], folder: Path) -> Writing:
+    """Begin to write a tree; every process calls it with its own."""
     with compat.cpu_tensors_pass():
-        request = dist_checkpointing.save(
-            _sharded(state, loading=False), str(folder), content_metadata=_METADATA, async_sharded_save=True
-        )
-    return Writing(request, folder)
+        return Writing(dist_checkpointing.save(tree, str(folder), async_sharded_save=True), folder)
 
 
-def read(state: MegatronState, folder: Path) -> None:
-    """Fill a state that has not stepped yet."""
-    allocate_state(state.optimizer)
+def read(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The tree with what is on disk in place of what is in it; every process calls it."""
     with compat.cpu_tensors_pass():
-        loaded = dist_checkpointing.load(_sharded(state, loading=True), str(folder))
-    state.model.module.load_state_dict(loaded["model"])
-    with compat.cpu_tensors_pass():
-        state.optimizer.load_state_dict(loaded["optimizer"])
-    separate_steps(state.optimizer)
-    state.schedule.load_state_dict(loaded["schedule"])
-    torch.set_rng_state(loaded["rng"])
+        return dist_checkpointing.load(tree, str(folder))
 
 
-def weights(state: MegatronState) -> Iterator[tuple[str, Tensor]]:
-    """The parts of weights that this process alone holds or stands for, live, under the names they are saved by."""
-    tree = state.model.module.sharded_state_dict(metadata=_METADATA)
+def held(tree: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The parts that this process alone holds or stands for, as they are, under the names they are saved by. The tree
+    is of no other use afterwards."""
     apply_factories(tree)
     for part in tree.values():
         if isinstance(part, ShardedTensor) and is_main_replica(part.replica_id):
@@ -134,13 +118,3 @@ def _write_bucket(transforms: list[Any], number: int, bucket: Any) -> tuple[int,
     if isinstance(outcome, Exception):
         raise outcome
     return number, outcome
-
-
-def _sharded(state: MegatronState, loading: bool) -> dict[str, Any]:
-    model = state.model.module.sharded_state_dict(metadata=_METADATA)
-    return {
-        "model": model,
-        "optimizer": state.optimizer.sharded_state_dict(model, is_loading=loading, metadata=_METADATA),
-        "schedule": state.schedule.state_dict(),
-        "rng": torch.get_rng_state(),
-    }

@@ -43,8 +43,6 @@ class RunState(Protocol):
     """The attention kernel in use."""
     rows: bool
     """Whether a micro-batch must give each document a row of its own."""
-    identity: dict[str, str]
-    """What else than corpus, model and recipe a checkpoint must have in common with this run."""
 
     @property
     def lr(self) -> float:
@@ -68,10 +66,11 @@ class RunState(Protocol):
         """Of the weights as they are, those this process stands for; under the names they are saved by."""
 
     def write(self, folder: Path) -> Writing:
-        """Begin to save everything but the step, as it is now, into an empty folder."""
+        """Begin to save everything but the step, as it is now, into an empty folder. What shares it out over processes
+        is no part of it."""
 
     def read(self, folder: Path) -> None:
-        """Take over what :meth:`write` left, into a state that has not trained yet."""
+        """Take over what :meth:`write` left in whatever layout, into a state that has not trained yet."""
 
     def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> Export | None:
         """Write a Hugging Face folder; returns None off the main process."""

@@ -93,7 +93,6 @@ class Trainer:
             "corpus": self.corpus.digest,
             "recipe": hashlib.sha256(recipe.encode()).hexdigest()[:16],
             "model": hashlib.sha256(config).hexdigest()[:16],
-            **self.state.identity,
         }
 
     def run(self) -> int:
@@ -160,7 +159,7 @@ class Trainer:
         if self.place.is_main and self.guard.alarms <= self.train.guard.capsules:
             folder = capsule.write(self, number, alarm)
             self._write("alarm", at=number, reason=alarm.reason, capsule=str(folder.relative_to(self.out)))
-            self.watch.say(f"step {number}: {alarm}; to compute it again: {capsule.command(self, folder)}")
+            self.watch.say(f"step {number}: {alarm}; to compute it again: {capsule.command(folder)}")
 
     def _leave_out(self, number: int) -> float:
         """Let a step pass without taking it."""

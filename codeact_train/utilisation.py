@@ -37,9 +37,13 @@ class Utilisation:
     def of(cls, job: TrainJob, place: Place) -> Utilisation | None:
         """None where the peak or the model's arithmetic is unknown."""
         peak_tflops = job.train.peak_tflops or _known_peak(place.device)
-        if peak_tflops is None or job.train.backend != "megatron":
+        if peak_tflops is None:
             return None
-        return cls(Dimensions.of(ModelShape.read(job.model)), peak_tflops * 1e12 * place.world)
+        try:
+            shape = ModelShape.read(job.model)
+        except ValueError:  # a family without a mapping
+            return None
+        return cls(Dimensions.of(shape), peak_tflops * 1e12 * place.world)
 
     def keys_seen(self, micro_batches: list[MicroBatch]) -> int:
         """Keys all real tokens of these sequences attend to, themselves included."""

@@ -12,14 +12,25 @@ import os
 import warnings
 from typing import Any
 
-from codeact_train import compat
+from codeact_train import compat, moments
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if compat.has_cuda() else "cpu")  # or DeepSpeed says that it guesses
 
 import deepspeed
 import deepspeed.ops
 import torch
-from deepspeed.utils import logger, safe_get_full_grad
+import torch.distributed as dist
+import torch.nn.functional as F
+from deepspeed.utils import (
+    logger,
+    safe_get_full_fp32_param,
+    safe_get_full_grad,
+    safe_get_full_optimizer_state,
+    safe_set_full_fp32_param,
+    safe_set_full_optimizer_state,
+    safe_set_local_fp32_param,
+    safe_set_local_optimizer_state,
+)
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -43,6 +54,7 @@ def start(model: nn.Module, train: TrainConfig, device: torch.device) -> tuple[A
         for buffer in model.buffers():
             buffer.data = buffer.data.to(device)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
+    _allocate(engine)
     return engine, optimizer
 
 
@@ -66,10 +78,53 @@ def full_gradient(parameter: nn.Parameter) -> Tensor:
     return safe_get_full_grad(parameter)
 
 
-def whole(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
-    """Within this, a weight that is shared between processes is whole in each. All processes must enter."""
-    shared = hasattr(tensor, "ds_id")
-    return deepspeed.zero.GatheredParameters([tensor]) if shared else contextlib.nullcontext()
+def whole(tensor: Tensor, *, change: bool = False) -> contextlib.AbstractContextManager[Any]:
+    """Within this, a weight that is shared between processes is whole in each; with ``change``, what the first process
+    makes of it stays. All processes must enter."""
+    if not hasattr(tensor, "ds_id"):
+        return contextlib.nullcontext()
+    return deepspeed.zero.GatheredParameters([tensor], modifier_rank=0 if change else None)
+
+
+def shape(parameter: nn.Parameter) -> torch.Size:
+    """Of a weight, shared or not."""
+    return getattr(parameter, "ds_shape", parameter.shape)
+
+
+def kept(parameter: nn.Parameter, kind: str) -> Tensor:
+    """The whole main weight or moment (``moments.kinds``) of a parameter, float32. All processes must ask."""
+    return safe_get_full_fp32_param(parameter) if kind == "param" else safe_get_full_optimizer_state(parameter, kind)
+
+
+def keep(parameter: nn.Parameter, kind: str, value: Tensor) -> None:
+    """Set what :func:`kept` returns; every process has the whole ``value``."""
+    if hasattr(parameter, "ds_id"):
+        share = _share(parameter, value)  # the setters of whole tensors want them to divide evenly
+        if kind == "param":
+            safe_set_local_fp32_param(parameter, share)
+        else:
+            safe_set_local_optimizer_state(parameter, share, kind)
+    elif kind == "param":
+        safe_set_full_fp32_param(parameter, value)
+    else:
+        safe_set_full_optimizer_state(parameter, value, kind)
+
+
+def _share(parameter: Any, value: Tensor) -> Tensor:
+    """This process's part of a whole tensor, flat."""
+    size = parameter.ds_tensor.numel()
+    padded = F.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
+    return padded.narrow(0, size * dist.get_rank(), size)
+
+
+def _allocate(engine: Any) -> None:
+    """Give the optimizer its state before the first step, so that a checkpoint finds it."""
+    shares = engine.optimizer
+    if engine.zero_optimization_stage() == 3:
+        moments.allocate(shares.optimizer, shares.fp32_partitioned_groups_flat)
+    else:
+        moments.allocate(shares.optimizer, [p for group in shares.optimizer.param_groups for p in group["params"]])
+        shares._lazy_init_hp_params_optimizer_state()
 
 
 def _optimizer(model: nn.Module, train: TrainConfig) -> AdamW:

@@ -1,13 +1,11 @@
 """A run's state on DeepSpeed: ``RunState`` for any causal language model of transformers.
 
 Contract: see ``codeact_train.state``. Loss, order, schedule and clipping are Megatron's to rounding. Nothing here is
-random: weights, moments, schedule and step are all a checkpoint needs. A checkpoint belongs to its stage and number of
-processes.
+random: weights, moments, schedule and step are all a checkpoint needs.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codeact_train import export
+from codeact_train import export, fingerprint, moments, sharded
 from codeact_train.config import TrainJob
 from codeact_train.fingerprint import Fingerprints
-from codeact_train.guard import Diverged
 from codeact_train.loss import normalised, token_results
 from codeact_train.micro_batch import MicroBatch, StepBatch
 from codeact_train.new_rows import enlarge
@@ -26,24 +23,10 @@ from codeact_train.optimizer import build_schedule
 from codeact_train.outcome import Outcome, tally
 from codeact_train.parallel import Place, any_rank, over_data
 from codeact_train.vocabulary import Vocabulary
-from codeact_train.zero import engine
+from codeact_train.zero import engine, saved
 from codeact_train.zero.forward import Forward
 from codeact_train.zero.model import DTYPES, attention_name, load
 from codeact_train.zero.whole import whole_tensors
-
-_TAG = "zero"
-
-
-class Written:
-    """See ``Writing``."""
-
-    def done(self) -> bool:
-        """Always."""
-        return True
-
-    def end(self) -> Fingerprints:
-        """Nothing is left to do."""
-        return {}
 
 
 class ZeroState:
@@ -58,8 +41,6 @@ class ZeroState:
         self.export_dtype = DTYPES[self.train.export_precision or self.train.precision]
         self.vocab = int(self.inner.get_input_embeddings().weight.shape[0])  # type: ignore[index]
         self.attention = attention_name(self.inner)
-        zero = self.train.zero
-        self.identity = {"zero": f"stage {zero.stage}, offload {zero.offload}, {place.world} processes"}
         self.model, self.optimizer = engine.start(self.inner, self.train, place.device)
         self.schedule = build_schedule(self.optimizer, self.train, total_steps)
         self.forward = Forward(self.model, self.inner)
@@ -96,10 +77,7 @@ class ZeroState:
         """See ``RunState``."""
         self.skip()
         self.model.step()
-        norm = float(self.model.get_global_grad_norm())
-        if not math.isfinite(norm):  # DeepSpeed has taken it
-            raise Diverged(f"step {self.step}: gradient norm {norm}, at a finite loss; put it into guard.skip_steps")
-        return norm
+        return float(self.model.get_global_grad_norm())
 
     def skip(self) -> None:
         """See ``RunState``."""
@@ -107,19 +85,23 @@ class ZeroState:
         self.step += 1
 
     def fingerprints(self) -> Fingerprints:
-        """See ``RunState``: none are taken, DeepSpeed's files are its own."""
-        return {}
+        """See ``RunState``."""
+        engine.settle(self.model)
+        return fingerprint.of(saved.weights(self.inner, self.place))
 
-    def write(self, folder: Path) -> Written:
-        """See ``RunState``: it is written when this returns."""
-        schedule = self.schedule.state_dict()
-        self.model.save_checkpoint(str(folder), _TAG, client_state={"schedule": schedule}, save_latest=False)
-        return Written()
+    def write(self, folder: Path) -> sharded.Writing:
+        """See ``RunState``."""
+        engine.settle(self.model)
+        steps = moments.steps_taken(self.model.optimizer.optimizer)
+        rest = {"steps": steps, "schedule": self.schedule.state_dict()}
+        return sharded.write({"weights": saved.tree(self.inner, self.place), **rest}, folder)
 
     def read(self, folder: Path) -> None:
         """See ``RunState``."""
-        _, client = self.model.load_checkpoint(str(folder), _TAG)
-        self.schedule.load_state_dict(client["schedule"])
+        engine.settle(self.model)
+        rest = saved.read(self.inner, folder, self.place)
+        moments.set_steps(self.model.optimizer.optimizer, rest["steps"])
+        self.schedule.load_state_dict(rest["schedule"])
 
     def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> export.Export | None:
         """See ``RunState``."""

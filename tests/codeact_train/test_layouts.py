@@ -72,17 +72,6 @@ def test_a_pipeline_exports_what_went_in(tmp_path, model, untied_model, corpus, 
     assert {p["name"] for p in events(tmp_path, "proof")} == {"leak", "parity", "audit", "partition"}
 
 
-def test_a_pipeline_goes_on_in_another_layout(tmp_path, model, corpus):
-    whole = recipe(epochs=1, proofs=[])
-    assert run_job(tmp_path / "whole", model, corpus, whole) == 0
-    pieces = {"pipeline": 2, "distributed_optimizer": True, "overlap": True}
-    assert run_job(tmp_path / "parts", model, corpus, recipe(epochs=1, parallel=pieces, stop_after_steps=2), 4) == 75
-    context = {"context": 2, "distributed_optimizer": True}
-    assert run_job(tmp_path / "parts", model, corpus, recipe(epochs=1, parallel=context, proofs=[]), 2) == 0
-    curves = [[(e["loss"], e["grad_norm"]) for e in events(tmp_path / out, "step")] for out in ("whole", "parts")]
-    assert curves[1] == [pytest.approx(point, rel=2e-5) for point in curves[0]]
-
-
 def blind_on_the_second_stage(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
     if parallel.parallel_state.get_pipeline_model_parallel_rank() == 1:
         spans = attention.Spans.of((0, q.shape[0]), 0, q.shape[0])

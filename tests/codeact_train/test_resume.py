@@ -45,13 +45,6 @@ def test_stop_and_resume_with_a_shared_optimizer(tmp_path, model, corpus):
     assert outcome(tmp_path / "halves") == outcome(tmp_path / "whole")
 
 
-def test_resume_in_another_layout(tmp_path, model, corpus, unbroken):
-    assert run_job(tmp_path, model, corpus, recipe(parallel={"tensor": 2}, stop_after_steps=2), world=2) == STOPPED
-    assert run_job(tmp_path, model, corpus, recipe()) == 0
-    steps, _ = outcome(tmp_path)
-    assert [s["loss"] for s in steps] == pytest.approx([s["loss"] for s in unbroken[0]], rel=2e-5)
-
-
 def wait_for(out: Path, text: str, times: int, alive: Callable[[], bool]) -> None:
     """Return once ``text`` stands so many times in the metrics, or the job has ended."""
     metrics = out / "metrics.jsonl"

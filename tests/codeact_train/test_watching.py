@@ -13,6 +13,8 @@ from test_resume import outcome
 from train_jobs import events, recipe, run_job, start_job, write_conversations
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from codeact_train import replay, steps
+from codeact_train.batches import Batches
 from codeact_train.corpus import Corpus
 from codeact_train.document import ROLES
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
@@ -142,16 +144,19 @@ def poisoned(tmp_path_factory, untied_model):
 
 
 def guarded(**settings):
+    """For two processes that share an optimizer, because one process replays what they did."""
     settings = {"spike": None, **settings}
     return recipe(
-        epochs=1, global_batch_packs=2, proofs=(), guard=settings, seed=4, checkpoint={"every_steps": 1, "keep": 99}
-    )
+        epochs=1, global_batch_packs=2, proofs=(), guard=settings, seed=4, checkpoint={"every_steps": 1, "keep": 99},
+        parallel={"distributed_optimizer": True},
+    )  # fmt: skip
 
 
 def ended(out, model, corpus, job):
-    (process,) = start_job(out, model, corpus, job)
-    process.join(timeout=240)
-    return process.exitcode
+    processes = start_job(out, model, corpus, job, world=2)
+    for process in processes:
+        process.join(timeout=240)
+    return processes[0].exitcode
 
 
 @pytest.fixture(scope="module")
@@ -182,23 +187,51 @@ def test_a_capsule_is_computed_again(broken):
     assert "record bad of" in again.stdout
     assert again.stdout.count(", record ") == 1
     assert "not finite again" in again.stdout
-    missing = subprocess.run(
-        [sys.executable, "-m", "codeact_train.replay", str(broken)], capture_output=True, text=True, timeout=240
+
+
+def test_a_folder_without_a_capsule_is_refused(tmp_path, capsys):
+    assert replay.main([str(tmp_path)]) == BAD_CONFIG
+    assert capsys.readouterr().err == (
+        f"replay: capsule={tmp_path}: no capsule.json there; name a folder under <train folder>/capsules\n"
     )
-    assert (missing.returncode, missing.stderr.count("\n")) == (BAD_CONFIG, 1)
 
 
 def test_a_step_is_left_out_by_itself_or_by_name_and_over_a_resume(tmp_path, poisoned, broken):
     bad = events(broken, "alarm")[0]["at"]
-    assert run_job(tmp_path / "limit", *poisoned, guarded(skip_limit=1)) == 0
+    assert run_job(tmp_path / "limit", *poisoned, guarded(skip_limit=1), world=2) == 0
     assert [event["step"] for event in events(tmp_path / "limit", "skip")] == [bad]
-    assert run_job(tmp_path / "named", *poisoned, guarded(skip_steps=(bad,))) == 0
+    assert run_job(tmp_path / "named", *poisoned, guarded(skip_steps=(bad,)), world=2) == 0
     shutil.copytree(broken, tmp_path / "resumed")
-    assert run_job(tmp_path / "resumed", *poisoned, guarded(skip_steps=(bad,))) == 0
+    assert run_job(tmp_path / "resumed", *poisoned, guarded(skip_steps=(bad,)), world=2) == 0
     assert outcome(tmp_path / "limit") == outcome(tmp_path / "named") == outcome(tmp_path / "resumed")
     newest = (tmp_path / "limit" / "checkpoints" / "latest").read_text()
     meta = json.loads((tmp_path / "limit" / "checkpoints" / newest / "meta.json").read_text())
     assert meta["guard"]["left_out"] == [bad]
+
+
+def gradient_is_not_finite(monkeypatch, where, at):
+    """In ``where`` the gradient of one step is NaN, at a finite loss."""
+    now, step, normalised = [], Batches.step, where.normalised
+
+    def noted(self, number):
+        now[:] = [number + 1]
+        return step(self, number)
+
+    def broken(losses, weights, total):
+        part = normalised(losses, weights, total)
+        return part + (losses * 0).sum().sqrt() if now == [at] else part
+
+    monkeypatch.setattr(Batches, "step", noted)
+    monkeypatch.setattr(where, "normalised", broken)
+
+
+def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, model, corpus, monkeypatch):
+    settings = {"epochs": 1, "proofs": ()}
+    assert run_job(tmp_path / "named", model, corpus, recipe(**settings, guard={"skip_steps": [2]})) == 0
+    gradient_is_not_finite(monkeypatch, steps, at=2)
+    assert run_job(tmp_path / "met", model, corpus, recipe(**settings, guard={"skip_limit": 1})) == 0
+    assert [alarm["at"] for alarm in events(tmp_path / "met", "alarm")] == [2]
+    assert outcome(tmp_path / "met") == outcome(tmp_path / "named")
 
 
 def test_a_spike_leaves_a_capsule_and_training_goes_on(tmp_path, model, corpus):

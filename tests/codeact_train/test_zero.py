@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
+from test_checkpoints import reads_and_writes
 from test_resume import outcome
+from test_watching import flops, gradient_is_not_finite
 from train_jobs import events, recipe, run_job, save_model, start_job, write_job
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, T5Config
 
@@ -16,6 +18,7 @@ from codeact_train.prove import plain_loop
 
 pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'codeact[deepspeed]'")
 
+from codeact_train.zero import state
 from codeact_train.zero.forward import Forward
 
 TOLERANCE = 1e-5  # relative, in float32, of losses and gradient norms over at least 20 steps
@@ -51,17 +54,26 @@ def mamba(tmp_path_factory, tokenizer) -> Path:
 
 
 @pytest.fixture(scope="module")
-def megatron(tmp_path_factory, model, corpus) -> list[tuple[float, float]]:
+def megatron_run(tmp_path_factory, model, corpus) -> Path:
     out = tmp_path_factory.mktemp("megatron")
-    assert run_job(out, model, corpus, recipe(epochs=7)) == 0
+    assert run_job(out, model, corpus, recipe(epochs=7, peak_tflops=1.0)) == 0
     assert len(events(out, "step")) > 20
-    return curve(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def megatron(megatron_run) -> list[tuple[float, float]]:
+    return curve(megatron_run)
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_every_stage_trains_what_megatron_trains(tmp_path, model, corpus, megatron, stage):
-    assert run_job(tmp_path, model, corpus, deepspeed(epochs=7, zero={"stage": stage}), world=2) == 0
+def test_every_stage_trains_what_megatron_trains(tmp_path, model, corpus, megatron_run, megatron, stage):
+    assert run_job(tmp_path, model, corpus, deepspeed(epochs=7, zero={"stage": stage}, peak_tflops=1.0), world=2) == 0
     assert curve(tmp_path) == close(megatron)
+    for own, other in zip(events(tmp_path, "step"), events(megatron_run, "step"), strict=True):
+        assert own.keys() == other.keys()
+        assert own["accuracy"] == other["accuracy"]
+        assert flops(own) * 2 == pytest.approx(flops(other), rel=1e-3)  # two processes share the work
     assert {p["name"] for p in events(tmp_path, "proof")} == {"leak", "parity", "audit", "partition"}
 
 
@@ -121,10 +133,43 @@ def test_stopped_told_to_end_and_resumed_is_bit_for_bit(tmp_path, gpt2, corpus):
     assert outcome(halves) == outcome(tmp_path / "whole")
 
 
-def test_a_checkpoint_belongs_to_its_stage_and_processes(tmp_path, gpt2, corpus):
-    assert run_job(tmp_path, gpt2, corpus, deepspeed(zero={"stage": 1}, proofs=[], stop_after_steps=1)) == 75
-    assert run_job(tmp_path, gpt2, corpus, deepspeed(zero={"stage": 2})) == exit_codes.BAD_CONFIG
-    assert "zero=stage 2" in (tmp_path / "log-0.txt").read_text()
+STAGES = [
+    ({"zero": {"stage": 3}}, 3),
+    ({"zero": {"stage": 1}}, 1),
+    ({"zero": {"stage": 2, "offload": "optimizer"}}, 2),
+    ({"zero": {"stage": 3, "offload": "all"}}, 2),
+    ({"zero": {"stage": 2}}, 3),
+]
+
+
+@pytest.mark.parametrize(("precision", "stages"), [("fp32", STAGES), ("bf16", STAGES[:3])])
+def test_any_stage_loads_any_other(tmp_path, gpt2, corpus, precision, stages):
+    settings = {"backend": "deepspeed", "epochs": 2, "global_batch_packs": 1, "precision": precision, "proofs": ()}
+    last = reads_and_writes(tmp_path / "chain", gpt2, corpus, stages, settings)
+    go_on = recipe(**settings, stop_after_steps=last + 2, guard={"skip_steps": list(range(2, last + 1))})
+    for out in ("chain", "alone"):
+        assert run_job(tmp_path / out, gpt2, corpus, go_on) == 75
+    after, wanted = ([e["loss"] for e in events(tmp_path / out, "step")] for out in ("chain", "alone"))
+    assert len(after) == 3
+    assert after == pytest.approx(wanted, rel=TOLERANCE if precision == "fp32" else 5e-3)
+
+
+@pytest.mark.parametrize(("stage", "precision"), [(1, "bf16"), (2, "fp32"), (3, "bf16")])
+def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, gpt2, corpus, monkeypatch, stage, precision):
+    settings = {"epochs": 1, "proofs": (), "zero": {"stage": stage}, "precision": precision}
+    assert run_job(tmp_path / "named", gpt2, corpus, deepspeed(**settings, guard={"skip_steps": [2]}), 2) == 0
+    gradient_is_not_finite(monkeypatch, state, at=2)
+    assert run_job(tmp_path / "met", gpt2, corpus, deepspeed(**settings, guard={"skip_limit": 1}), 2) == 0
+    assert [alarm["at"] for alarm in events(tmp_path / "met", "alarm")] == [2]
+    assert outcome(tmp_path / "met") == outcome(tmp_path / "named")
+
+
+def test_an_optimizer_that_does_not_reach_the_weights_is_noticed(tmp_path, gpt2, corpus, monkeypatch):
+    monkeypatch.setattr(state.ZeroState, "update", lambda self: self.skip() or 1.0)
+    (job,) = start_job(tmp_path, gpt2, corpus, deepspeed(proofs=(), checkpoint={"every_steps": 1}))
+    job.join(timeout=240)
+    assert job.exitcode == exit_codes.UNSOUND
+    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
 
 
 def test_the_export_is_the_model_that_was_trained(tmp_path, gpt2, corpus):

@@ -11,6 +11,7 @@ import os
 import random
 import socket
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -91,7 +92,11 @@ def _process(rank: int, world: int, port: int, config: str) -> None:
     )
     with (Path(config).parent / f"log-{rank}.txt").open("w") as log:
         sys.stdout = sys.stderr = log
-        code = entry.main(["--config", config])
+        try:
+            code = entry.main(["--config", config])
+        except Exception:
+            traceback.print_exc()
+            code = 1
     os._exit(code)
 
 
