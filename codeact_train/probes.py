@@ -5,8 +5,9 @@ processes take part. Cost: a few forward passes over the shortest documents and,
 model on the main process for as long as it takes; seconds for a small model.
 
 ``leak``: a document's hidden states move, on any pipeline stage, when its neighbour is changed (they must not).
-``parity``: losses of the loaded weights against transformers. ``audit``: every assistant turn's end token is trained,
-no token of another role is. ``partition``: gradients of two documents at once against one after the other.
+``parity``: losses of the loaded weights against transformers, beyond the edge of a sliding window if there is one.
+``audit``: every assistant turn's end token is trained, no token of another role is. ``partition``: gradients of two
+documents at once against one after the other.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from codeact_train.config import TrainJob
@@ -86,7 +87,7 @@ def leak(trainer: Trainer) -> Proof:
 
 def parity(trainer: Trainer) -> Proof:
     """Loss of each trained token of a document, against transformers on the same weights."""
-    (document,) = _shortest(trainer, 1)
+    document = _past_the_window(trainer)
     batch = lay_out([document])
     ours, difference = trainer.state.token_losses(_lay(trainer, [document])), torch.zeros(1)
     if dist.get_rank() == 0:
@@ -145,6 +146,15 @@ def _shortest(trainer: Trainer, count: int) -> list[Document]:
     """The shortest trained documents, repeated if the corpus has fewer."""
     order = np.argsort(trainer.corpus.lengths, kind="stable")[:count].tolist()
     return [trainer.corpus.document(order[i % len(order)]) for i in range(count)]
+
+
+def _past_the_window(trainer: Trainer) -> Document:
+    """The shortest document with a token that does not see the first, the shortest of all if every token does."""
+    window = getattr(AutoConfig.from_pretrained(trainer.job.model), "sliding_window", None) or 0
+    lengths = trainer.corpus.lengths
+    longer = np.flatnonzero(lengths - 1 > window)
+    candidates = longer if len(longer) else np.arange(len(lengths))
+    return trainer.corpus.document(int(candidates[np.argmin(lengths[candidates])]))
 
 
 def _lay(trainer: Trainer, documents: list[Document]) -> MicroBatch:

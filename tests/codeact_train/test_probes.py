@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from train_jobs import events, recipe, run_job
+from train_jobs import SHAPE, events, recipe, run_job, save_model
+from transformers import MistralConfig
 
 from codeact_train import attention, exit_codes, steps
 from codeact_train.corpus import Corpus
@@ -34,6 +35,10 @@ def swapped_gate(weight, tensors, shape, rank, size):
     return sound_cut(weight, tensors[::-1] if weight.cut == "gate_up" else tensors, shape, rank, size)
 
 
+def one_key_more(self, window):
+    return sound_window(self, window and window + 1)
+
+
 def trained_observation(self, index):
     document = sound_document(self, index)
     weights = document.weights.copy()
@@ -47,6 +52,7 @@ def halved_labels(losses, weights, total):
 
 sound_attention = attention.PackedAttention.forward
 sound_cut = loading.cut
+sound_window = attention.Spans.first_visible
 sound_document = Corpus.document
 
 
@@ -64,3 +70,13 @@ def test_each_proof_catches_its_defect(tmp_path, model, corpus, monkeypatch, pro
     assert run_job(tmp_path, model, corpus, recipe(proofs=[proof])) == exit_codes.PROOF_FAILED
     assert f"proof {proof}:" in (tmp_path / "log-0.txt").read_text()
     assert not events(tmp_path, "step")
+
+
+def test_parity_reaches_the_edge_of_the_window(tmp_path, tokenizer, corpus, monkeypatch):
+    """The shortest document fits into the window; only a longer one shows that it is a key too wide."""
+    window = int(Corpus(corpus).lengths.min()) + 8
+    model = save_model(tmp_path / "model", tokenizer, MistralConfig(**SHAPE, sliding_window=window))
+    train = recipe(proofs=["parity"], stop_after_steps=1, attention="reference")
+    assert run_job(tmp_path / "sound", model, corpus, train) == exit_codes.STOPPED
+    monkeypatch.setattr(attention.Spans, "first_visible", one_key_more)
+    assert run_job(tmp_path / "wide", model, corpus, train) == exit_codes.PROOF_FAILED
