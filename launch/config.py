@@ -149,6 +149,8 @@ def _sentence(error: ErrorDetails) -> str:
         hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
     message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "tuple_type":
+        message = f"a list is wanted, in brackets: {key}=[...]; its entries have numbers where the file holds the list"
     value = error["input"]
     shown = "" if isinstance(value, dict) else f"{value!r} cannot be used: "
     return f"{key}: {shown}{message}"

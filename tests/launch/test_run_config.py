@@ -83,6 +83,8 @@ def test_a_recipe_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.M
         ("model: ${nowhere}", [], ["nowhere"]),
         ("prepare: {deduplicate: true}", [], ["prepare.deduplicate: True", "'off', 'exact' or 'near'"]),
         ("train: {epochs: 1}\ntrain: {seed: 2}", [], ["'train' stands twice", "line 2"]),
+        ("train: {}", ["train.proofs=leak"], ["train.proofs: 'leak'", "in brackets: train.proofs=[...]"]),
+        ("train: {}", ["prepare.sources.0.path=x"], ["prepare.sources: a list is wanted, in brackets"]),
         ("train: {}", ["train.proofs=[leak"], ["'train.proofs=[leak'", "expected ',' or ']'"]),
     ],
 )
