@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from rollout.tasks import TaskSet
 from rollout.trajectory import Sampling
@@ -21,14 +22,23 @@ class WorkerConfig(BaseModel):
     """CPUs Ray reserves for an actor and its kernels."""
     episodes_per_worker: int = Field(16, gt=0)
     """Episodes an actor runs at once."""
+    service: str | None = None
+    """Address of `codeact serve sandbox` to get kernels from, its token in CODEACT_SANDBOX_TOKEN; null: from here."""
     warm_kernels: int = Field(8, gt=0)
-    """Kernels an actor keeps started ahead of need."""
+    """Kernels an actor keeps started ahead of need; a service keeps its own."""
     kernel_memory_mib: int = Field(512, gt=0)
-    """Memory of one kernel."""
+    """Memory of one kernel; with a service the least it must give."""
     require: tuple[str, ...] = ()
     """Isolation that must hold, else nothing starts: any of files, network, processes, memory, disk."""
     infra_retries: int = Field(2, ge=0)
     """How often an episode is run again after a fault of the infrastructure."""
+
+    @field_validator("service")
+    @classmethod
+    def _an_address(cls, service: str | None) -> str | None:
+        if service is not None and not re.fullmatch(r"https?://[^/@\s]+(/\S*)?", service):
+            raise ValueError("write it as http://HOST:PORT; the token belongs into CODEACT_SANDBOX_TOKEN")
+        return service
 
 
 class Source(BaseModel):

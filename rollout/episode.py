@@ -17,6 +17,7 @@ from typing import Any
 
 from rollout.actions import parse
 from rollout.engines.base import Completion, ContextFull, Engine, EngineError
+from rollout.kernels import AnyKernel, Pool
 from rollout.protocol import Protocol
 from rollout.tasks.base import Task
 from rollout.tasks.graders import GRADERS
@@ -32,7 +33,7 @@ from rollout.trajectory import (
     Usage,
     trajectory_id,
 )
-from sandbox import Kernel, KernelPool, SandboxError
+from sandbox import SandboxError
 
 
 class TaskFault(Exception):
@@ -47,7 +48,7 @@ class _Progress:
     usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Usage.model_fields, 0))
 
     def add(self, role: str, kind: MessageKind, content: str, **extra: Any) -> None:
-        self.messages.append(Message(role=role, kind=kind, content=content, **extra))  # type: ignore[arg-type]
+        self.messages.append(Message(role=role, kind=kind, content=content, **extra))
 
     def count(self, **amounts: int) -> None:
         for name, amount in amounts.items():
@@ -55,14 +56,14 @@ class _Progress:
 
 
 async def run_episode(
-    task: Task, engine: Engine, pool: KernelPool, protocol: Protocol, sampling: Sampling, seed: int = 0
+    task: Task, engine: Engine, pool: Pool, protocol: Protocol, sampling: Sampling, seed: int = 0
 ) -> Trajectory:
     """Works on a task until it is solved or a limit is met.
 
     Args:
         task: what to do. Its toolset is copied, so that state of tools never leaks between episodes.
         engine: completes the chat; called once a turn.
-        pool: gives the episode's kernel.
+        pool: gives the episode's kernel; of this machine or of a service.
         protocol: wording and limits.
         sampling: how completions are drawn.
         seed: stored, part of the trajectory's identity.
@@ -103,7 +104,7 @@ async def run_episode(
 async def _converse(
     task: Task,
     engine: Engine,
-    pool: KernelPool,
+    pool: Pool,
     protocol: Protocol,
     sampling: Sampling,
     progress: _Progress,
@@ -124,7 +125,7 @@ async def _converse(
         await kernel.close()
 
 
-async def _set_up(kernel: Kernel, task: Task, protocol: Protocol) -> None:
+async def _set_up(kernel: AnyKernel, task: Task, protocol: Protocol) -> None:
     if not task.setup:
         return
     result = await kernel.run(task.setup, timeout_s=protocol.cell_timeout_s)
@@ -133,7 +134,7 @@ async def _set_up(kernel: Kernel, task: Task, protocol: Protocol) -> None:
 
 
 async def _take_turn(
-    task: Task, kernel: Kernel, protocol: Protocol, progress: _Progress, completion: Completion
+    task: Task, kernel: AnyKernel, protocol: Protocol, progress: _Progress, completion: Completion
 ) -> Outcome | None:
     """Records an assistant turn and the reply to it. An outcome ends the episode."""
     action = parse(completion.text)
@@ -181,5 +182,5 @@ def _ended(reason: Reason) -> Outcome:
 
 
 def _faulted(kind: str, fault: Exception) -> Outcome:
-    error = EpisodeError(kind=kind, message=str(fault))  # type: ignore[arg-type]
+    error = EpisodeError(kind=kind, message=str(fault))
     return Outcome(success=False, reward=0.0, reason="error", error=error)

@@ -37,6 +37,8 @@ class Protocol(BaseModel):
     """Time for one cell."""
     deadline_s: float = Field(600.0, gt=0)
     """Time for the whole episode."""
+    checkpoint: bool = True
+    """Keep state and files before each cell: one that kills its kernel then costs itself and not the episode."""
     instructions: str = (
         "Solve the task. In each turn run Python between <execute> and </execute> and see what it prints, or answer "
         "between <solution> and </solution>."
@@ -56,7 +58,9 @@ class Protocol(BaseModel):
     @property
     def ref(self) -> ProtocolRef:
         """Name and digest, as stored with trajectories and results."""
-        return ProtocolRef(name=self.name, digest=digest_of(self.model_dump()))
+        # without checkpoints the rules are those from before there were any, and so is the digest
+        rules = self.model_dump(exclude=None if self.checkpoint else {"checkpoint"})
+        return ProtocolRef(name=self.name, digest=digest_of(rules))
 
     def system(self, tools: Mapping[str, Callable[..., Any]]) -> str:
         """The system message, with one line of documentation a tool, made from its signature and docstring."""
@@ -79,8 +83,7 @@ class Protocol(BaseModel):
         if result.error_name:
             parts.append(f"{result.error_name}: {result.error_value}")
         if result.status not in ("ok", "error"):
-            state = "Variables are kept." if result.state_survived else "All variables are lost."
-            parts.append(f"[{result.status.replace('_', ' ')}] {state}")
+            parts.append(f"[{result.status.replace('_', ' ')}] {_what_is_left(result)}")
         return _shorten("\n".join(part for part in parts if part) or self.no_output, self.output_chars)
 
     def feedback(self, text: str, steps_left: int, proposals_left: int) -> str:
@@ -91,6 +94,13 @@ class Protocol(BaseModel):
         if not self.countdown:
             return ""
         return f"\nYou have {steps_left} turns and {proposals_left} proposals left."
+
+
+def _what_is_left(result: CellResult) -> str:
+    """What the next cell finds after one that did not end by itself."""
+    if result.rolled_back:
+        return "Variables and files are as before this cell."
+    return "Variables are kept." if result.state_survived else "All variables are lost."
 
 
 def _summary(tool: Callable[..., Any]) -> str:

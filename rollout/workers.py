@@ -21,10 +21,10 @@ from rollout.config import WorkerConfig
 from rollout.engines.base import Engine
 from rollout.engines.spec import ExpertSpec, ServerSpec
 from rollout.episode import run_episode
+from rollout.kernels import Pool, open_pool, service_token
 from rollout.protocol import Protocol
 from rollout.tasks.base import Task
 from rollout.trajectory import Sampling, Trajectory, trajectory_id
-from sandbox import KernelPool, Limits
 
 
 @dataclass(frozen=True)
@@ -44,31 +44,25 @@ class Job:
 class RolloutWorker:
     """The actor: one kernel pool, many episodes."""
 
-    def __init__(self, config: WorkerConfig, protocol: Protocol) -> None:
-        self._protocol = protocol
-        self._pool = KernelPool(
-            size=config.warm_kernels,
-            limits=Limits(memory_mib=config.kernel_memory_mib, cell_timeout_s=protocol.cell_timeout_s),
-            preload=("numpy", "pandas"),
-            require=config.require,
-        )
+    def __init__(self, config: WorkerConfig, protocol: Protocol, token: str | None) -> None:
+        self._config, self._protocol, self._token = config, protocol, token
+        self._pool: Pool | None = None
+        self._opening = asyncio.Lock()
         self._servers: dict[str, Engine] = {}
-        self._starting = asyncio.Lock()
-        self._started = False
 
     async def run(self, job: Job) -> Trajectory:
-        """Runs one episode."""
-        async with self._starting:
-            if not self._started:
-                await self._pool.start()
-                self._started = True
+        """Runs one episode. Raises what :func:`rollout.kernels.open_pool` does."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await open_pool(self._config, self._protocol, self._token)
         return await run_episode(job.task, self._engine(job), self._pool, self._protocol, job.sampling, job.seed)
 
     async def close(self) -> None:
         """Ends kernels and connections."""
         for engine in self._servers.values():
             await engine.close()
-        await self._pool.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     def _engine(self, job: Job) -> Engine:
         if isinstance(job.engine, ExpertSpec):
@@ -82,7 +76,7 @@ def run_jobs(jobs: Sequence[Job], config: WorkerConfig, protocol: Protocol) -> I
     """Runs every job on Ray actors (a session must be there: :func:`rollout.cluster.ray_session`).
 
     Raises:
-        ValueError: a worker cannot start its sandbox, or any other fault that no retry mends.
+        ValueError: a worker gets no kernels, or any other fault that no retry mends.
         RuntimeError: an actor dies again and again.
     """
     fleet = _Fleet(config, protocol)
@@ -108,12 +102,12 @@ class _Fleet:
     """The actors, each replaced when it dies."""
 
     def __init__(self, config: WorkerConfig, protocol: Protocol) -> None:
-        self._config, self._protocol = config, protocol
+        self._config, self._protocol, self._token = config, protocol, service_token(config)
         self._actors: list[Any] = [self._start() for _ in range(config.workers)]
 
     def _start(self) -> Any:
         actor = ray.remote(num_cpus=self._config.cpus_per_worker)(RolloutWorker)
-        return actor.remote(self._config, self._protocol)
+        return actor.remote(self._config, self._protocol, self._token)
 
     def free_places(self, running: dict[Any, tuple[Job, int, int]], wanted: int) -> list[int]:
         """Indices of actors that can take a job, the least busy first, at most `wanted` of them."""

@@ -1,14 +1,33 @@
-"""A pool of real kernels for the tests of the rollout room."""
+"""Kernels for the tests of the rollout room: a pool of this machine, and a service on loopback."""
 
-from collections.abc import AsyncIterator
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 
+import pytest
 import pytest_asyncio
+from made_up import SERVICE_TOKEN
 
-from sandbox import KernelPool, Limits
+from rollout.config import WorkerConfig
+from rollout.kernels import TOKEN, Pool, open_pool
+from rollout.protocol import Protocol
 
 
-@pytest_asyncio.fixture
-async def pool() -> AsyncIterator[KernelPool]:
-    """A small pool of real kernels."""
-    async with KernelPool(size=4, limits=Limits(memory_mib=512, cell_timeout_s=10.0), preload=("pandas",)) as kernels:
-        yield kernels
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[Pool]:
+    """A small pool as a worker opens it."""
+    kernels = await open_pool(WorkerConfig(warm_kernels=4, kernel_memory_mib=256), Protocol(), None)
+    yield kernels
+    await kernels.close()
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    """The address of ``codeact serve sandbox``, a process of its own, for :data:`made_up.SERVICE_TOKEN`."""
+    command = [sys.executable, "-m", "launch.cli", "serve", "sandbox", "--port", "0", "--warm", "1", "--checkpoint"]
+    environment = os.environ | {TOKEN: SERVICE_TOKEN}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stderr is not None
+        yield child.stderr.readline().split(" at ")[1].split(";")[0]
+        child.terminate()

@@ -15,6 +15,9 @@ from rollout.trajectory import (
     trajectory_id,
 )
 
+SERVICE_TOKEN = "a-token-of-these-tests"
+"""Of the fixture ``service``."""
+
 
 class Says:
     """An engine that says the given turns one after another, or raises those that are exceptions."""

@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from made_up import SERVICE_TOKEN
 
 from rollout.bank import read_bank
 from rollout.cluster import ray_session
 from rollout.collect import collect, jobs_of
 from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
+from rollout.kernels import TOKEN
 from rollout.protocol import Protocol
 from rollout.tasks import TaskSet
 
@@ -57,19 +59,29 @@ def test_killed_and_started_again_it_loses_and_repeats_no_episode(tmp_path: Path
     assert sorted(ids(tmp_path)) == sorted(job.id(Protocol()) for job in jobs_of(EXPERT, None))
 
 
-def test_workers_do_not_change_what_is_collected_and_a_lost_server_is_retried_then_refused(tmp_path: Path) -> None:
+def test_workers_and_services_do_not_change_what_is_collected_and_a_lost_server_is_retried_then_refused(
+    tmp_path: Path, service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(TOKEN, SERVICE_TOKEN)
     few = EXPERT.model_copy(update={"sources": (Source(engine="expert", tasks=TaskSet(count=8)),)})
     many = few.model_copy(update={"workers": WorkerConfig(workers=2, cpus_per_worker=0.5, episodes_per_worker=4)})
+    there = few.model_copy(update={"workers": WorkerConfig(service=service)})
+    nobody = few.model_copy(update={"workers": WorkerConfig(service="http://127.0.0.1:9")})
     away = few.model_copy(update={"sources": (Source(engine="model", tasks=TaskSet(count=2)),)})
     nowhere = ServerSpec(name="gone", base_urls=("http://127.0.0.1:9/v1",), model="gone")
     with ray_session():
         assert collect(few, Protocol(), tmp_path / "one") == {"solved": 8}
         assert collect(many, Protocol(), tmp_path / "two") == {"solved": 8}
         assert collect(many, Protocol(), tmp_path / "two") == {"solved": 8}  # nothing left to do
+        assert collect(there, Protocol(), tmp_path / "three") == {"solved": 8}
+        with pytest.raises(ValueError, match=r"rollout worker: .*127\.0\.0\.1:9 does not answer"):
+            collect(nobody, Protocol(), tmp_path / "nobody")
         with pytest.raises(ValueError, match="2 of 2 episodes were lost to the infrastructure"):
             collect(away, Protocol(), tmp_path / "away", nowhere)
-    one, two = ({r.id: [m.content for m in r.messages] for r in read_bank(tmp_path / name)} for name in ("one", "two"))
-    assert one == two
+    one, *others = (
+        {r.id: [m.content for m in r.messages] for r in read_bank(tmp_path / name)} for name in ("one", "two", "three")
+    )
+    assert others == [one, one]
     assert all(
         json.loads(r.model_dump_json())["outcome"]["error"]["kind"] == "infra" for r in read_bank(tmp_path / "away")
     )

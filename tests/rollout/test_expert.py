@@ -2,16 +2,20 @@
 
 import asyncio
 
+import pytest
+
 from rollout.engines.spec import ExpertSpec
 from rollout.episode import run_episode
+from rollout.kernels import Pool
 from rollout.protocol import Protocol
 from rollout.tasks import TaskSet, load_tasks
 from rollout.tasks.base import Task
 from rollout.trajectory import Sampling, Trajectory
-from sandbox import KernelPool
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def demonstrate(tasks: list[Task], pool: KernelPool, error_share: float = 0.0) -> list[Trajectory]:
+async def demonstrate(tasks: list[Task], pool: Pool, error_share: float = 0.0) -> list[Trajectory]:
     spec, at_once = ExpertSpec(error_share=error_share), asyncio.Semaphore(8)
 
     async def one(task: Task) -> Trajectory:
@@ -21,7 +25,7 @@ async def demonstrate(tasks: list[Task], pool: KernelPool, error_share: float = 
     return await asyncio.gather(*map(one, tasks))
 
 
-async def test_every_task_can_be_solved_and_needs_the_cells_it_says(pool: KernelPool) -> None:
+async def test_every_task_can_be_solved_and_needs_the_cells_it_says(pool: Pool) -> None:
     tasks = load_tasks(TaskSet(count=48)) + load_tasks(TaskSet(split="heldout", count=60))
     episodes = await demonstrate(tasks, pool)
     assert [episode.outcome for episode in episodes if not episode.outcome.success] == []
@@ -30,7 +34,7 @@ async def test_every_task_can_be_solved_and_needs_the_cells_it_says(pool: Kernel
         assert (episode.usage.error_cells > 0) == task.fails_first, task.id
 
 
-async def test_it_errs_first_on_its_share_and_repairs(pool: KernelPool) -> None:
+async def test_it_errs_first_on_its_share_and_repairs(pool: Pool) -> None:
     tasks = [task for task in load_tasks(TaskSet(count=48, seed=1)) if not task.fails_first]
     episodes = await demonstrate(tasks, pool, error_share=1.0)
     assert all(episode.outcome.success for episode in episodes)
@@ -38,7 +42,7 @@ async def test_it_errs_first_on_its_share_and_repairs(pool: KernelPool) -> None:
     assert sum(erred) >= 0.9 * len(erred)  # a table whose columns are called as in the question forgives the guess
 
 
-async def test_it_says_the_same_when_asked_again_from_any_point(pool: KernelPool) -> None:
+async def test_it_says_the_same_when_asked_again_from_any_point(pool: Pool) -> None:
     task = load_tasks(TaskSet(count=1))[0]
     (episode,) = await demonstrate([task], pool)
     for turn, message in enumerate(episode.messages):

@@ -1,0 +1,74 @@
+"""Where episodes get their kernels: what a service must give, and that an episode goes on there, too."""
+
+import pytest
+from made_up import SERVICE_TOKEN, Says
+from pydantic import ValidationError
+
+from rollout.config import WorkerConfig
+from rollout.episode import run_episode
+from rollout.kernels import TOKEN, open_pool, service_token
+from rollout.protocol import Protocol
+from rollout.tasks.base import Task
+from rollout.trajectory import Sampling
+
+ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")
+
+
+async def test_an_episode_goes_on_after_a_fatal_cell_on_a_service(service: str) -> None:
+    turns = ("<execute>\ny = x + 1\n</execute>", "<execute>\ny = 0; import os; os._exit(1)\n</execute>",
+             "<execute>\nprint(y)\n</execute>", "<solution>42</solution>")  # fmt: skip
+    pool = await open_pool(WorkerConfig(service=service), Protocol(), SERVICE_TOKEN)
+    try:
+        done = await run_episode(ADD, Says(*turns), pool, Protocol(), Sampling())
+    finally:
+        await pool.close()
+    observations = [message.content for message in done.messages if message.kind == "observation"]
+    assert observations[1:] == [
+        "Observation:\n[died] Variables and files are as before this cell.",
+        "Observation:\n42",
+    ]
+    assert done.outcome.success and done.isolation == pool.tier
+
+
+@pytest.mark.parametrize(
+    ("workers", "protocol", "said"),
+    [
+        ({}, {"checkpoint": False}, "protocol.checkpoint: the service keeps checkpoints"),
+        ({}, {"cell_timeout_s": 1e4}, "protocol.cell_timeout_s: 10000 is above 300"),
+        ({"kernel_memory_mib": 4096}, {}, "workers.kernel_memory_mib: 4096 is above 1024"),
+        ({"require": ("cpus",)}, {}, "workers.require: cpus not enforced there"),
+        ({"workers": 2}, {}, "workers.episodes_per_worker: 32 episodes in all workers, 16 kernels at once"),
+    ],
+)
+async def test_a_service_that_gives_something_else_is_refused_in_a_sentence(
+    service: str, workers: dict[str, object], protocol: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        await open_pool(WorkerConfig(service=service, **workers), Protocol(**protocol), SERVICE_TOKEN)  # type: ignore[arg-type]
+    assert str(refused.value).endswith(f"(workers.service is {service})")
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "said"),
+    [
+        ("http://127.0.0.1:9", SERVICE_TOKEN, "workers.service: http://127.0.0.1:9 does not answer"),
+        (None, "another-token-altogether", "workers.service: the token is not known here"),
+    ],
+)
+async def test_a_service_that_is_not_there_or_knows_us_not(
+    service: str, url: str | None, token: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        await open_pool(WorkerConfig(service=url or service), Protocol(), token)
+
+
+def test_the_token_comes_from_the_environment_and_no_address_holds_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = WorkerConfig(service="http://10.0.0.5:8765")
+    monkeypatch.delenv(TOKEN, raising=False)
+    with pytest.raises(ValueError, match="CODEACT_SANDBOX_TOKEN is not set"):
+        service_token(config)
+    monkeypatch.setenv(TOKEN, SERVICE_TOKEN)
+    assert (service_token(config), service_token(WorkerConfig())) == (SERVICE_TOKEN, None)
+    for address in ("10.0.0.5:8765", "http://me:secret@10.0.0.5", "http://"):
+        with pytest.raises(ValidationError, match="write it as http://HOST:PORT"):
+            WorkerConfig(service=address)
