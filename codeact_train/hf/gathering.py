@@ -23,13 +23,13 @@ from codeact_train.shape import ModelShape
 def gather(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[str, Tensor]]:
     """Yield every Hugging Face tensor on the main process; the others yield nothing."""
     for weight, shard in _at_first_stage(model, shape):
-        shards = [shard]
+        shards = shard[None]
         if weight.cut != "whole" and parallel_state.get_tensor_model_parallel_world_size() > 1:
             group = parallel_state.get_tensor_model_parallel_group()
-            shards = [torch.empty_like(shard) for _ in range(group.size())]
-            dist.all_gather(shards, shard.contiguous(), group=group)
+            shards = shard.new_empty(group.size(), *shard.shape)
+            dist.all_gather(list(shards), shard.contiguous(), group=group)
         if dist.get_rank() == 0:
-            yield from zip(weight.hf, join(weight, [s.cpu() for s in shards], shape), strict=True)
+            yield from zip(weight.hf, join(weight, shards.cpu(), shape), strict=True)
 
 
 def _at_first_stage(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[Weight, Tensor]]:

@@ -36,23 +36,25 @@ def cut(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, size: 
     assert weight.cut == "vocab"
     rows = shape.padded_vocab(size) // size
     value = tensors[0][min(rank * rows, shape.vocab) : min((rank + 1) * rows, shape.vocab)]
-    return torch.cat((value, value.new_zeros(rows - value.shape[0], *value.shape[1:])))
+    missing = rows - value.shape[0]
+    return torch.cat((value, value.new_zeros(missing, *value.shape[1:]))) if missing else value
 
 
-def join(weight: Weight, shards: list[Tensor], shape: ModelShape) -> list[Tensor]:
-    """The Hugging Face tensors of a parameter from all its parts, in rank order."""
+def join(weight: Weight, shards: Tensor, shape: ModelShape) -> list[Tensor]:
+    """The Hugging Face tensors of a parameter from all its parts, stacked in rank order; views of them where it can
+    be."""
     if weight.cut == "whole":
-        return shards[:1]
+        return [shards[0]]
     if weight.cut == "columns":
-        return [torch.cat(shards, dim=1)]
+        return [shards.movedim(0, 1).flatten(1)]
     if weight.cut == "gate_up":
-        halves = [s.chunk(2) for s in shards]
-        return [torch.cat([h[i] for h in halves]) for i in range(2)]
+        halves = shards.unflatten(1, (2, -1))
+        return [halves[:, i].flatten(0, 1) for i in range(2)]
+    whole = shards.flatten(0, 1)
     if weight.cut == "qkv":
         queries = shape.heads // shape.kv_heads
-        whole = torch.cat(shards)
         grouped = whole.view(shape.kv_heads, (queries + 2) * shape.head_dim, *whole.shape[1:])
         sizes = [queries * shape.head_dim, shape.head_dim, shape.head_dim]
         return [p.flatten(0, 1) for p in grouped.split(sizes, dim=1)]
     assert weight.cut == "vocab"
-    return [torch.cat(shards)[: shape.vocab]]
+    return [whole[: shape.vocab]]

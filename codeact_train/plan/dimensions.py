@@ -24,6 +24,8 @@ class Dimensions:
     vocab: int
     tied: bool = False
     window: int | None = None
+    windowed: float = 1.0
+    """Share of the layers that have the window; the others see everything."""
     qk_norm: bool = False
     mlp_matrices: int = 3
     """3 for a gated MLP (gate, up, down); 2 for a plain one."""
@@ -31,6 +33,7 @@ class Dimensions:
     @classmethod
     def of(cls, shape: ModelShape) -> Dimensions:
         """Those of a model the trainer has a mapping for."""
+        windows = [window for window in shape.windows if window]
         return cls(
             layers=shape.layers,
             hidden=shape.hidden,
@@ -40,7 +43,8 @@ class Dimensions:
             head_dim=shape.head_dim,
             vocab=shape.vocab,
             tied=shape.tied,
-            window=shape.window,
+            window=windows[0] if windows else None,
+            windowed=len(windows) / shape.layers,
             qk_norm=shape.qk_norm,
         )
 

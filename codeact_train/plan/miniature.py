@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 from codeact_train.config import TrainConfig
 from codeact_train.prepare_config import PrepareConfig
@@ -74,7 +75,7 @@ def _model(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
     hidden = heads * HEAD_DIM
     tokenizer = _tokenizer()
     config = copy.deepcopy(shape.hf)
-    small = {
+    small: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": hidden,
         "intermediate_size": max(1, round(hidden * shape.ffn / shape.hidden / tensor)) * tensor,
@@ -87,7 +88,11 @@ def _model(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    config.update({**small, **({"sliding_window": WINDOW} if shape.window else {})})
+    if any(shape.windows):
+        small["sliding_window"] = WINDOW
+    if getattr(config, "layer_types", None):
+        small["layer_types"] = config.layer_types[-2 * train.parallel.pipeline :]
+    config.update(small)
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

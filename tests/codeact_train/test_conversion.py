@@ -99,7 +99,8 @@ def test_cuts_joined_are_what_was_cut(folders, family):
         found = []
         for weight in itertools.chain(*(hf.weight_map(shape, stage, stages) for stage in range(stages))):
             stored = [tensors[name] for name in weight.hf]
-            whole = hf.join(weight, [hf.cut(weight, stored, shape, rank, size) for rank in range(size)], shape)
+            parts = torch.stack([hf.cut(weight, stored, shape, rank, size) for rank in range(size)])
+            whole = hf.join(weight, parts, shape)
             found += [] if weight.copy else weight.hf
             assert all(torch.equal(a, b[:]) for a, b in zip(whole, stored, strict=True))
         assert sorted(found) == tensors.names()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from train_jobs import recipe, run_job
+from transformers import Qwen2Config
 
 from codeact_train.config import TrainConfig, TrainJob
 from codeact_train.plan import published, step_time
@@ -153,6 +154,17 @@ def test_an_unknown_cluster_names_the_known_and_a_wrong_one_its_fault(tmp_path):
 def test_shapes_are_found_by_hub_id():
     assert folder_of("mistralai/Mistral-7B-v0.1").name == "mistral-7b"
     assert folder_of("nobody/nothing") is None
+
+
+def test_the_miniature_has_the_windows_of_its_model(tmp_path):
+    """Qwen names the layers that have one; the miniature has fewer layers."""
+    Qwen2Config(use_sliding_window=True, sliding_window=4096, max_window_layers=31).save_pretrained(tmp_path / "large")
+    shape = ModelShape.read(tmp_path / "large")
+    job = TrainJob.model_validate_json(miniature(shape, recipe(), tmp_path / "small").read_text())
+    small = ModelShape.read(job.model)
+    assert [bool(window) for window in small.windows] == [False, True]
+    assert Dimensions.of(shape).windowed == 1 / 32
+    assert (shape.window, small.qkv_bias) == (None, True)
 
 
 def test_the_miniature_of_a_recipe_trains_in_its_layout(tmp_path):
