@@ -250,5 +250,7 @@ class KernelPool:
             self._ready.remove(process)
             process.release()
             self._admission.leave()
-        if self._served:
+        if self._served and self._refilling is not None and not self._refilling.done():
+            self._refilling.add_done_callback(lambda _: self._refill())  # its fork died with the server
+        elif self._served:
             self._refill()

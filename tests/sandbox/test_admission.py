@@ -10,6 +10,7 @@ import pytest
 
 from sandbox import KernelPool, SandboxError, probe
 from sandbox.admission import KERNEL_MIB, Admission
+from sandbox.bench.footprint import descendants
 from sandbox.memory import free_mib, levels
 
 MEMORY = "sandbox.memory.free_mib"
@@ -119,6 +120,19 @@ async def test_a_fork_server_that_dies_is_replaced_and_its_kernels_are_counted(
             result = await kernel.run("1 + 1")
             assert result.status == "died" and not result.state_survived
             assert (await kernel.run("1 + 1")).value == "2"
+
+
+async def test_a_fork_server_that_dies_over_a_fork_is_replaced_too() -> None:
+    async with KernelPool(size=1, preload=(), tier=BEST) as pool:
+        await until(lambda: pool.ready == 1)
+        dead = pool.server
+        assert dead is not None
+        (forking,) = descendants(dead.pid)[:1]
+        os.kill(forking, signal.SIGSTOP)
+        async with await pool.acquire():
+            await until(lambda: len(dead._forks) == 1)  # the next warm one, asked for and not answered
+            os.kill(forking, signal.SIGKILL)
+            await until(lambda: pool.ready == 1 and not Path(dead.base).exists())
 
 
 async def test_free_memory_is_that_of_the_machine_or_less() -> None:
