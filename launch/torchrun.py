@@ -12,6 +12,8 @@ import logging
 import signal
 import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +25,9 @@ from rollout.files import write_whole
 
 STOPPED = 75
 """The trainer was asked to stop and saved its state."""
+
+AGENTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
+"""Signals that mean something else while the agent runs."""
 
 
 class TrainingStopped(Exception):
@@ -69,16 +74,28 @@ def run(job: Path, place: LaunchConfig, train: TrainConfig, *arguments: str) -> 
         rdzv_endpoint=place.rendezvous or "localhost:0",
         max_restarts=0,
     )
-    signal.signal(signal.SIGUSR1, _pass_on)
     # The agent reports a trainer that ended early as a crash; what happened is in the exit code.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        elastic_launch(agent, sys.executable)("-m", "codeact_train", "--config", str(job), *arguments)
+        with _signals():
+            elastic_launch(agent, sys.executable)("-m", "codeact_train", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         raise TrainingStopped(first.exitcode) from None
     except SignalException:  # it was passed on to the trainer, which has saved and ended
         raise TrainingStopped(STOPPED) from None
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGUSR1 is passed on inside; afterwards signals do what they did before, which the agent does not see to."""
+    before = {number: signal.getsignal(number) for number in AGENTS}
+    signal.signal(signal.SIGUSR1, _pass_on)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pass_on(number: int, frame: FrameType | None) -> None:
