@@ -1,8 +1,8 @@
 """From a model to Hugging Face tensors, one at a time.
 
 Contract: the main process gets every tensor whole, on the CPU, in the order of ``hf.tensor_shapes``; all processes must
-run :func:`gather` to its end. Cost: one parameter in memory at a time, sent to the first pipeline stage and gathered
-from the processes that share it.
+run :func:`gather` to its end. Cost: one parameter in memory at a time, sent to the first pipeline stage and
+there to the first of the processes that share it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,24 @@ from codeact_train.shape import ModelShape
 def gather(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[str, Tensor]]:
     """Yield every Hugging Face tensor on the main process; the others yield nothing."""
     for weight, shard in _at_first_stage(model, shape):
-        shards = shard[None]
-        if weight.cut != "whole" and parallel_state.get_tensor_model_parallel_world_size() > 1:
-            group = parallel_state.get_tensor_model_parallel_group()
-            shards = shard.new_empty(group.size(), *shard.shape)
-            dist.all_gather(list(shards), shard.contiguous(), group=group)
+        shards = shard[None] if weight.cut == "whole" else _at_first_process(shard)
         if dist.get_rank() == 0:
             yield from zip(weight.hf, join(weight, shards.cpu(), shape), strict=True)
+
+
+def _at_first_process(shard: Tensor) -> Tensor:
+    """The parts of all processes that share a parameter, stacked, in the first of them; the others send theirs."""
+    group = parallel_state.get_tensor_model_parallel_group()
+    mine, first = group.rank(), dist.get_global_rank(group, 0)
+    if mine > 0:
+        dist.send(shard.contiguous(), first, group=group)
+    if mine > 0 or group.size() == 1:
+        return shard[None]
+    shards = shard.new_empty(group.size(), *shard.shape)
+    shards[0] = shard
+    for rank in range(1, group.size()):  # one by one: a collective would keep a second copy of them all
+        dist.recv(shards[rank], dist.get_global_rank(group, rank), group=group)
+    return shards
 
 
 def _at_first_stage(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[Weight, Tensor]]:
