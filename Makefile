@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-gpu lint bench setup clean
+.PHONY: demo test test-slow test-gpu lint bench sandbox sandbox-bench sandbox-soak setup clean
 
 demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
@@ -24,6 +24,17 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/train_throughput.py
+
+# Whether what this machine promises about kernels holds; their speed; what thousands of them leave behind.
+sandbox: setup
+	$(BIN)/codeact sandbox probe
+	$(BIN)/codeact sandbox battery
+
+sandbox-bench: setup
+	$(BIN)/codeact sandbox bench
+
+sandbox-soak: setup
+	$(BIN)/codeact sandbox soak
 
 # Does nothing when .venv fits setup.py and constraints.txt already.
 setup:
