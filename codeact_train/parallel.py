@@ -65,13 +65,14 @@ def join() -> torch.device:
 
 
 def arrange(settings: ParallelSettings, seed: int, device: torch.device) -> Place:
-    """Build Megatron's process groups among processes that have met, in place of those of an earlier layout."""
-    parallel_state.destroy_model_parallel()
-    parallel_state.initialize_model_parallel(
-        tensor_model_parallel_size=settings.tensor,
-        pipeline_model_parallel_size=settings.pipeline,
-        context_parallel_size=settings.context,
-    )
+    """Build Megatron's process groups among processes that have met, in place of those of another layout."""
+    if not _stands(settings):
+        parallel_state.destroy_model_parallel()
+        parallel_state.initialize_model_parallel(
+            tensor_model_parallel_size=settings.tensor,
+            pipeline_model_parallel_size=settings.pipeline,
+            context_parallel_size=settings.context,
+        )
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed)
     return Place(
@@ -87,6 +88,15 @@ def arrange(settings: ParallelSettings, seed: int, device: torch.device) -> Plac
         data=parallel_state.get_data_parallel_world_size(),
         device=device,
     )
+
+
+def _stands(settings: ParallelSettings) -> bool:
+    """Whether the groups there are are those of this layout."""
+    return parallel_state.model_parallel_is_initialized() and (
+        parallel_state.get_tensor_model_parallel_world_size(),
+        parallel_state.get_pipeline_model_parallel_world_size(),
+        parallel_state.get_context_parallel_world_size(),
+    ) == (settings.tensor, settings.pipeline, settings.context)
 
 
 def stop() -> None:

@@ -30,10 +30,11 @@ from codeact_train.trainer import Trainer
 
 @dataclass(frozen=True)
 class Run:
-    """A job, and how many of its steps are wanted."""
+    """A job, how many of its steps are wanted, and after which the validation loss is."""
 
     job: TrainJob
     steps: int
+    validated: frozenset[int]
     rival: str | None = None
 
 
@@ -95,9 +96,9 @@ def _curve(run: Run, device: torch.device) -> list[Point]:
     if trainer.place.is_main:
         trainer.log = MetricsLog(out, 0)
     validation = []
-    for _ in range(run.steps):
+    for step in range(1, run.steps + 1):
         trainer.train_step()
-        validation.append(trainer.validate().loss)
+        validation.append(trainer.validate().loss if step in run.validated else None)
     if not trainer.log:
         return []
     trainer.log.close()

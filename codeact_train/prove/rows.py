@@ -2,11 +2,12 @@
 
 Contract: a row is a name, a number of processes and settings; all rows have the same recipe otherwise. The first is
 what the others must equal: one process, one document at a time. A rival trainer is a row with a function of its own in
-``RIVALS``.
+``RIVALS``. Rows of one number of processes stand together, and of these rows of one layout.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any, TypeAlias
 from codeact_train.config import TrainConfig, TrainJob
 from codeact_train.prove import plain_loop
 
-Point: TypeAlias = tuple[float, float, float]
-"""Loss and gradient norm of a step, and the validation loss after it."""
+Point: TypeAlias = tuple[float, float, float | None]
+"""Loss and gradient norm of a step, and the validation loss after it where it was asked for."""
 
 RECIPE: dict[str, Any] = {
     "epochs": 100,
@@ -26,7 +27,8 @@ RECIPE: dict[str, Any] = {
     "tensorboard": False,
 }
 RIVAL_STEPS = 20
-"""Steps of an independent trainer, and of the row all others are held against; the others take as many as asked."""
+"""Steps of an independent trainer, of DeepSpeed in one process, and of the row all others are held against; the others
+take as many as asked."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,20 @@ class Row:
     rival: str | None = None
     steps: int | None = None
 
+    @property
+    def deepspeed(self) -> bool:
+        """Whether it needs DeepSpeed."""
+        return self.settings.get("backend") == "deepspeed"
+
     def job(self, model: Path, corpus: Path, out: Path, particulars: dict[str, Any]) -> TrainJob:
         """The training job of this row, with what is particular to its family."""
         train = TrainConfig.model_validate({**RECIPE, **particulars, **self.settings})
         return TrainJob(model=str(model), corpus=str(corpus), out=str(out), train=train)
+
+
+def _zero(processes: int, name: str, steps: int | None = None, micro_batch: int | None = None, **zero: Any) -> Row:
+    settings = {"backend": "deepspeed", "zero": zero, "micro_batch_tokens": micro_batch}
+    return Row(f"DeepSpeed {name}", processes, settings, steps=steps)
 
 
 def _layout(processes: int, name: str, settings: dict[str, Any] | None = None, **parallel: Any) -> Row:
@@ -67,6 +79,7 @@ ROWS = [
     Row("recompute selective", 1, SELECTIVE),
     Row("recompute full", 1, FULL),
     Row("attention by its formula", 1, {"attention": "reference"}),
+    _zero(1, "ZeRO-1", RIVAL_STEPS, stage=1),
     _layout(2, "TP2", tensor=2),
     _layout(2, "TP2 SP", tensor=2, **SP),
     _layout(2, "TP2 SP, recompute selective", SELECTIVE, tensor=2, **SP),
@@ -74,6 +87,9 @@ ROWS = [
     _layout(2, "CP2", context=2),
     _layout(2, "DP2"),
     _layout(2, "DP2 ZeRO-1 overlap", **OVERLAP),
+    _zero(2, "DP2 ZeRO-1", stage=1),
+    _zero(2, "DP2 ZeRO-2, optimizer offloaded", stage=2, offload="optimizer"),
+    _zero(2, "DP2 ZeRO-3", stage=3),
     _layout(4, "TP4", tensor=4),
     _layout(4, "TP4 SP", tensor=4, **SP),
     _layout(4, "PP4", pipeline=4),
@@ -86,4 +102,12 @@ ROWS = [
     _layout(4, "PP2 CP2, micro-batches of 300 tokens", {"micro_batch_tokens": 300}, pipeline=2, context=2),
     _layout(4, "PP2 DP2 ZeRO-1 overlap", pipeline=2, **OVERLAP),
     _layout(4, "CP2 DP2 ZeRO-1 overlap, recompute full", FULL, context=2, **OVERLAP),
+    _zero(4, "DP4 ZeRO-2, 300 tokens", micro_batch=300, stage=2),
+    _zero(4, "DP4 ZeRO-3, all offloaded", stage=3, offload="all"),
 ]
+
+
+def present(rows: list[Row]) -> list[Row]:
+    """The rows that can be computed here: DeepSpeed may not be installed."""
+    installed = importlib.util.find_spec("deepspeed") is not None
+    return [row for row in rows if installed or not row.deepspeed]

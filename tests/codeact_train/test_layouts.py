@@ -1,6 +1,9 @@
 """Every layout computes the same training run, and the one an independent loop computes."""
 
+import importlib.util
+import json
 import multiprocessing
+import subprocess
 
 import numpy as np
 import pytest
@@ -15,10 +18,10 @@ from codeact_train.corpus import Corpus
 from codeact_train.model import build
 from codeact_train.plan import validate
 from codeact_train.prove import layouts
-from codeact_train.prove.rows import ROWS, Row
+from codeact_train.prove.rows import ROWS, Row, present
 from codeact_train.shape import ModelShape
 
-STEPS = 2
+STEPS = 1
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,27 @@ def test_the_result_as_json(proof):
     said = proof.as_json()
     assert said["holds"] is True
     assert len(said["rows"]) == 2 * len(ROWS)
-    assert said["rows"][1]["row"] == "transformers and torch AdamW"
+    assert said["left_out"] == []
+    twenty = [row["row"] for row in said["rows"] if row["steps"] == 20]
+    assert twenty == [
+        name
+        for name in ("one document at a time", "transformers and torch AdamW", "DeepSpeed ZeRO-1")
+        for _ in range(2)
+    ]
+
+
+def test_without_deepspeed_its_rows_are_left_out(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert {row.name for row in ROWS} - {row.name for row in present(ROWS)} == {
+        row.name for row in ROWS if row.settings.get("backend") == "deepspeed"
+    }
+
+
+@pytest.mark.slow
+def test_the_command_holds_over_all_its_steps():
+    said = subprocess.run(["codeact", "prove", "layouts", "--json"], capture_output=True, text=True, timeout=900)
+    assert said.returncode == 0, said.stderr
+    assert len(json.loads(said.stdout)["rows"]) == 2 * len(ROWS)
 
 
 def mean_of_means(losses, weights, total):
@@ -50,7 +73,7 @@ def test_a_row_fails_when_layouts_differ(tmp_path, monkeypatch):
         1, tmp_path, rows=[Row("one document at a time", 1, {"micro_batch_tokens": 1}), Row("packed")]
     )
     assert not proof.holds
-    assert [v.holds for v in proof.verdicts] == [True, False] * 2
+    assert [v.holds for v in proof.verdicts] == [True, True, False, False]
 
 
 def test_a_process_that_dies_says_why(tmp_path):

@@ -15,8 +15,8 @@ def proved(monkeypatch: pytest.MonkeyPatch, difference: float) -> list[int]:
 
     def prove(steps, scratch, tell):
         asked.append(steps)
-        verdicts = [layouts.Verdict("llama", "packed", 1, 1e-7, difference, 0.0, 0.1),
-                    layouts.Verdict("llama", "TP2", 2, 1e-7, 1e-7, 1e-7, 0.1)]  # fmt: skip
+        verdicts = [layouts.Verdict("llama", "packed", 1, 3, 1e-7, difference, 0.0, 0.1),
+                    layouts.Verdict("llama", "TP2", 2, 3, 1e-7, 1e-7, 1e-7, 0.1)]  # fmt: skip
         for verdict in verdicts:
             tell(verdict)
         return layouts.Proof(steps, verdicts)
