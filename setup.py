@@ -60,7 +60,9 @@ setup(
         ],
         "deepspeed": ["deepspeed>=0.19"],
         "flash": ["flash-attn>=2.8"],
+        "mlflow": ["mlflow-skinny>=3.0"],
         "vllm": ["vllm>=0.30"],
+        "wandb": ["wandb>=0.20"],
     },
     entry_points={
         "console_scripts": ["codeact = launch.cli:main"],
