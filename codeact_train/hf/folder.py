@@ -50,7 +50,7 @@ class SafeTensors:
     def __getitem__(self, name: str) -> Any:
         """A lazy slice; index it to read. Raises ``ValueError`` for a missing tensor."""
         if name not in self._files:
-            raise ValueError(f"model={self.folder}: tensor {name} is missing, so this is not the model its config says")
+            raise ValueError(f"model={self.folder}: tensor {name} of its config.json is missing; fetch the model again")
         return self._file(self._files[name]).get_slice(name)
 
     def check(self, expected: Shapes) -> None:

@@ -121,7 +121,7 @@ NORM = "model.layers.1.input_layernorm.weight"
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda tensors: tensors.pop(NORM), f"tensor {NORM} is missing"),
+        (lambda tensors: tensors.pop(NORM), f"tensor {NORM} of its config.json is missing; fetch"),
         (
             lambda tensors: tensors.update({NORM: torch.ones(32)}),
             rf"tensor {NORM} is \[32\], its config.json says \[64\]",
