@@ -29,6 +29,7 @@ from sandbox.inside.linux import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, prctl, se
 from sandbox.inside.shell import SandboxShell, build_shell
 from sandbox.inside.tiers import enter_server, has_namespaces, prepare
 from sandbox.inside.warmup import warm_up
+from sandbox.trees import remove_tree
 
 PACKET = 1 << 16
 
@@ -37,7 +38,7 @@ def serve(config: dict[str, Any]) -> None:
     """Prepares and answers until the owner closes the connection."""
     control = socket.socket(fileno=config["control"])
     if not has_namespaces(config["tier"]):
-        _end_with_the_warden()
+        _end_with_the_warden(config["base"])
     try:
         ready: dict[str, Any] = {**_users(), "host_proc": os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)}
         _import_own(config)
@@ -73,11 +74,12 @@ def serve(config: dict[str, Any]) -> None:
             _fork(json.loads(data), fds, control, kernels, shell, config, ready)
 
 
-def _end_with_the_warden() -> None:
-    """Where no pid namespace ends with this process: the warden's death is SIGTERM here, and kills what is below."""
+def _end_with_the_warden(base: str) -> None:
+    """Where no pid namespace ends with this process: the warden's death is SIGTERM here, and the warden's work ours."""
 
     def end(*_: object) -> None:
         kill_descendants()
+        remove_tree(base)
         os._exit(1)
 
     prctl(PR_SET_CHILD_SUBREAPER, 1)  # what detaches from a kernel comes here
