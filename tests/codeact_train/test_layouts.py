@@ -4,6 +4,7 @@ import importlib.util
 import json
 import multiprocessing
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ def test_without_deepspeed_its_rows_are_left_out(monkeypatch):
 
 @pytest.mark.slow
 def test_the_command_holds_over_all_its_steps():
-    said = subprocess.run(["codeact", "prove", "layouts", "--json"], capture_output=True, text=True, timeout=900)
+    command = [sys.executable, "-m", "launch.cli", "prove", "layouts", "--json"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert said.returncode == 0, said.stderr
     assert len(json.loads(said.stdout)["rows"]) == 2 * len(ROWS)
 
