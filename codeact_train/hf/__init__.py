@@ -2,8 +2,9 @@
 size.
 
 ``table`` says which tensors make up each parameter, ``shards`` how processes share one, ``folder`` and ``writer`` read
-and write safetensors, ``loading`` and ``gathering`` are the two directions. What goes in comes out bit for bit; neither
-direction holds more than one parameter beside the model.
+and write safetensors, ``loading`` and ``gathering`` are the two directions. What goes in comes out bit for bit. Beside
+the model there is one parameter at a time; while exporting under tensor parallelism it is there as its parts and as the
+whole they make, about three times the largest one (docs/training.md has what was measured).
 """
 
 from codeact_train.hf.folder import SafeTensors
