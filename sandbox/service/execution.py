@@ -15,7 +15,6 @@ from typing import Any
 
 from sandbox.result import CellResult
 from sandbox.service.leases import Lease
-from sandbox.service.toolcalls import CHANNEL
 
 Event = dict[str, Any]
 
@@ -81,7 +80,6 @@ class Execution:
             return await asyncio.shield(self._task)
 
     async def _run(self) -> CellResult:
-        CHANNEL.set(self._lease.channel)
         with self._lease.call():
             async with self._lease.turn:
                 self._began = True

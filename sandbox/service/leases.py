@@ -17,7 +17,7 @@ from sandbox.kernel import Kernel
 from sandbox.service.errors import Refused
 from sandbox.service.remember import Remembered
 from sandbox.service.tenants import Tenant
-from sandbox.service.toolcalls import ToolChannel
+from sandbox.service.toolcalls import CHANNEL, ToolChannel
 
 if TYPE_CHECKING:
     from sandbox.service.execution import Execution
@@ -44,9 +44,11 @@ class Lease:
     def call(self) -> Iterator[None]:
         """A call that names this kernel; the lease starts anew at its end."""
         self._calls += 1
+        before = CHANNEL.set(self.channel)  # any call may have to start a fresh process
         try:
             yield
         finally:
+            CHANNEL.reset(before)
             self._calls -= 1
             self._deadline = self._clock() + self.lease_s
 

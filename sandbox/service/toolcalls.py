@@ -22,7 +22,7 @@ from sandbox.service.errors import Refused
 from sandbox.tools import Tool
 
 CHANNEL: ContextVar[ToolChannel] = ContextVar("channel")
-"""The channel of the kernel being worked for; a kernel's tool server inherits it from whoever started its process."""
+"""The channel of the kernel being worked for; its tool server inherits it from whatever call started its process."""
 Say = Callable[[dict[str, Any]], None]
 
 
@@ -68,14 +68,15 @@ class ToolChannel:
 
     @contextmanager
     def through(self, say: Say) -> Iterator[None]:
-        """While a cell runs: its events carry the calls. Calls without an answer end with it."""
+        """While a cell runs: its events carry the calls. Calls without an answer end with it, as errors."""
         self._say = say
         try:
             yield
         finally:
             self._say = None
             for future in self._waiting.values():
-                future.cancel()
+                if not future.done():  # cancelling it would cancel whoever serves the kernel's calls
+                    future.set_exception(RuntimeError("the cell ended before the call was answered"))
 
     async def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Asks the client; raises what it answered."""

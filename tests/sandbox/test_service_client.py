@@ -80,6 +80,28 @@ async def test_tools_run_at_the_callers_end(remote: RemotePool) -> None:
         assert [result.value for result in both] == ["'ONE'", "'TWO'"]
 
 
+async def test_a_tool_left_waiting_by_its_cell_does_not_keep_later_ones(remote: RemotePool) -> None:
+    asked = asyncio.Event()
+
+    async def never() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with await remote.acquire(tools={"convert": convert, "never": never}) as kernel:
+        cell = asyncio.ensure_future(kernel.run("never()"))
+        await asked.wait()
+        await kernel.interrupt()
+        assert (await cell).error_name == "KeyboardInterrupt"
+        assert (await kernel.run("convert(1)")).value == "'1 km'"
+
+
+async def test_tools_are_there_when_a_call_of_files_has_started_the_process(remote: RemotePool) -> None:
+    async with await remote.acquire(tools={"convert": convert}) as kernel:
+        await kernel.restart()
+        await kernel.put("a", b"")
+        assert (await kernel.run("convert(1)")).value == "'1 km'"
+
+
 async def test_a_tool_called_between_cells_is_an_error_in_the_kernel(remote: RemotePool) -> None:
     code = "import threading\ngo = threading.Event(); seen = []\ndef late():\n    go.wait()\n    try: convert(1)\n"
     code += "    except RuntimeError as e: seen.append(str(e))\nthreading.Thread(target=late).start(); go.set()"
