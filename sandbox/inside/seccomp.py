@@ -36,6 +36,13 @@ DENIED = {
 }  # fmt: skip
 # memory that RLIMIT_DATA does not count
 UNCOUNTED = {"memfd_create": (319, 279), "shmget": (29, 194)}
+# objects of System V and POSIX queues: named for the whole machine, and they outlive who made them
+SHARED_IPC = {
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197), "semget": (64, 190),
+    "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
+    "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183), "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
+}  # fmt: skip
 # what would take a process out of its kernel's process group, the only handle on it without a pid namespace
 DETACHING = {"setsid": (112, 157), "setpgid": (109, 154)}
 # what Landlock does not cover: owner, extended attributes; mode and times are in IGNORED
@@ -56,6 +63,8 @@ ON_OTHERS = {
     "ioprio_set": ((251, 30), 1, errno.EPERM), "sched_setaffinity": ((203, 122), 0, 0),
     "sched_setscheduler": ((144, 119), 0, 0), "sched_setparam": ((142, 118), 0, 0), "sched_setattr": ((314, 274), 0, 0),
 }  # fmt: skip
+# and this first argument means all processes of the user, whatever the other says
+ON_THE_USER = {"setpriority": 2, "ioprio_set": 3}
 # what sets the mode of a file: name -> (numbers, argument with the flags that may make one, argument with the mode)
 SETTING_MODES = {
     "chmod": ((90, -1), None, 1), "fchmod": ((91, 52), None, 1), "fchmodat": ((268, 53), None, 2),
@@ -96,11 +105,13 @@ def assemble(families: tuple[int, ...], count_memory: bool, shared: bool, deny_s
 
     ``families``: socket families that may be opened; ``count_memory``: deny memory that RLIMIT_DATA does not see (where
     no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny
-    leaving the process group, acting on other processes, and changing owner, mode and times of files; ``deny_set_id``:
-    files may not get set-user-id bits, because they may lie in a folder of the host and belong to its owner.
+    leaving the process group, acting on other processes, objects that all processes share, and changing owner, mode and
+    times of files; ``deny_set_id``: files may not get set-user-id bits, because they may lie in a folder of the host
+    and belong to its owner.
     """
     column = 0 if MACHINE == "x86_64" else 1
-    denied = {**DENIED, **(UNCOUNTED if count_memory else {}), **({**DETACHING, **OWNERS} if shared else {})}
+    apart = {**SHARED_IPC, **DETACHING, **OWNERS} if shared else {}
+    denied = {**DENIED, **(UNCOUNTED if count_memory else {}), **apart}
     code = [_op(_LOAD, _ARCH_AT), _op(_EQUAL, _ARCH[MACHINE], 1), _fail(errno.EPERM), _op(_LOAD, _NR)]
     code += [_op(_ABOVE, NEWEST, 0, 1), _fail(errno.ENOSYS)]  # the numbers of the x32 ABI are above it, too
     for numbers in denied.values():
@@ -110,8 +121,11 @@ def assemble(families: tuple[int, ...], count_memory: bool, shared: bool, deny_s
         if numbers[column] >= 0:
             code += [_op(_EQUAL, numbers[column], 0, 1), _fail(0)]
     code += [_op(_EQUAL, CLONE3[column], 0, 1), _fail(errno.ENOSYS)]
-    for numbers, index, error in ON_OTHERS.values() if shared else ():
-        code += _rule(numbers[column], [_argument(index), _op(_EQUAL, 0, 1), _fail(error)])
+    for name, (numbers, index, error) in ON_OTHERS.items() if shared else ():
+        on_others = [_argument(index), _op(_EQUAL, 0, 1), _fail(error)]
+        if name in ON_THE_USER:
+            on_others += [_argument(0), _op(_EQUAL, ON_THE_USER[name], 0, 1), _fail(error)]
+        code += _rule(numbers[column], on_others)
     code += _rule(CLONE[column], [_argument(0), _op(_AND, ANY_NAMESPACE), _op(_EQUAL, 0, 1), _fail(errno.EPERM)])
     tty = [_argument(1), _op(_EQUAL, TIOCSTI, 1), _op(_EQUAL, TIOCLINUX, 0, 1), _fail(errno.EPERM)]
     code += _rule(IOCTL[column], tty)

@@ -1,6 +1,7 @@
 """Every property the probe claims, tried from inside a cell of every tier this machine has."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
@@ -82,6 +83,25 @@ async def test_other_processes_are_out_of_reach(isolated: KernelPool) -> None:
             assert (await sibling.run("1")).value == "1"
         assert victim.poll() is None
         victim.kill()
+
+
+async def test_siblings_share_neither_priorities_nor_objects_of_the_machine(isolated: KernelPool) -> None:
+    libc = ctypes.CDLL(None)
+    segment = libc.shmget(0, 4096, 0o600)
+    async with await isolated.acquire() as kernel:
+        try:
+            attach = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\ndef call(name, *args):\n"
+            attach += "    if getattr(libc, name)(*args) == -1: raise OSError(ctypes.get_errno(), name)\n"
+            assert await blocked(kernel, f"{attach}call('shmat', {segment}, None, 0)")
+        finally:
+            libc.shmctl(segment, 0, None)
+        if isolated.tier != "T1":
+            return  # an own namespace has everything, and ends with it
+        for made in ("'semget', 77, 1, 0o1600", "'msgget', 77, 0o1600", "'mq_open', b'/q', 0o102, 0o600, None"):
+            assert await blocked(kernel, f"call({made})"), made
+        assert await blocked(kernel, "os.setpriority(os.PRIO_USER, 0, 5)")
+        assert await blocked(kernel, "call('syscall', 251, 3, 0, 0)") or os.uname().machine != "x86_64"
+        assert (await kernel.run("os.setpriority(os.PRIO_PROCESS, 0, 5)")).status == "ok"
 
 
 async def test_a_signal_to_the_own_process_group_reaches_nobody_else(isolated: KernelPool) -> None:
