@@ -29,7 +29,7 @@ from sandbox.process import Process
 from sandbox.result import SandboxError
 from sandbox.server import ForkServer
 from sandbox.tools import Tool
-from sandbox.watch import Watch
+from sandbox.watch import watch_over
 
 REFILL_AFTER_S = 0.005
 DEFAULT_PRELOAD = ("numpy", "pandas")
@@ -106,9 +106,7 @@ class KernelPool:
         """Starts the fork server and the first kernels. Raises :class:`SandboxError`."""
         self._started = True
         await self._live_server()
-        if self._tier != "T3":
-            watch = Watch(self._taken, self.limits, files=self._tier in ("T1", "T0"))
-            self._watching = asyncio.ensure_future(watch.run())
+        self._watching = watch_over(self._taken, self.limits, self._tier)
         self._refill()
 
     async def acquire(
@@ -157,6 +155,7 @@ class KernelPool:
         """A checkpoint takes the place of a process that was taken."""
         self._taken.remove(dead)
         self._taken.add(copy)
+        copy.folder, dead.folder = dead.folder, ""  # the copy goes on working there
         await dead.server.remove(dead)
 
     async def discard(self, process: Process) -> None:

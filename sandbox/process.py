@@ -44,7 +44,11 @@ class Process:
     """Its way to listed hosts, and that of its branches."""
     root: Process | None = None
     """For a branch: the process in whose sandbox it lives."""
+    folder: str = ""
+    """For a branch that works in a copy of the files: where that lies in the first workspace."""
     branches: set[Process] = field(default_factory=set)
+    over: list[str] = field(default_factory=list)
+    """Workspaces of branches that have ended, for the next fork to clear away: only what lives in the sandbox may."""
     unwanted: bool = False
     """Its handle is closed; it stays only because branches live in its sandbox."""
     reason: str | None = None
@@ -62,6 +66,8 @@ class Process:
 
     def pid(self) -> int:
         """Its process id as the host counts; -1 when it is gone."""
+        if self.pidfd < 0:
+            return -1
         for line in Path(f"/proc/self/fdinfo/{self.pidfd}").read_text().splitlines():
             if line.startswith("Pid:"):
                 return int(line.split()[1])

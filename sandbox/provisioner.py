@@ -27,6 +27,7 @@ from sandbox.pool import DEFAULT_PRELOAD
 from sandbox.probing import choose
 from sandbox.process import Process
 from sandbox.server import ForkServer
+from sandbox.watch import watch_over
 
 PROVISIONER = "codeact-zygote"
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class _Backstage:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._servers: dict[str, ForkServer] = {}
+        self._taken: dict[ForkServer, set[Process]] = {}
         self._starting = asyncio.Lock()
         threading.Thread(target=self._loop.run_forever, name="codeact-fork-servers", daemon=True).start()
 
@@ -51,11 +53,23 @@ class _Backstage:
             if key not in self._servers or not self._servers[key].alive:
                 await server.start()
                 self._servers[key] = server
-        return await self._servers[key].fork(endpoints)
+                self._watch(server)
+        server = self._servers[key]
+        process = await server.fork(endpoints)
+        self._taken[server].add(process)
+        return process
 
     async def remove(self, process: Process) -> None:
         """Kills and clears away."""
+        self._taken[process.server].discard(process)
         await process.server.remove(process)
+
+    def _watch(self, server: ForkServer) -> None:
+        """For the server's life, over what no mechanism of its tier bounds."""
+        taken = self._taken[server] = set()
+        watching = watch_over(taken, server.limits, server.tier)
+        if watching is not None:
+            server.died.add_done_callback(lambda _: watching.cancel())
 
 
 _backstage: list[_Backstage] = []

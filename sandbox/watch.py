@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import stat
 from collections import defaultdict
@@ -24,6 +25,7 @@ from sandbox.trees import walk_beneath
 EVERY_S = 1.0
 MIB = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class _Row:
     resident: int
 
 
+def watch_over(taken: Iterable[Process], limits: Limits, tier: str) -> asyncio.Task[None] | None:
+    """Starts a watch over ``taken``, which may change; None where the tier's mechanisms bound everything."""
+    if tier == "T3":
+        return None
+    return asyncio.ensure_future(Watch(taken, limits, files=tier in ("T1", "T0")).run())
+
+
 class Watch:
     """Looks after the processes in ``taken``, a live collection, until cancelled."""
 
@@ -42,15 +51,22 @@ class Watch:
         self._born_with: dict[int, int] = {}
 
     async def run(self) -> None:
-        """Never returns."""
+        """Never returns. A look that fails is logged, and the next one follows."""
         while True:
             await asyncio.sleep(EVERY_S)
-            watched = {process: (process.root or process).pid() for process in tuple(self._taken) if process.pidfd >= 0}
-            if watched:
-                found = await asyncio.to_thread(self._look, watched)
-                for process, reason in found.items():
-                    process.reason = process.reason or reason
-                    process.kill()
+            try:
+                await self._act()
+            except Exception:
+                log.exception("a look at the kernels failed")
+
+    async def _act(self) -> None:
+        # a branch whose sandbox has ended is gone, although its handle need not know yet
+        watched = {process: (process.root or process).pid() for process in tuple(self._taken) if process.pidfd >= 0}
+        if watched:
+            found = await asyncio.to_thread(self._look, watched)
+            for process, reason in found.items():
+                process.reason = process.reason or reason
+                process.kill()
 
     def _look(self, watched: dict[Process, int]) -> dict[Process, str]:
         rows = _read_rows()

@@ -10,6 +10,7 @@ from sandbox import KernelPool, Limits, probe
 from sandbox.provisioner import install_kernelspec
 
 CONFIG = {"preload": [], "limits": {"memory_mib": 512}}
+BOMB = "import os, time\nfor _ in range(80):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
 
 
 def outputs_of(client: object, code: str) -> tuple[str, list[str]]:
@@ -66,15 +67,19 @@ def test_a_stock_manager_starts_talks_to_interrupts_and_restarts_it(
     assert not manager.is_alive()
 
 
-def test_a_death_is_seen_by_the_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("code", "tier"), [("import os; os._exit(1)", ""), (BOMB, "T1")], ids=["exit", "watched"])
+def test_a_death_is_seen_by_the_manager(code: str, tier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if tier and tier not in probe().properties:
+        pytest.skip(f"tier {tier} is not available here")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    install_kernelspec(tmp_path, "sandboxed", **CONFIG)
+    monkeypatch.setattr("sandbox.watch.EVERY_S", 0.05)
+    install_kernelspec(tmp_path, "sandboxed", tier=tier, **CONFIG)
     manager = KernelManager(kernel_name="sandboxed")
     manager.start_kernel()
     client = manager.client()
     client.start_channels()
     client.wait_for_ready(timeout=60)
-    client.execute("import os; os._exit(1)")
+    client.execute(code)
     for _ in range(500):
         if not manager.is_alive():
             break

@@ -1,14 +1,51 @@
 """What the watcher bounds, where no mechanism does."""
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sandbox import KernelPool, Limits
+from sandbox.process import Process
+from sandbox.watch import watch_over
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NEST = "import os, time\nfor _ in range(1500):\n    os.mkdir('d'); os.chdir('d')\n"
+BOMB = "import os, time\nfor _ in range(20):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
 FILL = "for name in 'ab':\n    open(name, 'wb').write(bytes(5 << 20))\ntime.sleep(15)"
+
+
+async def test_a_branch_whose_sandbox_has_ended_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox.watch.EVERY_S", 0.05)
+    limits = Limits(processes=8, cell_timeout_s=20)
+    async with KernelPool(size=0, limits=limits, preload=(), tier="T1") as pool:
+        kernel = await pool.acquire()
+        await kernel.fork()
+        assert (await kernel.run("import os; os._exit(1)")).status == "died"
+        await asyncio.sleep(0.2)  # some looks
+        result = await kernel.run(BOMB)
+    assert result.status == "died" and "more than 8 processes" in result.stderr
+
+
+async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox.watch.EVERY_S", 0.01)
+    second = asyncio.Event()
+
+    class Taken(list[Process]):
+        looks = 0
+
+        def __iter__(self) -> Iterator[Process]:
+            self.looks += 1
+            if self.looks == 1:
+                raise RuntimeError("of the host")
+            second.set()
+            return super().__iter__()
+
+    watching = watch_over(Taken(), Limits(), "T2")
+    assert watching is not None
+    await asyncio.wait_for(second.wait(), 10)
+    watching.cancel()
 
 
 async def test_a_deep_tree_neither_hides_files_nor_ends_the_watch() -> None:
