@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 from sandbox.inside.streams import shorten
-from sandbox.inside.wire import IOPUB, SHELL, FrameTooLarge, Splitter, pack
+from sandbox.inside.wire import CONTAINERS, IOPUB, SHELL, FrameTooLarge, Splitter, pack
 from sandbox.limits import Limits
 from sandbox.process import Process
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 MARKER_CHARS = 60
+DEPTH = 100
+"""Levels of a mime bundle that are kept: what stores results refuses more than some hundreds."""
 _numbers = itertools.count(1)
 OnEvent = Callable[[str, dict[str, Any]], None]
 """Hears ``("stream", {"name", "text"})``, ``("display", {"data"})`` and ``("value", {"data"})``; must not raise."""
@@ -35,6 +38,27 @@ def plain(text: Any, keep: int) -> str:
     if not text.isascii():
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return shorten(text, keep + MARKER_CHARS)  # the kernel's own marker may be in it
+
+
+def plain_bundle(data: Any) -> dict[str, Any]:
+    """A mime bundle fit to be stored: no lone surrogates, no NaN, not too deep. Raises TypeError for what is none."""
+    if not isinstance(data, dict):
+        raise TypeError(f"a mime bundle is an object, not {type(data).__name__}")
+    return _plain_json(data, DEPTH)
+
+
+def _plain_json(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if not isinstance(value, dict | list):
+        return value
+    if depth == 0:
+        return "..."
+    if isinstance(value, dict):
+        return {_plain_json(key, 0): _plain_json(inner, depth - 1) for key, inner in value.items()}
+    return [_plain_json(inner, depth - 1) for inner in value]
 
 
 def frame_limit(limits: Limits) -> int:
@@ -61,6 +85,7 @@ class Cell:
         self.outputs: list[dict[str, Any]] = []
         self._keep = limits.output_chars
         self._budget = frame_limit(limits)
+        self._most_brackets = CONTAINERS + 2 * limits.output_chars  # a text may consist of nothing else
         self.replied = self._idle = False
 
     def fail(self, fault: str) -> None:
@@ -76,6 +101,8 @@ class Cell:
     def take(self, channel: int, payload: bytes) -> None:
         """One frame from the kernel."""
         try:
+            if payload.count(b"[") + payload.count(b"{") > self._most_brackets:
+                raise ValueError("a message of so many lists that reading it takes memory without bound")
             self.take_message(channel, json.loads(payload), len(payload))
         except (ValueError, RecursionError):
             self.fail("protocol_violation")
@@ -104,13 +131,14 @@ class Cell:
                 self.text[content["name"]] += content["text"]
                 self._tell("stream", {"name": content["name"], "text": content["text"]})
         elif kind == "execute_result":
-            self.value = plain(content["data"].get("text/plain"), self._keep)
-            if len(content["data"]) > 1:
-                self.outputs.append(dict(content["data"]))
-            self._tell("value", {"data": {**content["data"], "text/plain": self.value}})
+            bundle = plain_bundle(content["data"])
+            self.value = plain(bundle.get("text/plain"), self._keep)
+            if len(bundle) > 1:
+                self.outputs.append(bundle)
+            self._tell("value", {"data": {**bundle, "text/plain": self.value}})
         elif kind in ("display_data", "update_display_data"):
-            self.outputs.append(dict(content["data"]))
-            self._tell("display", {"data": dict(content["data"])})
+            self.outputs.append(bundle := plain_bundle(content["data"]))
+            self._tell("display", {"data": dict(bundle)})
         elif kind == "error":
             lines = "\n".join(content["traceback"])
             self.error = (plain(content["ename"], 200), plain(content["evalue"], 2100), plain(lines, self._keep))

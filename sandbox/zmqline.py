@@ -114,7 +114,9 @@ class ZmqLine:
                 body = parts[start + 1 : start + 5]
                 if not hmac.compare_digest(parts[start], self._sign(body)):
                     raise ValueError("wrong signature")
-                header, parent, metadata, content = (json.loads(part) for part in body)
+                header, parent, metadata, content = read = [json.loads(part) for part in body]
+                if not all(isinstance(part, dict) for part in read):
+                    raise ValueError("a part that is no object")
             except (ValueError, IndexError, RecursionError):
                 if cell is not None:
                     cell.fail("protocol_violation")

@@ -24,6 +24,7 @@ from traitlets.config import Config
 
 from sandbox.inside.port import SocketPort
 from sandbox.inside.streams import OutputLimit, shorten
+from sandbox.inside.wire import CONTAINERS
 
 DISPLAYS = 500
 """Values and displays one cell may send."""
@@ -100,6 +101,7 @@ class SandboxShell(InteractiveShell):
         if self.displays_left < 0:
             raise OutputLimit(f"the cell showed more than {DISPLAYS} things")
         bundle: dict[str, Any] = {}
+        containers_left = CONTAINERS - 100  # those of the message itself
         for mime, value in data.items():
             if isinstance(value, bytes | bytearray):
                 import base64
@@ -108,11 +110,13 @@ class SandboxShell(InteractiveShell):
             if mime == "text/plain":
                 bundle[mime] = shorten(str(value), self.keep)
                 continue
-            size = len(value) if isinstance(value, str) else len(json.dumps(value))
-            if size > self.rich_left:
+            text = value if isinstance(value, str) else json.dumps(value)
+            size, containers = len(text), text.count("[") + text.count("{")
+            if size > self.rich_left or containers > containers_left:
                 bundle.setdefault("text/plain", f"<{mime} of {size:,} characters is over this cell's budget>")
                 continue
             self.rich_left -= size
+            containers_left -= containers
             bundle[mime] = value
         self.port.publish(kind, {"data": bundle, "metadata": metadata or {}, **extra})
 

@@ -21,6 +21,9 @@ from sandbox.inside.port import SocketPort
 AT_ONCE = 500
 """Pieces of text a cell may have sent without waiting for more."""
 CELL: ContextVar[int] = ContextVar("cell", default=0)
+"""The cell that started a task; a thread has none but where it was given the context, as ``asyncio.to_thread`` does."""
+OF_CELL = "_of_cell"
+"""The attribute of a thread that has outlived its cell."""
 
 
 class OutputLimit(BaseException):
@@ -52,8 +55,8 @@ class Output(io.TextIOBase):
         self._raw_at = 0
         self._pid = os.getpid()
         self._lock = threading.RLock()
+        self.cell = 0
         self.begin(0, {})
-        self._threads: dict[int, int] = {}
 
     encoding = "utf-8"
 
@@ -62,10 +65,9 @@ class Output(io.TextIOBase):
 
         ``followed``: somebody watches it, so what it prints is sent at once, if it is not printed in too many pieces.
         """
-        previous = getattr(self, "cell", 0)
-        alive = getattr(threading, "_active", {})
-        main = threading.main_thread().ident
-        self._threads = {ident: self._threads.get(ident, previous) for ident in alive if ident != main} if cell else {}
+        for thread in threading.enumerate() if cell else ():
+            if thread is not threading.main_thread():
+                vars(thread).setdefault(OF_CELL, self.cell)  # at the thread itself: its number is given away again
         self.cell, self._parent = cell, parent
         self._sent = self._total = 0
         self._tail = self._text = ""
@@ -115,7 +117,7 @@ class Output(io.TextIOBase):
     def _owner(self) -> int:
         if threading.current_thread() is threading.main_thread():
             return CELL.get() or self.cell
-        return self._threads.get(threading.get_ident(), self.cell)
+        return CELL.get() or vars(threading.current_thread()).get(OF_CELL, self.cell)
 
     def _drain(self, stop: bool = True) -> None:
         try:

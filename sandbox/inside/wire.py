@@ -12,6 +12,8 @@ import struct
 from typing import Any
 
 SHELL, IOPUB, CONTROL = 0, 1, 2
+CONTAINERS = 50_000
+"""Lists and objects one message may hold: parsed they take some thirty times the bytes they came in."""
 _HEAD = struct.Struct("!IB")
 
 

@@ -125,6 +125,30 @@ async def test_memory_is_limited_and_state_survives(pool: KernelPool) -> None:
         assert (await kernel.run("x")).value == "1"
 
 
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        ("[[1, 2]]", "protocol_violation"),
+        ("{'x/y': [[]] * 60_000}", "protocol_violation"),
+        ("{'a\\ud800': [deep, '\\ud800', float('nan')]}", "ok"),
+    ],
+    ids=["no bundle", "too many lists", "odd values"],
+)
+async def test_a_forged_display_is_no_error_of_the_hosts(pool: KernelPool, data: str, status: str) -> None:
+    code = "import sys\ndeep = 1\nfor _ in range(300): deep = [deep]\n"
+    async with await pool.acquire() as kernel:
+        result = await kernel.run(f"{code}sys.stdout._port.publish('display_data', {{'data': {data}}})")
+        assert result.status == status and result.model_dump_json()
+        assert (await kernel.run("6 * 7")).value == "42"
+
+
+async def test_a_display_of_too_many_lists_is_left_out(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        code = "from IPython.display import display\ndisplay({'application/json': [[]] * 60_000}, raw=True)"
+        result = await kernel.run(code)
+    assert result.status == "ok" and "over this cell's budget" in result.outputs[0]["text/plain"]
+
+
 async def test_a_print_flood_is_stopped(pool: KernelPool) -> None:
     async with await pool.acquire() as kernel:
         result = await kernel.run("while True: print('y' * 100_000)")
@@ -138,6 +162,18 @@ async def test_late_output_of_a_thread_stays_out_of_the_next_cell(pool: KernelPo
     async with await pool.acquire() as kernel:
         await kernel.run(code)
         assert (await kernel.run("go.set(); t.join(); print('mine')")).stdout == "mine\n"
+
+
+async def test_jobs_of_later_cells_are_theirs_although_threads_and_their_numbers_come_back(pool: KernelPool) -> None:
+    start = "import asyncio, threading\nfor _ in range(3):\n    t = threading.Thread(target=print, args=('one',))\n"
+    start += "    t.start(); t.join()\nawait asyncio.to_thread(print, 'two')"
+    async with await pool.acquire() as kernel:
+        await kernel.run(
+            "import threading, time\nkept = threading.Thread(target=time.sleep, args=(0.05,)); kept.start()"
+        )
+        await kernel.run("kept.join()")
+        for _ in range(2):
+            assert (await kernel.run(start)).stdout == "one\none\none\ntwo\n"
 
 
 async def test_kernels_do_not_share_random_numbers(pool: KernelPool) -> None:
