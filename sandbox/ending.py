@@ -1,7 +1,8 @@
 """How a cell ends: by itself, at its time, or with its process.
 
-Contract: :func:`end_of` returns at most ``timeout_s`` and the grace of an interrupt after it was called (a little later
-when the kernel closes its connection and lives on), whatever the cell does, and says whether the process can go on.
+Contract: :func:`end_of` returns at most ``timeout_s`` and the grace of an interrupt after it was called (half a second
+later when the kernel closes its connection and lives on), whatever the cell does, and says whether the process can go
+on.
 :func:`result_of` puts what came back into words.
 """
 
@@ -9,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from typing import Any
 
 from sandbox.client import Cell, plain
 from sandbox.process import Process
 from sandbox.result import CellResult, Status
 
-HANGING_UP_S = 3.0
-"""From the end of a connection to that of its process."""
+HANGING_UP_S, HANGING_UP_LATE_S = 3.0, 0.5
+"""From the end of a connection to that of its process: within the cell's time, and after it."""
 
 
 async def end_of(
@@ -26,6 +28,7 @@ async def end_of(
 
     ``memory_kills``: what :meth:`Process.memory_kills` said before the cell.
     """
+    until = time.monotonic() + timeout_s
     ends: set[asyncio.Future[Any]] = {cell.done, process.exited}
     await asyncio.wait({*ends, stop}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     late = not cell.done.done() and not process.exited.done()
@@ -37,7 +40,8 @@ async def end_of(
         return "timeout_killed", False
     if cell.fault is not None:
         return "output_limit" if cell.fault == "output_limit" else "protocol_violation", False
-    await asyncio.wait({process.exited}, timeout=HANGING_UP_S)
+    left_s = max(HANGING_UP_LATE_S, until - time.monotonic())
+    await asyncio.wait({process.exited}, timeout=min(HANGING_UP_S, left_s))
     if not process.exited.done():
         return "protocol_violation", False
     starved = process.reason == "out_of_memory" or process.memory_kills() > memory_kills
