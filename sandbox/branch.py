@@ -21,7 +21,8 @@ from sandbox.inside.wire import CONTROL, pack
 from sandbox.process import Process
 from sandbox.result import SandboxError
 
-FORK_TIMEOUT_S = 30.0
+FORK_TIMEOUT_S, CHECKPOINT_TIMEOUT_S = 30.0, 2.0
+"""A checkpoint is taken in a cell's own time."""
 FOLDER = ".branches"
 _CREDENTIALS = struct.Struct("3i")
 Kind = Literal["branch", "checkpoint", "runner"]
@@ -38,14 +39,17 @@ async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
     for sock in (line, tools):
         sock.setblocking(False)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    branch = Process(parent.server, number, line, tools, loop.create_future(), root=root)
-    folder = f"{FOLDER}/{number}"
+    folder = f"{FOLDER}/{number}" if kind == "branch" else ""
+    branch = Process(parent.server, number, line, tools, loop.create_future(), root=root, folder=folder)
+    over, root.over = root.over, []
     header = {"msg_id": f"fork-{number}", "session": "host", "msg_type": f"{kind}_request", "version": "5.3"}
-    frame = pack(CONTROL, {"header": header, "parent_header": {}, "metadata": {}, "content": {"folder": folder}})
+    frame = pack(
+        CONTROL, {"header": header, "parent_header": {}, "metadata": {}, "content": {"folder": folder, "over": over}}
+    )
     try:
         with line_theirs, tools_theirs:
             socket.send_fds(parent.line, [frame], [line_theirs.fileno(), tools_theirs.fileno()])
-        pid = await asyncio.wait_for(_hello(line), FORK_TIMEOUT_S)
+        pid = await asyncio.wait_for(_hello(line), CHECKPOINT_TIMEOUT_S if kind == "checkpoint" else FORK_TIMEOUT_S)
         branch.pidfd = os.pidfd_open(pid)
         if kind == "branch":
             branch.workspace = open_beneath(root.workspace, folder, os.O_PATH | os.O_DIRECTORY)
@@ -54,7 +58,7 @@ async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
     except BaseException as error:
         branch.kill()
         branch.release()
-        if isinstance(error, asyncio.TimeoutError | OSError | ValueError | TypeError):
+        if isinstance(error, asyncio.TimeoutError | OSError | ValueError | TypeError | RecursionError):
             raise SandboxError(f"the kernel could not be forked: {error!r}") from None
         raise
     root.branches.add(branch)

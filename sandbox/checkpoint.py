@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,9 +60,12 @@ class Checkpoints:
         self.missing: str | None = None
         """Why there is no checkpoint of the last cell, where one could not be taken."""
 
-    async def take(self, process: Process) -> None:
-        """Keeps state and files of ``process``; a kernel that does not let itself be copied runs without."""
-        self.missing = None
+    async def take(self, process: Process) -> float:
+        """Keeps state and files of ``process``; a kernel that does not let itself be copied runs without.
+
+        Returns the seconds such a kernel has kept the host waiting for nothing.
+        """
+        self.missing, began = None, time.monotonic()
         try:
             mirror = await self._mirror_of(process)
             files = asyncio.ensure_future(asyncio.to_thread(mirror.update, os.dup(process.workspace)))
@@ -75,6 +79,7 @@ class Checkpoints:
             if not isinstance(error, OSError | SandboxError):
                 raise
             self.missing = str(error)
+        return time.monotonic() - began if self.missing is not None else 0.0
 
     def drop(self) -> None:
         """The cell went well: the copy is ended, in the background."""

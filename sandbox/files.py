@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
 import stat
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 SYS_OPENAT2 = 437
@@ -31,20 +33,27 @@ def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
     return fd
 
 
-def put_file(folder: int, path: str, data: bytes) -> None:
-    """Writes a file, making the folders above it. Raises ValueError for a path that leaves the workspace."""
+def put_file(folder: int, path: str, data: bytes, limit_bytes: int) -> None:
+    """Writes a whole file or none, making the folders above it; one that is there keeps its mode.
+
+    Raises ValueError for a path that leaves the workspace or is no regular file and for data larger than
+    ``limit_bytes``, OSError for what the file system refuses.
+    """
     parts = PurePosixPath(path).parts
     if not parts or parts[0] == "/" or ".." in parts:
         raise ValueError(f"files: {path!r} is not a path inside the workspace; use a relative one without '..'")
+    if len(data) > limit_bytes:
+        raise ValueError(
+            f"files: {path!r} with {len(data)} bytes is larger than the workspace, which has {limit_bytes}"
+        )
     owner = os.fstat(folder)
     for depth in range(1, len(parts)):
         _make_folder(folder, parts[:depth], owner)
-    fd = open_beneath(folder, path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o644)
-    with os.fdopen(fd, "wb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError(f"files: {path!r} is not a regular file")
-        file.write(data)
-        os.fchown(fd, owner.st_uid, owner.st_gid)
+    above = _open_above(folder, parts)
+    try:
+        _replace(above, parts[-1], data, _mode_of_regular(above, path, parts[-1]), owner)
+    finally:
+        os.close(above)
 
 
 def get_file(folder: int, path: str, limit_bytes: int) -> bytes:
@@ -59,8 +68,39 @@ def get_file(folder: int, path: str, limit_bytes: int) -> bytes:
     return data
 
 
+def _replace(above: int, name: str, data: bytes, mode: int, owner: os.stat_result) -> None:
+    """Written aside first: when the disk is full the file is as before."""
+    aside = f".put-{secrets.token_hex(8)}"
+    fd = open_beneath(above, aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            os.fchown(fd, owner.st_uid, owner.st_gid)
+            os.fchmod(fd, mode)
+        os.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(aside, dir_fd=above)
+        raise
+
+
+def _open_above(folder: int, parts: tuple[str, ...]) -> int:
+    return open_beneath(folder, "/".join(parts[:-1]) or ".", os.O_PATH | os.O_DIRECTORY)
+
+
+def _mode_of_regular(above: int, path: str, name: str) -> int:
+    """The mode of the file that is there, that of a new one where there is none."""
+    try:
+        seen = os.stat(name, dir_fd=above, follow_symlinks=False)
+    except FileNotFoundError:
+        return 0o644
+    if not stat.S_ISREG(seen.st_mode):
+        raise ValueError(f"files: {path!r} is not a regular file")
+    return stat.S_IMODE(seen.st_mode) & 0o777
+
+
 def _make_folder(folder: int, parts: tuple[str, ...], owner: os.stat_result) -> None:
-    above = open_beneath(folder, "/".join(parts[:-1]) or ".", os.O_PATH | os.O_DIRECTORY)
+    above = _open_above(folder, parts)
     try:
         os.mkdir(parts[-1], 0o755, dir_fd=above)
         os.chown(parts[-1], owner.st_uid, owner.st_gid, dir_fd=above, follow_symlinks=False)

@@ -69,7 +69,7 @@ class Kernel:
         """Puts a fresh process behind the handle and gives it tools, files and seed."""
         self._connect(process, await open_line(process, self._limits))
         for path, data in self._files.items():
-            await asyncio.to_thread(put_file, process.workspace, path, data)
+            await self._put(process, path, data)
         if self._described:
             told = json.dumps(self._described)
             code = "import json as _j, sys as _s; _s.modules['sandbox.inside.toolbox'].HERE.install"
@@ -110,11 +110,12 @@ class Kernel:
         """
         async with self._turn:
             process = await self._live()
+            limit_s = timeout_s or self._limits.cell_timeout_s
             if self._checkpoints is not None:
-                await self._checkpoints.take(process)
+                limit_s -= await self._checkpoints.take(process)
             started, server = time.monotonic(), self._server
             try:
-                cell, status = await self._run(process, code, timeout_s or self._limits.cell_timeout_s, on_event)
+                cell, status = await self._run(process, code, max(0.0, limit_s), on_event)
             except BaseException:  # the caller was cancelled: the cell must not go on behind its back
                 await self._lose()
                 if self.recorder is not None:
@@ -169,12 +170,16 @@ class Kernel:
     async def put(self, path: str, data: bytes) -> None:
         """Writes a file of the workspace, making the folders above it; links are never followed.
 
-        Raises ValueError for a path that leaves the workspace, OSError for what the file system refuses.
+        Raises ValueError for a path that leaves the workspace and for data larger than it, OSError for what the file
+        system refuses; a file that was there is then as before.
         """
         async with self._turn:
-            await asyncio.to_thread(put_file, (await self._live()).workspace, path, data)
+            await self._put(await self._live(), path, data)
             if self.recorder is not None:
                 self.recorder.put(path, data)
+
+    async def _put(self, process: Process, path: str, data: bytes) -> None:
+        await asyncio.to_thread(put_file, process.workspace, path, data, self._limits.workspace_mib << 20)
 
     async def get(self, path: str, limit_bytes: int = 16 << 20) -> bytes:
         """Reads a regular file of the workspace; links are never followed.

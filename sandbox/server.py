@@ -159,6 +159,8 @@ class ForkServer:
         root = process.root
         if root is not None:
             root.branches.discard(process)
+            if process.folder:
+                root.over.append(process.folder)
             if root.unwanted and not root.branches:
                 await self._end(root)
 

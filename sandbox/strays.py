@@ -55,7 +55,7 @@ def _state(pid: int) -> str:
 def _stat(pid: int) -> str:
     """What follows the name: state, parent, …; empty when it is gone."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2]
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].decode()  # a name can be any bytes
     return ""
 
 

@@ -57,6 +57,7 @@ class Forking:
     def _on_branch_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
         """The fork is a kernel of its own and works in a copy of the files."""
         self._reap_branches()
+        self._clear_away(content["over"])
         pid = self._fork(lambda: self._move(content["folder"]))
         if pid > 0:
             self._branches.append(pid)
@@ -73,6 +74,7 @@ class Forking:
     def _on_checkpoint_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
         """The fork waits in case this process dies."""
         self._reap_branches()
+        self._clear_away(content["over"])
         before, self._copy = self._copy, 0
         pid = self._fork(self._fall_asleep)
         if pid == 0:
@@ -134,6 +136,12 @@ class Forking:
                 over = True
             if over:
                 self._branches.remove(pid)
+
+    def _clear_away(self, folders: list[str]) -> None:
+        """Workspaces of branches that have ended, whoever forked them."""
+        for folder in folders:
+            with suppress(RecursionError):
+                shutil.rmtree(Path(self._home) / folder, ignore_errors=True)
 
     def _own_output(self) -> None:
         for stream in self.streams:

@@ -32,11 +32,12 @@ for _ in range(6):
         held = bytearray(b'x') * (60 << 20)
         time.sleep(60)
 time.sleep(60)"""
-DAEMON = """import os, time
+DAEMON = """import ctypes, os, time
 if os.fork() == 0:
     if {leave}:
         os.setsid()
     if os.fork() == 0:
+        ctypes.CDLL(None).prctl(15, b'\\xff) R')  # its name
         for fd in (1, 2):
             os.close(fd)
         while True:
@@ -174,9 +175,28 @@ async def test_without_a_checkpoint_the_state_is_lost_and_the_reason_told(keepin
         assert (await kernel.run(EXIT)).rolled_back
 
 
+async def test_a_kernel_that_forges_its_forks_word_runs_without_checkpoints(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run("import sys\ntype(sys.stdout._port).greet = lambda self, word: self.sock.sendall(b'[' * 4096)")
+        assert (await kernel.run("6 * 7")).value == "42"
+        result = await kernel.run(EXIT)
+    assert not result.state_survived and "no checkpoint to go back to: the kernel could not be forked" in result.stderr
+
+
+async def test_a_kernel_that_hangs_at_its_fork_does_so_in_its_own_time(
+    keeping: KernelPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.branch.CHECKPOINT_TIMEOUT_S", 0.2)
+    async with await keeping.acquire() as kernel:
+        await kernel.run("import os, time\nos.fork = lambda: time.sleep(60)")
+        result = await kernel.run("6 * 7", timeout_s=0.3)
+        assert (result.status, result.state_survived) == ("timeout_killed", False)
+        assert (await kernel.run("6 * 7")).value == "42"
+
+
 async def test_a_kernel_that_hangs_up_and_lives_on_is_ended(pool: KernelPool) -> None:
     async with await pool.acquire() as kernel:
-        result = await kernel.run(HUNG_UP)
+        result = await kernel.run(HUNG_UP, timeout_s=1.5)  # which bounds how long its end is awaited
         assert (result.status, result.state_survived) == ("protocol_violation", False)
         assert (await kernel.run("6 * 7")).value == "42"
 

@@ -23,6 +23,19 @@ async def test_files_go_in_and_out(isolated: KernelPool) -> None:
             await kernel.get("missing")
 
 
+async def test_a_file_is_put_whole_or_not_at_all(isolated: KernelPool) -> None:
+    async with await isolated.acquire(files={"a.txt": b"before"}) as kernel:
+        await kernel.run("import os\nos.chmod('a.txt', 0o640); mode = os.stat('a.txt').st_mode")
+        with pytest.raises(ValueError, match=r"'a.txt' with 8388609 bytes is larger than the workspace"):
+            await kernel.put("a.txt", bytes((8 << 20) + 1))
+        if isolated.tier != "T1":  # there the watch sees to the sum
+            with pytest.raises(OSError, match="No space left"):
+                await kernel.put("a.txt", bytes(8 << 20))
+        assert (await kernel.run("open('a.txt').read(), os.listdir()")).value == "('before', ['a.txt'])"
+        await kernel.put("a.txt", b"after")
+        assert (await kernel.run("open('a.txt').read(), os.stat('a.txt').st_mode == mode")).value == "('after', True)"
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", ""])
 async def test_a_path_that_leaves_is_refused(isolated: KernelPool, path: str) -> None:
     async with await isolated.acquire() as kernel:

@@ -24,6 +24,9 @@ async def test_branches_share_the_past_and_nothing_after(isolated: KernelPool) -
         assert [result.stdout for result in printed] == [f"{n}\nraw\n" for n in (1001, 10, 1000, 10)]
         await asyncio.gather(*(each.close() for each in (left, right, second)))
         assert (await kernel.run("f()")).value == "1001"
+        last = await kernel.fork()
+        assert (await last.run("import os; os.listdir('..') == [os.path.basename(os.getcwd())]")).value == "True"
+        await last.close()
 
 
 async def test_random_numbers_go_on_or_start_anew(isolated: KernelPool) -> None:

@@ -111,7 +111,7 @@ async def test_events_come_while_the_cell_runs_and_end_with_the_whole_result(api
             assert (event["event"], event["name"]) == ("stream", "stdout")
             text += event["text"]
         lease = api.service.leases.every()[0]
-        put_file(lease.kernel.process.workspace, "go", b"")
+        put_file(lease.kernel.process.workspace, "go", b"", 1)
         rest = [json.loads(line) async for line in answer.content]
     assert [event["event"] for event in rest] == ["display", "value", "result"]
     assert rest[0]["data"]["text/html"] == "<b>" and rest[1]["data"]["text/plain"] == "42"
@@ -215,7 +215,7 @@ async def test_a_client_with_a_request_id_may_come_back_to_its_cell(api: Api) ->
     await _until(lambda: _exists(lease, "on"))
     lost.cancel()
     again = asyncio.ensure_future(api("POST", f"{path}/execute", json=body, key="k"))
-    put_file(lease.kernel.process.workspace, "go", b"")
+    put_file(lease.kernel.process.workspace, "go", b"", 1)
     assert (await again)[1]["value"] == "7"
 
 
@@ -237,7 +237,7 @@ async def test_a_lease_does_not_end_under_a_running_cell(api: Api) -> None:
     await _until(lease.turn.locked)
     api.clock.now += 1000
     await api.service.reap()
-    put_file(lease.kernel.process.workspace, "go", b"")
+    put_file(lease.kernel.process.workspace, "go", b"", 1)
     assert (await running)["status"] == "ok"
 
 
