@@ -20,7 +20,7 @@ from codeact_train.config import OptimizerSettings, TrainJob
 from codeact_train.corpus import Corpus
 
 
-def run(job: TrainJob, steps: int) -> list[tuple[float, float, float | None]]:
+def run(job: TrainJob, steps: int) -> list[tuple[float, float, float]]:
     """Loss, gradient norm, and the validation loss after it, of each of the first ``steps`` steps."""
     train, corpus = job.train, Corpus(job.corpus)
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
@@ -31,7 +31,7 @@ def run(job: TrainJob, steps: int) -> list[tuple[float, float, float | None]]:
     batches = Batches(corpus, "train", train)
     total = batches.steps_per_epoch * train.epochs
     plan, held_out = corpus.packs("train"), corpus.packs("validation")
-    curve: list[tuple[float, float, float | None]] = []
+    curve = []
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step + 1, total)

@@ -1,8 +1,9 @@
 """Training processes forked from this one, which has imported everything already.
 
 Contract: :func:`run` computes runs one after another in one set of processes and yields each one's curve as it is
-finished. A process that dies ends the set, with what it said. Cost: a fork, not an
-import, a process; OpenMP must not have started more than one thread before (its threads do not survive a fork).
+finished. A process that dies ends the set, with what it said. Cost: a fork, not an import, a process, and the
+validation loss after every step; OpenMP must not have started more than one thread before (its threads do not survive
+a fork).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from codeact_train import parallel
 from codeact_train.config import TrainJob
@@ -30,11 +32,10 @@ from codeact_train.trainer import Trainer
 
 @dataclass(frozen=True)
 class Run:
-    """A job, how many of its steps are wanted, and after which the validation loss is."""
+    """A job, and how many of its steps are wanted."""
 
     job: TrainJob
     steps: int
-    validated: frozenset[int]
     rival: str | None = None
 
 
@@ -81,6 +82,7 @@ def _process(rank: int, size: int, port: int, runs: list[Run], scratch: Path, re
                 curve = _curve(each, device)
                 if rank == 0:
                     results.send(curve)
+                dist.barrier()  # no process ends before the first has sent: its end would be taken for a death
             code = 0
         except Exception:
             traceback.print_exc(file=log)
@@ -96,9 +98,9 @@ def _curve(run: Run, device: torch.device) -> list[Point]:
     if trainer.place.is_main:
         trainer.log = MetricsLog(out, 0)
     validation = []
-    for step in range(1, run.steps + 1):
+    for _ in range(run.steps):
         trainer.train_step()
-        validation.append(trainer.validate().loss if step in run.validated else None)
+        validation.append(trainer.validate().loss)
     if not trainer.log:
         return []
     trainer.log.close()

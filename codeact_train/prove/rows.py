@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 from codeact_train.config import TrainConfig, TrainJob
 from codeact_train.prove import plain_loop
 
-Point: TypeAlias = tuple[float, float, float | None]
-"""Loss and gradient norm of a step, and the validation loss after it where it was asked for."""
+Point: TypeAlias = tuple[float, float, float]
+"""Loss and gradient norm of a step, and the validation loss after it."""
 
 RECIPE: dict[str, Any] = {
     "epochs": 100,
@@ -27,19 +27,19 @@ RECIPE: dict[str, Any] = {
     "tensorboard": False,
 }
 RIVAL_STEPS = 20
-"""Steps of an independent trainer, of DeepSpeed in one process, and of the row all others are held against; the others
-take as many as asked."""
+"""Steps, at least, of an independent trainer, of DeepSpeed in one process, and of the row all others are held against;
+the others take as many as asked."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to compute the run. ``steps``: how many of them, if not as many as asked."""
+    """One way to compute the run. ``steps``: how many of them at least, however few are asked for."""
 
     name: str
     processes: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
     rival: str | None = None
-    steps: int | None = None
+    steps: int = 0
 
     @property
     def deepspeed(self) -> bool:
@@ -52,7 +52,7 @@ class Row:
         return TrainJob(model=str(model), corpus=str(corpus), out=str(out), train=train)
 
 
-def _zero(processes: int, name: str, steps: int | None = None, micro_batch: int | None = None, **zero: Any) -> Row:
+def _zero(processes: int, name: str, steps: int = 0, micro_batch: int | None = None, **zero: Any) -> Row:
     settings = {"backend": "deepspeed", "zero": zero, "micro_batch_tokens": micro_batch}
     return Row(f"DeepSpeed {name}", processes, settings, steps=steps)
 

@@ -5,6 +5,8 @@ import json
 import multiprocessing
 import subprocess
 import sys
+import time
+from multiprocessing.connection import Connection
 
 import numpy as np
 import pytest
@@ -18,11 +20,11 @@ from codeact_train.config import TrainJob
 from codeact_train.corpus import Corpus
 from codeact_train.model import build
 from codeact_train.plan import validate
-from codeact_train.prove import layouts
+from codeact_train.prove import layouts, processes
 from codeact_train.prove.rows import ROWS, Row, present
 from codeact_train.shape import ModelShape
 
-STEPS = 1
+STEPS = 2  # from the second on, moments of the first and a second gather of weights count
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,20 @@ def test_a_row_fails_when_layouts_differ(tmp_path, monkeypatch):
     )
     assert not proof.holds
     assert [v.holds for v in proof.verdicts] == [True, True, False, False]
+
+
+def test_a_row_takes_as_many_steps_as_asked_and_no_fewer_than_its_own(tmp_path):
+    reference = Row("one document at a time", 1, {"micro_batch_tokens": 1}, steps=2)
+    proof = layouts.prove(3, tmp_path, rows=[reference, Row("packed")])
+    assert proof.holds
+    assert {v.steps for v in proof.verdicts} == {3}
+
+
+def test_a_process_that_is_done_is_not_taken_for_dead_while_the_first_still_tells(tmp_path, monkeypatch):
+    told, send = (1.0, 2.0, 3.0), Connection.send
+    monkeypatch.setattr(processes, "_curve", lambda run, device: [told])
+    monkeypatch.setattr(Connection, "send", lambda self, curve: time.sleep(0.5) or send(self, curve))
+    assert list(processes.run([processes.Run(None, 1)], 2, tmp_path / "runs")) == [[told]]
 
 
 def test_a_process_that_dies_says_why(tmp_path):
