@@ -54,7 +54,8 @@ def block_mask(layout: PackedLayout) -> BlockMask:
     count_11R, indices_11RC = (
         torch.from_numpy(x.astype(np.int32)).to(device)[None, None] for x in (last - first + 1, indices)
     )
-    first_visible_S, shift = torch.from_numpy(visible).to(device), spans.shift
+    # both are tensors: a number would be compiled in, and under context parallelism it changes with every sequence
+    first_visible_S, shift = torch.from_numpy(visible).to(device), torch.tensor(spans.shift, device=device)
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (key >= first_visible_S[query]) & (key <= query + shift)
@@ -66,4 +67,4 @@ def block_mask(layout: PackedLayout) -> BlockMask:
 
 @cache
 def _compiled() -> Any:
-    return torch.compile(flex_attention)
+    return torch.compile(flex_attention, dynamic=True)  # lengths change from sequence to sequence

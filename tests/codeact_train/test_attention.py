@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.attention.flex_attention import flex_attention
 
-from codeact_train.attention import PackedLayout, Spans, backends, choose, flex, reference, sdpa, varlen
+from codeact_train.attention import PackedLayout, Spans, backends, choose, flash, flex, reference, sdpa, varlen
 
 BOUNDS = (0, 7, 8, 40, 95, 128)
 WINDOWS = [None, 1, 13, 200]
@@ -136,6 +136,23 @@ def test_what_flash_attn_is_told(monkeypatch, window, part):
     package = types.SimpleNamespace(flash_attn_varlen_func=flash_attn_varlen_func)
     monkeypatch.setitem(sys.modules, "flash_attn", package)
     assert_like_the_formula(backends.BACKENDS["flash"].attend, laid_out(window, part))
+
+
+def test_a_flash_attn_that_does_not_load_is_passed_over(monkeypatch, tmp_path):
+    """As one compiled for another torch."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    (tmp_path / "flash_attn.py").write_text("raise ImportError('undefined symbol')")
+    monkeypatch.syspath_prepend(tmp_path)
+    flash._package_lacks.cache_clear()
+    try:
+        assert choose("auto", "bf16") == "varlen"
+        with pytest.raises(ValueError, match=r"attention=flash: .* does not load \(undefined symbol\); choose one of"):
+            choose("flash", "bf16")
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+        assert choose("auto", "bf16") == "flex"
+    finally:
+        flash._package_lacks.cache_clear()
 
 
 def of_torch_2_11(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1)):
