@@ -6,6 +6,7 @@ finished kept, start it again to go on (SLURM requeues on it); 1 a fault of ours
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -164,7 +165,7 @@ def train(
         raise ValueError("train: no configuration; give a YAML file, for example configs/demo.yaml")
     config = _loaded(file, overrides, print_config)
     if plan:
-        verb.plan(config, " ".join([str(file), *(overrides or [])]), packs, as_json=json, with_dry_run=dry_run)
+        verb.plan(config, shlex.join([str(file), *(overrides or [])]), packs, as_json=json, with_dry_run=dry_run)
     elif slurm:
         done(verb.write_script(config))
     else:

@@ -49,8 +49,8 @@ class Plan:
 
 
 def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
-    """Reckon a configuration, ``given`` on the command line as file and overrides; ``packs`` stands in for the corpus's
-    number of them while there is none.
+    """Reckon a configuration, ``given`` on the command line as file and overrides, quoted for a shell; ``packs`` stands
+    in for the corpus's number of them while there is none.
 
     Raises ``ValueError`` naming key, value and fix for a job that cannot run.
     """

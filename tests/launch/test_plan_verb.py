@@ -1,6 +1,7 @@
 """``codeact train --plan`` and ``--slurm`` as a person meets them."""
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def test_values_laid_over_the_file_are_planned_with(train):
     plan = json.loads(shown.stdout)
     assert plan["chosen"]["layout"]["data"] == 4
     assert "train.parallel.tensor=2" in plan["command"]
+
+
+def test_what_a_plan_shows_can_be_typed_again(train):
+    sources = "prepare.sources=[{path: /data/code act, name: codeact}]"
+    plan = json.loads(train(LLAMA, sources, "--plan", "--json", "--no-dry-run").stdout)
+    assert shlex.split(plan["command"])[2:4] == [LLAMA, sources]
+    assert f"{LLAMA} {shlex.quote(sources)} " in plan["slurm"]
 
 
 @pytest.mark.parametrize(

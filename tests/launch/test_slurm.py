@@ -62,6 +62,7 @@ def test_a_job_that_saved_and_stopped_is_put_back_and_no_other(tmp_path, monkeyp
     assert done.returncode == ended
     words = (tmp_path / "srun.txt").read_text().split()
     assert "launch.rendezvous=node1:21007" in words and "launch.processes=4" in words
+    assert "--cpus-per-task=64" in words
     said = tmp_path / "scontrol.txt"
     assert said.exists() is requeued and (not requeued or said.read_text() == "requeue 31007\n")
 
