@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from codeact_train.plan.shapes import folder_of
+from codeact_train.shape import ModelShape
 from launch.config import ConfigError, LoopConfig, dump, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +21,19 @@ def written(tmp_path: Path, text: str) -> Path:
 def test_every_recipe_is_valid_and_survives_being_written_out(recipe: Path, tmp_path: Path) -> None:
     config = load(recipe, [])
     assert load(written(tmp_path, dump(config)), []) == config
+
+
+@pytest.mark.parametrize(("recipe", "slots", "window"), [("llama2_7b_4k", 4096, None), ("mistral_7b_16k", 16384, 4096)])
+def test_the_papers_recipes_have_the_papers_values(recipe: str, slots: int, window: int | None) -> None:
+    """What its published scripts set and what their defaults are."""
+    config = load(ROOT / "configs" / f"{recipe}.yaml", [])
+    train, adam = config.train, config.train.optimizer
+    assert (adam.lr, adam.min_lr, adam.warmup_steps, adam.clip) == (1e-5, 1e-6, 50, 1.0)
+    assert (adam.beta1, adam.beta2, adam.eps, adam.weight_decay) == (0.9, 0.999, 1e-8, 0.01)
+    assert (train.epochs, train.global_batch_packs, train.micro_batch_packs, train.seed) == (5, 32, 1, 1234)
+    assert (train.parallel.tensor, train.parallel.sequence_parallel, train.precision) == (4, True, "bf16")
+    assert config.prepare.sequence_length == slots
+    assert ModelShape.read(folder_of(config.model)).window == window
 
 
 def test_overrides_reach_every_depth(tmp_path: Path) -> None:
