@@ -1,8 +1,9 @@
 """Starts the trainer under torchrun's agent on this machine and says how it ended.
 
-SIGUSR1, by which a scheduler tells that time is running out, is passed on to the training processes; they save and end.
-The agent is used through its Python door, because the command ``torchrun`` does not pass on the exit codes by which
-the trainer tells "stopped and saved" from "cannot run as configured".
+Signals that ask to end are passed on to the training processes, which save and end in their own time; the agent would
+kill them after half a minute, and a large model is not saved by then. SIGQUIT still ends them at once. The agent is
+used through its Python door, because the command ``torchrun`` does not pass on the exit codes by which the trainer
+tells "stopped and saved" from "cannot run as configured".
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -26,8 +27,8 @@ from rollout.files import write_whole
 STOPPED = 75
 """The trainer was asked to stop and saved its state."""
 
-AGENTS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
-"""Signals that mean something else while the agent runs."""
+ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that ask a job to save and end; SIGUSR1 is a scheduler's whose time limit is near."""
 
 
 class TrainingStopped(Exception):
@@ -73,6 +74,7 @@ def run(job: Path, place: LaunchConfig, train: TrainConfig, *arguments: str) -> 
         rdzv_backend="c10d",
         rdzv_endpoint=place.rendezvous or "localhost:0",
         max_restarts=0,
+        signals_to_handle="SIGQUIT",
     )
     # The agent reports a trainer that ended early as a crash; what happened is in the exit code.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
@@ -81,24 +83,32 @@ def run(job: Path, place: LaunchConfig, train: TrainConfig, *arguments: str) -> 
             elastic_launch(agent, sys.executable)("-m", "codeact_train", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
-        raise TrainingStopped(first.exitcode) from None
-    except SignalException:  # it was passed on to the trainer, which has saved and ended
-        raise TrainingStopped(STOPPED) from None
+        too_early = first.exitcode == -signal.SIGTERM  # asked before it listened: there was nothing to save
+        raise TrainingStopped(STOPPED if too_early else first.exitcode) from None
+    except SignalException as told:
+        raise TrainingStopped(-told.sigval) from None
 
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGUSR1 is passed on inside; afterwards signals do what they did before, which the agent does not see to."""
-    before = {number: signal.getsignal(number) for number in AGENTS}
-    signal.signal(signal.SIGUSR1, _pass_on)
+    """What asks to end is passed on inside; afterwards signals do what they did before, which the agent does not see
+    to."""
+    others = psutil.Process().children()
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        """Tell the training processes. A scheduler that tells them too does no harm: they are told twice."""
+        told = [child for child in psutil.Process().children() if child not in others]
+        for child in told:
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        if not told:  # still waiting for the other machines
+            raise TrainingStopped(STOPPED)
+
+    before = {number: signal.getsignal(number) for number in (*ASKING, signal.SIGQUIT)}
+    for number in ASKING:
+        signal.signal(number, pass_on)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _pass_on(number: int, frame: FrameType | None) -> None:
-    """Tell the training processes. A scheduler that tells them too does no harm: they are told twice."""
-    for child in psutil.Process().children():
-        child.send_signal(number)

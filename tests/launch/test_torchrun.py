@@ -1,12 +1,29 @@
 """The trainer under torchrun's agent, as the loop starts it."""
 
+import os
 import signal
+import stat
+import sys
+import threading
+import time
 
 import pytest
 
 from codeact_train.config import TrainConfig
+from launch import torchrun
 from launch.place import LaunchConfig
 from launch.torchrun import TrainingStopped, run
+
+TRAINER = f"""#!{sys.executable}
+import pathlib, signal, sys
+told = []
+signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+pathlib.Path(sys.argv[4]).with_suffix(".listens").touch()
+while not told:
+    signal.pause()
+sys.exit(4)
+"""
+"""Takes the place of Python: it listens, and finds as it saves that the state is unsound."""
 
 
 def test_an_interrupt_means_the_same_after_training_as_before(tmp_path):
@@ -19,3 +36,21 @@ def test_an_interrupt_means_the_same_after_training_as_before(tmp_path):
         run(job, LaunchConfig(), TrainConfig())
     assert stopped.value.code == 2
     assert [signal.getsignal(number) for number in watched] == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_trainer_that_is_asked_to_end_says_itself_how_it_ended(tmp_path, monkeypatch, number):
+    trainer, job = tmp_path / "trainer", tmp_path / "job.json"
+    trainer.write_text(TRAINER)
+    trainer.chmod(stat.S_IRWXU)
+
+    def ask() -> None:
+        while not job.with_suffix(".listens").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(torchrun.sys, "executable", str(trainer))
+    threading.Thread(target=ask, daemon=True).start()
+    with pytest.raises(TrainingStopped) as stopped:
+        run(job, LaunchConfig(), TrainConfig())
+    assert stopped.value.code == 4
