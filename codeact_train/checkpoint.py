@@ -2,10 +2,11 @@
 
 Contract: ``checkpoints/step-000123/`` appears by renaming once everything in it is on disk and has been read back, then
 ``checkpoints/latest`` names it; whatever else a killed job left is removed by the next one. A save that is not the
-live weights, or is the previous save again, raises ``fingerprint.UnsoundSave`` and replaces nothing. The data position
-is the step, the order of packs a function of the seed, so weights, moments, schedule, step, RNG and what the guard
-remembers are all there is. A checkpoint of another corpus or recipe is refused, not mixed in. Cost: training waits
-while the state is copied and fingerprinted, not while it is written; the event ``checkpoint`` says how long each took.
+live weights, or has the previous save's again, raises ``fingerprint.UnsoundSave`` and replaces nothing. The data
+position is the step, the order of packs a function of the seed, so weights, moments, schedule, step, RNG and what the
+guard remembers are all there is. A checkpoint of another corpus or recipe is refused, not mixed in. Cost: training
+waits while the state is copied and fingerprinted, not while it is written; the event ``checkpoint`` says how long each
+took.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class _Pending:
 
     meta: dict[str, Any]
     live: Fingerprints
+    learned: bool
+    """Whether the last step had a learning rate."""
     writing: Writing
     began: float
     waited_s: float
@@ -72,8 +75,9 @@ class Checkpoints:
         """Make the folder, and remove what a killed job left half-written. Every process calls it, before training."""
         if dist.get_rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.glob("*.building"):
-                shutil.rmtree(left)
+            for left in self.folder.glob("step-*"):
+                if left.suffix == ".building" or not (left / "meta.json").is_file():
+                    shutil.rmtree(left)
         dist.barrier()
 
     def path_of(self, step: int) -> Path:
@@ -81,11 +85,14 @@ class Checkpoints:
         return self.folder / f"step-{step:06}"
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint."""
+        """The newest complete checkpoint: the one ``latest`` names, or what is left when somebody has removed that."""
         pointer = self.folder / "latest"
         if not pointer.is_file():
             return None
-        return Checkpoint.read(self.folder / pointer.read_text(encoding="utf-8").strip())
+        named = self.folder / pointer.read_text(encoding="utf-8").strip()
+        if (named / "meta.json").is_file():
+            return Checkpoint.read(named)
+        return max(self._complete(), key=_step, default=None)
 
     def holds(self, step: int) -> bool:
         """Whether the newest checkpoint, complete or begun, is of this step."""
@@ -113,7 +120,7 @@ class Checkpoints:
             **notes,
         }
         writing, live = state.write(building), fingerprint.over_processes(state.fingerprints())
-        self._pending = _Pending(meta, live, writing, began, time.monotonic() - began)
+        self._pending = _Pending(meta, live, state.lr > 0, writing, began, time.monotonic() - began)
 
     def complete(self, *, wait: bool) -> tuple[Checkpoint, dict[str, float]] | None:
         """The save under way and how long it took, if it has ended in every process; with ``wait``, when it has.
@@ -132,27 +139,32 @@ class Checkpoints:
         took = {"waited_s": pending.waited_s + now - began, "save_s": now - pending.began}
         return Checkpoint(self.path_of(step), pending.meta), {name: round(s, 6) for name, s in took.items()}
 
-    def resume(self, state: RunState, before: int | None = None) -> Checkpoint | None:
-        """Fill ``state`` from the newest checkpoint, or the newest of a step ``before`` this; None without one.
+    def find(self, before: int | None = None) -> Checkpoint | None:
+        """The newest checkpoint, or the newest of a step ``before`` this; None without one.
 
         Raises ``ValueError`` when it belongs to another corpus, model or recipe.
         """
         found = self.latest() if before is None else max(self._complete(before), key=_step, default=None)
-        if found is None:
-            return None
         for key, mine in {"schema": SCHEMA, **self.identity}.items():
-            if found.meta[key] != mine:
+            if found and found.meta[key] != mine:
                 raise ValueError(
                     f"{key}={mine}: the checkpoint {found.path} was made with {key}={found.meta[key]}; "
                     "give this run another name, or remove its train folder to start over"
                 )
-        state.read(found.path)
-        state.step = _step(found)
+        return found
+
+    def resume(self, state: RunState, before: int | None = None) -> Checkpoint | None:
+        """Fill ``state`` from what :meth:`find` finds, if anything."""
+        found = self.find(before)
+        if found:
+            state.read(found.path)
+            state.step = _step(found)
         return found
 
     def _complete(self, before: float = math.inf) -> list[Checkpoint]:
         """Every checkpoint on disk of a step before this."""
-        found = (Checkpoint.read(path) for path in self.folder.glob("step-*") if path.suffix != ".building")
+        folders = (meta.parent for meta in self.folder.glob("step-*/meta.json"))
+        found = (Checkpoint.read(folder) for folder in folders if folder.suffix != ".building")
         return [one for one in found if _step(one) < before]
 
     def _building(self, step: int) -> Path:
@@ -163,23 +175,30 @@ class Checkpoints:
         meta, latest = pending.meta, self.latest()
         since = meta["steps_taken"] - latest.meta["steps_taken"] if latest else 0
         previous = latest.fingerprints if latest and since else {}
-        fingerprint.check(
-            f"checkpoint {self._building(meta['step'])}", pending.live, saved, previous, f"{since} step(s)"
-        )
+        where = f"checkpoint {self._building(meta['step'])}"
+        fingerprint.check(where, pending.live, saved, previous, f"{since} step(s)", learned=pending.learned)
 
     def _put_in_place(self, step: int, meta: dict[str, Any]) -> None:
         building, path = self._building(step), self.path_of(step)
         write_atomically(building / "meta.json", json.dumps(meta, indent=1))
-        shutil.rmtree(path, ignore_errors=True)  # a complete one that `latest` never named
+        if path.exists():  # a complete one that `latest` never named
+            _remove(path)
         building.rename(path)
         write_atomically(self.folder / "latest", path.name)
         losses = {_step(one): one.meta.get("validation_loss") for one in self._complete()}
         for old in outdated(losses, self.settings):
-            shutil.rmtree(self.path_of(old))
+            _remove(self.path_of(old))
 
 
 def _step(checkpoint: Checkpoint) -> int:
     return int(checkpoint.meta["step"])
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint; a kill on the way leaves nothing that looks like one."""
+    going = path.with_name(f"{path.name}.going.building")
+    path.rename(going)
+    shutil.rmtree(going)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -115,7 +115,7 @@ class GuardSettings(Settings):
     """A loss or gradient norm above so many times the median of the last 32 steps is a spike: its batch goes into a
     capsule, and training goes on. ``null`` looks for none."""
     capsules: int = Field(8, ge=1)
-    """How many capsules a run writes at most."""
+    """How many capsules of spikes a run writes; later ones are in the metrics only."""
     skip_limit: int = Field(0, ge=0)
     """How many steps that are not finite a run may leave out; the next one ends the job with exit code 4."""
     skip_steps: tuple[int, ...] = ()

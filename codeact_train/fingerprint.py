@@ -47,15 +47,19 @@ def over_processes(own: Fingerprints) -> Fingerprints:
     return sums
 
 
-def check(where: str, live: Fingerprints, saved: Fingerprints, previous: Fingerprints, since: str) -> None:
+def check(
+    where: str, live: Fingerprints, saved: Fingerprints, previous: Fingerprints, since: str, *, learned: bool
+) -> None:
     """``live``: the weights in memory when the save began. ``previous``: an earlier save's, ``since`` says how many
-    steps ago; empty without one. Raises :class:`UnsoundSave`."""
+    steps ago; empty without one. ``learned``: weights must have moved, not only moments. Raises :class:`UnsoundSave`.
+    """
     wrong = [name for name, value in live.items() if saved.get(name) != value]
     if wrong:
         what = "is missing" if wrong[0] not in saved else "is not what was in memory"
         raise UnsoundSave(f"{where}: {wrong[0]} {what} ({len(wrong)} of {len(live)} weights); nothing was replaced")
-    if saved and saved == previous:
-        raise UnsoundSave(f"{where}: all of it is bit for bit what was saved {since} ago; nothing was replaced")
+    moving = [name for name in saved if not (learned and "exp_avg" in name)]
+    if moving and all(saved[name] == previous.get(name) for name in moving):
+        raise UnsoundSave(f"{where}: its weights are bit for bit what was saved {since} ago; nothing was replaced")
     lost = {name for name in previous if "exp_avg" in name} and not any("exp_avg" in name for name in saved)
     if lost:
         raise UnsoundSave(f"{where}: the optimizer's moments are missing; nothing was replaced")

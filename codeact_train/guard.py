@@ -54,13 +54,13 @@ class Guard:
         remembered = remembered or {}
         self._recent = deque[tuple[float, float]](map(tuple, remembered.get("recent", ())), maxlen=REMEMBERED)
         self.left_out: list[int] = list(remembered.get("left_out", ()))
-        self.alarms: int = remembered.get("alarms", 0)
+        self.spikes: int = remembered.get("spikes", 0)
         self.passed: int = remembered.get("passed", 0)  # steps not taken, for whatever reason
 
     @property
     def memory(self) -> dict[str, Any]:
         """What a checkpoint holds of it, as JSON."""
-        return {"recent": list(self._recent), "left_out": self.left_out, "alarms": self.alarms, "passed": self.passed}
+        return {"recent": list(self._recent), "left_out": self.left_out, "spikes": self.spikes, "passed": self.passed}
 
     def judge(self, loss: float, norm: float) -> Alarm | None:
         """What is wrong with a step, if anything is."""
@@ -72,7 +72,7 @@ class Guard:
             if not any(self._leaps(value, own) for value, own in zip((loss, norm), usual, strict=True)):
                 return None
             reason = "spike"
-        self.alarms += 1
+            self.spikes += 1
         return Alarm(reason, loss, norm, *usual)
 
     def _usual(self) -> tuple[float | None, ...]:

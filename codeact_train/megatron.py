@@ -6,6 +6,7 @@ Contract: see ``state``. What each method does stands in the module it calls: ``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -61,12 +62,15 @@ class MegatronState:
     def update(self) -> float:
         """See ``RunState``."""
         self.skip()
-        return optimizer.step(self.optimizer)
+        norm = optimizer.step(self.optimizer)
+        if not math.isfinite(norm):
+            self.skip(-1)
+        return norm
 
-    def skip(self) -> None:
+    def skip(self, steps: int = 1) -> None:
         """See ``RunState``."""
-        self.schedule.step(1)
-        self.step += 1
+        self.schedule.step(steps)
+        self.step += steps
 
     def fingerprints(self) -> Fingerprints:
         """See ``RunState``."""

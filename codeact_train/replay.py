@@ -42,10 +42,8 @@ def replay(capsule: Capsule, folder: Path) -> int:
     _say(trainer, f"on {where}: loss {_loss(trainer, trainer.batches.step(capsule.step - 1)):.6g}")
     taken = capsule.step - 1 - state.step
     while state.step < capsule.step - 1:
-        if state.step + 1 in capsule.left_out:
+        if state.step + 1 in capsule.left_out or not all(map(math.isfinite, _step(trainer))):
             state.skip()
-        else:
-            _step(trainer)
     torch.set_rng_state(torch.load(folder / "rng.pt", weights_only=True))
     loss, norm = _step(trainer)
     again = math.isfinite(loss) and math.isfinite(norm)
@@ -56,7 +54,7 @@ def replay(capsule: Capsule, folder: Path) -> int:
 
 
 def _step(trainer: Trainer) -> tuple[float, float]:
-    """Loss and gradient norm of the next step, which is taken if it can be."""
+    """Loss and gradient norm of the next step, which is taken if they are finite."""
     state = trainer.state
     batch = trainer.batches.step(state.step)
     state.clear()

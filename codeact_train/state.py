@@ -57,10 +57,10 @@ class RunState(Protocol):
 
     def update(self) -> float:
         """Take one step with the gradients there are; returns their global norm before clipping. A step whose norm is
-        not finite passes without being taken."""
+        not finite is not taken."""
 
-    def skip(self) -> None:
-        """Let one step pass without taking it."""
+    def skip(self, steps: int = 1) -> None:
+        """Let steps pass without taking them; -1 goes back over one that was not taken."""
 
     def fingerprints(self) -> Fingerprints:
         """Of the weights as they are, those this process stands for; under the names they are saved by."""

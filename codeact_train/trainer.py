@@ -39,25 +39,10 @@ from codeact_train.utilisation import Utilisation
 
 # what may change between a job and the one that goes on from it
 _FREE = {
-    "proofs",
-    "threads",
-    "stop_after_steps",
-    "tensorboard",
-    "export_precision",
-    "wandb",
-    "mlflow",
-    "profile",
-    "peak_tflops",
-    "guard",
-    "checkpoint",
-    "parallel",
-    "zero",
-    "micro_batch_packs",
-    "micro_batch_tokens",
-    "validate_every_steps",
-    "attention",
-    "recompute",
-}
+    "proofs", "threads", "stop_after_steps", "tensorboard", "export_precision", "wandb", "mlflow", "profile",
+    "peak_tflops", "guard", "checkpoint", "parallel", "zero", "micro_batch_packs", "micro_batch_tokens",
+    "validate_every_steps", "attention", "recompute",
+}  # fmt: skip
 
 
 class _StopAsked(Exception):
@@ -95,23 +80,30 @@ class Trainer:
             "model": hashlib.sha256(config).hexdigest()[:16],
         }
 
+    @property
+    def _computed(self) -> dict[str, Any]:
+        """How a step is computed: what the proofs hold for."""
+        layout = self.train.model_dump(mode="json", include={"parallel", "zero", "recompute"})
+        return {**layout, "attention": self.state.attention}
+
     def run(self) -> int:
         """Train to the end or to a reason to stop; returns the exit code."""
         self.checkpoints.clean()
-        resumed = self.checkpoints.resume(self.state)
-        if resumed:
-            self.guard = Guard(self.train.guard, resumed.meta["guard"])
+        found = self.checkpoints.find()
+        begun = found.meta["step"] if found else 0
         if self.place.is_main:
-            trackers = trackers_of(self.train, self.out, self.state.step)
-            self.log = MetricsLog(self.out, self.state.step, trackers)
-        self.watch = Watch(self.steps, self.state.step, shown=self.place.is_main)
+            self.log = MetricsLog(self.out, begun, trackers_of(self.train, self.out, begun))
+        self.watch = Watch(self.steps, begun, shown=self.place.is_main)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             signal.signal(number, self._on_signal)
-        self._announce(resumed)
-        if resumed is None:
-            self._prove()
-            if self.train.validate_every_steps:
-                self._tell_validation()
+        self._announce(found, begun)
+        if found is None or found.meta.get("computed") != self._computed:
+            self._prove()  # with the weights the run began with
+        if found:
+            self.checkpoints.resume(self.state)
+            self.guard = Guard(self.train.guard, found.meta["guard"])
+        elif self.train.validate_every_steps:
+            self._tell_validation()
         last = min(self.steps, self.train.stop_after_steps or self.steps)
         try:
             with contextlib.suppress(_StopAsked):
@@ -121,7 +113,8 @@ class Trainer:
                     self._after_step()
             return self._end()
         except Diverged:
-            self._complete_save(wait=True)  # of a step before
+            self._save()  # of the step before, whose state this still is
+            self._complete_save(wait=True)
             raise
         finally:
             self.profiler.close(self.state.step + 1)
@@ -155,11 +148,15 @@ class Trainer:
         return outcome.loss
 
     def _keep(self, number: int, alarm: Alarm) -> None:
-        """Write a capsule of a step that went wrong, and how to compute it again."""
-        if self.place.is_main and self.guard.alarms <= self.train.guard.capsules:
+        """Note a step that went wrong, with a capsule and how to compute it again unless spikes had enough of them."""
+        if not self.place.is_main:
+            return
+        kept = {}
+        if alarm.fatal or self.guard.spikes <= self.train.guard.capsules:
             folder = capsule.write(self, number, alarm)
-            self._write("alarm", at=number, reason=alarm.reason, capsule=str(folder.relative_to(self.out)))
+            kept["capsule"] = str(folder.relative_to(self.out))
             self.watch.say(f"step {number}: {alarm}; to compute it again: {capsule.command(folder)}")
+        self._write("alarm", at=number, reason=alarm.reason, **kept)
 
     def _leave_out(self, number: int) -> float:
         """Let a step pass without taking it."""
@@ -230,7 +227,7 @@ class Trainer:
         if self.state.step and not self.checkpoints.holds(self.state.step):
             self._complete_save(wait=True)
             taken = self.state.step - self.guard.passed
-            self.checkpoints.begin(self.state, taken=taken, guard=self.guard.memory, **notes)
+            self.checkpoints.begin(self.state, taken=taken, guard=self.guard.memory, computed=self._computed, **notes)
             self._complete_save(wait=not self.train.checkpoint.asynchronous)
 
     def _complete_save(self, *, wait: bool) -> None:
@@ -268,11 +265,11 @@ class Trainer:
         self.watch.say(f"stopped at step {self.state.step} of {self.steps}, saved; start the same job again to go on")
         return exit_codes.STOPPED
 
-    def _announce(self, resumed: Checkpoint | None) -> None:
-        self._write(
-            "start", steps=self.steps, processes=self.place.world, attention=self.state.attention, time=time.time()
-        )
-        origin = f"going on from {resumed.path.name}" if resumed else "from the base model"
+    def _announce(self, found: Checkpoint | None, begun: int) -> None:
+        if self.log:
+            about = {"steps": self.steps, "processes": self.place.world, "attention": self.state.attention}
+            self.log.write("start", begun, **about, time=time.time())
+        origin = f"going on from {found.path.name}" if found else "from the base model"
         self.watch.say(
             f"training {self.steps} steps, {self.batches.steps_per_epoch} an epoch, {origin}; "
             f"{self.place.world} process(es), attention {self.state.attention}, {torch.get_num_threads()} threads"

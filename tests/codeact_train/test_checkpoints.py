@@ -4,10 +4,12 @@ import json
 import threading
 
 import pytest
+import torch
 from test_resume import outcome
 from train_jobs import events, recipe, run_job, start_job
 
 from codeact_train import fingerprint, optimizer, sharded
+from codeact_train.checkpoint import Checkpoints
 from codeact_train.config import CheckpointSettings
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
 from codeact_train.pruning import outdated
@@ -92,8 +94,8 @@ def test_any_layout_loads_any_other(tmp_path, model, corpus, precision, layouts)
 def test_an_unsound_save_ends_the_job_and_replaces_nothing(tmp_path, model, corpus, monkeypatch, defect, said):
     job = recipe(checkpoint={"every_steps": 1, "keep": 9})
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1, checkpoint={"keep": 9})) == STOPPED
-    if defect == "stale":  # the optimizer no longer reaches the weights
-        monkeypatch.setattr("codeact_train.megatron.optimizer.step", lambda optimizer: 1.0)
+    if defect == "stale":  # the optimizer no longer reaches the weights, though its moments move
+        monkeypatch.setattr(optimizer, "step", without_weights(optimizer.step))
     elif defect == "torn":
         write = sharded._copied
         monkeypatch.setattr(sharded, "_copied", lambda tensors: [(i, t * 0) for i, t in write(tensors)])
@@ -104,6 +106,17 @@ def test_an_unsound_save_ends_the_job_and_replaces_nothing(tmp_path, model, corp
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
     monkeypatch.undo()
     assert run_job(tmp_path, model, corpus, job) == 0
+
+
+def without_weights(step):
+    def stepping(own):
+        before = [p.detach().clone() for p in own.get_parameters()]
+        norm = step(own)
+        for parameter, value in zip(own.get_parameters(), before, strict=True):
+            parameter.data.copy_(value)
+        return norm
+
+    return stepping
 
 
 def skipping_the_first(of):
@@ -152,3 +165,14 @@ def test_a_checkpoint_of_an_older_form_is_refused(tmp_path, model, corpus):
     meta.write_text(json.dumps(json.loads(meta.read_text()) | {"schema": 1}))
     assert run_job(tmp_path, model, corpus, recipe()) == BAD_CONFIG
     assert "schema=" in (tmp_path / "log-0.txt").read_text()
+
+
+def test_without_the_newest_the_one_before_is_gone_on_from(tmp_path):
+    for step in (2, 12):
+        folder = tmp_path / f"step-{step:06}"
+        folder.mkdir()
+        (folder / "meta.json").write_text(json.dumps({"step": step}))
+    (tmp_path / "step-000020").mkdir()  # begun to be removed by hand
+    (tmp_path / "latest").write_text("step-000020")
+    left = Checkpoints(tmp_path, {}, CheckpointSettings(), torch.device("cpu")).latest()
+    assert left and left.path.name == "step-000012"

@@ -26,6 +26,7 @@ MOMENTS = {
     "step": (MegatronState, "update", 4),
     "save": (sharded, "_write_bucket", 6),
     "save put in place": (Path, "rename", 4),
+    "pruning": (os, "rmdir", 1),  # the folder is empty by then
     "export": (Trainer, "_export", 1),
     "export's weights": (MegatronState, "export", 1),
 }
