@@ -118,6 +118,7 @@ def _unended_turns(document: Document, role: NDArray[np.bool_], end: int) -> int
     """Trained turns of a role whose last token is not the end token, or is not trained."""
     # a turn ends where the role does; one cut off by the end of a piece has no end token to train
     last = np.flatnonzero(role[:-1] & ~role[1:])
+    last = last[last > 0]  # a piece may begin with the end token of a turn that stands in the piece before
     unended = (document.ids[last] != end) | (document.weights[last] == 0)
     return int(np.count_nonzero(unended & (document.weights[last - 1] > 0)))
 
@@ -149,12 +150,16 @@ def _shortest(trainer: Trainer, count: int) -> list[Document]:
 
 
 def _past_the_window(trainer: Trainer) -> Document:
-    """The shortest document with a token that does not see the first, the shortest of all if every token does."""
+    """The shortest document that trains a token from one that does not see the first; the shortest of all if there is
+    none."""
     window = getattr(AutoConfig.from_pretrained(trainer.job.model), "sliding_window", None) or 0
     lengths = trainer.corpus.lengths
     longer = np.flatnonzero(lengths - 1 > window)
-    candidates = longer if len(longer) else np.arange(len(lengths))
-    return trainer.corpus.document(int(candidates[np.argmin(lengths[candidates])]))
+    for index in longer[np.argsort(lengths[longer], kind="stable")].tolist():
+        document = trainer.corpus.document(index)
+        if document.weights[1:][window:].any():
+            return document
+    return _shortest(trainer, 1)[0]
 
 
 def _lay(trainer: Trainer, documents: list[Document]) -> MicroBatch:

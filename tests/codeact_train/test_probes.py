@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from train_jobs import SHAPE, events, recipe, run_job, save_model
+from train_jobs import SHAPE, events, recipe, run_job, save_model, write_conversations
 from transformers import MistralConfig
 
-from codeact_train import attention, exit_codes, steps
+from codeact_train import attention, exit_codes, probes, steps
 from codeact_train.corpus import Corpus
+from codeact_train.document import ROLES, Document
 from codeact_train.hf import loading
+from codeact_train.prepare import prepare
+from codeact_train.prepare_config import PrepareConfig
 
 
 def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):
@@ -20,9 +23,12 @@ def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):
     assert proofs["parity"]["value"] < 1e-5
 
 
-def test_a_proof_can_be_left_out(tmp_path, model, corpus):
-    assert run_job(tmp_path, model, corpus, recipe(proofs=["audit"], stop_after_steps=1)) == exit_codes.STOPPED
-    assert [p["name"] for p in events(tmp_path, "proof")] == ["audit"]
+def test_proofs_are_made_of_the_layout_in_use_and_can_be_left_out(tmp_path, model, corpus):
+    """A job that goes on in the same layout makes none; ``parity`` holds for the base model's weights alone."""
+    for step, recompute, made in ((1, "none", 1), (2, "none", 1), (3, "full", 2)):
+        train = recipe(proofs=["parity"], stop_after_steps=step, recompute=recompute)
+        assert run_job(tmp_path, model, corpus, train) == exit_codes.STOPPED
+        assert [p["name"] for p in events(tmp_path, "proof")] == ["parity"] * made
 
 
 def blind_to_bounds(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
@@ -72,11 +78,23 @@ def test_each_proof_catches_its_defect(tmp_path, model, corpus, monkeypatch, pro
     assert not events(tmp_path, "step")
 
 
-def test_parity_reaches_the_edge_of_the_window(tmp_path, tokenizer, corpus, monkeypatch):
-    """The shortest document fits into the window; only a longer one shows that it is a key too wide."""
-    window = int(Corpus(corpus).lengths.min()) + 8
-    model = save_model(tmp_path / "model", tokenizer, MistralConfig(**SHAPE, sliding_window=window))
-    train = recipe(proofs=["parity"], stop_after_steps=1, attention="reference")
+def test_parity_reaches_the_edge_of_the_window(tmp_path, tokenizer, monkeypatch):
+    """Only a document that trains a token beyond the window shows that it is a key too wide: the first fits into it,
+    and what the second has beyond it is the user's."""
+    texts = ["crate", "bolt"], ["crate", "bolt", "river " * 40], ["crate " * 40, "bolt " * 40]
+    said = write_conversations(tmp_path / "r.jsonl", dict(zip("abc", texts, strict=True)))
+    model = save_model(tmp_path / "model", tokenizer, MistralConfig(**SHAPE, sliding_window=60))
+    corpus = tmp_path / "corpus"
+    prepare(said, model, corpus, PrepareConfig(sequence_length=320))
+    assert sorted(n > 60 for n in Corpus(corpus).lengths) == [False, True, True]
+    train = recipe(proofs=["parity"], stop_after_steps=1, attention="reference", optimizer={"lr": 1e-3}, epochs=2)
     assert run_job(tmp_path / "sound", model, corpus, train) == exit_codes.STOPPED
     monkeypatch.setattr(attention.Spans, "first_visible", one_key_more)
     assert run_job(tmp_path / "wide", model, corpus, train) == exit_codes.PROOF_FAILED
+
+
+def test_a_piece_that_begins_with_an_end_token_is_no_turn_without_one():
+    """Splitting left a turn's end token to the piece behind it, where nothing predicts it."""
+    roles = np.array([ROLES["assistant"], ROLES["none"], ROLES["assistant"]], np.uint8)
+    piece = Document(np.array([2, 7, 8], np.int32), roles, np.array([0, 0, 1], np.float32))
+    assert probes._unended_turns(piece, roles == ROLES["assistant"], end=2) == 0
