@@ -3,8 +3,9 @@
 Contract, the rule: a record is contaminated when ``words`` words in a row of some prompt stand in one of its turns.
 Words are runs of letters and digits, lower-cased; blanks, punctuation and mark-up do not count. A prompt with fewer
 words counts as a whole; one with fewer than ``FEWEST`` is too common to tell and is not checked, which the ledger says.
-Runs that more than ``COMMON`` prompts of a set share are wording and not content, and are left out. Rule and numbers
-follow Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C: 13 words, at least 8, more than 10 times.
+Runs that more than ``COMMON`` different prompts of a set share are wording and not content, and are left out. Rule and
+numbers follow Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C: 13 words, at least 8, more than
+10 times.
 
 Cost: memory of 24 bytes a run of words in the prompts; a hash of each run in the records. Runs are compared by 64-bit
 hashes: among a million prompt runs and ten billion record runs a false match is expected once in 2,000 corpora.
@@ -58,17 +59,22 @@ class Screen:
             raise ValueError(f"prepare.decontaminate: {path} is not there; give the prompts as JSON Lines")
         account = self.accounts[name] = PromptAccount()
         runs: dict[int, list[NDArray[np.uint64]]] = {}
+        asked: set[int] = set()  # a set may ask each prompt many times, which makes none of them common
         for number, raw in read_lines(path):
             hashes = _word_hashes(_words(_prompt(raw, one.field, f"{path}, line {number}")))
             account.prompts += 1
             if len(hashes) < FEWEST:
                 account.too_short += 1
                 continue
+            if (prompt := digest64(hashes.tobytes())) in asked:
+                continue
+            asked.add(prompt)
             found = np.unique(run_hashes(hashes, self.words))
             place = np.full((len(found), 3), (0, index, number), np.uint64)
             place[:, 0] = found
             runs.setdefault(min(self.words, len(hashes)), []).append(place)
-        return {length: _without_common(np.concatenate(found)) for length, found in runs.items()}
+        own = {length: _without_common(np.concatenate(found)) for length, found in runs.items()}
+        return {length: left for length, left in own.items() if len(left)}
 
     def find(self, texts: Sequence[str]) -> str | None:
         """What is found in the first of these texts that contains a run: the words, and the prompt they are from."""

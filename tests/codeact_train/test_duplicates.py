@@ -115,3 +115,14 @@ def test_evaluation_files_that_cannot_be_read_are_named(tmp_path, model, exam):
     for said, wrong in faults.items():
         with pytest.raises(ValueError, match=said):
             prepare(records, model, tmp_path / "corpus", PrepareConfig(decontaminate=[wrong]))
+
+
+def test_a_prompt_asked_many_times_is_no_wording_and_a_set_of_wording_screens_nothing(tmp_path):
+    path = tmp_path / "exam.jsonl"
+    path.write_text("".join(json.dumps({"prompt": QUESTION}) + "\n" for _ in range(20)))
+    screen = Screen(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
+    assert "line 1:" in (screen.find([f"Task: {QUESTION}"]) or "")
+    shared = " ".join(f"word{place}" for place in range(7))  # each run of eight words stands in twelve prompts
+    asked = [f"begin{first} {shared} end{last}" for first in range(12) for last in range(12)]
+    path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in asked))
+    assert Screen(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 8).find(asked) is None
