@@ -71,6 +71,10 @@ class Ledger(BaseModel):
     """Kept records that stand as more than one document."""
     documents_from_splits: int = 0
     """Documents those records became."""
+    cuts_within_turns: int = 0
+    """Cuts in kept records that fall within a turn, because it is longer than a pack."""
+    targets_lost: int = 0
+    """Trained tokens at which such a cut, or the record itself, begins a document: nothing predicts them."""
     documents_repeated: int = 0
     """Documents that the mixture adds by repeating some."""
     tokens_read: int = 0

@@ -18,13 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class RecordTurn(BaseModel):
-    """One message of a record; ``weight`` multiplies the weight of its role, 1 when absent."""
+    """One message of a record; ``weight`` multiplies the weight of its role, 1 when absent or ``null``."""
 
     model_config = ConfigDict(frozen=True)
 
     role: Literal["system", "user", "assistant"]
     content: str
-    weight: float = Field(1.0, ge=0.0)
+    weight: float | None = Field(None, ge=0.0)
 
 
 class Record(BaseModel):

@@ -82,6 +82,8 @@ class Account:
             records_kept=_count(kept),
             records_split=_count(split),
             documents_from_splits=_count(rows["pieces"][split]),
+            cuts_within_turns=_count(rows["cuts"][kept]),
+            targets_lost=_count(rows["lost"][kept]),
             documents_repeated=_count(again * rows["pieces"]),
             tokens_read=_count(rows["tokens"]),
             tokens_repeated=_count(again * rows["stored"]),

@@ -20,7 +20,7 @@ from codeact_train.prepare.contamination import Screen
 from codeact_train.prepare.duplicates import signature
 from codeact_train.prepare.table import digest64
 from codeact_train.prepare_config import PrepareConfig
-from codeact_train.records import Record
+from codeact_train.records import Record, RecordTurn
 
 
 @dataclass
@@ -51,10 +51,10 @@ class Encoder:
         config, out = self.config, EncodedRecord()
         if fault := self._weight_without_effect(record):
             return out.dropped("bad_record", fault)
-        turns = [Turn(t.role, t.content, t.weight * self.role_weights[t.role]) for t in record.conversations]
+        turns = [Turn(t.role, t.content, self._weight(t)) for t in record.conversations]
         draw = uniform(f"mixture:{config.seed}:{record.id}")
         out.numbers = {
-            "id": digest64(record.id.encode()),
+            "id": digest64(f"{file}:{record.id}".encode()),  # files number their records each for itself
             "text": digest64("\0".join(f"{t.role}\1{t.content}" for t in turns).encode()),
             "held_out": uniform(f"{config.seed}:{record.group or record.id}") < config.validation_share,
             "draw": draw,
@@ -74,9 +74,13 @@ class Encoder:
             out.signature = signature(document.ids[said])
         return self._cut(document, turns, out)
 
+    def _weight(self, turn: RecordTurn) -> float:
+        own = 1.0 if turn.weight is None else turn.weight
+        return own * float(self.role_weights[turn.role])
+
     def _weight_without_effect(self, record: Record) -> str | None:
         for number, turn in enumerate(record.conversations):
-            if "weight" in turn.model_fields_set and not self.role_weights[turn.role]:
+            if turn.weight is not None and not self.role_weights[turn.role]:
                 return f"turn {number} is a {turn.role} turn with a weight, but role_weights.{turn.role} is 0"
         return None
 
@@ -92,7 +96,9 @@ class Encoder:
             pieces = split_document(document, longest)
             if self.config.over_long == "truncate":
                 pieces = [document.slice(0, longest)]
+            out.numbers["cuts"] = sum(0 not in piece.turn_starts for piece in pieces[1:])
         if self.config.parity == "off":
+            out.numbers["lost"] = sum(piece.weights[0] > 0 for piece in pieces)
             for piece in pieces:
                 piece.weights[0] = 0.0  # nothing predicts the first token of a document
         out.pieces = [p for p in pieces if p.weights.any()]

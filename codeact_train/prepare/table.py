@@ -1,7 +1,7 @@
 """One row of numbers for every line that was read: what becomes of records is decided on these.
 
 Contract: rows stand in the order of the files and their lines. Their strings (id, source, what is wrong) stay on disk,
-one JSON line a row. Cost: 54 bytes a row.
+one JSON line a row. Cost: 62 bytes a row.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ ROW = np.dtype(
         ("stored", np.int32),  # of its pieces that carry loss
         ("pieces", np.int32),  # those pieces
         ("split", np.bool_),  # it had several
+        ("cuts", np.int32),  # cuts within a turn
+        ("lost", np.int32),  # targets that nothing predicts any more
         ("id", np.uint64),
         ("text", np.uint64),
         ("held_out", np.bool_),

@@ -70,6 +70,14 @@ def test_shares_are_of_tokens(files, model, tmp_path, code, talk):
     assert (ledger.documents_repeated > 0) is ("share" not in code)
 
 
+def test_files_number_their_records_each_for_itself(model, tmp_path):
+    for name in ("one", "two"):
+        write_conversations(tmp_path / name, {str(i): [f"{name} {i}", "count"] for i in range(3)})
+    sources = [{"path": str(tmp_path / name)} for name in ("one", "two")]
+    ledger = prepare(tmp_path, model, tmp_path / "corpus", PrepareConfig(sources=sources))
+    assert (ledger.records_kept, ledger.dropped) == (6, {})
+
+
 def test_held_out_records_stand_once(files, model, tmp_path):
     ledger, corpus = mixed(files, model, tmp_path / "a", {}, {"repeat": 3}, validation_share=0.4)
     held_out = corpus.packs("validation").document.tolist()

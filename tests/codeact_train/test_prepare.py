@@ -103,6 +103,14 @@ def test_split_documents_keep_every_target(tmp_path_factory, model, length):
     assert ledger.train.trained == whole.train.trained
 
 
+def test_cuts_within_a_turn_are_counted_with_what_they_cost(tmp_path, model):
+    records = write_conversations(tmp_path / "r.jsonl", {"long": ["count", "bolt river " * 60], "short": ["x", "y"]})
+    ledger = prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=64, over_long="split"))
+    pieces = ledger.documents_from_splits
+    assert pieces > 1
+    assert ledger.cuts_within_turns == ledger.targets_lost == pieces - 1  # the first piece trains nothing
+
+
 def test_same_inputs_same_digest(tmp_path, model):
     records = write_records(tmp_path / "records.jsonl", 5)
     prepare(records, model, tmp_path / "a", WIDE)
@@ -133,7 +141,7 @@ def test_turn_weights_reach_the_corpus(tmp_path, model):
     turns = [
         {"role": "user", "content": "x"},
         {"role": "assistant", "content": "wrong", "weight": 0},
-        {"role": "user", "content": "Observation: no"},
+        {"role": "user", "content": "Observation: no", "weight": None},
         {"role": "assistant", "content": "right", "weight": 2},
     ]
     (tmp_path / "r.jsonl").write_text(json.dumps({"id": "a", "conversations": turns}) + "\n")
