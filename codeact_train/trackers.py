@@ -2,12 +2,16 @@
 
 Contract: a tracker is given named numbers by step and nothing else. Each is imported when it is asked for; one that is
 asked for and not installed is refused before training. A resumed job goes on with the same curves: TensorBoard drops
-the points after the step it resumes from, the others know the run by an id that follows from its folder.
+the points after the step it resumes from, the others know the run by an id that follows from its folder. One that fails
+while training goes on is told of once and gets nothing more.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,7 +43,31 @@ def chosen(train: TrainConfig, folder: Path, resume_step: int) -> list[Tracker]:
             trackers.append(MLflow(train.mlflow, folder))
     except ImportError as missing:
         raise ValueError(f"{key}={getattr(train, key)}: it is not installed; pip install 'codeact[{key}]'") from missing
-    return trackers
+    return [Forgiving(tracker) for tracker in trackers]
+
+
+class Forgiving:
+    """Another tracker, whose failure does not end a job."""
+
+    def __init__(self, tracker: Tracker):
+        self._tracker: Tracker | None = tracker
+
+    def add(self, step: int, numbers: dict[str, float]) -> None:
+        """See :class:`Tracker`."""
+        self._try(lambda tracker: tracker.add(step, numbers))
+
+    def close(self) -> None:
+        """See :class:`Tracker`."""
+        self._try(Tracker.close)
+
+    def _try(self, call: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            call(self._tracker)
+        except Exception as error:  # each of them raises its own
+            name, self._tracker = type(self._tracker).__name__, None
+            print(f"{name} gets no more curves, metrics.jsonl does: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 class TensorBoard:
@@ -94,8 +122,11 @@ class MLflow:
 
     def add(self, step: int, numbers: dict[str, float]) -> None:
         """See :class:`Tracker`."""
-        for name, number in numbers.items():
-            self._client.log_metric(self._run.info.run_id, name, number, step=step)
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        points = [Metric(name, number, now_ms, step) for name, number in numbers.items()]
+        self._client.log_batch(self._run.info.run_id, metrics=points)
 
     def close(self) -> None:
         """See :class:`Tracker`."""
