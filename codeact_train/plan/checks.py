@@ -40,13 +40,18 @@ def validate(
         manifest = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
         length = manifest["sequence_length"]
         tokens = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["train"]["filled"]
-        _check_steps(train, manifest["packs"]["train"], tokens, length)
+        check_steps(train, manifest["packs"]["train"], tokens, length)
         Vocabulary.of(model, corpus)
         held_out = manifest["packs"]["validation"] > 0
     if train.validate_every_steps and not held_out:
         raise ValueError(
             f"validate_every_steps={train.validate_every_steps}: no record is held out; "
             "set prepare.validation_share, or leave validate_every_steps out"
+        )
+    if train.checkpoint.keep_best and not held_out:
+        raise ValueError(
+            "checkpoint.keep_best=true: no record is held out, so none is best; "
+            "set prepare.validation_share, or leave keep_best out"
         )
     if length is not None and positions is not None and length > positions:
         raise ValueError(
@@ -101,7 +106,8 @@ def _check_layout(train: TrainConfig, shape: ModelShape, processes: int) -> None
         )
 
 
-def _check_steps(train: TrainConfig, packs: int, tokens: int, sequence_length: int) -> None:
+def check_steps(train: TrainConfig, packs: int, tokens: int, sequence_length: int) -> None:
+    """Refuse a warm-up that a run over so many packs and tokens never ends."""
     steps = train.steps_per_epoch(packs, tokens, sequence_length) * train.epochs
     if train.optimizer.warmup_steps >= steps:
         raise ValueError(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeact_train.config import TrainConfig
+from codeact_train.plan.checks import check_steps
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class Workload:
 
     @classmethod
     def assumed(cls, sequence_length: int, window: int | None, train: TrainConfig, packs: int | None) -> Workload:
-        """Full packs of one document each, every token trained."""
+        """Full packs of one document each, every token trained. Raises ``ValueError`` when so many packs make no
+        run."""
+        if packs is not None:
+            check_steps(train, packs, packs * sequence_length, sequence_length)
         return cls._of(
             train,
             packs,

@@ -1,5 +1,6 @@
 """The validation loss while a run goes on: when it is taken, that it changes nothing, and when it cannot be."""
 
+import pytest
 from train_jobs import events, recipe, run_job, write_records
 
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED
@@ -23,8 +24,12 @@ def test_the_held_out_loss_is_taken_before_the_first_step_and_after_each_so_many
     assert losses[2 * per_epoch] == events(tmp_path / "plain", "validation")[-1]["loss"] < losses[0]
 
 
-def test_nothing_held_out_is_refused(tmp_path, model):
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [({"validate_every_steps": 1}, "validate_every_steps=1"), ({"checkpoint": {"keep_best": True}}, "keep_best=true")],
+)
+def test_nothing_held_out_is_refused(tmp_path, model, setting, said):
     records = write_records(tmp_path / "records.jsonl", 8)
     prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=320))
-    assert run_job(tmp_path, model, tmp_path / "corpus", recipe(validate_every_steps=1)) == BAD_CONFIG
-    assert "validate_every_steps=1" in (tmp_path / "log-0.txt").read_text()
+    assert run_job(tmp_path, model, tmp_path / "corpus", recipe(**setting)) == BAD_CONFIG
+    assert said in (tmp_path / "log-0.txt").read_text()
