@@ -10,6 +10,7 @@ per-token Python.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,13 @@ class Batches:
         self._slots = corpus.lengths - 1  # of each document of the corpus
         filled = self._slots[self.plan.document]
         self._begins = np.concatenate(([0], np.cumsum(filled)))[self.plan.offset]
+        self._order = lru_cache(maxsize=1)(self._permuted)
         self.steps_per_epoch = train.steps_per_epoch(len(self.plan), int(filled.sum()), corpus.sequence_length)
 
     def packs_of(self, step: int) -> NDArray[np.int64]:
         """Packs of a step (0-based, counted over epochs), in the order of the epoch's permutation."""
         epoch, within = divmod(step, self.steps_per_epoch)
-        return self._cut(np.random.default_rng([self.train.seed, epoch]).permutation(len(self.plan)), within)
+        return self._cut(self._order(epoch), within)
 
     def step(self, step: int) -> StepBatch:
         """This process's share of a step."""
@@ -47,6 +49,9 @@ class Batches:
         """One pass in stored order, for validation."""
         for step in range(self.steps_per_epoch):
             yield self._share(self._cut(np.arange(len(self.plan)), step))
+
+    def _permuted(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.train.seed, epoch]).permutation(len(self.plan))
 
     def _cut(self, order: NDArray[np.int64], step: int) -> NDArray[np.int64]:
         """The part of an epoch that is one step's: so many packs, or a pack for each beginning in a stretch of

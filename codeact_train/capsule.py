@@ -67,11 +67,11 @@ def write(trainer: Trainer, step: int, alarm: Alarm) -> Path:
     folder = trainer.out / "capsules" / f"step-{step:06}"
     packs = trainer.batches.packs_of(step - 1)
     indices = [int(d) for pack in packs for d in trainer.batches.plan[int(pack)]]
-    names = list(trainer.corpus.names())
+    names = trainer.corpus.names_of(indices)
     capsule = Capsule(
         schema=SCHEMA, step=step, reason=alarm.reason, loss=str(alarm.loss), grad_norm=str(alarm.grad_norm),
         median_loss=alarm.median_loss, median_norm=alarm.median_norm, packs=packs.tolist(),
-        documents=[{"index": index, **asdict(names[index])} for index in indices],
+        documents=[{"index": index, **asdict(name)} for index, name in zip(indices, names, strict=True)],
         left_out=[*trainer.guard.left_out, *trainer.train.guard.skip_steps], processes=trainer.place.world,
         time=time.time(), job=trainer.job.model_dump(mode="json"),
     )  # fmt: skip

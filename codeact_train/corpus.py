@@ -9,7 +9,7 @@ weights. Importing this needs neither torch nor Megatron.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -89,6 +89,13 @@ class Corpus:
         with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
             for line in lines:
                 yield DocumentName(**json.loads(line))
+
+    def names_of(self, indices: Collection[int]) -> list[DocumentName]:
+        """The records behind some documents, in the order asked for."""
+        wanted = set(indices)
+        with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
+            found = {index: DocumentName(**json.loads(line)) for index, line in enumerate(lines) if index in wanted}
+        return [found[index] for index in indices]
 
     def document(self, index: int) -> Document:
         """One document with its roles and weights, as views of the files (``turn_starts`` is not stored)."""
