@@ -1,8 +1,10 @@
 """Conversations as tokens, each with its role and its loss weight.
 
 Contract: the ids are those a server gets when it renders the tokenizer's own chat template, except that text inside a
-turn can never become a control token. A turn with a weight trains its text and the control token that ends it; headers
-and whatever the template adds are context. Cost: two template renderings, and about two tokenizer calls a turn.
+turn can never become a control token, which is one that the tokenizer marks as special. (Other tokens that were added
+to a vocabulary are words of it: text that spells one becomes it, on a server as here.) A turn with a weight trains its
+text and the control token that ends it; headers and whatever the template adds are context. Cost: two template
+renderings, and about two tokenizer calls a turn.
 
 How the pieces are told apart: the template is rendered with a marker in place of each content, so what stands between
 the markers is the template's and may hold control tokens, and what replaces a marker is the user's and may not. It does
