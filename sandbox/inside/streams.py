@@ -12,7 +12,9 @@ import io
 import os
 import sys
 import threading
-from contextvars import ContextVar
+from concurrent.futures.thread import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from sandbox.inside.port import SocketPort
 AT_ONCE = 500
 """Pieces of text a cell may have sent without waiting for more."""
 CELL: ContextVar[int] = ContextVar("cell", default=0)
-"""The cell that started a task; a thread has none but where it was given the context, as ``asyncio.to_thread`` does."""
+"""The cell that started a task or handed in a job; a thread of its own has none."""
 OF_CELL = "_of_cell"
 """The attribute of a thread that has outlived its cell."""
 
@@ -189,4 +191,16 @@ def capture(port: SocketPort, keep: int, hard: int) -> tuple[Output, Output]:
         outputs.append(Output(name, port, fd, keep, hard))
     sys.stdout, sys.stderr = outputs
     sys.__stdout__, sys.__stderr__ = outputs  # type: ignore[assignment, misc]
+    _give_jobs_their_cell()
     return outputs[0], outputs[1]
+
+
+def _give_jobs_their_cell() -> None:
+    """A job belongs to the cell that hands it in, also where a thread of an earlier cell does it."""
+    submit: Any = ThreadPoolExecutor.submit
+
+    @wraps(submit)
+    def submit_with_context(self: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return submit(self, copy_context().run, function, *args, **kwargs)
+
+    ThreadPoolExecutor.submit = submit_with_context  # type: ignore[method-assign]

@@ -166,14 +166,15 @@ async def test_late_output_of_a_thread_stays_out_of_the_next_cell(pool: KernelPo
 
 async def test_jobs_of_later_cells_are_theirs_although_threads_and_their_numbers_come_back(pool: KernelPool) -> None:
     start = "import asyncio, threading\nfor _ in range(3):\n    t = threading.Thread(target=print, args=('one',))\n"
-    start += "    t.start(); t.join()\nawait asyncio.to_thread(print, 'two')"
+    start += "    t.start(); t.join()\nawait asyncio.to_thread(print, 'two')\nworkers.submit(print, 'three').result()"
     async with await pool.acquire() as kernel:
         await kernel.run(
             "import threading, time\nkept = threading.Thread(target=time.sleep, args=(0.05,)); kept.start()"
         )
-        await kernel.run("kept.join()")
+        await kernel.run("from concurrent.futures import ThreadPoolExecutor\nworkers = ThreadPoolExecutor(1)")
+        await kernel.run("workers.submit(print).result(); kept.join()")
         for _ in range(2):
-            assert (await kernel.run(start)).stdout == "one\none\none\ntwo\n"
+            assert (await kernel.run(start)).stdout == "one\none\none\ntwo\nthree\n"
 
 
 async def test_kernels_do_not_share_random_numbers(pool: KernelPool) -> None:
