@@ -6,18 +6,17 @@ whole model into the host's memory while it starts, whatever is shared later.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
-import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from codeact_train.attention import choose
 from codeact_train.config import TrainConfig
+from codeact_train.model import DTYPES
 
 KERNELS = {"flash": "flash_attention_2", "flex": "flex_attention", "sdpa": "sdpa", "reference": "eager"}
 """Attention kernels of transformers, under the names this project has for them."""
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def load(folder: Path, train: TrainConfig) -> PreTrainedModel:
@@ -26,9 +25,10 @@ def load(folder: Path, train: TrainConfig) -> PreTrainedModel:
     disable_progress_bar()
     config = AutoConfig.from_pretrained(folder)
     _silence(config)
+    kernel = _kernel(config, train)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, dtype=DTYPES[train.precision], attn_implementation=_kernel(config, train)
+            folder, config=config, dtype=DTYPES[train.precision], attn_implementation=kernel
         )
     except (ValueError, ImportError) as error:
         raise ValueError(f"model={folder}, attention={train.attention}: {error}") from error
@@ -45,11 +45,11 @@ def attention_name(model: PreTrainedModel) -> str:
 
 def _kernel(config: PretrainedConfig, train: TrainConfig) -> str | None:
     """What to ask transformers for; ``None`` leaves it the choice: SDPA where the family has it."""
+    chosen = choose(train.attention, train.precision)
     if train.attention != "auto":
-        return KERNELS[train.attention]
-    flash = torch.cuda.is_available() and train.precision == "bf16" and importlib.util.find_spec("flash_attn")
+        return KERNELS[chosen]
     family = AutoModelForCausalLM._model_mapping.get(type(config), None)
-    return KERNELS["flash"] if flash and getattr(family, "_supports_flash_attn", False) else None
+    return KERNELS["flash"] if chosen == "flash" and getattr(family, "_supports_flash_attn", False) else None
 
 
 def _silence(config: PretrainedConfig) -> None:

@@ -20,6 +20,7 @@ pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install
 
 from codeact_train.zero import state
 from codeact_train.zero.forward import Forward
+from codeact_train.zero.model import load
 
 TOLERANCE = 1e-5  # relative, in float32, of losses and gradient norms over at least 20 steps
 TOKENS = {"vocab_size": 301, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -66,7 +67,7 @@ def megatron(megatron_run) -> list[tuple[float, float]]:
     return curve(megatron_run)
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("stage", [1, 2, SLOW(3)])
 def test_every_stage_trains_what_megatron_trains(tmp_path, model, corpus, megatron_run, megatron, stage):
     assert run_job(tmp_path, model, corpus, deepspeed(epochs=7, zero={"stage": stage}, peak_tflops=1.0), world=2) == 0
     assert curve(tmp_path) == close(megatron)
@@ -77,7 +78,7 @@ def test_every_stage_trains_what_megatron_trains(tmp_path, model, corpus, megatr
     assert {p["name"] for p in events(tmp_path, "proof")} == {"leak", "parity", "audit", "partition"}
 
 
-@pytest.mark.parametrize("zero", [{"stage": 2, "offload": "optimizer"}, {"stage": 3, "offload": "all"}])
+@pytest.mark.parametrize("zero", [{"stage": 2, "offload": "optimizer"}, SLOW({"stage": 3, "offload": "all"})])
 def test_what_lies_in_the_hosts_memory_trains_the_same(tmp_path, model, corpus, megatron, zero):
     assert run_job(tmp_path, model, corpus, deepspeed(epochs=7, stop_after_steps=4, zero=zero), world=2) == 75
     assert curve(tmp_path)[:4] == close(megatron[:4])
@@ -107,7 +108,7 @@ def test_the_leak_proof_sees_documents_mixed(tmp_path, mamba, corpus, monkeypatc
     assert run_job(tmp_path, mamba, corpus, deepspeed(proofs=["leak"])) == exit_codes.PROOF_FAILED
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("stage", [SLOW(1), 2, 3])
 def test_bf16_keeps_fp32_main_weights(tmp_path, model, corpus, megatron, stage):
     """The curve follows float32's, and steps smaller than a bf16 weight can hold are not lost over a resume."""
     bf16 = {"epochs": 7, "precision": "bf16", "zero": {"stage": stage}}
@@ -142,7 +143,7 @@ STAGES = [
 ]
 
 
-@pytest.mark.parametrize(("precision", "stages"), [("fp32", STAGES), ("bf16", STAGES[:3])])
+@pytest.mark.parametrize(("precision", "stages"), [("fp32", STAGES), SLOW("bf16", STAGES[:3])])
 def test_any_stage_loads_any_other(tmp_path, gpt2, corpus, precision, stages):
     settings = {"backend": "deepspeed", "epochs": 2, "global_batch_packs": 1, "precision": precision, "proofs": ()}
     last = reads_and_writes(tmp_path / "chain", gpt2, corpus, stages, settings)
@@ -154,7 +155,7 @@ def test_any_stage_loads_any_other(tmp_path, gpt2, corpus, precision, stages):
     assert after == pytest.approx(wanted, rel=TOLERANCE if precision == "fp32" else 5e-3)
 
 
-@pytest.mark.parametrize(("stage", "precision"), [(1, "bf16"), (2, "fp32"), (3, "bf16")])
+@pytest.mark.parametrize(("stage", "precision"), [SLOW(1, "bf16"), (2, "fp32"), SLOW(3, "bf16")])
 def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, gpt2, corpus, monkeypatch, stage, precision):
     settings = {"epochs": 1, "proofs": (), "zero": {"stage": stage}, "precision": precision}
     assert run_job(tmp_path / "named", gpt2, corpus, deepspeed(**settings, guard={"skip_steps": [2]}), 2) == 0
@@ -196,6 +197,13 @@ def test_the_export_is_the_model_that_was_trained(tmp_path, gpt2, corpus):
 def test_what_deepspeed_cannot_do_is_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         deepspeed(**changes)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, so nothing is lacking")
+@pytest.mark.parametrize("kernel", ["flash", "flex"])
+def test_a_named_kernel_that_is_absent_is_refused(gpt2, kernel):
+    with pytest.raises(ValueError, match=f"^attention={kernel}: there is no CUDA device here; choose one of sdpa"):
+        load(gpt2, deepspeed(attention=kernel))
 
 
 def test_a_model_that_does_not_predict_the_next_token_is_refused(tmp_path, corpus):
