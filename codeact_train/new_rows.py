@@ -60,7 +60,7 @@ class _EnlargedSlice:
     def __getitem__(self, place: slice) -> Tensor:
         begin, end, _ = place.indices(self.vocabulary.rows)
         last = self.stored.get_shape()[0]
-        rows = self.stored[min(begin, last) : min(end, last)]
+        rows = self.stored[begin : min(end, last)] if begin < last else self.stored[0:0]
         rows = torch.cat((rows, rows.new_zeros(end - begin - rows.shape[0], *rows.shape[1:])))
         for token in self.vocabulary.new:
             if begin <= token < end:

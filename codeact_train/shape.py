@@ -102,8 +102,10 @@ class ModelShape:
         return self.kv_heads * self.head_dim
 
     def padded_vocab(self, tensor: int) -> int:
-        """Vocabulary rows when each of ``tensor`` processes holds the same number."""
-        return -(-self.vocab // tensor) * tensor
+        """Vocabulary rows when each of ``tensor`` processes holds the same number: a multiple of 64, because a GPU is
+        slow at odd widths. One process alone holds what the model has."""
+        multiple = 1 if tensor == 1 else 64 * tensor
+        return -(-self.vocab // multiple) * multiple
 
 
 def _windows(hf: PretrainedConfig) -> tuple[int | None, ...]:

@@ -35,7 +35,8 @@ def cut(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, size: 
         return torch.cat([p.reshape(groups, -1, *p.shape[1:]) for p in parts], dim=1).flatten(0, 1)
     assert weight.cut == "vocab"
     rows = shape.padded_vocab(size) // size
-    value = tensors[0][min(rank * rows, shape.vocab) : min((rank + 1) * rows, shape.vocab)]
+    first, end = rank * rows, min((rank + 1) * rows, shape.vocab)
+    value = tensors[0][first:end] if first < end else tensors[0][0:0]  # a slice of a file may not begin at its end
     missing = rows - value.shape[0]
     return torch.cat((value, value.new_zeros(missing, *value.shape[1:]))) if missing else value
 

@@ -3,8 +3,8 @@
 Contract: :func:`weight_map` lists the parameters of one pipeline stage; loading, exporting and checking follow it. The
 families differ by what their :class:`~codeact_train.shape.ModelShape` says: biases of queries, keys and values, norms
 of queries and keys, a head of its own. Conventions: ``linear_qkv`` rows are, for each key-value group, [its queries,
-its key, its value]; ``linear_fc1`` on each process is [gate, up]; the vocabulary is padded with zero rows to a multiple
-of the processes. Costs nothing, reads nothing.
+its key, its value]; ``linear_fc1`` on each process is [gate, up]; the vocabulary is padded with zero rows until the
+processes share it evenly. Costs nothing, reads nothing.
 """
 
 from __future__ import annotations
