@@ -35,8 +35,8 @@ def write_serving_files(source: Path, tokenizer: Path, out: Path, *, dtype: str,
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (out / name).is_file():
             _update(out / name, out / name, named)
-    config = {"vocab_size": vocab, "eos_token_id": chat.end_token, **pads, "dtype": dtype}
-    _update(source / "config.json", out / "config.json", config, without="torch_dtype")
+    settled = {"eos_token_id": chat.end_token, **pads, "dtype": dtype}
+    _write_config(source / "config.json", out / "config.json", settled, vocab)
     stops = [chat.end_token, *(token for token in _stops(source) if token != chat.end_token)]
     eos = stops if len(stops) > 1 else chat.end_token
     name = "generation_config.json"
@@ -64,8 +64,23 @@ def _stops(source: Path) -> list[int]:
     return []
 
 
-def _update(source: Path, out: Path, values: dict[str, Any], without: str = "") -> None:
+def _write_config(source: Path, out: Path, settled: dict[str, Any], vocab: int) -> None:
+    """The model's configuration. One of text and pictures has a configuration for text within its own, which says the
+    vocabulary."""
+    config = json.loads(source.read_text(encoding="utf-8"))
+    text = config.get("text_config", config)
+    for part in (config, text):
+        part.pop("torch_dtype", None)  # the older name of dtype
+        part.update(settled)
+    text["vocab_size"] = vocab
+    _write(out, config)
+
+
+def _update(source: Path, out: Path, values: dict[str, Any]) -> None:
     """Copy a JSON object with other values."""
     settings = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
-    settings.pop(without, None)
-    out.write_text(json.dumps({**settings, **values}, indent=2, ensure_ascii=False), encoding="utf-8")
+    _write(out, {**settings, **values})
+
+
+def _write(out: Path, settings: dict[str, Any]) -> None:
+    out.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import AutoConfig
+
 from codeact_train.config import TrainJob
 
 
@@ -27,7 +29,7 @@ class Vocabulary:
     @classmethod
     def of(cls, model: Path | str, corpus: Path | str) -> Vocabulary:
         """Raises ``ValueError`` when the corpus has tokens that are neither the model's nor added."""
-        stored = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+        stored = _stored(model)
         manifest = json.loads((Path(corpus) / "corpus.json").read_text(encoding="utf-8"))
         new = tuple(sorted(manifest["added_tokens"].values()))
         rows = max(stored, manifest["vocabulary"], *(token + 1 for token in new))
@@ -42,3 +44,11 @@ class Vocabulary:
     def of_job(cls, job: TrainJob) -> Vocabulary:
         """That of a training job."""
         return cls.of(job.model, job.corpus)
+
+
+def _stored(model: Path | str) -> int:
+    """Rows of the folder's matrices. A model of text and pictures has them in a configuration within its own."""
+    stored = getattr(AutoConfig.from_pretrained(model).get_text_config(decoder=True), "vocab_size", None)
+    if not isinstance(stored, int):
+        raise ValueError(f"model={model}: its config.json names no vocab_size; choose a model that predicts text")
+    return stored

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from train_jobs import SHAPE, events, run_job, save_model, write_records
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, MistralConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3Config, LlamaConfig, MistralConfig, ViTConfig
 from worlds import in_world
 
 from codeact_train import parallel
@@ -19,6 +19,7 @@ from codeact_train.new_rows import enlarge
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare
 from codeact_train.prepare_config import PrepareConfig
+from codeact_train.serving_files import write_serving_files
 from codeact_train.vocabulary import Vocabulary
 from launch.config import load
 
@@ -181,3 +182,22 @@ def test_a_corpus_of_another_model_is_refused(models, model, tmp_path):
         ValueError, match=r"its tokenizer has \d+ tokens, the model 301, and prepare.add_tokens did not"
     ):
         validate(TrainConfig(epochs=9), model, corpus=tmp_path / "corpus")
+
+
+def test_a_model_of_text_and_pictures_has_its_vocabulary_within(models, chat_corpus, tmp_path):
+    source = tmp_path / "source"
+    size = Vocabulary.of(models["tied"], chat_corpus).rows
+    Gemma3Config(text_config={"vocab_size": size - 2}).save_pretrained(source)
+    assert Vocabulary.of(source, chat_corpus).rows == size
+    (tmp_path / "out").mkdir()
+    write_serving_files(source, chat_corpus / "tokenizer", tmp_path / "out", dtype="bfloat16", vocab=size)
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert written["text_config"]["vocab_size"] == size
+    assert "vocab_size" not in written
+    assert {part["dtype"] for part in (written, written["text_config"])} == {"bfloat16"}
+
+
+def test_a_model_without_a_vocabulary_is_refused(chat_corpus, tmp_path):
+    ViTConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"its config.json names no vocab_size"):
+        Vocabulary.of(tmp_path, chat_corpus)
