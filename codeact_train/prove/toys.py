@@ -19,13 +19,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from codeact_train.prepare import prepare
 from codeact_train.prepare_config import PrepareConfig
+from codeact_train.tokenizer import CHATML
 
 SEQUENCE_LENGTH = 256
 WORDS = "crate bolt depot ship river stone table price total count print value list tool answer".split()  # noqa: SIM905
-TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 _VOCABULARY = 301
 _SHAPE: dict[str, Any] = {
     "vocab_size": _VOCABULARY, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 4,
@@ -79,7 +76,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     )  # fmt: skip
     bpe.train_from_iterator([" ".join(WORDS) + " system user assistant Observation: <execute> <solution>"] * 5, trainer)
     made = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    made.chat_template = TEMPLATE
+    made.chat_template = CHATML
     return made
 
 
