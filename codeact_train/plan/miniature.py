@@ -19,10 +19,6 @@ from codeact_train.shape import ModelShape
 HEAD_DIM = 8
 SEQUENCE = 256
 WINDOW = 24
-CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 
 
 def miniature(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
@@ -106,6 +102,8 @@ def _tokenizer():  # type: ignore[no-untyped-def]
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    from codeact_train.tokenizer import CHATML
+
     vocabulary = {token: index for index, token in enumerate([*specials, *letters])}
     byte = Tokenizer(models.BPE(vocabulary, []))
     byte.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
