@@ -70,7 +70,10 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize(("precision", "layouts"), [("fp32", LAYOUTS), ("bf16", [*LAYOUTS[:2], *LAYOUTS[5:]])])
+@pytest.mark.parametrize(
+    ("precision", "layouts"),
+    [("fp32", LAYOUTS), pytest.param("bf16", [*LAYOUTS[:2], *LAYOUTS[5:]], marks=pytest.mark.slow)],
+)
 def test_any_layout_loads_any_other(tmp_path, model, corpus, precision, layouts):
     """Bit for bit: weights, moments and main weights. What changed places would show in the steps that follow."""
     settings = {"epochs": 2, "global_batch_packs": 1, "precision": precision, "proofs": ()}

@@ -1,5 +1,6 @@
 """DeepSpeed trains what Megatron trains, and what it has no mapping for; stages differ in place, not in result."""
 
+import functools
 import time
 from pathlib import Path
 
@@ -28,6 +29,8 @@ TOKENS = {"vocab_size": 301, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id
 GPT2 = GPT2Config(n_embd=64, n_layer=2, n_head=8, n_positions=512, initializer_range=0.1, **TOKENS)
 # it has no positions and knows no bounds: documents that follow one another are one to it
 MAMBA = MambaConfig(hidden_size=16, num_hidden_layers=1, state_size=4, initializer_range=0.1, **TOKENS)
+
+SLOW = functools.partial(pytest.param, marks=pytest.mark.slow)  # a case of what a quicker one shows already
 
 
 def deepspeed(**changes: object) -> TrainConfig:
