@@ -52,6 +52,8 @@ def _two_steps(train: TrainConfig, packs: int) -> TrainConfig:
         "attention": "auto",
         "threads": 1,
         "validate_every_steps": None,
+        "stop_after_steps": None,
+        "checkpoint": {**train.checkpoint.model_dump(), "keep_best": False},  # nothing is held out
         "profile": None,
         "tensorboard": False,
         "wandb": None,
@@ -100,10 +102,10 @@ def _tokenizer():  # type: ignore[no-untyped-def]
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     from codeact_train.tokenizer import CHATML
 
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     vocabulary = {token: index for index, token in enumerate([*specials, *letters])}
     byte = Tokenizer(models.BPE(vocabulary, []))
     byte.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -6,6 +6,7 @@ random: weights, moments, schedule and step are all a checkpoint needs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from codeact_train.config import TrainJob
 from codeact_train.fingerprint import Fingerprints
 from codeact_train.loss import normalised, token_results
 from codeact_train.micro_batch import MicroBatch, StepBatch
+from codeact_train.model import DTYPES
 from codeact_train.new_rows import enlarge
 from codeact_train.optimizer import build_schedule
 from codeact_train.outcome import Outcome, tally
@@ -25,7 +27,7 @@ from codeact_train.parallel import Place, any_rank, over_data
 from codeact_train.vocabulary import Vocabulary
 from codeact_train.zero import engine, saved
 from codeact_train.zero.forward import Forward
-from codeact_train.zero.model import DTYPES, attention_name, load
+from codeact_train.zero.model import attention_name, load
 from codeact_train.zero.whole import whole_tensors
 
 
@@ -77,12 +79,15 @@ class ZeroState:
         """See ``RunState``."""
         self.skip()
         self.model.step()
-        return float(self.model.get_global_grad_norm())
+        norm = float(self.model.get_global_grad_norm())
+        if not math.isfinite(norm):
+            self.skip(-1)
+        return norm
 
-    def skip(self) -> None:
+    def skip(self, steps: int = 1) -> None:
         """See ``RunState``."""
-        self.schedule.step(1)
-        self.step += 1
+        self.schedule.step(steps)
+        self.step += steps
 
     def fingerprints(self) -> Fingerprints:
         """See ``RunState``."""

@@ -130,6 +130,12 @@ def test_a_budget_of_tokens_decides_batches_and_memory(llama, a100):
     assert alone.largest_micro == 4096
 
 
+def test_fewer_steps_than_the_warm_up_are_not_planned():
+    train = TrainConfig(**PAPER, optimizer={"warmup_steps": 50})
+    with pytest.raises(ValueError, match=r"warmup_steps=50 is not below the 20 steps of this run \(100 packs"):
+        Workload.assumed(4096, None, train, packs=100)
+
+
 def test_a_corpus_says_what_a_step_computes(corpus):
     work = Workload.of_corpus(corpus, None, TrainConfig(global_batch_packs=2))
     assert 0 < work.trained_share < 1 and work.micro_tokens <= 320 and work.steps_per_epoch
@@ -169,7 +175,10 @@ def test_the_miniature_has_the_windows_of_its_model(tmp_path):
 
 def test_the_miniature_of_a_recipe_trains_in_its_layout(tmp_path):
     shape = ModelShape.read(folder_of("mistralai/Mistral-7B-v0.1"))
-    train = recipe(parallel={"tensor": 4, "sequence_parallel": True}, precision="bf16", recompute="full")
+    train = recipe(
+        parallel={"tensor": 4, "sequence_parallel": True}, precision="bf16", recompute="full",
+        stop_after_steps=1, checkpoint={"keep_best": True},
+    )  # fmt: skip
     job = TrainJob.model_validate_json(miniature(shape, train, tmp_path).read_text())
     small = ModelShape.read(job.model)
     assert small.heads // small.kv_heads == shape.heads // shape.kv_heads and small.window
