@@ -78,8 +78,8 @@ class PrepareConfig(Settings):
     decontaminate_words: int = Field(13, ge=8)
     """How many words in a row of a prompt are enough; a shorter prompt counts as a whole, from 8 words on."""
     validation_share: float = Field(0.0, ge=0.0, lt=1.0)
-    """Share of the records held out for the validation loss, chosen by a hash of the record's id, or of its group when it
-    names one: a group is held out whole."""
+    """Share of the records held out for the validation loss, chosen by a hash of the record's id, or of its group
+    when it names one: a group is held out whole."""
     seed: int = 0
     """Seed of the choice of held-out records, and of those a ``repeat`` or ``share`` takes."""
     parity: Literal["off", "paper"] = "off"
