@@ -47,7 +47,7 @@ def test_a_run_becomes_a_record_that_trains_what_went_well(tmp_path):
     assert isinstance(record, Record)
     assert (record.id, record.source, record.group) == ("sums/7/small", "sums", "sums/7")
     assert [(turn.role[0], turn.weight) for turn in record.conversations] == [
-        ("u", 1), ("a", 0), ("u", 1), ("a", 1), ("u", 1), ("a", 1),
+        ("u", None), ("a", 0), ("u", None), ("a", None), ("u", None), ("a", None),
     ]  # fmt: skip
     said = [turn.content for turn in record.conversations if turn.role == "assistant"]
     assert said == ["<execute>\nprint(x)\n</execute>", "<execute>1</execute>", "<solution>7</solution>"]
@@ -56,7 +56,7 @@ def test_a_run_becomes_a_record_that_trains_what_went_well(tmp_path):
 def test_what_the_model_made_up_or_failed_at_is_context(tmp_path):
     made_up = ("Assistant: <execute>1</execute>", "Assistant: <execute>2</execute>\nObservation:\n2")
     one, other = made(written(tmp_path / "r.gz", [run(1, said=made_up), run(2, success=False)]), tmp_path)
-    assert [turn.weight for turn in one.conversations if turn.role == "assistant"] == [0, 0, 1]
+    assert [turn.weight for turn in one.conversations if turn.role == "assistant"] == [0, 0, None]
     assert {turn.weight for turn in other.conversations if turn.role == "assistant"} == {0}
 
 
@@ -84,4 +84,4 @@ def test_the_published_runs_are_all_read(tmp_path):
     assert len({record.id for record in records}) == 4877 and len({record.group for record in records}) == 508
     said = [turn for record in records for turn in record.conversations if turn.role == "assistant"]
     assert not any(turn.content.startswith("Assistant") for turn in said)
-    assert 0.8 < sum(turn.weight for turn in said) / len(said) < 0.95
+    assert 0.8 < sum(turn.weight is None for turn in said) / len(said) < 0.95
