@@ -41,7 +41,7 @@ FILES = [
         {
             "read a secret of the host": "print(open('{secret}').read())",
             "read /etc/shadow": "open('/etc/shadow').read()",
-            "list the root user's home": "os.listdir('/root'); open('/root/.profile').read()",
+            "list the root user's home": "os.listdir('{root_home}'); open('{root_home}/.profile').read()",
             "read the owner's environment": "open('/proc/{owner}/environ', 'rb').read()",
             "read the project's source": "open('{source}').read()",
             "list the host's temporary files": "assert '{secret_name}' in os.listdir('{secret_folder}')",

@@ -25,7 +25,7 @@ class Scene:
 
     facts: dict[str, Any]
     """Name in braces to text: {secret} {secret_name} {secret_folder} {source} {victim} {victim_name} {owner} {token}
-    {tcp} {unix} {abstract} {stray}, and of the sibling kernel {sibling} {sibling_file} {base}."""
+    {root_home} {tcp} {unix} {abstract} {stray}, and of the sibling kernel {sibling} {sibling_file} {base}."""
     secret: Path
     victim: subprocess.Popen[bytes]
     sibling: Any = None
@@ -85,6 +85,7 @@ def set_scene() -> Iterator[Scene]:
             "secret": secret, "secret_name": "secret", "secret_folder": folder, "source": Path(__file__).resolve(),
             "victim": victim.pid, "victim_name": f"{mark}-victim", "owner": os.getpid(), "token": token,
             "tcp": tcp.getsockname()[1], "unix": f"{folder}/socket", "abstract": mark, "stray": f"{mark}-stray",
+            "root_home": Path("~root").expanduser(),
         }  # fmt: skip
         try:
             yield Scene(facts, secret, victim)
