@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
-from train_throughput import SEQUENCE_LENGTH, Rival, synthetic_records
+from train_throughput import SEQUENCE_LENGTH, Rival, parser_of, synthetic_records
 
 from codeact_train import compat, model, parallel
 from codeact_train.config import TrainConfig, TrainJob
@@ -132,13 +132,7 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     """Profile each in a process of its own and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder")
-    parser.add_argument("--records", type=Path, help="training records; synthetic ones when absent")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=5, help="profiled steps of each, after one to warm up")
-    parser.add_argument("--packs", type=int, default=1, help="packs of 1,024 slots a step")
-    parser.add_argument("--json", type=Path, help="write the result here too")
+    parser = parser_of(__doc__, steps=5, packs=1)
     parser.add_argument("--only", choices=SUBJECTS, help="profile one, here, and print JSON")
     arguments = parser.parse_args()
     if arguments.only:

@@ -34,6 +34,10 @@ from codeact_train.trainer import Trainer
 
 SEQUENCE_LENGTH = 1024
 WARM_UP_STEPS = 1
+TARGET = 1.15
+"""Real tokens per second, ours over the rival's."""
+LOSS_TOLERANCE = 1e-4
+"""Largest difference of a step's loss, in nats: both must be doing the same work."""
 
 
 class Rival:
@@ -139,16 +143,22 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(description: str | None, steps: int, packs: int) -> argparse.ArgumentParser:
+    """The options every benchmark of a training step has, with its own defaults."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="Hugging Face folder")
     parser.add_argument("--records", type=Path, help="training records; synthetic ones when absent")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=4, help="timed steps of each, after one to warm up")
-    parser.add_argument("--packs", type=int, default=2, help="packs of 1,024 slots a step")
-    parser.add_argument("--fused-rival", action="store_true", help="give the rival torch's fused AdamW")
+    parser.add_argument("--steps", type=int, default=steps, help="measured steps of each, after one to warm up")
+    parser.add_argument("--packs", type=int, default=packs, help="packs of 1,024 slots a step")
     parser.add_argument("--json", type=Path, help="write the result here too")
+    return parser
+
+
+def main() -> None:
+    """Parse, measure, print; exit code 1 when the ratio is below the target or the losses are not the same."""
+    parser = parser_of(__doc__, steps=4, packs=2)
+    parser.add_argument("--fused-rival", action="store_true", help="give the rival torch's fused AdamW")
     arguments = parser.parse_args()
     logging.getLogger("megatron").setLevel(logging.WARNING)
     torch.set_num_threads(arguments.threads)
@@ -158,6 +168,8 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(text + "\n")
     print(text)
+    if result["ratio"] < TARGET or result["largest_loss_difference"] > LOSS_TOLERANCE:
+        sys.exit(f"missed: a ratio of {TARGET} or more, losses within {LOSS_TOLERANCE}")
 
 
 if __name__ == "__main__":

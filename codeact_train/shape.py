@@ -37,8 +37,26 @@ beyond the model's positions, where no document reaches."""
 INSTEAD = "set train.backend=deepspeed, which trains any causal language model of transformers"
 
 
+class HeadWidths:
+    """What follows from the numbers of heads."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+
+    @property
+    def query_width(self) -> int:
+        """Width of all query heads side by side."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        """Width of all key heads side by side; the values have the same."""
+        return self.kv_heads * self.head_dim
+
+
 @dataclass(frozen=True)
-class ModelShape:
+class ModelShape(HeadWidths):
     """The numbers of a Hugging Face config that decide the model. ``windows``: of each layer, the keys a query sees at
     most, itself included."""
 
@@ -90,16 +108,6 @@ class ModelShape:
     def window(self) -> int | None:
         """The window all layers have; ``None`` when one of them sees everything."""
         return self.windows[0] if len(set(self.windows)) == 1 else None
-
-    @property
-    def query_width(self) -> int:
-        """Width of all query heads side by side."""
-        return self.heads * self.head_dim
-
-    @property
-    def kv_width(self) -> int:
-        """Width of all key heads side by side; the values have the same."""
-        return self.kv_heads * self.head_dim
 
     def padded_vocab(self, tensor: int) -> int:
         """Vocabulary rows when each of ``tensor`` processes holds the same number: a multiple of 64, because a GPU is

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codeact_train.shape import ModelShape
+from codeact_train.shape import HeadWidths, ModelShape
 
 
 @dataclass(frozen=True)
-class Dimensions:
+class Dimensions(HeadWidths):
     """The numbers of a decoder that decide its cost."""
 
     layers: int
@@ -47,16 +47,6 @@ class Dimensions:
             windowed=len(windows) / shape.layers,
             qk_norm=shape.qk_norm,
         )
-
-    @property
-    def query_width(self) -> int:
-        """Width of all query heads side by side."""
-        return self.heads * self.head_dim
-
-    @property
-    def kv_width(self) -> int:
-        """Width of all key heads side by side; the values have the same."""
-        return self.kv_heads * self.head_dim
 
     @property
     def layer_matrices(self) -> int:
