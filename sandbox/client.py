@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox.inside.streams import shorten
-from sandbox.inside.wire import CONTAINERS, IOPUB, SHELL, FrameTooLarge, Splitter, pack
+from sandbox.inside.wire import CONTAINERS, IOPUB, READ_BYTES, SHELL, FrameTooLarge, Splitter, pack
 from sandbox.limits import Limits
 from sandbox.process import Process
 
@@ -185,7 +185,7 @@ class Line:
 
     def _on_readable(self) -> None:
         try:
-            data = self._sock.recv(1 << 18)
+            data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:

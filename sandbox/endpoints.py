@@ -38,6 +38,7 @@ class Endpoints:
     def listen(self) -> None:
         """Listens, the second time for a successor: clients that stay come back to the same addresses."""
         self.handed_over()
+        Path(self.folder).mkdir(mode=0o700, exist_ok=True)  # a kernel that could not be made has taken it along
         self.sockets = [self._listen(number) for number in range(1, len(CHANNELS) + 1)]
 
     def address(self, channel: str) -> str:

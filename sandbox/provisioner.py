@@ -5,6 +5,11 @@ Contract: a kernel spec that names the provisioner ``codeact-zygote`` (see :func
 process and configuration, in a thread of its own, started with the first kernel (about a second) and ended with the
 process. Configuration stands in the kernel spec's metadata: ``tier``, ``kernel`` (``light`` or ``ipykernel``),
 ``preload``, ``limits`` and ``policy``; anything unknown there is an error.
+
+A manager waits 10 ms of its own after a launch, and longer for its client to connect: kernels are forked and isolated
+in that time. What keeps the fork server from starting is raised by the launch; a kernel that fails later than that
+(no memory, no processes left) is a dead kernel, and the reason stands in the log. A kernel answers only from within its
+isolation, so nobody is ever connected to less.
 """
 
 from __future__ import annotations
@@ -14,6 +19,8 @@ import json
 import signal
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,10 +33,13 @@ from sandbox.policy import Policy
 from sandbox.pool import DEFAULT_PRELOAD
 from sandbox.probing import choose
 from sandbox.process import Process
+from sandbox.result import SandboxError
 from sandbox.server import ForkServer
 from sandbox.watch import watch_over
 
 PROVISIONER = "codeact-zygote"
+FAILED = 1
+"""The exit code of a kernel that could not be made."""
 T = TypeVar("T")
 
 
@@ -43,19 +53,23 @@ class _Backstage:
         self._starting = asyncio.Lock()
         threading.Thread(target=self._loop.run_forever, name="codeact-fork-servers", daemon=True).start()
 
-    async def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs ``work`` there and waits here."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Runs ``work`` there."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def fork(self, key: str, server: ForkServer, endpoints: Endpoints) -> Process:
-        """A kernel from the server of this configuration; ``server`` is used when there is none that lives."""
+    async def serve(self, key: str, server: ForkServer) -> None:
+        """Has a server of this configuration; ``server`` is started when there is none that lives."""
         async with self._starting:
             if key not in self._servers or not self._servers[key].alive:
                 await server.start()
                 self._servers[key] = server
                 self._watch(server)
+
+    async def fork(self, key: str, endpoints: Endpoints) -> Process:
+        """A kernel from the server of this configuration."""
         server = self._servers[key]
         process = await server.fork(endpoints)
+        process.endpoints = None  # they outlive the process: a restart listens there again
         self._taken[server].add(process)
         return process
 
@@ -84,13 +98,14 @@ class ZygoteProvisioner(KernelProvisionerBase):
     limits = Dict({}, config=True, help="fields of sandbox.Limits")
     policy = Dict({}, config=True, help="fields of sandbox.Policy")
 
-    process: Process | None = None
+    _start: Future[Process] | None = None
+    """The process, from the launch until its end is known."""
     _endpoints: Endpoints | None = None
     _gone = 0
 
     @property
     def has_process(self) -> bool:
-        return self.process is not None
+        return self._start is not None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Opens the endpoints and writes the connection file the manager and its clients read."""
@@ -120,26 +135,41 @@ class ZygoteProvisioner(KernelProvisionerBase):
         key = json.dumps([tier, self.kernel, self.preload, self.limits, self.policy], sort_keys=True)
         server = ForkServer(limits, tuple(self.preload), tier, self.kernel, zmq=True, policy=policy)
         assert self._endpoints is not None, "pre_launch comes first"
-        self.process = await _backstage[0].call(_backstage[0].fork(key, server, self._endpoints))
-        self.process.endpoints = None  # they outlive the process: a restart listens there again
+        backstage = _backstage[0]
+        await asyncio.wrap_future(backstage.submit(backstage.serve(key, server)))
+        self._start = backstage.submit(backstage.fork(key, self._endpoints))
+        self._start.add_done_callback(self._tell_failure)
         return self.connection_info
 
+    def _tell_failure(self, start: Future[Process]) -> None:
+        if not start.cancelled() and (error := start.exception()) is not None:
+            self.log.error("kernel %s: %s", self.kernel_id, error)
+
     async def poll(self) -> int | None:
-        if self.process is None:
+        if self._start is None:
             return self._gone
-        return self.process.exited.result() if self.process.exited.done() else None
+        if not self._start.done():
+            return None
+        if self._start.exception() is not None:
+            return FAILED
+        exited = self._start.result().exited
+        return exited.result() if exited.done() else None
 
     async def wait(self) -> int | None:
         while (code := await self.poll()) is None:
             await asyncio.sleep(0.005)
-        if self.process is not None:
-            process, self.process, self._gone = self.process, None, code
-            await _backstage[0].call(_backstage[0].remove(process))
+        if self._start is not None:
+            start, self._start, self._gone = self._start, None, code
+            if start.exception() is None:
+                backstage = _backstage[0]
+                await asyncio.wrap_future(backstage.submit(backstage.remove(start.result())))
         return code
 
     async def send_signal(self, signum: int) -> None:
-        if self.process is not None:
-            self.process.signal(signum)
+        if self._start is not None:
+            with suppress(SandboxError):  # it has not come into being
+                process = await asyncio.shield(asyncio.wrap_future(self._start))
+                process.signal(signum)
 
     async def kill(self, restart: bool = False) -> None:
         await self.send_signal(signal.SIGKILL)
@@ -148,7 +178,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
         await self.kill(restart)
 
     async def cleanup(self, restart: bool = False) -> None:
-        if self.process is not None:
+        if self.has_process:
             await self.kill()
             await self.wait()
         if self._endpoints is not None and not restart:

@@ -57,7 +57,8 @@ class ForkServer:
         self.alive = self._closing = False
         self._forks: dict[int, asyncio.Future[int]] = {}
         self._processes: dict[int, Process] = {}
-        self._count = 0
+        self._count = self._made = 0
+        self._spare: cgroups.Cgroup | None = None
         self._slots = asyncio.Semaphore(FORKS_AT_ONCE)
         self._abandoned: set[asyncio.Task[None]] = set()
 
@@ -65,7 +66,7 @@ class ForkServer:
         """Executes the warden and waits until the fork server is ready."""
         loop = asyncio.get_running_loop()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._cgroups = self._make_cgroups()
+        self._cgroups = self._find_cgroups()
         self._errors = os.fdopen(os.memfd_create("errors"), "w+b")  # a full disk must not silence last words
         config = {
             "owner": os.getpid(),
@@ -148,6 +149,7 @@ class ForkServer:
                 raise
             finally:
                 self._forks.pop(number, None)
+            asyncio.get_running_loop().call_soon(self._prepare_cgroup)  # while the kernel is busy with its first cell
             return process
 
     async def remove(self, process: Process) -> None:
@@ -216,11 +218,21 @@ class ForkServer:
         """Makes the kernel's cgroup; the kernel enters it first of all, through the descriptors returned."""
         if self._cgroups is None:
             return []
-        memory_mib = self.limits.memory_mib + self.limits.workspace_mib
-        process.cgroup = self._cgroups.make(str(process.number), memory_mib, self.limits.processes, self.limits.cpus)
+        process.cgroup, self._spare = self._spare or self._make_cgroup(self._cgroups), None
         return process.cgroup.open_doors()
 
-    def _make_cgroups(self) -> cgroups.CgroupHome | None:
+    def _make_cgroup(self, home: cgroups.CgroupHome) -> cgroups.Cgroup:
+        self._made += 1
+        memory_mib = self.limits.memory_mib + self.limits.workspace_mib
+        return home.make(str(self._made), memory_mib, self.limits.processes, self.limits.cpus)
+
+    def _prepare_cgroup(self) -> None:
+        """Has the next kernel's cgroup in store."""
+        if self._cgroups is not None and self._spare is None and self.alive:
+            with suppress(OSError):  # the next fork tries it again and says why it cannot be
+                self._spare = self._make_cgroup(self._cgroups)
+
+    def _find_cgroups(self) -> cgroups.CgroupHome | None:
         if self.tier != "T3":
             return None
         home = cgroups.find(cpu=self.limits.cpus is not None)
@@ -250,10 +262,19 @@ class ForkServer:
                 os.close(fds[0])
             else:
                 waiting.set_result(fds[0])
+        elif packet["op"] == "refused":
+            self._refuse(packet["id"], f"no kernel could be forked: {packet['error']}")
         elif packet["op"] == "exit":
             process = self._processes.pop(packet["id"], None)
             if process is not None and not process.exited.done():
                 process.exited.set_result(packet["status"])
+
+    def _refuse(self, number: int, why: str) -> None:
+        """There is no process, so nothing will report its end."""
+        self._processes.pop(number).exited.set_result(-signal.SIGKILL)
+        waiting = self._forks.get(number)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(SandboxError(why))
 
     def _gone(self) -> None:
         """The connection is closed, from whichever side."""

@@ -3,8 +3,9 @@
 Contract: medians. A start lasts until the reply to a first cell. It is judged with numpy and pandas loaded on both
 sides: the cell imports them, which for the rival is the import and for ours nothing, as its kernels are forked with
 both. Beside it stands, not judged, the bare start: the cell is ``1 + 1`` and the rival has nothing imported. Memory is
-private memory (Private_Dirty) of an idle kernel that has both. Everything runs with one thread a library, as ours
-always do.
+private memory (Private_Dirty) of an idle kernel that has both. Round trips are measured in blocks that take turns: the
+rival's threads are still at work when it has answered, and the next cell is not theirs to delay. Everything runs with
+one thread a library, as ours always do.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ BARE = "1 + 1"
 CELL = "x = 1 + 1"
 SPEC = "codeact-bench"
 STATE = "import numpy; a = numpy.ones(10_000_000); b = list(range(500_000))"
+BLOCK = 25
+"""Cells of one side before it is the other's turn."""
 median = statistics.median
 
 
@@ -87,6 +90,12 @@ async def measure(tiers: list[Tier], effort: Effort, on_figure: Callable[[Figure
 async def _ms(work: Callable[[], Awaitable[Any]]) -> float:
     started = time.perf_counter()
     await work()
+    return (time.perf_counter() - started) * 1e3
+
+
+def _blocking_ms(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
     return (time.perf_counter() - started) * 1e3
 
 
@@ -159,15 +168,16 @@ async def _round_trips(pool: KernelPool, effort: Effort, beside_rival: bool = Tr
     ours, theirs = [], []
     rival = await asyncio.to_thread(StockKernel) if beside_rival else None
     async with await pool.acquire() as kernel:
-        for _ in range(effort.cells + 5):
-            ours.append(await _ms(lambda: kernel.run(CELL)))
+        for begun in range(0, effort.cells, BLOCK):
+            block = range(begun, min(begun + BLOCK, effort.cells))
+            await kernel.run(CELL)
+            ours += [await _ms(lambda: kernel.run(CELL)) for _ in block]
             if rival is not None:
-                started = time.perf_counter()
                 rival.run(CELL)
-                theirs.append((time.perf_counter() - started) * 1e3)
+                theirs += [_blocking_ms(lambda: rival.run(CELL)) for _ in block]
     if rival is not None:
         rival.close()
-    return median(ours[5:]), median(theirs[5:]) if theirs else None
+    return median(ours), median(theirs) if theirs else None
 
 
 async def _forks(pool: KernelPool) -> float:

@@ -2,7 +2,8 @@
 
 Contract: never returns. The first frame on the connection is ``ready`` (with descriptors: the workspace folder, and the
 listening socket of the way out where the policy lists hosts) or ``failed`` with the reason; the host believes a kernel
-isolated only after ``ready``. Everything that needs privileges happens before the first cell can arrive.
+isolated only after ``ready``. A kernel that is made for later use rehearses before it says so. Everything that needs
+privileges happens before the first cell can arrive.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import random
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +53,13 @@ def become_kernel(
         if config["reach"]["network"]:
             handed.append(listen_for_proxy())
         _close_all_but({0, 1, 2, *fds[:2], *endpoints, *handed})
+        serve = _build(request, line, socket.socket(fileno=fds[1]), endpoints, shell)
         packet = json.dumps({"op": "ready"}).encode()
         line.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", handed))])
         for fd in handed:
             os.close(fd)
         started = True
-        _serve(request, line, socket.socket(fileno=fds[1]), endpoints, shell)
+        serve()
         code = 0
     except BaseException as error:
         if not started:  # later the connection speaks frames; the end of the process says enough
@@ -65,9 +69,10 @@ def become_kernel(
         os._exit(code)
 
 
-def _serve(
+def _build(
     request: dict[str, Any], line: socket.socket, tools: socket.socket, endpoints: list[int], shell: SandboxShell | None
-) -> None:
+) -> Callable[[], None]:
+    """The kernel's own work, ready to begin."""
     limits = request["limits"]
     random.seed()
     if "numpy" in sys.modules:
@@ -79,8 +84,7 @@ def _serve(
         for fd in (1, 2):
             os.dup2(raw_file(), fd)
         toolbox.HERE = toolbox.Toolbox(tools)
-        serve_stock(request["connection"], endpoints)
-        return
+        return partial(serve_stock, request["connection"], endpoints)
     port = SocketPort(line, f"kernel-{request['id']}")
     if endpoints:
         from sandbox.inside.zmqport import ZmqPort
@@ -91,7 +95,7 @@ def _serve(
     kernel = LightKernel(port, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024)
     if request["rehearse"]:
         kernel.rehearse()
-    kernel.serve()
+    return kernel.serve
 
 
 def _own_user(ready: dict[str, Any]) -> int | None:

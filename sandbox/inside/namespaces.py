@@ -1,10 +1,11 @@
 """Namespaces: the fork server's small read-only root, and each kernel's own copy of the world on top of it.
 
 Contract: :func:`build_root` runs once in the fork server (its own mount and pid namespace) and leaves it in a root that
-holds the interpreter, its packages, the system's libraries and nothing else. :func:`enter` runs in each forked kernel:
-own mount, network, IPC and host name, fresh ``/proc``, and three small memory file systems (workspace, ``/tmp``,
-``/dev/shm``) that are gone with it. The pid namespace is made by the fork, see :mod:`sandbox.inside.zygote`. Costs
-about 2 ms per kernel. No cell can undo any of it: seccomp denies mount, unshare and setns.
+holds the interpreter, its packages, the system's libraries and nothing else. :func:`surround` runs there again before
+each fork: network, IPC and host name of the next kernel, which is born into them. :func:`enter` runs in the kernel: own
+mounts, fresh ``/proc``, and three small memory file systems (workspace, ``/tmp``, ``/dev/shm``) that are gone with it.
+The pid namespace is made by the fork, see :mod:`sandbox.inside.zygote`. Costs about 1 ms per kernel, and as much while
+nobody waits for one. No cell can undo any of it: seccomp denies mount, unshare and setns.
 """
 
 from __future__ import annotations
@@ -113,9 +114,19 @@ def _write_accounts(etc: Path) -> None:
     (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
 
 
+def surround() -> None:
+    """Network, IPC and host name for one kernel that is forked next; the fork server leaves those of the one before."""
+    unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+    syscall("sethostname", SYS_SETHOSTNAME[os.uname().machine], b"sandbox", 7)
+    _loopback_up()
+
+
 def enter(limits: dict[str, Any], user: int | None) -> None:
-    """Makes this kernel's own world. ``user`` is its own user id where root gives it one; else it gets a namespace."""
-    unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+    """Makes the rest of this kernel's own world.
+
+    ``user``: its own user id where root gives it one; else it gets a namespace.
+    """
+    unshare(CLONE_NEWNS)
     owner = f",uid={user},gid={user}" if user is not None else ""
     inodes = limits["workspace_inodes"]
     size = limits["workspace_mib"]
@@ -126,8 +137,6 @@ def enter(limits: dict[str, Any], user: int | None) -> None:
     mount(_NEW_TMP, "/tmp", flags=MS_MOVE)
     mount("shm", "/dev/shm", "tmpfs", _KEEP_PRIVATE, f"size=64m,nr_inodes=1000,mode=700{owner}")
     mount("proc", "/proc", "proc", _KEEP_PRIVATE)
-    syscall("sethostname", SYS_SETHOSTNAME[os.uname().machine], b"sandbox", 7)
-    _loopback_up()
     if user is None:
         map_self(INSIDE_USER)
         forbid_capabilities()

@@ -15,7 +15,7 @@ from collections import deque
 from datetime import datetime, timezone
 from typing import Any
 
-from sandbox.inside.wire import IOPUB, Splitter, pack
+from sandbox.inside.wire import IOPUB, READ_BYTES, Splitter, pack
 
 REQUEST_LIMIT = 64 << 20
 FLUSH_EVERY_S = 0.02
@@ -72,7 +72,7 @@ class SocketPort:
         """The next request as (channel, message). Raises EOFError when the host is gone."""
         while not self._requests:
             assert self.sock is not None
-            data, fds, _, _ = socket.recv_fds(self.sock, 1 << 18, 2)
+            data, fds, _, _ = socket.recv_fds(self.sock, READ_BYTES, 2)
             self.fds += fds
             if not data:
                 raise EOFError

@@ -56,6 +56,7 @@ def _as_server(config: dict[str, Any]) -> None:
     user = 12345 if os.geteuid() == 0 else None
     tiers.enter_server({**config, "tier": "T2"})
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    namespaces.surround()
     linux.unshare(linux.CLONE_NEWPID)
     _expect_child_ok(lambda: _as_kernel(user))
     linux.setns(own_pids, linux.CLONE_NEWPID)

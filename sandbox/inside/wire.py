@@ -14,7 +14,10 @@ from typing import Any
 SHELL, IOPUB, CONTROL = 0, 1, 2
 CONTAINERS = 50_000
 """Lists and objects one message may hold: parsed they take some thirty times the bytes they came in."""
+READ_BYTES = 1 << 16
+"""Asked for at a time; glibc would map and unmap a larger buffer anew for each read."""
 _HEAD = struct.Struct("!IB")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class FrameTooLarge(ValueError):
@@ -23,7 +26,7 @@ class FrameTooLarge(ValueError):
 
 def pack(channel: int, message: dict[str, Any]) -> bytes:
     """One frame."""
-    payload = json.dumps(message, separators=(",", ":")).encode("ascii")
+    payload = _encode(message).encode("ascii")
     return _HEAD.pack(len(payload), channel) + payload
 
 

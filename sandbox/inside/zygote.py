@@ -2,8 +2,9 @@
 
 Contract: speaks JSON packets over a SOCK_SEQPACKET socket. ``{"op": "fork", "id", …}`` with descriptors (the kernel's
 connection, its tools, the doors of its cgroup) answers ``{"op": "forked", "id"}`` with a pidfd; each death is reported
-as ``{"op": "exit", "id", "status"}``. Single-threaded. A fork costs about 5 ms with numpy and pandas loaded. Its memory
-is readable by every kernel, so nothing secret ever enters it.
+as ``{"op": "exit", "id", "status"}``; a fork Linux has no room for as ``{"op": "refused", "id", "error"}``.
+Single-threaded. A fork costs about 5 ms with numpy and pandas loaded. Its memory is readable by every kernel, so
+nothing secret ever enters it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 from sandbox.inside.child import become_kernel
 from sandbox.inside.descendants import kill_descendants
 from sandbox.inside.linux import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, prctl, setns, unshare
+from sandbox.inside.namespaces import surround
 from sandbox.inside.shell import SandboxShell, build_shell
 from sandbox.inside.tiers import enter_server, has_namespaces, prepare
 from sandbox.inside.warmup import warm_up
@@ -72,6 +74,8 @@ def serve(config: dict[str, Any]) -> None:
             if not data:
                 return
             _fork(json.loads(data), fds, control, kernels, shell, config, ready)
+            with suppress(OSError):  # the next fork tries it again and says why it cannot be
+                _surround(ready)
 
 
 def _end_with_the_warden(base: str) -> None:
@@ -104,10 +108,14 @@ def _fork(
     config: dict[str, Any],
     ready: dict[str, Any],
 ) -> None:
-    own_pids = ready["own_pids"]
-    if own_pids >= 0:  # the child becomes the first process of a pid namespace of its own, with no process in between
-        unshare(CLONE_NEWPID)
-    pid = os.fork()
+    own_pids, pid = ready["own_pids"], -1
+    try:
+        _surround(ready)
+        if own_pids >= 0:  # the child becomes the first process of a pid namespace of its own, with no process between
+            unshare(CLONE_NEWPID)
+        pid = os.fork()
+    except OSError as error:
+        control.send(json.dumps({"op": "refused", "id": request["id"], "error": str(error)}).encode())
     if pid == 0:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
@@ -115,12 +123,22 @@ def _fork(
         become_kernel(request, fds, shell, config, ready)
     if own_pids >= 0:
         setns(own_pids, CLONE_NEWPID)
-    pidfd = os.pidfd_open(pid)
-    kernels[pid] = request["id"]
-    answer = json.dumps({"op": "forked", "id": request["id"]}).encode()
-    control.sendmsg([answer], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pidfd]))])
-    for fd in (*fds, pidfd):
+    if pid > 0:
+        ready["surrounded"] = False
+        pidfd = os.pidfd_open(pid)
+        kernels[pid] = request["id"]
+        answer = json.dumps({"op": "forked", "id": request["id"]}).encode()
+        control.sendmsg([answer], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pidfd]))])
+        os.close(pidfd)
+    for fd in fds:
         os.close(fd)
+
+
+def _surround(ready: dict[str, Any]) -> None:
+    """Has what the next kernel is born into; done ahead of time, when nobody waits."""
+    if ready["own_pids"] >= 0 and not ready.get("surrounded"):
+        surround()
+        ready["surrounded"] = True
 
 
 def _users() -> dict[str, int]:

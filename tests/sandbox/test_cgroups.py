@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import cgroups, probe
+from sandbox import KernelPool, SandboxError, cgroups, probe
 
 ROOT = Path(__file__).parents[2]
 AS_CONTAINER = """
@@ -76,3 +76,25 @@ def test_kernels_of_an_owner_in_a_real_time_class_are_not_in_it_and_lose_no_prop
     report, kernel = ran.stdout.splitlines()
     assert report == probe().model_dump_json()
     assert kernel == "True PermissionError"
+
+
+async def test_a_fork_that_linux_refuses_costs_nobody_else() -> None:
+    if "T3" not in probe().properties:
+        pytest.skip("tier T3 is not available here")
+    home = cgroups.find()
+    assert isinstance(home, cgroups.CgroupHome)
+    try:
+        async with KernelPool(size=0, preload=(), tier="T3") as pool, await pool.acquire() as kernel:
+            assert kernel.process is not None and (await kernel.run("x = 41")).status == "ok"
+            stat = Path(f"/proc/{kernel.process.pid()}/stat").read_text()
+            fork_server = int(stat.rpartition(")")[2].split()[1])
+            home.make("narrow", memory_mib=1024, processes=1).add(fork_server)
+            with pytest.raises(SandboxError, match=r"no kernel could be forked.*unavailable"):
+                await pool.acquire()
+            assert (await kernel.run("x + 1")).value == "42"
+            home.make("wide", memory_mib=1024, processes=100).add(fork_server)
+            async with await pool.acquire() as another:
+                assert (await another.run("6 * 7")).value == "42"
+            assert pool.lost == 0
+    finally:
+        home.remove()

@@ -244,3 +244,39 @@ async def test_dead_kernels_and_pools_closed_over_open_ones_do_not_disturb_the_n
         assert {result.value for result in again} == {"1"}
         assert max(result.seconds for result in again) < 25
         await asyncio.gather(*(kernel.close() for kernel in kernels))
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("!echo shell", None),
+        ("words = !echo a b\nlist(words)", "['a b']"),
+        ("x = %sx echo c\nlist(x)", "['c']"),
+        ("%%timeit -n1 -r1 -q -o\n1 + 1", None),
+        (">>> 6 * 7", "42"),
+        ("In [3]: 6 * 7", "42"),
+        (">>> for y in range(6):\n...     pass\n>>> y", "5"),
+        ("\n\n  6 * 7", "42"),
+        ("'100 %'", "'100 %'"),
+        ("text = '''a\n  %b\n!c\n'''\ntext", "'a\\n  %b\\n!c\\n'"),
+        ("import asyncio\nawait asyncio.sleep(0, 'awaited')", "'awaited'"),
+        ("[i async for i in numbers()]", "[0, 1]"),
+        ("awaited = 'a word'; awaited", "'a word'"),
+    ],
+)
+async def test_cells_are_read_as_ipython_reads_them(pool: KernelPool, code: str, value: str | None) -> None:
+    async with await pool.acquire() as kernel:
+        await kernel.run("async def numbers():\n    yield 0\n    yield 1")
+        result = await kernel.run(code)
+        assert result.status == "ok", result.traceback
+        if value is not None:
+            assert result.value == value
+
+
+async def test_transformers_of_the_users_own_are_asked_for_every_cell(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        shout = (
+            "get_ipython().input_transformers_cleanup.append(lambda lines: [l.replace('low', 'LOW') for l in lines])"
+        )
+        await kernel.run(shout)
+        assert (await kernel.run("'low'")).value == "'LOW'"
