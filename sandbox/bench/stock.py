@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import time
 from typing import Any
@@ -9,17 +10,26 @@ from typing import Any
 from jupyter_client.manager import KernelManager
 
 TIMEOUT_S = 120
+TRIES, WELCOME_TIMEOUT_S = 3, 30
+"""Several of its kernels that start at once may take each other's ports; one that says nothing is started again."""
 
 
 class StockKernel:
     """One kernel of a stock ``KernelManager`` with its blocking client; also ours, when ``name`` is our kernel spec."""
 
     def __init__(self, name: str = "python3") -> None:
-        self._manager = KernelManager(kernel_name=name)
-        self._manager.start_kernel(stderr=subprocess.DEVNULL)
-        self._client = self._manager.client()
-        self._client.start_channels()
-        self._client.get_iopub_msg(timeout=TIMEOUT_S)  # the welcome: from here on we are heard
+        for tries_left in reversed(range(TRIES)):
+            self._manager = KernelManager(kernel_name=name)
+            self._manager.start_kernel(stderr=subprocess.DEVNULL)
+            self._client = self._manager.client()
+            self._client.start_channels()
+            try:
+                self._client.get_iopub_msg(timeout=WELCOME_TIMEOUT_S)  # the welcome: from here on we are heard
+                break
+            except queue.Empty:
+                self.close()
+                if not tries_left:
+                    raise
 
     @property
     def pid(self) -> int:

@@ -26,7 +26,7 @@ from typing import Any
 
 from sandbox.inside.child import become_kernel
 from sandbox.inside.descendants import kill_descendants
-from sandbox.inside.linux import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, prctl, setns, unshare
+from sandbox.inside.linux import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, collapse_memory, prctl, setns, unshare
 from sandbox.inside.namespaces import surround
 from sandbox.inside.shell import SandboxShell, build_shell
 from sandbox.inside.tiers import enter_server, has_namespaces, prepare
@@ -62,6 +62,7 @@ def serve(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     gc.collect()
     gc.freeze()
+    collapse_memory()
     control.send(json.dumps({"op": "ready", "threads": len(list(Path("/proc/self/task").iterdir()))}).encode())
     kernels: dict[int, int] = {}
     while True:
