@@ -54,6 +54,21 @@ class HeadWidths:
         """Width of all key heads side by side; the values have the same."""
         return self.kv_heads * self.head_dim
 
+    def kv_shared(self, tensor: int) -> bool:
+        """Whether there are more tensor-parallel processes than key-value heads, so that several attend with one."""
+        return tensor > self.kv_heads
+
+    def kv_width_of(self, tensor: int) -> float:
+        """Width of the keys that each of ``tensor`` processes attends with."""
+        return max(self.kv_heads / tensor, 1) * self.head_dim
+
+    def fits_heads(self, tensor: int) -> bool:
+        """Whether so many processes have as many query heads each, and a key-value head has all of its own or shares
+        none with another."""
+        groups = not self.kv_heads % tensor or not tensor % self.kv_heads
+        rows = (self.heads + 2 * self.kv_heads) * self.head_dim
+        return groups and not self.heads % tensor and not rows % tensor
+
 
 @dataclass(frozen=True)
 class ModelShape(HeadWidths):

@@ -10,7 +10,7 @@ import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 from typer.core import TyperGroup
@@ -72,6 +72,10 @@ app.add_typer(prove_app, name="prove", rich_help_panel="Before a run")
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file of the run, for example configs/demo.yaml.")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="Values laid over the file: section.key=value.")]  # noqa: UP045
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration and stop.")]
+Parity = Annotated[
+    Optional[Literal["off", "paper"]],  # noqa: UP045
+    typer.Option(help="paper: lay out and weigh the data as the paper's code did, defects included (prepare.parity)."),
+]
 
 
 def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConfig) -> None:
@@ -91,6 +95,10 @@ def _loaded(file: Path, overrides: list[str] | None, print_config: bool) -> conf
     return config
 
 
+def _with_parity(overrides: list[str] | None, parity: str | None) -> list[str]:
+    return [*(overrides or []), *([f"prepare.parity={parity}"] if parity else [])]
+
+
 @serve_app.command("model")
 def serve_model(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
     """Serve `model` over HTTP, OpenAI-compatible, as the section `serve` says; Ctrl-C ends it."""
@@ -106,9 +114,11 @@ def serve_model(file: ConfigFile, overrides: Overrides = None, print_config: Pri
 
 
 @app.command(rich_help_panel="The loop")
-def loop(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+def loop(
+    file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False, parity: Parity = None
+) -> None:
     """Run everything: collect, select, prepare, train, evaluate, report."""
-    config = _loaded(file, overrides, print_config)
+    config = _loaded(file, _with_parity(overrides, parity), print_config)
     from eval.report import terminal_report
     from launch.loop import run_loop
 
@@ -135,9 +145,11 @@ def select(file: ConfigFile, overrides: Overrides = None, print_config: PrintCon
 
 
 @app.command(rich_help_panel="Stages of the loop")
-def prepare(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+def prepare(
+    file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False, parity: Parity = None
+) -> None:
     """Tokenise the records, mark what is trained, pack them; write the corpus and its ledger."""
-    config = _loaded(file, overrides, print_config)
+    config = _loaded(file, _with_parity(overrides, parity), print_config)
     from launch import stages
 
     _staged(stages.prepare, config)
@@ -148,6 +160,7 @@ def train(
     file: Annotated[Optional[Path], typer.Argument(help="YAML file of the run.")] = None,  # noqa: UP045
     overrides: Overrides = None,
     print_config: PrintConfig = False,
+    parity: Parity = None,
     plan: Annotated[bool, typer.Option("--plan", help="Train nothing: reckon for `launch.cluster`.")] = False,
     slurm: Annotated[bool, typer.Option("--slurm", help="Train nothing: write a SLURM script for it.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --plan: as JSON.")] = False,
@@ -163,9 +176,10 @@ def train(
         raise typer.Exit(verb.check_cost_model(json))
     if file is None:
         raise ValueError("train: no configuration; give a YAML file, for example configs/demo.yaml")
+    overrides = _with_parity(overrides, parity)
     config = _loaded(file, overrides, print_config)
     if plan:
-        verb.plan(config, shlex.join([str(file), *(overrides or [])]), packs, as_json=json, with_dry_run=dry_run)
+        verb.plan(config, shlex.join([str(file), *overrides]), packs, as_json=json, with_dry_run=dry_run)
     elif slurm:
         done(verb.write_script(config))
     else:

@@ -85,7 +85,10 @@ def choose(trajectories: Sequence[Trajectory], config: SelectConfig) -> tuple[li
 
 
 def to_record(trajectory: Trajectory, config: SelectConfig) -> dict[str, Any]:
-    """A training record: ``{"id", "source", "conversations": [{"role", "content", "weight"?}]}``."""
+    """A training record: ``{"id", "source", "group", "conversations": [{"role", "content", "weight"?}]}``.
+
+    The group is the task: all its episodes are held out together, or none.
+    """
     turns: list[dict[str, Any]] = []
     for message, reply in zip(trajectory.messages, [*trajectory.messages[1:], None], strict=True):
         turn: dict[str, Any] = {"role": message.role, "content": message.content}
@@ -93,7 +96,8 @@ def to_record(trajectory: Trajectory, config: SelectConfig) -> dict[str, Any]:
             turn["weight"] = config.failed_cell_weight
         turns.append(turn)
     source = f"{trajectory.task.family}/{trajectory.task.kind}"
-    return {"id": f"{trajectory.task.id}/{trajectory.id}", "source": source, "conversations": turns}
+    task, name = trajectory.task.id, f"{trajectory.task.id}/{trajectory.id}"
+    return {"id": name, "source": source, "group": task, "conversations": turns}
 
 
 def _reject(trajectory: Trajectory, config: SelectConfig, seen: set[str], per_task: Counter[str]) -> str | None:

@@ -29,6 +29,8 @@ def cut(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, size: 
         return part(tensors[0], dim=1)
     if weight.cut == "gate_up":
         return torch.cat([part(t) for t in tensors])
+    if weight.cut == "qkv" and shape.kv_shared(size):
+        return _part_of_group(tensors, shape, rank, size)
     if weight.cut == "qkv":
         groups = shape.kv_heads // size
         parts = [part(t) for t in tensors]
@@ -39,6 +41,21 @@ def cut(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, size: 
     value = tensors[0][first:end] if first < end else tensors[0][0:0]  # a slice of a file may not begin at its end
     missing = rows - value.shape[0]
     return torch.cat((value, value.new_zeros(missing, *value.shape[1:]))) if missing else value
+
+
+def _part_of_group(tensors: list[Any], shape: ModelShape, rank: int, size: int) -> Tensor:
+    """The rows of one of several processes that share a key-value head: an even part of its queries, key and value,
+    wherever that cuts. Megatron puts the products of these processes together again."""
+    group, member = divmod(rank, size // shape.kv_heads)
+    rows = (shape.heads + 2 * shape.kv_heads) * shape.head_dim // size
+    begin, before, pieces = member * rows, 0, []
+    for tensor in tensors:
+        own = tensor.get_shape()[0] // shape.kv_heads
+        first, end = max(begin - before, 0), min(begin + rows - before, own)
+        if first < end:
+            pieces.append(tensor[group * own + first : group * own + end])
+        before += own
+    return torch.cat(pieces)
 
 
 def join(weight: Weight, shards: Tensor, shape: ModelShape) -> list[Tensor]:

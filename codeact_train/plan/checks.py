@@ -85,19 +85,13 @@ def _check_layout(train: TrainConfig, shape: ModelShape, processes: int) -> None
             f"{' × '.join(sizes)}{product} does not divide the {processes} processes of this job; "
             f"start a multiple of {parallel.replica} or change the layout"
         )
-    for what, number in (
-        ("attention heads", shape.heads),
-        ("key-value heads", shape.kv_heads),
-        ("MLP width", shape.ffn),
-    ):
-        if number % parallel.tensor:
-            fitting = [
-                t for t in range(1, shape.kv_heads + 1) if not (shape.heads % t or shape.kv_heads % t or shape.ffn % t)
-            ]
-            raise ValueError(
-                f"parallel.tensor={parallel.tensor} does not divide the model's {number} {what}; "
-                f"choose one of {fitting}"
-            )
+    if not shape.fits_heads(parallel.tensor) or shape.ffn % parallel.tensor:
+        fitting = [t for t in range(1, shape.heads + 1) if shape.fits_heads(t) and not shape.ffn % t]
+        raise ValueError(
+            f"parallel.tensor={parallel.tensor} does not fit the model: it must divide its {shape.heads} attention "
+            f"heads and its MLP width of {shape.ffn}, and divide or be a multiple of its {shape.kv_heads} key-value "
+            f"heads; choose one of {fitting}"
+        )
     if shape.layers % parallel.pipeline:
         fitting = [p for p in range(1, shape.layers + 1) if not shape.layers % p]
         raise ValueError(

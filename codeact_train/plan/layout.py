@@ -79,7 +79,7 @@ def layouts(model: Dimensions, cluster: Cluster, micro_batches: int) -> Iterator
     """Every layout that uses all GPUs of ``cluster``, divides the model, and leaves each replica one of the step's
     ``micro_batches``."""
     for tensor in _divisors(cluster.gpus_per_node):
-        if model.heads % tensor or model.kv_heads % tensor or model.ffn % tensor:
+        if not model.fits_heads(tensor) or model.ffn % tensor:
             continue
         for pipeline in _divisors(cluster.gpus // tensor):
             if model.layers % pipeline:

@@ -7,6 +7,8 @@ one layer, in elements of 2 bytes:
     hidden     input of each norm and its output (4), attention's output (1)        5 h
     heads      queries and keys as turned, values                                   q + 2 kv
                with norms of queries and keys: the product they come of too         2 q + 3 kv
+               where several processes share a key-value head, each has its whole width, and the norms keep the product
+               of all processes
     MLP        both halves of the first product, and what the gate keeps             ``Kernels.gate_kept`` f
 
 Tensor parallelism cuts heads and MLP, sequence parallelism the rest too. Pipeline stage 0 holds as many micro-batches
@@ -106,7 +108,9 @@ def layer_activations(model: Dimensions, layout: Layout, kernels: Kernels) -> fl
     hidden, gate = 5, kernels.gate_kept
     if layout.recompute == "selective":  # outputs of norms and of the gate are made again
         hidden, gate = 3, 2
-    heads = model.query_width + 2 * model.kv_width
+    queries, keys = model.query_width / layout.tensor, model.kv_width_of(layout.tensor)
+    heads = queries + 2 * keys
     if model.qk_norm:  # the norms keep the product, and the values stay a view into it
-        heads += model.query_width + model.kv_width
-    return hidden * model.hidden / cut + (heads + gate * model.ffn) / layout.tensor
+        product = model.query_width + 2 * model.kv_width
+        heads += (product if model.kv_shared(layout.tensor) else product / layout.tensor) - keys
+    return hidden * model.hidden / cut + heads + gate * model.ffn / layout.tensor

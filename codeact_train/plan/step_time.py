@@ -8,7 +8,8 @@ The model, for a micro-batch of T positions on one GPU of a layout TP t, PP p, C
     element-wise    ``Kernels`` passes of 2 bytes at BANDWIDTH_SHARE of the memory's bandwidth; backward twice forward;
                     selective recomputation makes norms and gate again, full everything
     tensor          6 collectives a layer that nothing hides (4 more when recomputed): Megatron hides the other 4 of its
-                    10 behind weight gradients. One costs latency + bytes (t-1)/t / bus
+                    10 behind weight gradients. One costs latency + bytes (t-1)/t / bus. More processes than key-value
+                    heads gather the product of queries, keys and values once more, and scatter its gradient
     context         keys and values gathered twice and their gradients scattered once a layer
     pipeline        two hand-overs a micro-batch, and (p-1) micro-batches of waiting a step
     data            once a step, gradients in fp32 reduced and bf16 weights gathered; hidden by the last backward with
@@ -107,6 +108,6 @@ def _passes(model: Dimensions, layout: Layout, kernels: Kernels) -> tuple[float,
     """Elements one position of one layer moves in forward on a GPU: all of them, and those of norms and gate."""
     cut = layout.tensor if layout.sequence_parallel else 1
     hidden = kernels.hidden * model.hidden / cut
-    rotary = kernels.rotary * (model.query_width + model.kv_width) / layout.tensor
+    rotary = kernels.rotary * (model.query_width / layout.tensor + model.kv_width_of(layout.tensor))
     gate = kernels.gate * model.ffn / layout.tensor
     return hidden + rotary + gate, hidden + gate

@@ -34,7 +34,10 @@ def within_replica(model: Dimensions, layout: Layout, cluster: Cluster, *, here:
     layers = model.layers / layout.pipeline
     activation = here * model.hidden * 2
     tensor = (6 + 4 * again) * layers * _collective_s(activation, layout.tensor, _bandwidth(cluster, layout.tensor))
-    keys = 2 * here * layout.context * model.kv_width / layout.tensor * 2
+    if model.kv_shared(layout.tensor):
+        product = here * (model.query_width + 2 * model.kv_width) * 2
+        tensor += (2 + again) * layers * _collective_s(product, layout.tensor, _bandwidth(cluster, layout.tensor))
+    keys = 2 * here * layout.context * model.kv_width_of(layout.tensor) * 2
     inner = layout.tensor * layout.context
     context = 3 * layers * _collective_s(keys, layout.context, _bandwidth(cluster, inner))
     handed = 2 * activation / layout.tensor / (_bandwidth(cluster, cluster.gpus) * 1e9 * BUS_SHARE)

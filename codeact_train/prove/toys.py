@@ -1,7 +1,8 @@
 """Two small models and a corpus, made on the spot from a seed.
 
 Contract: sizes are chosen to be awkward where a layout could go wrong (a vocabulary no layout divides, grouped queries,
-documents on both sides of the window) and small enough that a step takes milliseconds. Needs no network.
+fewer key-value heads than processes, documents on both sides of the window) and small enough that a step takes
+milliseconds. Needs no network.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ class Family:
 
 FAMILIES = {
     "llama": Family(LlamaConfig(**_SHAPE, tie_word_embeddings=True), {}),
-    "mistral": Family(MistralConfig(**_SHAPE, sliding_window=24, tie_word_embeddings=False), {"z_loss": 1e-3}),
+    "mistral": Family(
+        MistralConfig(**{**_SHAPE, "num_key_value_heads": 2}, sliding_window=24, tie_word_embeddings=False),
+        {"z_loss": 1e-3},
+    ),
 }
 
 

@@ -27,10 +27,9 @@ def test_wrong_keys_types_and_relations(settings, says):
 
 
 def test_layout_must_divide_the_model(model):
-    with pytest.raises(
-        ValueError, match=r"parallel.tensor=8 does not divide the model's 4 key-value heads; .*\[1, 2, 4\]"
-    ):
-        validate(recipe(parallel={"tensor": 8}), model, processes=8)
+    with pytest.raises(ValueError, match=r"parallel.tensor=6 does not fit the model: .* choose one of \[1, 2, 4, 8\]"):
+        validate(recipe(parallel={"tensor": 6}), model, processes=6)
+    validate(recipe(parallel={"tensor": 8}), model, processes=8)  # two processes share a key-value head
     with pytest.raises(ValueError, match=r"parallel.tensor=2 does not divide the 3 processes"):
         validate(recipe(parallel={"tensor": 2}), model, processes=3)
 

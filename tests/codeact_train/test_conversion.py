@@ -23,6 +23,8 @@ FAMILIES = {
     "llama, untied": LlamaConfig(**SHAPE, tie_word_embeddings=False),
     "qwen2, tied": Qwen2Config(**SHAPE, tie_word_embeddings=True),
     "qwen3, untied": Qwen3Config(**SHAPE, tie_word_embeddings=False, head_dim=16),
+    "qwen2, two key-value heads": Qwen2Config(**{**SHAPE, "num_key_value_heads": 2}, tie_word_embeddings=True),
+    "llama, one key-value head": LlamaConfig(**{**SHAPE, "num_key_value_heads": 1}, tie_word_embeddings=False),
 }
 LAYOUTS = {
     "TP1": {},

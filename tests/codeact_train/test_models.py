@@ -39,6 +39,8 @@ FAMILIES = {
     ),
     "qwen2.5 with YaRN": Qwen2Config(**SHAPE, **UNTIED, rope_parameters=YARN),
     "qwen3": Qwen3Config(**SHAPE, **UNTIED, head_dim=16),
+    "qwen3 with one key-value head": Qwen3Config(**{**SHAPE, "num_key_value_heads": 1}, **UNTIED, head_dim=16),
+    "qwen2 with one key-value head": Qwen2Config(**{**SHAPE, "num_key_value_heads": 1}, **TIED),
     "qwen3 with a window, tied": Qwen3Config(
         **SHAPE, **TIED, head_dim=16, use_sliding_window=True, sliding_window=24, max_window_layers=0
     ),

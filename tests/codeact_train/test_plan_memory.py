@@ -1,11 +1,10 @@
 """The memory a plan reckons for activations is what autograd keeps of the trainer's model."""
 
-import multiprocessing
-
 import pytest
 import torch
 from train_jobs import SHAPE, recipe, save_model
-from transformers import LlamaConfig
+from transformers import LlamaConfig, Qwen3Config
+from worlds import in_world
 
 from codeact_train import parallel
 from codeact_train.batches import Batches
@@ -18,9 +17,9 @@ from codeact_train.plan.memory import layer_activations
 from codeact_train.shape import ModelShape
 
 
-def kept_a_slot(folder, corpus, recompute, answer) -> None:
-    """Send the bytes, weights aside, that a forward pass keeps for the backward pass, per slot."""
-    train = recipe(recompute=recompute)
+def kept_a_slot(folder, corpus, settings) -> float:
+    """The bytes, weights aside, that a forward pass keeps for the backward pass, per slot."""
+    train = recipe(**settings)
     model = build(ModelShape.read(folder), train, parallel.start(train.parallel, 0).device)
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept = []  # the tensors themselves: a freed storage's place would be taken by another
@@ -28,26 +27,40 @@ def kept_a_slot(folder, corpus, recompute, answer) -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         model(micro)
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in kept}
-    answer.send(sum(size for place, size in storages.items() if place not in own) / micro.slots)
+    return sum(size for place, size in storages.items() if place not in own) / micro.slots
+
+
+def kept_a_layer(root, tokenizer, corpus, config, processes, settings) -> tuple[float, Dimensions]:
+    """Numbers that one process keeps of a slot in a layer: two models that differ by four layers tell it."""
+    kept = {}
+    for layers in (2, 6):
+        folder = save_model(root / str(layers), tokenizer, config(layers))
+        kept[layers] = in_world(processes, kept_a_slot, folder, corpus, settings)
+    return (kept[6] - kept[2]) / 4 / 4, Dimensions.of(ModelShape.read(folder))  # fp32: 4 bytes a number
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_a_layer_keeps_what_the_plan_says(tmp_path, tokenizer, corpus, recompute):
-    """Two models that differ by four layers keep four layers' activations more or less."""
-    context = multiprocessing.get_context("fork")
-    kept = {}
-    for layers in (2, 6):
-        folder = save_model(tmp_path / str(layers), tokenizer, LlamaConfig(**{**SHAPE, "num_hidden_layers": layers}))
-        here, there = context.Pipe(duplex=False)
-        process = context.Process(target=kept_a_slot, args=(folder, corpus, recompute, there))
-        process.start()
-        there.close()
-        kept[layers] = here.recv()
-        process.join()
-    shape = Dimensions.of(ModelShape.read(folder))
+    def config(layers):
+        return LlamaConfig(**{**SHAPE, "num_hidden_layers": layers})
+
+    kept, shape = kept_a_layer(tmp_path, tokenizer, corpus, config, 1, {"recompute": recompute})
     reckoned = layer_activations(shape, Layout(recompute=recompute), TRAINER)
     # what CPU kernels keep beside it: attention goes document by document, its outputs are copied together, and a
     # number a head stays; a norm that is not fused keeps what it has normalised, and a number
     attention, norms = shape.query_width + shape.heads, 2 * (shape.hidden + 1)
     beside = {"none": attention + norms, "selective": attention, "full": 0}[recompute]
-    assert (kept[6] - kept[2]) / 4 == pytest.approx(4 * (reckoned + beside), rel=0.01)  # fp32: 4 bytes an element
+    assert kept == pytest.approx(reckoned + beside, rel=0.01)
+
+
+@pytest.mark.parametrize("family", [LlamaConfig, Qwen3Config])
+def test_processes_that_share_a_key_value_head_keep_what_the_plan_says(tmp_path, tokenizer, corpus, family):
+    def config(layers):
+        return family(**{**SHAPE, "num_hidden_layers": layers, "num_key_value_heads": 1}, head_dim=8)
+
+    settings = {"parallel": {"tensor": 2, "sequence_parallel": True}, "recompute": "selective"}
+    kept, shape = kept_a_layer(tmp_path, tokenizer, corpus, config, 2, settings)
+    reckoned = layer_activations(shape, Layout(tensor=2, sequence_parallel=True, recompute="selective"), TRAINER)
+    attention = (shape.query_width + shape.heads) / 2
+    heads = (shape.heads / 2 + 1) * (shape.head_dim + 1) if shape.qk_norm else 0  # norms that are not fused, as above
+    assert kept == pytest.approx(reckoned + attention + heads, rel=0.01)

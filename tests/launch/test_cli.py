@@ -68,6 +68,14 @@ def test_a_word_after_a_key_is_taken_as_written(codeact: Callable[..., Answer]) 
     assert "deduplicate: 'off'" in shown.stdout and "parity: 'off'" in shown.stdout
 
 
+@pytest.mark.parametrize("verb", ["prepare", "train", "loop"])
+def test_parity_is_a_word_for_the_setting(codeact: Callable[..., Answer], verb: str) -> None:
+    shown = codeact(verb, "configs/demo.yaml", "--parity", "paper", "--print-config")
+    assert shown.returncode == 0 and "parity: paper" in shown.stdout
+    refused = codeact(verb, "configs/demo.yaml", "--parity", "exact")
+    assert refused.returncode == 2 and "'exact' is not one of" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -61,6 +61,11 @@ def test_the_files(tmp_path: Path) -> None:
     assert [turn.get("weight") for turn in turns] == [None, None, 0.0, None, None, None, None]
 
 
+def test_episodes_of_one_task_are_one_group() -> None:
+    one, again, other = (to_record(record(n, model=m), SelectConfig()) for n, m in ((1, "m"), (1, "o"), (2, "m")))
+    assert one["group"] == again["group"] != other["group"] and one["id"] != again["id"]
+
+
 def test_a_failed_turn_can_be_trained_too() -> None:
     turns = to_record(record(0, fails=1), SelectConfig(failed_cell_weight=0.5))["conversations"]
     assert turns[2]["weight"] == 0.5
