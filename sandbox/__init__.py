@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sandbox.calling import tool_schemas
     from sandbox.kernel import Kernel
     from sandbox.limits import Limits
     from sandbox.policy import Policy
@@ -35,6 +36,7 @@ _HOMES = {
     "document_tools": "sandbox.tools",
     "probe": "sandbox.probing",
     "restore": "sandbox.replay",
+    "tool_schemas": "sandbox.calling",
 }
 __all__ = [
     "CellResult",
@@ -51,6 +53,7 @@ __all__ = [
     "document_tools",
     "probe",
     "restore",
+    "tool_schemas",
 ]
 
 

@@ -39,7 +39,15 @@ class Cgroup:
         """
         doors = [folder / "tasks" for folder in self.folders]
         doors = [door if door.exists() else door.with_name("cgroup.procs") for door in doors]
-        return [os.open(door, os.O_WRONLY | os.O_CLOEXEC) for door in doors]
+        opened: list[int] = []
+        try:
+            for door in doors:
+                opened.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            for fd in opened:
+                os.close(fd)
+            raise
+        return opened
 
     def memory_kills(self) -> int:
         """How many of its processes Linux has killed because the memory was used up."""

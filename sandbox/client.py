@@ -1,8 +1,8 @@
 """The host's side of a cell: what the kernel sends, believed only as far as it must be.
 
 Contract: a :class:`Cell` gathers the messages of one request into a result. It takes types, sizes and order for
-granted nowhere: text that is no text is dropped, bytes are counted against a budget, messages of other cells are
-ignored. Host memory per cell is bounded by ``budget`` plus one frame.
+granted nowhere: text that is no text is dropped, bytes are counted against a budget, in a cell and between two,
+messages of other cells are ignored. Host memory per cell is bounded by ``budget`` plus one frame.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from sandbox.process import Process
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 MARKER_CHARS = 60
+FRAME_BYTES = 256
+"""What a message counts beside its own bytes: an empty one takes the host's time, too."""
 DEPTH = 100
 """Levels of a mime bundle that are kept: what stores results refuses more than some hundreds."""
 _numbers = itertools.count(1)
@@ -83,6 +85,8 @@ class Cell:
         self.value: str | None = None
         self.error: tuple[str, str, str] | None = None
         self.outputs: list[dict[str, Any]] = []
+        self.received = 0
+        """Bytes of its messages so far."""
         self._keep = limits.output_chars
         self._budget = frame_limit(limits)
         self._most_brackets = CONTAINERS + 2 * limits.output_chars  # a text may consist of nothing else
@@ -109,7 +113,8 @@ class Cell:
 
     def take_message(self, channel: int, message: dict[str, Any], size: int) -> None:
         """One message of ``size`` bytes on the wire."""
-        self._budget -= size
+        self.received += size
+        self._budget -= size + FRAME_BYTES
         if self._budget < 0:
             self.fail("output_limit")
             return
@@ -152,12 +157,32 @@ class Cell:
             self._on_event(kind, content)
 
 
+class IdleBudget:
+    """What a kernel may send between two cells, as late messages of threads, before it is killed."""
+
+    def __init__(self, process: Process, limits: Limits) -> None:
+        self._process, self._whole = process, frame_limit(limits)
+        self.renew()
+
+    def renew(self) -> None:
+        """A cell begins."""
+        self._left = self._whole
+
+    def spend(self, size: int) -> None:
+        """So many bytes have come that nobody asked for."""
+        self._left -= size
+        if self._left < 0 and self._process.reason is None:
+            self._process.reason = "it sent without end between its cells"
+            self._process.kill()
+
+
 class Line:
     """The host's end of a kernel's connection."""
 
     def __init__(self, process: Process, limits: Limits) -> None:
         self._sock = process.line
         self._limits = limits
+        self._idle = IdleBudget(process, limits)
         self._splitter = Splitter(frame_limit(limits))
         self._cell: Cell | None = None
         self._loop = asyncio.get_running_loop()
@@ -165,6 +190,7 @@ class Line:
 
     async def request(self, kind: str, content: dict[str, Any], on_event: OnEvent | None = None) -> Cell:
         """Sends a request; the returned cell gathers the answer until :meth:`forget`."""
+        self._idle.renew()
         cell = Cell(next_id(), self._limits, on_event)
         self._cell = cell
         header = {"msg_id": cell.msg_id, "session": "host", "username": "host", "msg_type": kind, "version": "5.3"}
@@ -204,6 +230,8 @@ class Line:
             if cell is not None:
                 cell.fail("protocol_violation")
             return
+        if cell is None:
+            self._idle.spend(len(data) + FRAME_BYTES * len(frames))
         for channel, payload in frames:
             if cell is not None and cell.fault is None:
                 cell.take(channel, payload)

@@ -61,6 +61,7 @@ def result_of(cell: Cell, keep: int, **known: Any) -> CellResult:
         error_value=value,
         traceback=traceback,
         outputs=tuple(cell.outputs),
+        received_bytes=cell.received,
         **known,
     )
 

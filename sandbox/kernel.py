@@ -13,9 +13,9 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sandbox.calling import Answer, Caller
 from sandbox.checkpoint import Checkpoints
 from sandbox.client import Cell, Line, OnEvent
 from sandbox.ending import end_of, result_of
@@ -24,7 +24,8 @@ from sandbox.limits import Limits
 from sandbox.process import Process
 from sandbox.record import Log, Recorder
 from sandbox.result import CellResult, SandboxError, Status
-from sandbox.tools import Answer, Tool, ToolServer, answer_call, describe_tools
+from sandbox.tools import Tool, describe_tools
+from sandbox.toolserver import ToolServer
 from sandbox.zmqline import ZmqLine, open_line
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Kernel:
         self._limits: Limits = pool.limits
         self._described = describe_tools(self._tools)
         self._checkpoints = Checkpoints(pool) if pool.checkpoint else None
-        self._answer: Answer = partial(answer_call, self._tools)
+        self._answer: Answer = Caller(self._tools).answer
         self.recorder = Recorder(Log.begin(seed, self._tools, self._files), self._answer) if record else None
         """Keeps the log for :func:`sandbox.replay.restore`, where it was asked for."""
         self.process: Process | None = None
@@ -65,8 +66,18 @@ class Kernel:
         """The isolation that holds for this kernel."""
         return self._pool.tier
 
-    async def attach(self, process: Process) -> None:
-        """Puts a fresh process behind the handle and gives it tools, files and seed."""
+    async def begin(self) -> None:
+        """Puts a fresh process behind the handle, with tools, files and seed; with all of them or not at all."""
+        process = await self._pool.take()
+        try:
+            await self._equip(process)
+            self._refuse_when_closed()
+        except BaseException:
+            await self._discard()
+            await self._pool.discard(process)
+            raise
+
+    async def _equip(self, process: Process) -> None:
         self._connect(process, await open_line(process, self._limits))
         for path, data in self._files.items():
             await self._put(process, path, data)
@@ -142,7 +153,7 @@ class Kernel:
         self, process: Process, code: str, timeout_s: float, on_event: OnEvent | None
     ) -> tuple[Cell, Status]:
         """The cell, ended; the process is the next one when this has cost it."""
-        self._server.calls = 0
+        self._server.begin_cell()
         # what dies in a sandbox that lives on must not be taken for what was killed there before
         kills = process.memory_kills() if process.root is not None else 0
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
@@ -204,8 +215,12 @@ class Kernel:
             twin.recorder = self.recorder.branch() if self.recorder is not None else None
             process = await self._pool.branch(self.process)
             twin._connect(process, Line(process, self._limits))
-            if reseed:
-                await twin.seed(secrets.randbelow(SEEDS))
+            try:
+                if reseed:
+                    await twin.seed(secrets.randbelow(SEEDS))
+            except BaseException:
+                await twin.close()
+                raise
             return twin
 
     async def seed(self, seed: int) -> None:
@@ -238,12 +253,15 @@ class Kernel:
 
     async def _live(self) -> Process:
         """The process, a fresh one when the last cell cost the one before."""
-        if self._closed:
-            raise SandboxError("this kernel is closed")
+        self._refuse_when_closed()
         if self.process is None:
-            await self.attach(await self._pool.take())
+            await self.begin()
         assert self.process is not None
         return self.process
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise SandboxError("this kernel is closed")
 
     async def _lose(self) -> None:
         """The cell has cost the process its life: go on from the checkpoint, without one afresh at the next cell."""
@@ -263,10 +281,14 @@ class Kernel:
         await self._pool.replace(dead, copy)
         self._connect(copy, Line(copy, self._limits))
         try:
+            self._refuse_when_closed()  # it may have been, while its files were put back
             await self._ask("resume_request", {})
         except SandboxError as error:
             self._checkpoints.missing = str(error)
             await self._discard()
+        except BaseException:
+            await self._discard()
+            raise
         return None
 
     async def _discard(self) -> None:

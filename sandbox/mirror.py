@@ -44,28 +44,20 @@ class Mirror:
         self._folder = folder
         self._limit_bytes, self._limit_inodes = limit_mib * MIB, limit_inodes
         self._kept: dict[str, _Kept] = {}
+        self._copies: set[str] = set()
+        """Files in the folder."""
         self._count = 0
         self._lock = threading.Lock()
 
     def update(self, workspace: int) -> None:
         """Keeps the workspace as it is now. Raises OSError when a file cannot be read or kept, or there is too much."""
         with self._lock, closing(workspace):
-            found: dict[str, _Kept] = {}
-            size = 0
-            for path, seen in walk_beneath(workspace, FOLDER):
-                size += seen.st_size if stat.S_ISREG(seen.st_mode) else 0
-                if len(found) >= self._limit_inodes or size > self._limit_bytes:
-                    raise OSError(f"the files are more than {self._limit_bytes // MIB} MiB or {self._limit_inodes}")
-                kept = self._kept.get(path)
-                changed = _changed(seen)
-                if kept is None or changed is None or kept.changed != changed:
-                    kept = self._keep(workspace, path, seen, kept)
-                if kept is not None:
-                    found[path] = kept
-            gone = {kept.content for kept in self._kept.values() if _is_file(kept)}
-            for name in gone - {kept.content for kept in found.values()}:
-                (self._folder / name).unlink(missing_ok=True)
-            self._kept = found
+            try:
+                self._kept = self._look(workspace)
+            finally:
+                for name in self._copies - {kept.content for kept in self._kept.values()}:
+                    (self._folder / name).unlink(missing_ok=True)
+                    self._copies.discard(name)
 
     def restore(self, workspace: int) -> None:
         """Puts the workspace back. Raises OSError when that fails; it may then be anything between."""
@@ -83,6 +75,22 @@ class Mirror:
         with self._lock:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _look(self, workspace: int) -> dict[str, _Kept]:
+        """What there is now, with a copy of what has changed."""
+        found: dict[str, _Kept] = {}
+        size = 0
+        for path, seen in walk_beneath(workspace, FOLDER):
+            size += seen.st_size if stat.S_ISREG(seen.st_mode) else 0
+            if len(found) >= self._limit_inodes or size > self._limit_bytes:
+                raise OSError(f"the files are more than {self._limit_bytes // MIB} MiB or {self._limit_inodes}")
+            kept = self._kept.get(path)
+            changed = _changed(seen)
+            if kept is None or changed is None or kept.changed != changed:
+                kept = self._keep(workspace, path, seen, kept)
+            if kept is not None:
+                found[path] = kept
+        return found
+
     def _keep(self, workspace: int, path: str, seen: os.stat_result, before: _Kept | None) -> _Kept | None:
         content = ""
         if stat.S_ISLNK(seen.st_mode):
@@ -93,16 +101,20 @@ class Mirror:
             else:
                 self._count += 1
                 content = str(self._count)
-            self._copy(workspace, path, content)
+                self._copies.add(content)
+            self._copy(workspace, path, content, seen.st_size)
         elif not stat.S_ISDIR(seen.st_mode):
             return None
         return _Kept(seen.st_mode, _changed(seen), seen.st_mtime_ns, content)
 
-    def _copy(self, workspace: int, path: str, name: str) -> None:
+    def _copy(self, workspace: int, path: str, name: str, size: int) -> None:
+        """Copies ``size`` bytes, however the file grows meanwhile: what is kept in all stays within the limit."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(open_beneath(workspace, path, os.O_RDONLY | os.O_NONBLOCK), "rb") as source:
             with (self._folder / name).open("wb") as target:
-                shutil.copyfileobj(source, target, MIB)
+                while size > 0 and (data := source.read(min(size, MIB))):
+                    target.write(data)
+                    size -= len(data)
 
     def _put_back(self, workspace: int, path: str, kept: _Kept, seen: os.stat_result | None) -> None:
         if seen is not None and kept.changed is not None and kept.changed == _changed(seen):

@@ -121,12 +121,7 @@ class KernelPool:
         ``seed``: for its random generators (0 to 2**32 - 1); ``record``: keep a log for :func:`sandbox.replay.restore`.
         """
         kernel = Kernel(self, tools or {}, files or {}, seed, record)
-        process = await self.take()
-        try:
-            await kernel.attach(process)
-        except BaseException:
-            await self.discard(process)
-            raise
+        await kernel.begin()
         return kernel
 
     async def take(self) -> Process:
@@ -135,7 +130,10 @@ class KernelPool:
             raise SandboxError("the pool is not running: use `async with pool` or `await pool.start()`")
         process = self._warm() if not self._admission.waiting else None
         if process is None:
-            process = await self._admission.enter(self._warm) or await self._admitted(self._fork())
+            try:
+                process = await self._admission.enter(self._warm) or await self._admitted(self._fork())
+            except OSError as error:  # no descriptor left, for example
+                raise SandboxError(f"no kernel: {error}") from None
         self._served = True
         self._taken.add(process)
         self._refill()

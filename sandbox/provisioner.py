@@ -4,7 +4,7 @@ Contract: a kernel spec that names the provisioner ``codeact-zygote`` (see :func
 ``KernelManager``, Jupyter Lab or Jupyter server start forked, isolated kernels of this project. One fork server per
 process and configuration, in a thread of its own, started with the first kernel (about a second) and ended with the
 process. Configuration stands in the kernel spec's metadata: ``tier``, ``kernel`` (``light`` or ``ipykernel``),
-``preload``, ``limits`` and ``policy``; anything unknown there is an error.
+``preload``, ``limits``, ``policy`` and ``require``; anything unknown there is an error.
 
 A manager waits 10 ms of its own after a launch, and longer for its client to connect: kernels are forked and isolated
 in that time. What keeps the fork server from starting is raised by the launch; a kernel that fails later than that
@@ -40,6 +40,8 @@ from sandbox.watch import watch_over
 PROVISIONER = "codeact-zygote"
 FAILED = 1
 """The exit code of a kernel that could not be made."""
+CONFIG = ("tier", "kernel", "preload", "limits", "policy", "require")
+"""What a kernel spec may set."""
 T = TypeVar("T")
 
 
@@ -60,7 +62,11 @@ class _Backstage:
     async def serve(self, key: str, server: ForkServer) -> None:
         """Has a server of this configuration; ``server`` is started when there is none that lives."""
         async with self._starting:
-            if key not in self._servers or not self._servers[key].alive:
+            old = self._servers.get(key)
+            if old is None or not old.alive:
+                if old is not None:
+                    del self._servers[key], self._taken[old]
+                    await old.close()
                 await server.start()
                 self._servers[key] = server
                 self._watch(server)
@@ -75,7 +81,7 @@ class _Backstage:
 
     async def remove(self, process: Process) -> None:
         """Kills and clears away."""
-        self._taken[process.server].discard(process)
+        self._taken.get(process.server, set()).discard(process)
         await process.server.remove(process)
 
     def _watch(self, server: ForkServer) -> None:
@@ -97,6 +103,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
     preload = List(list(DEFAULT_PRELOAD), config=True, help="modules imported once, in the fork server")
     limits = Dict({}, config=True, help="fields of sandbox.Limits")
     policy = Dict({}, config=True, help="fields of sandbox.Policy")
+    require: Any = List([], config=True, help="properties of sandbox.probe that must be enforced")
 
     _start: Future[Process] | None = None
     """The process, from the launch until its end is known."""
@@ -109,6 +116,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Opens the endpoints and writes the connection file the manager and its clients read."""
+        self._refuse_unknown_config()
         manager: Any = self.parent
         kwargs.pop("extra_arguments", None)
         if kwargs.pop("transport_encryption", "disabled") == "required":
@@ -125,13 +133,21 @@ class ZygoteProvisioner(KernelProvisionerBase):
         self.connection_info = manager.get_connection_info()
         return await super().pre_launch(cmd=[], **kwargs)
 
+    def _refuse_unknown_config(self) -> None:
+        """A misspelt limit must not be taken for none. Raises ValueError."""
+        spec: Any = self.kernel_spec
+        given = spec.metadata.get("kernel_provisioner", {}).get("config", {})
+        for name in given:
+            if name not in CONFIG:
+                raise ValueError(f"kernel spec {spec.display_name!r}: {name} is no setting; use {', '.join(CONFIG)}")
+
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """Forks the kernel."""
         if not _backstage:
             _backstage.append(_Backstage())
         wanted: Any = self.tier or None
         limits, policy = Limits(**self.limits), Policy(**self.policy)
-        tier = choose(wanted, limits.requires)
+        tier = choose(wanted, {*self.require, *limits.requires})
         key = json.dumps([tier, self.kernel, self.preload, self.limits, self.policy], sort_keys=True)
         server = ForkServer(limits, tuple(self.preload), tier, self.kernel, zmq=True, policy=policy)
         assert self._endpoints is not None, "pre_launch comes first"
@@ -167,7 +183,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
 
     async def send_signal(self, signum: int) -> None:
         if self._start is not None:
-            with suppress(SandboxError):  # it has not come into being
+            with suppress(SandboxError, OSError):  # it has not come into being
                 process = await asyncio.shield(asyncio.wrap_future(self._start))
                 process.signal(signum)
 
@@ -189,7 +205,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
 def install_kernelspec(folder: Path, name: str = "codeact", **config: Any) -> Path:
     """Writes a kernel spec below ``folder`` (one of ``jupyter --paths``' data folders); returns its path.
 
-    ``config``: ``tier``, ``kernel``, ``preload``, ``limits``, ``policy`` of the provisioner.
+    ``config``: ``tier``, ``kernel``, ``preload``, ``limits``, ``policy``, ``require`` of the provisioner.
     """
     target = folder / "kernels" / name / "kernel.json"
     target.parent.mkdir(parents=True, exist_ok=True)

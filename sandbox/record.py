@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from sandbox.calling import Answer
 from sandbox.result import CellResult, Status
-from sandbox.tools import Answer
 
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 COMPARED = {"status", "stdout", "stderr", "value", "error_name", "error_value", "traceback", "outputs"}

@@ -47,5 +47,7 @@ class CellResult(BaseModel):
     """False when the process is gone: the next cell runs in a fresh kernel, with tools and files as at the start."""
     rolled_back: bool = False
     """True when the process is gone and its checkpoint took its place: state and files are as before this cell."""
+    received_bytes: int = 0
+    """What the kernel sent for this cell, protocol included; more than is kept of it when output was cut."""
     tool_calls: int = 0
     """Calls of host functions the cell made."""

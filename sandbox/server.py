@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,40 @@ class ForkServer:
     async def start(self) -> None:
         """Executes the warden and waits until the fork server is ready."""
         loop = asyncio.get_running_loop()
+        with ExitStack() as undo:
+            try:
+                self._execute(undo)
+            except OSError as error:
+                raise SandboxError(f"no fork server: {error}") from None
+            undo.pop_all()
+        self._control.setblocking(False)
+        self._ready: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self.died: asyncio.Future[int] = loop.create_future()
+        """Done when it ends without having been told to: with the number of kernels that went with it."""
+        self.alive = True
+        loop.add_reader(self._control.fileno(), self._on_control)
+        try:
+            ready = await asyncio.wait_for(self._ready, START_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            await self.close()
+            raise SandboxError(f"the fork server was not ready after {START_TIMEOUT_S:.0f} s") from None
+        except BaseException:  # nobody wants it any longer
+            await asyncio.shield(self.close())
+            raise
+        if ready["op"] != "ready":
+            await self.close()
+            raise SandboxError(f"the fork server could not start: {ready['error']}")
+
+    def _execute(self, undo: ExitStack) -> None:
+        """Starts the warden; ``undo`` gets what takes it back."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(self._control.close)
+        undo.callback(theirs.close)
         self._cgroups = self._find_cgroups()
+        if self._cgroups is not None:
+            undo.callback(self._cgroups.remove)
         self._errors = os.fdopen(os.memfd_create("errors"), "w+b")  # a full disk must not silence last words
+        undo.callback(self._errors.close)
         config = {
             "owner": os.getpid(),
             "control": theirs.fileno(),
@@ -100,20 +131,6 @@ class ForkServer:
         assert self._warden.stdin is not None
         with suppress(BrokenPipeError), self._warden.stdin as pipe:
             pipe.write(json.dumps(config).encode() + b"\n")
-        self._control.setblocking(False)
-        self._ready: asyncio.Future[dict[str, Any]] = loop.create_future()
-        self.died: asyncio.Future[int] = loop.create_future()
-        """Done when it ends without having been told to: with the number of kernels that went with it."""
-        self.alive = True
-        loop.add_reader(self._control.fileno(), self._on_control)
-        try:
-            ready = await asyncio.wait_for(self._ready, START_TIMEOUT_S)
-        except asyncio.TimeoutError:
-            await self.close()
-            raise SandboxError(f"the fork server was not ready after {START_TIMEOUT_S:.0f} s") from None
-        if ready["op"] != "ready":
-            await self.close()
-            raise SandboxError(f"the fork server could not start: {ready['error']}")
 
     async def fork(self, endpoints: Endpoints | None = None, rehearse: bool = False) -> Process:
         """A new kernel, isolated and connected. Raises :class:`SandboxError`.
@@ -125,16 +142,15 @@ class ForkServer:
                 raise SandboxError("the fork server is gone")
             self._count += 1
             number = self._count
-            line, line_theirs = socket.socketpair()
-            tools, tools_theirs = socket.socketpair()
-            process = Process(self, number, line, tools, asyncio.get_running_loop().create_future())
-            line.setblocking(False)
-            tools.setblocking(False)
+            try:
+                process, theirs = self._connected(number)
+            except OSError as error:
+                raise SandboxError(f"no kernel: {error!r}") from None
             self._processes[number] = process
             self._forks[number] = asyncio.get_running_loop().create_future()
             try:
-                with line_theirs, tools_theirs:
-                    self._ask(process, [line_theirs.fileno(), tools_theirs.fileno()], endpoints, rehearse)
+                with theirs[0], theirs[1]:
+                    self._ask(process, [sock.fileno() for sock in theirs], endpoints, rehearse)
                 process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
                 handed = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
                 process.workspace = handed[0]
@@ -197,9 +213,22 @@ class ForkServer:
             self._warden.wait()
         remove_tree(self.base)
 
+    def _connected(self, number: int) -> tuple[Process, tuple[socket.socket, socket.socket]]:
+        """A kernel to be, and its ends of connection and tools."""
+        line, line_theirs = socket.socketpair()
+        try:
+            tools, tools_theirs = socket.socketpair()
+        except OSError:
+            line.close()
+            line_theirs.close()
+            raise
+        line.setblocking(False)
+        tools.setblocking(False)
+        process = Process(self, number, line, tools, asyncio.get_running_loop().create_future())
+        return process, (line_theirs, tools_theirs)
+
     def _ask(self, process: Process, fds: list[int], endpoints: Endpoints | None, rehearse: bool) -> None:
         process.endpoints = endpoints
-        doors = self._enter_cgroup(process)
         request = {
             "op": "fork",
             "id": process.number,
@@ -208,11 +237,18 @@ class ForkServer:
             "rehearse": rehearse and endpoints is None,
         }
         listening = [sock.fileno() for sock in endpoints.sockets] if endpoints else []
-        socket.send_fds(self._control, [json.dumps(request).encode()], [*fds, *listening, *doors])
+        doors: list[int] = []
+        try:
+            doors = self._enter_cgroup(process)
+            socket.send_fds(self._control, [json.dumps(request).encode()], [*fds, *listening, *doors])
+        except BaseException:  # nobody will report the end of what was not asked for
+            self._processes.pop(process.number).exited.set_result(-signal.SIGKILL)
+            raise
+        finally:
+            for door in doors:
+                os.close(door)
         if endpoints:
             endpoints.handed_over()
-        for door in doors:
-            os.close(door)
 
     def _enter_cgroup(self, process: Process) -> list[int]:
         """Makes the kernel's cgroup; the kernel enters it first of all, through the descriptors returned."""
@@ -255,7 +291,8 @@ class ForkServer:
 
     def _dispatch(self, packet: dict[str, Any], fds: list[int]) -> None:
         if packet["op"] in ("ready", "failed"):
-            self._ready.set_result(packet)
+            if not self._ready.done():
+                self._ready.set_result(packet)
         elif packet["op"] == "forked":
             waiting = self._forks.get(packet["id"])
             if waiting is None or waiting.done():

@@ -17,7 +17,7 @@ import zmq
 import zmq.asyncio
 from zmq.utils.monitor import recv_monitor_message
 
-from sandbox.client import Cell, Line, OnEvent, frame_limit, next_id
+from sandbox.client import FRAME_BYTES, Cell, IdleBudget, Line, OnEvent, frame_limit, next_id
 from sandbox.endpoints import Endpoints
 from sandbox.inside.wire import IOPUB, SHELL
 from sandbox.limits import Limits
@@ -60,6 +60,7 @@ class ZmqLine:
         self._iopub = self._connect(zmq.SUB, endpoints.address("iopub"))
         self._iopub.subscribe(b"")
         self._cell: Cell | None = None
+        self._idle = IdleBudget(process, limits)
         self.welcomed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._tasks = [
             asyncio.ensure_future(self._read(channel, sock))
@@ -69,6 +70,7 @@ class ZmqLine:
 
     async def request(self, kind: str, content: dict[str, Any], on_event: OnEvent | None = None) -> Cell:
         """Sends a request; the returned cell gathers the answer until :meth:`forget`."""
+        self._idle.renew()
         cell = Cell(next_id(), self._limits, on_event)
         self._cell = cell
         header = {"msg_id": cell.msg_id, "session": "host", "username": "host", "msg_type": kind, "version": "5.3"}
@@ -109,6 +111,8 @@ class ZmqLine:
         while True:
             parts = await sock.recv_multipart()
             cell = self._cell
+            if cell is None:
+                self._idle.spend(sum(map(len, parts)) + FRAME_BYTES)
             try:
                 start = parts.index(DELIMITER) + 1
                 body = parts[start + 1 : start + 5]

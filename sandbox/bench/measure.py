@@ -2,10 +2,10 @@
 
 Contract: medians. A start lasts until the reply to a first cell. It is judged with numpy and pandas loaded on both
 sides: the cell imports them, which for the rival is the import and for ours nothing, as its kernels are forked with
-both. Beside it stands, not judged, the bare start: the cell is ``1 + 1`` and the rival has nothing imported. Memory is
-private memory (Private_Dirty) of an idle kernel that has both. Round trips are measured in blocks that take turns: the
-rival's threads are still at work when it has answered, and the next cell is not theirs to delay. Everything runs with
-one thread a library, as ours always do.
+both. Beside it stand, not judged, the bare start, where the cell is ``1 + 1`` and the rival has nothing imported, and
+what of a start is Linux's own (:mod:`sandbox.bench.floor`). Memory is private memory (Private_Dirty) of an idle kernel
+that has both. Round trips are measured in blocks that take turns: the rival's threads are still at work when it has
+answered, and the next cell is not theirs to delay. Everything runs with one thread a library, as ours always do.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from sandbox.bench.figures import Figure
+from sandbox.bench.floor import floor_ms
 from sandbox.bench.http import over_http
 from sandbox.bench.stock import StockKernel, first_reply_ms
 from sandbox.pool import KernelPool
@@ -70,6 +71,8 @@ async def measure(tiers: list[Tier], effort: Effort, on_figure: Callable[[Figure
         add(f"start, numpy and pandas loaded, {tier}, ms", *loaded[tier].ms, at_most=15, ratio_at_least=40)
         add(f"start, stock with nothing imported, {tier}, ms", *(await _starts(tier, effort, BARE)).ms)
     tier = tiers[0]
+    floor = await asyncio.to_thread(floor_ms, loaded[tier].private_mb[0], effort.starts)
+    add("of a start, Linux alone: fork and pages copied, ms", floor)
     add("private memory of an idle kernel, MB", *loaded[tier].private_mb, at_most=7)
     add("start to first reply, stock KernelManager, ms", await _managed(tier, effort), rival=None, at_most=30)
     add("warm pool: acquire and first cell, ms", await _warm(tier, effort), at_most=2)

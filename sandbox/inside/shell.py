@@ -31,7 +31,9 @@ from sandbox.inside.wire import CONTAINERS
 
 DISPLAYS = 500
 """Values and displays one cell may send."""
-SPECIAL = re.compile(r"\A\s|^\s*([%!?,;/]|>>>|\.\.\.|In \[|\[(nav|ins)\])|\?|=\s*[%!]", re.MULTILINE)
+SPECIAL = re.compile(
+    r"\A\s|(\A|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])\s*([%!?,;/]|>>>|\.\.\.|In \[|\[(nav|ins)\])|\?|=\s*[%!]"
+)
 """Whatever IPython's syntax needs to be in a cell; a cell without any of it is what it is."""
 
 
@@ -115,6 +117,8 @@ class SandboxShell(InteractiveShell):
         self.reset(new_session=True)
         self.execution_count = 1
         self.last_execution_result = None
+        for name in ("_i", "_ii", "_iii", "_i00"):
+            setattr(self.history_manager, name, "")
         for name in [name for name in linecache.cache if name.startswith("<cell ")]:
             del linecache.cache[name]
 

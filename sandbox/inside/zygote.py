@@ -62,7 +62,8 @@ def serve(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     gc.collect()
     gc.freeze()
-    collapse_memory()
+    with suppress(OSError):
+        collapse_memory()
     control.send(json.dumps({"op": "ready", "threads": len(list(Path("/proc/self/task").iterdir()))}).encode())
     kernels: dict[int, int] = {}
     while True:

@@ -23,10 +23,11 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from sandbox.calling import Caller
 from sandbox.client import OnEvent
 from sandbox.result import CellResult, SandboxError
 from sandbox.service.forms import OfferAnswer
-from sandbox.tools import Tool, answer_call, describe_tools
+from sandbox.tools import Tool, describe_tools
 
 CONNECT_TIMEOUT_S = 30.0
 LEASE_S = 60.0
@@ -163,6 +164,7 @@ class RemoteKernel:
 
     def __init__(self, pool: RemotePool, kernel_id: str, tier: str, tools: dict[str, Tool]) -> None:
         self._pool, self.tools, self.tier = pool, tools, tier
+        self._caller = Caller(tools)
         self.path = f"/v1/kernels/{kernel_id}"
         """Where it lives in the service."""
 
@@ -212,7 +214,7 @@ class RemoteKernel:
         raise aiohttp.ClientPayloadError("the answer ended before the result")
 
     async def _answer(self, event: dict[str, Any]) -> None:
-        answer = await answer_call(self.tools, event["name"], event["arguments"])
+        answer = await self._caller.answer(event["name"], event["arguments"])
         with suppress(Gone):  # the cell has ended meanwhile
             await self._pool.request("POST", f"{self.path}/calls/{event['call']}", answer)
 

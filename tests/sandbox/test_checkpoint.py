@@ -210,3 +210,27 @@ async def _begun(kernel: Kernel) -> None:
     """Until the cell runs: the handle can interrupt it from then on."""
     while kernel._stop is None:
         await asyncio.sleep(0)
+
+
+GROWS = """import ctypes, os, struct
+names = [f'{number:02}' for number in range(12)]
+for name in names: open(name, 'wb').write(b'x' * 1_000_000)
+if os.fork() == 0:
+    libc = ctypes.CDLL(None)
+    events = libc.inotify_init()
+    opened = {libc.inotify_add_watch(events, name.encode(), 0x20): os.open(name, os.O_RDWR) for name in names}
+    while True:  # whoever opens a file finds it sixteen times as long
+        seen = os.read(events, 4096)
+        for at in range(0, len(seen), 16):
+            os.ftruncate(opened[struct.unpack_from('i', seen, at)[0]], 16 << 20)"""
+SHORT_AGAIN = "for name in names: os.truncate(name, 1_000_000); os.utime(name)"
+
+
+async def test_files_that_grow_while_they_are_kept_take_no_more_than_the_workspace_may() -> None:
+    async with KernelPool(size=0, limits=LIMITS, preload=(), checkpoint=True) as pool, await pool.acquire() as kernel:
+        assert (await kernel.run(GROWS)).status == "ok"
+        assert pool.server is not None
+        for _ in range(4):
+            await kernel.run(SHORT_AGAIN)
+            kept = [path.stat() for path in Path(pool.server.base).glob("mirror-*/*")]
+            assert sum(seen.st_size for seen in kept) <= LIMITS.workspace_mib << 20

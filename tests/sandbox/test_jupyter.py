@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from jupyter_client.manager import KernelManager, start_new_kernel
 
-from sandbox import KernelPool, Limits, probe
+from sandbox import KernelPool, Limits, SandboxError, probe
 from sandbox.provisioner import install_kernelspec
 
 CONFIG = {"preload": [], "limits": {"memory_mib": 512}}
@@ -88,6 +88,23 @@ def test_a_death_is_seen_by_the_manager(code: str, tier: str, tmp_path: Path, mo
     assert not manager.is_alive()
     client.stop_channels()
     manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"teir": "T1"}, "teir is no setting; use tier, kernel, preload, limits, policy, require"),
+        ({"limits": {"memory": 1}}, "memory"),
+        ({"require": ["moon"]}, "moon"),
+    ],
+)
+def test_a_kernel_spec_that_asks_for_what_there_is_not_is_refused(
+    config: dict, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    install_kernelspec(tmp_path, "sandboxed", **{**CONFIG, **config})
+    with pytest.raises((ValueError, SandboxError), match=says):
+        KernelManager(kernel_name="sandboxed").start_kernel()
 
 
 @pytest.mark.parametrize("tier", ["T3", "T1"])

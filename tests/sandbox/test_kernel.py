@@ -1,6 +1,8 @@
 """What a caller sees of a kernel: results, state, limits, deaths."""
 
 import asyncio
+import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -280,3 +282,103 @@ async def test_transformers_of_the_users_own_are_asked_for_every_cell(pool: Kern
         )
         await kernel.run(shout)
         assert (await kernel.run("'low'")).value == "'LOW'"
+
+
+async def test_a_kernel_that_was_warm_shows_nothing_of_what_warmed_it(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        assert (await kernel.run("_i, _ii, _iii, Out")).value == "('', '', '', {})"
+
+
+async def test_a_result_says_what_the_kernel_sent(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        short, long = await kernel.run("1"), await kernel.run("print('x' * 900); 1")
+        assert short.received_bytes > 500 and 900 < long.received_bytes - short.received_bytes < 3000
+
+
+FLOOD = """
+import os
+line = get_ipython().port.sock
+if os.fork() == 0:
+    try:
+        while not os.path.exists('go'): pass
+        while True: line.sendall(bytes(5) * 10_000)  # empty messages
+    finally: os._exit(0)
+"""
+
+
+async def test_a_kernel_that_sends_without_end_between_its_cells_is_ended(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        assert (await kernel.run(FLOOD)).status == "ok"
+        await kernel.put("go", b"")
+        assert kernel.process is not None
+        await asyncio.wait_for(asyncio.shield(kernel.process.exited), 30)
+        lost = await kernel.run("1")
+        assert (lost.status, lost.state_survived) == ("died", False)
+        assert "sent without end" in lost.stderr
+        assert (await kernel.run("2")).value == "2"
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+async def test_a_kernel_closed_while_it_gets_another_process_leaves_none(checkpoint: bool) -> None:
+    async with KernelPool(size=0, preload=(), checkpoint=checkpoint, max_kernels=1, acquire_timeout_s=30) as pool:
+        kernel = await pool.acquire()
+        cell = asyncio.ensure_future(kernel.run("import os; os._exit(1)"))
+        assert kernel.process is not None
+        await asyncio.shield(kernel.process.exited)
+        await kernel.close()
+        await asyncio.gather(cell, return_exceptions=True)
+        async with await pool.acquire() as another:  # there is room again
+            assert (await another.run("1")).value == "1"
+
+
+async def test_a_fresh_process_has_all_its_files_or_is_not_used(pool: KernelPool) -> None:
+    files = {f"{number}.txt": b"x" for number in range(300)}
+    async with await pool.acquire(files=files, tools={"f": lambda: 1}) as kernel:
+        await kernel.run("import os; os._exit(1)")
+        given_up = asyncio.ensure_future(kernel.run("1"))
+        while kernel.process is None and not given_up.done():
+            await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        assert (await kernel.run("import glob; len(glob.glob('*.txt')), f()")).value == "(300, 1)"
+
+
+async def test_a_branch_that_cannot_be_seeded_is_gone() -> None:
+    async with KernelPool(size=0, preload=(), max_kernels=2, acquire_timeout_s=30) as pool:
+        async with await pool.acquire() as kernel:
+            await kernel.run("import random\ndef seed(*_): raise OSError\nrandom.seed = seed")
+            with pytest.raises(SandboxError):
+                await kernel.fork(reseed=True)
+            async with await kernel.fork() as branch:  # there is room again
+                assert (await branch.run("1")).value == "1"
+
+
+async def test_a_pool_given_up_while_it_starts_leaves_nothing() -> None:
+    pool = KernelPool(size=0, preload=())
+    starting = asyncio.ensure_future(pool.start())
+    while pool.server is None or not pool.server.alive:
+        await asyncio.sleep(0.001)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pool.server.pid, 0)
+    assert not Path(pool.server.base).exists()
+
+
+async def test_without_descriptors_an_acquire_says_so_and_leaves_nothing(pool: KernelPool) -> None:
+    kept = []
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with KernelPool(size=0, preload=()) as own:
+        async with await own.acquire() as kernel:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 8, before[1]))
+            try:
+                with pytest.raises(SandboxError, match="Too many open files"):
+                    while True:
+                        kept.append(await own.acquire())
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            assert (await kernel.run("1")).value == "1"
+            for one in kept:
+                await one.close()
+            async with await own.acquire() as another:
+                assert (await another.run("2")).value == "2"

@@ -1,10 +1,12 @@
 """Host functions inside cells."""
 
 import asyncio
+import threading
 
 import pytest
 
-from sandbox import KernelPool, document_tools
+from sandbox import KernelPool, document_tools, tool_schemas
+from sandbox.calling import UNFINISHED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,6 +87,66 @@ async def test_a_slow_tool_ends_with_the_cell_and_its_answer_is_not_mistaken(poo
         result = await kernel.run("slow(1)", timeout_s=0.2)
         assert (result.status, result.state_survived) == ("timeout_interrupted", True)
         assert (await kernel.run("slow(2)")).value == "2"
+
+
+async def test_arguments_are_checked_as_the_signature_says(pool: KernelPool) -> None:
+    def untyped(anything, *more: "Unknown"):  # type: ignore[name-defined]  # noqa: F821
+        return [anything, *more]
+
+    async with await pool.acquire(tools={"convert": convert, "find": find, "untyped": untyped}) as kernel:
+        refused = await kernel.run("convert('a lot')")
+        wrong_list = await kernel.run("find('abc', limit='x')")
+        assert (await kernel.run("convert('1.5'), untyped(1, 'a')")).value == "(3.0, [1, 'a'])"
+        assert (await kernel.run("convert(target='EUR', amount=2)")).value == "4"
+    assert refused.error_name == "TypeError"
+    assert "convert() argument amount: Input should be a valid number" in (refused.error_value or "")
+    assert "argument words: " in (wrong_list.error_value or "") and "argument limit: " in (wrong_list.error_value or "")
+
+
+async def test_schemas_come_from_the_signature() -> None:
+    schema = tool_schemas({"find": find})["find"]
+    assert schema is not None and schema["required"] == ["words"]
+    assert schema["properties"]["words"] == {"title": "Words", "type": "array", "items": {"type": "string"}}
+    assert tool_schemas({"odd": lambda f: f})["odd"] is not None
+
+
+async def test_whatever_ends_a_tool_is_an_exception_in_the_cell(pool: KernelPool) -> None:
+    def nothing_found() -> int:
+        return next(iter(()))
+
+    def leaves() -> None:
+        raise SystemExit(2)
+
+    async def leaves_too() -> None:
+        raise SystemExit(3)
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    tools = {"nothing_found": nothing_found, "leaves": leaves, "leaves_too": leaves_too, "cancelled": cancelled}
+    async with await pool.acquire(tools={**tools, "convert": convert}) as kernel:
+        errors = [(await kernel.run(f"{name}()")) for name in tools]
+        assert (await kernel.run("convert(1)")).value == "2"
+    assert [(one.error_name, one.error_value) for one in errors] == [
+        ("StopIteration", ""),
+        ("RuntimeError", "SystemExit: 2"),
+        ("RuntimeError", "SystemExit: 3"),
+        ("RuntimeError", "cancelled() was cancelled"),
+    ]
+
+
+async def test_tools_that_hang_cost_their_own_kernel_its_calls_and_nobody_else(pool: KernelPool) -> None:
+    go = threading.Event()
+    try:
+        async with await pool.acquire(tools={"wait": go.wait}) as kernel, await pool.acquire() as sibling:
+            for _ in range(UNFINISHED):
+                assert (await kernel.run("wait()", timeout_s=0.1)).error_name == "KeyboardInterrupt"
+            refused = await kernel.run("wait()")
+            assert "4 calls of cells that are over are still running" in (refused.error_value or "")
+            await sibling.put("a", b"1")
+            assert (await sibling.run("open('a').read()", timeout_s=5)).value == "'1'"
+    finally:
+        go.set()
 
 
 async def test_a_bad_name_is_refused(pool: KernelPool) -> None:

@@ -1,0 +1,170 @@
+"""Calls of one kernel's tools: arguments checked against the signature, functions run where they hold up nobody.
+
+Contract: :meth:`Caller.answer` never raises for what a tool does, sync or async, but for its own cancellation. Values
+are checked by pydantic as the annotations say, and made what they say where they are not equal to it (a list for a
+tuple, text for a date); a signature pydantic has no schema for is not checked. A
+sync function gets a thread of its own, which is left behind when the cell that wanted it is over; a kernel may leave
+:data:`UNFINISHED` of them before its calls are refused, so that it can use up no more than its own share of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import inspect
+import json
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError, validate_call
+from pydantic.errors import PydanticUndefinedAnnotation
+
+from sandbox.tools import Tool
+
+UNFINISHED = 4
+"""Calls of sync functions of one kernel at a time."""
+Answer = Callable[[str, Any], Awaitable[dict[str, Any]]]
+"""From a tool's name and arguments to what :meth:`Caller.answer` gives."""
+Outcome = tuple[Any, BaseException | None]
+Bound = tuple[tuple[Any, ...], dict[str, Any]]
+_UNKNOWN = (PydanticUserError, PydanticUndefinedAnnotation, NameError, TypeError, AttributeError, KeyError)
+"""What pydantic and typing say of annotations they cannot read."""
+
+
+class Caller:
+    """The tools of one kernel."""
+
+    def __init__(self, tools: Mapping[str, Tool]) -> None:
+        self._tools = dict(tools)
+        self._bind = {name: _binding(function) for name, function in tools.items()}
+        self._unfinished = 0
+
+    async def answer(self, name: str, arguments: Any) -> dict[str, Any]:
+        """``{"result": JSON}``, or ``{"error": {"type", "message"}}`` with a builtin exception's name."""
+        function = self._tools.get(name)
+        if function is None or not isinstance(arguments, dict):
+            return error_answer("NameError", f"there is no tool {name!r}")
+        try:
+            given, named = self._bind[name](arguments)
+        except ValidationError as refused:
+            return error_answer("TypeError", f"{name}() {_sentence(refused, function)}")
+        try:
+            if inspect.iscoroutinefunction(function):
+                result = await function(*given, **named)
+            else:
+                result, failure = await self._in_thread(function, given, named)
+                if failure is not None:
+                    return _answer_of(failure)
+                result = await result if inspect.isawaitable(result) else result
+            json.dumps(result)
+        except (Exception, SystemExit) as error:
+            return _answer_of(error)
+        return {"result": result}
+
+    async def _in_thread(self, function: Tool, given: tuple[Any, ...], named: dict[str, Any]) -> Outcome:
+        if self._unfinished >= UNFINISHED:
+            raise RuntimeError(f"{self._unfinished} calls of cells that are over are still running; try again later")
+        loop, context = asyncio.get_running_loop(), copy_context()
+        done: asyncio.Future[Outcome] = loop.create_future()
+
+        def tell(result: Any, error: BaseException | None) -> None:
+            self._unfinished -= 1
+            if not done.done():
+                done.set_result((result, error))
+
+        def run() -> None:
+            outcome: Outcome
+            try:
+                outcome = (context.run(function, *given, **named), None)
+            except BaseException as error:  # as a value: no future and no coroutine takes a StopIteration
+                outcome = (None, error)
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(tell, *outcome)
+
+        self._unfinished += 1
+        threading.Thread(target=run, name="tool", daemon=True).start()
+        return await done
+
+
+def tool_schemas(tools: Mapping[str, Tool]) -> dict[str, dict[str, Any] | None]:
+    """JSON schemas of the arguments, by name; None where pydantic has none for the signature."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for name, function in tools.items():
+        try:
+            signature: Any = _collector(function)
+            found[name] = TypeAdapter(signature).json_schema()
+        except _UNKNOWN:
+            found[name] = None
+    return found
+
+
+def error_answer(kind: str, message: str) -> dict[str, Any]:
+    """An answer that raises a builtin exception in the cell."""
+    return {"error": {"type": kind, "message": message}}
+
+
+def _binding(function: Tool) -> Callable[[dict[str, Any]], Bound]:
+    """From arguments by name to those of a call."""
+    signature = inspect.signature(function)
+
+    def bind(arguments: dict[str, Any]) -> Bound:
+        bound = inspect.BoundArguments(signature, dict(arguments))
+        return bound.args, bound.kwargs
+
+    try:
+        check = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(_collector(function))
+    except _UNKNOWN:
+        return bind
+
+    def bind_and_check(arguments: dict[str, Any]) -> Bound:
+        given, named = bind(arguments)
+        positional, by_name = check(*given, **named)
+        kept = [_kept(old, new) for old, new in zip(given, positional, strict=False)]
+        return (*kept, *positional[len(given) :]), {name: _kept(named.get(name), by_name[name]) for name in by_name}
+
+    return bind_and_check
+
+
+def _kept(given: Any, checked: Any) -> Any:
+    """What was given where it is as good: an int for a float stays one."""
+    return given if given == checked else checked
+
+
+def _collector(function: Tool) -> Callable[..., Bound]:
+    """A function of the same signature that returns its arguments."""
+
+    def collect(*given: Any, **named: Any) -> Bound:
+        return given, named
+
+    hints, parameters = get_type_hints(function), []
+    for parameter in inspect.signature(function).parameters.values():
+        if isinstance(parameter.annotation, str):  # a signature may have been given names of its own
+            parameter = parameter.replace(annotation=hints[parameter.name])
+        parameters.append(parameter)
+    collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    collect.__annotations__ = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
+    return collect
+
+
+def _sentence(refused: ValidationError, function: Tool) -> str:
+    names = dict(enumerate(inspect.signature(function).parameters))
+    parts = []
+    for fault in refused.errors(include_url=False, include_context=False, include_input=False):
+        first, *inner = fault["loc"]
+        place = ".".join(str(part) for part in (names.get(first, first), *inner))  # type: ignore[arg-type]
+        parts.append(f"argument {place}: {fault['msg']}")
+    return "; ".join(parts[:3])
+
+
+def _answer_of(error: BaseException) -> dict[str, Any]:
+    """The builtin exception of the same name, else the nearest builtin ancestor, else RuntimeError."""
+    message = str(error.args[0]) if len(error.args) == 1 else str(error)
+    for kind in type(error).__mro__:
+        found = getattr(builtins, kind.__name__, None)
+        if isinstance(found, type) and issubclass(found, Exception) and found is not Exception:
+            return error_answer(kind.__name__, message)
+    name = "" if isinstance(error, Exception) else f"{type(error).__name__}: "
+    return error_answer("RuntimeError", name + message)
