@@ -8,12 +8,12 @@ import os
 import signal
 import sys
 
-from codeact_train.exit_codes import STOPPED
+from codeact_train.exit_codes import ASKING, STOPPED
 
 
 def main() -> int:
     """Entry point of each process; returns its exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in ASKING:
         signal.signal(number, lambda *_: os._exit(STOPPED))
     from codeact_train.entry import main as train
 

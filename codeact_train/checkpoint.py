@@ -85,13 +85,13 @@ class Checkpoints:
         return self.folder / f"step-{step:06}"
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint: the one ``latest`` names, or what is left when somebody has removed that."""
+        """The newest complete checkpoint: the one ``latest`` names; what there is, when somebody has removed that or a
+        job has died before it could name its first."""
         pointer = self.folder / "latest"
-        if not pointer.is_file():
-            return None
-        named = self.folder / pointer.read_text(encoding="utf-8").strip()
-        if (named / "meta.json").is_file():
-            return Checkpoint.read(named)
+        if pointer.is_file():
+            named = self.folder / pointer.read_text(encoding="utf-8").strip()
+            if (named / "meta.json").is_file():
+                return Checkpoint.read(named)
         return max(self._complete(), key=_step, default=None)
 
     def holds(self, step: int) -> bool:

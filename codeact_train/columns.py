@@ -75,18 +75,21 @@ class Column:
     ``starts``: values of each document, and those before it."""
 
     def __init__(self, path: Path):
-        """Raises ``ValueError`` when the index is not of this form."""
+        """Raises ``ValueError`` when the index is not of this form, or the values are not what it counts."""
         self.path = path
         raw = path.with_suffix(".idx").read_bytes()
         if not raw.startswith(_MAGIC):
-            raise ValueError(f"{path}.idx: not an index of a Megatron dataset; prepare the corpus again")
+            raise ValueError(f"{path}.idx is not an index of a Megatron dataset")
         _, code, count, _ = _HEADER.unpack_from(raw, len(_MAGIC))
         dtype = next(np.dtype(kind) for kind, known in _CODES.items() if known == code)
         head = len(_MAGIC) + _HEADER.size
         self.lengths = np.frombuffer(raw, np.int32, count, offset=head)
         self.starts = np.frombuffer(raw, np.int64, count, offset=head + 4 * count) // dtype.itemsize
         binary = path.with_suffix(".bin")
-        empty = binary.stat().st_size == 0  # nothing can be mapped
+        size, counted = binary.stat().st_size, int(self.lengths.sum(dtype=np.int64)) * dtype.itemsize
+        if size != counted:
+            raise ValueError(f"{binary.name} has {size} bytes, its index counts {counted}")
+        empty = size == 0  # nothing can be mapped
         self.values = np.zeros(0, dtype) if empty else np.memmap(binary, dtype, "r").view(np.ndarray)
 
     def __len__(self) -> int:

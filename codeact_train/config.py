@@ -46,7 +46,8 @@ class ParallelSettings(Settings):
     """How the model is laid over processes. Data parallelism is what remains of the world size."""
 
     tensor: int = Field(1, ge=1)
-    """Processes that share each matrix; divides attention heads, key-value heads and the MLP width."""
+    """Processes that share each matrix; divides attention heads and MLP width, and divides the key-value heads or is a
+    multiple of them."""
     sequence_parallel: bool = False
     """Also share norms and residuals along the sequence; needs ``tensor`` > 1."""
     pipeline: int = Field(1, ge=1)
@@ -173,7 +174,9 @@ class TrainConfig(Settings):
     """Weight of the squared log of the softmax's denominator, added to the gradient and not to the reported loss."""
     seed: int = 0
     """Seed of the order of packs."""
-    proofs: tuple[Literal["leak", "parity", "audit", "partition"], ...] = ("leak", "parity", "audit", "partition")
+    proofs: tuple[Literal["leak", "window", "parity", "audit", "partition"], ...] = (
+        "leak", "window", "parity", "audit", "partition",
+    )  # fmt: skip
     """What is proved before the first step (``codeact_train.probes``); leave out the ones not wanted."""
     threads: int | None = Field(None, ge=1)
     """Threads of torch in each process; ``null`` leaves torch's own choice."""

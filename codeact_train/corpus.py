@@ -9,6 +9,8 @@ weights. Importing this needs neither torch nor Megatron.
 from __future__ import annotations
 
 import json
+import struct
+import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +56,14 @@ class Corpus:
         self.digest: str = self.manifest["digest"]
         self.sequence_length: int = self.manifest["sequence_length"]
         self.end_token: int = self.manifest["end_token"]
-        self._columns = [Column(self.folder / name) for name in COLUMNS]
-        with np.load(self.folder / "packs.npz") as packs:
-            stored = dict(packs)
-        self._plans = {side: PackPlan(stored[f"{side}_document"], stored[f"{side}_offset"]) for side in SIDES}
-        self._weights = {side: stored[f"{side}_weight"] for side in SIDES}
+        try:
+            self._columns = [Column(self.folder / name) for name in COLUMNS]
+            with np.load(self.folder / "packs.npz") as packs:
+                stored = dict(packs)
+            self._plans = {side: PackPlan(stored[f"{side}_document"], stored[f"{side}_offset"]) for side in SIDES}
+            self._weights = {side: stored[f"{side}_weight"] for side in SIDES}
+        except (OSError, EOFError, KeyError, ValueError, struct.error, zipfile.BadZipFile) as error:
+            raise ValueError(f"corpus={self.folder}: cannot be read ({error}); prepare it again") from error
 
     def __len__(self) -> int:
         """Number of documents."""

@@ -29,7 +29,11 @@ from codeact_train.trainer import Trainer
 
 def read_job(path: Path) -> TrainJob:
     """The job of a JSON file. Raises ``ValueError`` naming what is wrong with it."""
-    return TrainJob.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"--config={path}: {error.strerror}; give the JSON file of a job") from error
+    return TrainJob.model_validate(json.loads(text))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,4 +1,10 @@
-"""How a training job ended, as its exit code; 0 says that the run is finished, any other that there is a bug."""
+"""How a training job ended, as its exit code; 0 says that the run is finished, any other that there is a bug. And what
+asks one to end."""
+
+import signal
+
+ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that ask a job to save and end; SIGUSR1 is a scheduler's whose time limit is near."""
 
 STOPPED = 75
 """It saved and stopped before its end: start it again to go on (EX_TEMPFAIL: try again)."""

@@ -2,8 +2,8 @@
 
 Contract: a :func:`tree` is the same whatever shares the optimizer between processes, so any layout loads what another
 wrote, to the bit. A main weight is part of it where it is not the weight itself, which is with bf16. There is one count
-of steps, because every weight takes every step. Cost: a shared optimizer is gathered, bucket by bucket, into the host's
-memory of each process that shares it.
+of steps, because every weight takes every step. Cost: to save, a shared optimizer is gathered, bucket by bucket, into
+the host's memory of the first process that shares it; to load, each of them holds all of it for as long as that takes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from codeact_train import compat
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 PREFIX = "optimizer.state"
+ONE_HOLDER = {"distrib_optim_fully_reshardable_mem_efficient": True}
+"""Megatron's word for gathering a shared optimizer in one process, over gloo, and not in all that share it."""
 
 
 def kinds(*, bf16: bool) -> tuple[str, ...]:
@@ -75,7 +77,9 @@ def take(optimizer: MegatronOptimizer, loaded: dict[str, Any]) -> None:
 
 def _shared(part: DistributedOptimizer, model: dict[str, Any], *, loading: bool) -> dict[int, Any]:
     with compat.cpu_tensors_pass():
-        weights = part.sharded_param_state_fully_reshardable(model, is_loading=loading, metadata={})
+        weights = part.sharded_param_state_fully_reshardable(model, is_loading=loading, metadata=ONE_HOLDER)
+    if weights is None:  # the first of those that share it has it all
+        return {}
     kept = kinds(bf16=part.config.bf16)
     return {order: {name: tensors[name] for name in kept} for order, tensors in weights.items()}
 

@@ -24,7 +24,7 @@ class RecordTurn(BaseModel):
 
     role: Literal["system", "user", "assistant"]
     content: str
-    weight: float | None = Field(None, ge=0.0)
+    weight: float | None = Field(None, ge=0.0, allow_inf_nan=False)
 
 
 class Record(BaseModel):

@@ -100,7 +100,7 @@ class ModelShape(HeadWidths):
             raise ValueError(
                 f"model={folder}: no mapping for model_type {kind!r}, only for {', '.join(FAMILIES)}; {INSTEAD}"
             )
-        hf = AutoConfig.from_pretrained(folder)
+        hf = read_config(folder)
         if missing := _without_mapping(hf):
             raise ValueError(f"model={folder}: no mapping for {missing}; {INSTEAD}")
         return cls(
@@ -129,6 +129,16 @@ class ModelShape(HeadWidths):
         slow at odd widths. One process alone holds what the model has."""
         multiple = 1 if tensor == 1 else 64 * tensor
         return -(-self.vocab // multiple) * multiple
+
+
+def read_config(folder: Path | str) -> PretrainedConfig:
+    """The configuration of a Hugging Face folder as transformers reads it. Raises ``ValueError`` for one it does not
+    take."""
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except Exception as error:  # each version of transformers has exceptions of its own for each fault
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"model={folder}: its config.json cannot be used ({reason}); fetch the model again") from error
 
 
 def _windows(hf: PretrainedConfig) -> tuple[int | None, ...]:

@@ -94,7 +94,7 @@ class Trainer:
         if self.place.is_main:
             self.log = MetricsLog(self.out, begun, trackers_of(self.train, self.out, begun))
         self.watch = Watch(self.steps, begun, shown=self.place.is_main)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        for number in exit_codes.ASKING:
             signal.signal(number, self._on_signal)
         self._announce(found, begun)
         if found is None or found.meta.get("computed") != self._computed:

@@ -1,7 +1,8 @@
 """The command ``codeact``: one verb a stage, one YAML file a run.
 
-Exit codes: 0 done; 2 something in the input has to be mended, said in one sentence; 75 interrupted with everything
-finished kept, start it again to go on (SLURM requeues on it); 1 a fault of ours, with its traceback.
+Exit codes: 0 done; 2 something in the input has to be mended, said in one sentence; 3 and 4 the trainer's, see
+:mod:`codeact_train.exit_codes`; 75 interrupted with everything finished kept, start it again to go on (SLURM requeues
+on it); 1 a fault of ours, with its traceback.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 from typer.core import TyperGroup
 
+from codeact_train import exit_codes
 from launch import config as configs
 from launch.prove_verbs import prove_app
 from launch.sandbox_verbs import sandbox_app, serve_sandbox
@@ -37,9 +39,10 @@ class PlainlyTold(TyperGroup):
             say("interrupted; everything finished is kept, the same command goes on from there")
             raise typer.Exit(INTERRUPTED) from None
         except TrainingStopped as stopped:
-            if stopped.code != MEND:  # then its sentence stands above already
+            told = (exit_codes.BAD_CONFIG, exit_codes.PROOF_FAILED, exit_codes.UNSOUND)
+            if stopped.code not in told:  # then its sentence stands above already
                 say(f"{stopped}; the same command goes on from the last checkpoint")
-            raise typer.Exit(stopped.code if stopped.code in (MEND, INTERRUPTED) else 1) from None
+            raise typer.Exit(stopped.code if stopped.code in (*told, INTERRUPTED) else 1) from None
         except ValueError as fault:
             refuse(str(fault))
             raise typer.Exit(MEND) from None

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codeact_train.prepare_config import PrepareConfig
 from rollout.files import write_whole
 
 REPORTED_PACKAGES = (
     "torch", "megatron-core", "transformers", "ray", "openvino-genai", "jupyter_client", "ipykernel", "numpy", "pandas",
 )  # fmt: skip
+
+NOT_OF_THE_CORPUS = {"sources", "decontaminate", "workers"}
+"""Settings of ``prepare`` that name files, or do not change what is made."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,18 @@ class RunFolder:
     def corpus(self) -> Path:
         """The prepared corpus."""
         return self.root / "corpus"
+
+    def check_corpus(self, prepare: PrepareConfig) -> None:
+        """Raises ``ValueError`` when the prepared corpus is not of these settings; where its records came from may be
+        said in other words now, and is not looked at."""
+        stored = json.loads((self.corpus / "corpus.json").read_text(encoding="utf-8"))["settings"]
+        wanted = prepare.model_dump(mode="json", exclude=NOT_OF_THE_CORPUS)
+        for key in wanted.keys() & stored.keys():
+            if wanted[key] != stored[key]:
+                raise ValueError(
+                    f"prepare.{key}: the corpus in {self.corpus} was prepared with {stored[key]!r}, this configuration "
+                    f"says {wanted[key]!r}; run `codeact prepare` with it, or give the value it was prepared with"
+                )
 
     @property
     def train(self) -> Path:

@@ -68,6 +68,7 @@ def train(config: LoopConfig) -> str:
     folder = RunFolder(config.run)
     if not (folder.corpus / "corpus.json").exists():
         raise ValueError(f"train: there is no corpus in {folder.corpus}; run `codeact prepare` first")
+    folder.check_corpus(config.prepare)
     job = torchrun.job_file(resolve_model(config.model), folder.corpus, folder.train, config.train)
     torchrun.run(job, config.launch, config.train)
     return f"{len(exported(config))} epochs exported to {folder.exports}"

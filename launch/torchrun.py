@@ -21,14 +21,9 @@ from types import FrameType
 import psutil
 
 from codeact_train.config import TrainConfig
+from codeact_train.exit_codes import ASKING, STOPPED
 from launch.place import LaunchConfig
 from rollout.files import write_whole
-
-STOPPED = 75
-"""The trainer was asked to stop and saved its state."""
-
-ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-"""Signals that ask a job to save and end; SIGUSR1 is a scheduler's whose time limit is near."""
 
 
 class TrainingStopped(Exception):

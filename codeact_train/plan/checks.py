@@ -10,12 +10,11 @@ import importlib.util
 import json
 from pathlib import Path
 
-from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from codeact_train.config import TrainConfig
 from codeact_train.prepare_config import PrepareConfig
-from codeact_train.shape import ModelShape
+from codeact_train.shape import ModelShape, read_config
 from codeact_train.vocabulary import Vocabulary
 
 
@@ -66,7 +65,7 @@ def _check_deepspeed(model: Path) -> int | None:
         raise ValueError(
             "backend=deepspeed: DeepSpeed is not installed; pip install 'codeact[deepspeed]', or set backend=megatron"
         )
-    config = AutoConfig.from_pretrained(model)
+    config = read_config(model)
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ValueError(
             f"model={model}: transformers has no causal language model for model_type {config.model_type!r}; "
@@ -89,8 +88,9 @@ def _check_layout(train: TrainConfig, shape: ModelShape, processes: int) -> None
         fitting = [t for t in range(1, shape.heads + 1) if shape.fits_heads(t) and not shape.ffn % t]
         raise ValueError(
             f"parallel.tensor={parallel.tensor} does not fit the model: it must divide its {shape.heads} attention "
-            f"heads and its MLP width of {shape.ffn}, and divide or be a multiple of its {shape.kv_heads} key-value "
-            f"heads; choose one of {fitting}"
+            f"heads and its MLP width of {shape.ffn}, divide or be a multiple of its {shape.kv_heads} key-value heads, "
+            f"and divide the {(shape.heads + 2 * shape.kv_heads) * shape.head_dim} rows of queries, keys and values; "
+            f"choose one of {fitting}"
         )
     if shape.layers % parallel.pipeline:
         fitting = [p for p in range(1, shape.layers + 1) if not shape.layers % p]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from codeact_train.attention import choose
 from codeact_train.config import TrainConfig
 from codeact_train.model import DTYPES
+from codeact_train.shape import read_config
 
 KERNELS = {"flash": "flash_attention_2", "flex": "flex_attention", "sdpa": "sdpa", "reference": "eager"}
 """Attention kernels of transformers, under the names this project has for them."""
@@ -23,7 +24,7 @@ def load(folder: Path, train: TrainConfig) -> PreTrainedModel:
     """Read the model. Raises ``ValueError`` when transformers has no causal language model for it, or lacks what the
     kernel that was asked for needs."""
     disable_progress_bar()
-    config = AutoConfig.from_pretrained(folder)
+    config = read_config(folder)
     _silence(config)
     kernel = _kernel(config, train)
     try:

@@ -63,6 +63,8 @@ def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
     folder = shape_folder(config.model)
     corpus = RunFolder(config.run).corpus
     present = (corpus / "corpus.json").is_file()
+    if present:
+        RunFolder(config.run).check_corpus(config.prepare)
     validate(config.train, folder, processes=cluster.gpus, prepare=config.prepare, corpus=corpus if present else None)
     shape = ModelShape.read(folder)
     dimensions = Dimensions.of(shape)

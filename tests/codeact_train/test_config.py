@@ -1,15 +1,19 @@
 """A configuration that cannot work names key, value and fix before anything starts."""
 
 import json
+import shutil
 
 import pytest
 from pydantic import ValidationError
-from train_jobs import recipe
+from train_jobs import recipe, run_job
 
 from codeact_train import entry, exit_codes
 from codeact_train.config import TrainConfig
+from codeact_train.corpus import Corpus
 from codeact_train.plan import validate
 from codeact_train.prepare_config import PrepareConfig
+from codeact_train.records import Unreadable, parse
+from codeact_train.shape import ModelShape
 
 
 @pytest.mark.parametrize(
@@ -49,3 +53,42 @@ def test_the_trainer_exits_with_2(tmp_path, model, corpus, capsys):
     (tmp_path / "job.json").write_text(json.dumps(job))
     assert entry.main(["--config", str(tmp_path / "job.json")]) == exit_codes.BAD_CONFIG
     assert "threads" in capsys.readouterr().err
+
+
+def damaged(corpus, out, name, change):
+    """A copy of a corpus with one file changed."""
+    shutil.copytree(corpus, out)
+    (out / name).write_bytes(change((out / name).read_bytes()))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("tokens.bin", r"tokens.bin has \d+ bytes, its index counts \d+"), ("packs.npz", ""), ("roles.idx", "")],
+)
+def test_a_damaged_corpus_is_refused(tmp_path, model, corpus, name, says):
+    broken = damaged(corpus, tmp_path / "corpus", name, lambda data: data[: len(data) // 2])
+    with pytest.raises(ValueError, match=rf"corpus={broken}: cannot be read \(.*{says}.*\); prepare it again"):
+        Corpus(broken)
+    assert run_job(tmp_path / "run", model, broken, recipe()) == exit_codes.BAD_CONFIG
+    assert "Traceback" not in (tmp_path / "run" / "log-0.txt").read_text()
+
+
+def test_a_config_that_transformers_does_not_take_is_one_sentence(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": "wide"}))
+    with pytest.raises(ValueError, match=r"its config.json cannot be used \(.*\); fetch the model again"):
+        ModelShape.read(tmp_path)
+    with pytest.raises(ValueError, match=r"config.json cannot be used"):
+        validate(recipe(backend="deepspeed"), tmp_path / "nowhere")
+
+
+def test_a_job_file_that_is_none_is_refused(tmp_path, capsys):
+    for path in (tmp_path, tmp_path / "nowhere.json"):
+        assert entry.main(["--config", str(path)]) == exit_codes.BAD_CONFIG
+        assert "give the JSON file of a job" in capsys.readouterr().err
+
+
+def test_a_weight_without_bound_is_no_weight():
+    line = b'{"id": "a", "conversations": [{"role": "user", "content": "x", "weight": 1e999}]}\n'
+    defect = parse(line)
+    assert isinstance(defect, Unreadable) and "finite" in defect.detail

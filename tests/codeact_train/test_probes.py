@@ -93,6 +93,56 @@ def test_parity_reaches_the_edge_of_the_window(tmp_path, tokenizer, monkeypatch)
     assert run_job(tmp_path / "wide", model, corpus, train) == exit_codes.PROOF_FAILED
 
 
+def one_key_fewer(self, window):
+    return sound_window(self, window and window - 1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_window_is_proved_in_any_precision(tmp_path, tokenizer, corpus, monkeypatch, precision):
+    """Documents are shorter than it, and bf16 rounds by more than one key in many matters."""
+    model = save_model(tmp_path / "model", tokenizer, MistralConfig(**SHAPE, sliding_window=200))
+    settings = {"precision": precision, "proofs": ["window"], "stop_after_steps": 1}
+    sound = recipe(**settings, parallel={"tensor": 2, "sequence_parallel": True})
+    assert run_job(tmp_path / "sound", model, corpus, sound, world=2) == exit_codes.STOPPED
+    assert [proof["name"] for proof in events(tmp_path / "sound", "proof")] == ["window"]
+    for edge in (one_key_more, one_key_fewer):
+        monkeypatch.setattr(attention.Spans, "first_visible", edge)
+        broken = recipe(**settings, attention="reference")
+        assert run_job(tmp_path / edge.__name__, model, corpus, broken) == exit_codes.PROOF_FAILED
+
+
+def last_end_untrained(self, index):
+    document = sound_document(self, index)
+    weights = document.weights.copy()
+    weights[-1] = 0.0
+    return replace(document, weights=weights)
+
+
+def test_the_end_of_the_last_turn_is_audited(tmp_path, tokenizer, monkeypatch):
+    """A template that ends with the end token has nothing behind it."""
+    template = "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + '<|im_end|>' }}{% endfor %}"
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    model = save_model(tmp_path / "model", tokenizer, MistralConfig(**SHAPE))
+    said = write_conversations(tmp_path / "r.jsonl", {"a": ["crate", "bolt"], "b": ["river", "price"]})
+    prepare(said, model, tmp_path / "corpus", PrepareConfig(sequence_length=320))
+    train = recipe(proofs=["audit"], stop_after_steps=1, epochs=5)
+    assert run_job(tmp_path / "sound", model, tmp_path / "corpus", train) == exit_codes.STOPPED
+    monkeypatch.setattr(Corpus, "document", last_end_untrained)
+    assert run_job(tmp_path / "broken", model, tmp_path / "corpus", train) == exit_codes.PROOF_FAILED
+
+
+def test_bf16_is_held_against_what_bf16_does_to_transformers(tmp_path, model, corpus, monkeypatch):
+    train = recipe(proofs=["parity"], precision="bf16", stop_after_steps=1)
+    assert run_job(tmp_path / "sound", model, corpus, train) == exit_codes.STOPPED
+    monkeypatch.setattr(loading, "cut", one_row_off)
+    assert run_job(tmp_path / "off", model, corpus, train) == exit_codes.PROOF_FAILED
+
+
+def one_row_off(weight, tensors, shape, rank, size):
+    value = sound_cut(weight, tensors, shape, rank, size)
+    return value.roll(1, 0) if weight.cut == "qkv" else value
+
+
 def test_a_piece_that_begins_with_an_end_token_is_no_turn_without_one():
     """Splitting left a turn's end token to the piece behind it, where nothing predicts it."""
     roles = np.array([ROLES["assistant"], ROLES["none"], ROLES["assistant"]], np.uint8)

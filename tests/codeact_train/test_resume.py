@@ -94,3 +94,12 @@ def test_a_finished_run_has_nothing_to_do(tmp_path, model, corpus):
     before = (tmp_path / "exports" / "epoch-1" / "model.safetensors").stat().st_mtime_ns
     assert run_job(tmp_path, model, corpus, recipe(epochs=1)) == 0
     assert (tmp_path / "exports" / "epoch-1" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_first_checkpoint_that_was_never_named_is_gone_on_from(tmp_path, model, corpus, unbroken):
+    """A job can die between the two."""
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=2)) == STOPPED
+    (tmp_path / "checkpoints" / "latest").unlink()
+    assert run_job(tmp_path, model, corpus, recipe()) == 0
+    assert [event["step"] for event in events(tmp_path, "start")] == [0, 2]
+    assert outcome(tmp_path) == unbroken

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from codeact_train.exit_codes import ASKING
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+
+@pytest.mark.parametrize("number", ASKING)
 def test_stopped_while_importing(number: signal.Signals) -> None:
     trainer = subprocess.Popen(
         [sys.executable, "-m", "codeact_train", "--config", "job.json"], stderr=subprocess.PIPE, text=True

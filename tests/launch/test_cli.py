@@ -1,5 +1,6 @@
 """The command as a person meets it: help, exit codes, one sentence for bad input, nothing started or written."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from launch import stages
 from launch.cli import app
+from launch.torchrun import TrainingStopped
 
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = ["collect", "select", "prepare", "train", "export", "evaluate", "report", "loop"]
@@ -74,6 +77,41 @@ def test_parity_is_a_word_for_the_setting(codeact: Callable[..., Answer], verb: 
     assert shown.returncode == 0 and "parity: paper" in shown.stdout
     refused = codeact(verb, "configs/demo.yaml", "--parity", "exact")
     assert refused.returncode == 2 and "'exact' is not one of" in refused.stderr
+
+
+def test_a_corpus_prepared_otherwise_is_not_trained_on(
+    codeact: Callable[..., Answer], tmp_path: Path, tiny_llama: Path
+) -> None:
+    turns = [{"role": "user", "content": "1 + 1"}, {"role": "assistant", "content": "2"}]
+    (tmp_path / "r.jsonl").write_text(json.dumps({"id": "a", "conversations": turns}) + "\n")
+    (tmp_path / "c.yaml").write_text(f"run: r\nmodel: {tiny_llama}\nprepare: {{sources: [{{path: r.jsonl}}]}}\n")
+    # in a process of its own: what tokenizes starts threads, and other tests fork
+    prepared = subprocess.run(
+        [sys.executable, "-m", "launch.cli", "prepare", "c.yaml"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert prepared.returncode == 0, prepared.stderr
+    for words in (["--parity", "paper"], ["prepare.sequence_length=64"]):
+        refused = codeact("train", "c.yaml", *words)
+        assert refused.returncode == 2 and "run `codeact prepare` with it" in refused.stderr
+    assert not (tmp_path / "r" / "train").exists()
+
+
+@pytest.mark.parametrize(("code", "goes_on"), [(2, False), (3, False), (4, False), (75, True), (-9, True)])
+def test_how_the_trainer_ended_is_how_the_command_ends(
+    codeact: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, code: int, goes_on: bool
+) -> None:
+    def stopped(config: object) -> None:
+        raise TrainingStopped(code)
+
+    monkeypatch.setattr(stages, "check_before_start", lambda config: None)
+    monkeypatch.setattr(stages, "train", stopped)
+    ended = codeact("train", str(ROOT / "configs/demo.yaml"))
+    assert ended.returncode == (code if code > 0 else 1)
+    assert ("goes on from the last checkpoint" in ended.stderr) == goes_on
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from codeact_train.config import TrainConfig
+from codeact_train.exit_codes import ASKING
 from launch import torchrun
 from launch.place import LaunchConfig
 from launch.torchrun import TrainingStopped, run
@@ -38,7 +39,7 @@ def test_an_interrupt_means_the_same_after_training_as_before(tmp_path):
     assert [signal.getsignal(number) for number in watched] == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", ASKING)
 def test_a_trainer_that_is_asked_to_end_says_itself_how_it_ended(tmp_path, monkeypatch, number):
     trainer, job = tmp_path / "trainer", tmp_path / "job.json"
     trainer.write_text(TRAINER)
