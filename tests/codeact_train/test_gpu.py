@@ -47,7 +47,7 @@ def test_every_kernel_trains_like_a_plain_loop(tmp_path, made, kernel):
     """In bf16, against transformers in float32."""
     if lacking := backends.BACKENDS[kernel].lacks("bf16"):
         pytest.skip(lacking)
-    proofs = ["leak", "parity", "audit", "partition"]
+    proofs = ["leak", "window", "parity", "audit", "partition"]
     job = train(tmp_path, made, attention=kernel, stop_after_steps=8, proofs=proofs)
     theirs = plain_loop.run(job, 8)
     steps = events(tmp_path, "step")
