@@ -206,7 +206,7 @@ class KernelPool:
     async def _fill(self) -> None:
         with suppress(SandboxError):  # the caller who finds the pool empty gets to hear of it
             await asyncio.sleep(REFILL_AFTER_S)  # the caller's first cell goes first
-            while self._admission.lacks_memory() and (spare := self._warm()) is not None:
+            while self._ready and self._admission.lacks_memory() and (spare := self._warm()) is not None:
                 await spare.server.remove(spare)
                 self._admission.leave()
             while self._started and len(self._ready) < self._size and self._admission.try_enter():

@@ -11,14 +11,11 @@ from __future__ import annotations
 import array
 import json
 import os
-import random
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sandbox.inside import toolbox
@@ -47,7 +44,7 @@ def become_kernel(
             os.write(door, b"0")
         os.setsid()  # a process group reaches across pid namespaces: `kill 0` must not meet the fork server
         user = _own_user(ready) if has_namespaces(config["tier"]) else None
-        folder = str(Path(config["base"]) / str(request["id"]))
+        folder = f"{config['base']}/{request['id']}"
         enter_kernel(config, folder, request["limits"], user, ready)
         handed = [os.open(".", os.O_PATH | os.O_DIRECTORY)]
         if config["reach"]["network"]:
@@ -74,9 +71,6 @@ def _build(
 ) -> Callable[[], None]:
     """The kernel's own work, ready to begin."""
     limits = request["limits"]
-    random.seed()
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if shell is None:
         from sandbox.inside.stock import serve_stock
@@ -107,7 +101,7 @@ def _own_user(ready: dict[str, Any]) -> int | None:
 
 
 def _close_all_but(keep: set[int]) -> None:
-    for entry in Path("/proc/self/fd").iterdir():
-        if int(entry.name) not in keep:
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) not in keep:
             with suppress(OSError):
-                os.close(int(entry.name))
+                os.close(int(name))

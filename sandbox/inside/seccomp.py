@@ -100,8 +100,10 @@ def _argument(index: int) -> bytes:
     return _op(_LOAD, _ARGS + 8 * index)  # the low half: both machines are little endian
 
 
-def assemble(families: tuple[int, ...], count_memory: bool, shared: bool, deny_set_id: bool = False) -> bytes:
-    """The filter's program.
+def assemble(
+    families: tuple[int, ...], count_memory: bool, shared: bool, deny_set_id: bool = False
+) -> ctypes.Array[ctypes.c_char]:
+    """The filter's program, where Linux can read it.
 
     ``families``: socket families that may be opened; ``count_memory``: deny memory that RLIMIT_DATA does not see (where
     no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny
@@ -136,7 +138,8 @@ def assemble(families: tuple[int, ...], count_memory: bool, shared: bool, deny_s
     if count_memory:
         both = [_op(_AND, MAP_SHARED_ANONYMOUS), _op(_EQUAL, MAP_SHARED_ANONYMOUS, 0, 1), _fail(errno.ENOMEM)]
         code += _rule(MMAP[column], [_argument(3), *both])
-    return b"".join([*code, _op(_RETURN, _ALLOW)])
+    program = b"".join([*code, _op(_RETURN, _ALLOW)])
+    return ctypes.create_string_buffer(program, len(program))
 
 
 def _no_set_id(column: int) -> list[bytes]:
@@ -155,9 +158,8 @@ def _rule(number: int, body: list[bytes]) -> list[bytes]:
     return [_op(_EQUAL, number, 0, len(body) + 1), *body, _op(_RETURN, _ALLOW)]
 
 
-def load(program: bytes) -> None:
+def load(program: ctypes.Array[ctypes.c_char]) -> None:
     """Puts the filter on this process for good, and forbids gaining privileges by executing files."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
+    header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(program))
     syscall("seccomp", _SECCOMP[MACHINE], 1, 0, header)

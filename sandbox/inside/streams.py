@@ -15,7 +15,6 @@ import threading
 from concurrent.futures.thread import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 from sandbox.inside.port import SocketPort
@@ -175,9 +174,8 @@ class Output(io.TextIOBase):
 
 def raw_file() -> int:
     """An empty, unlinked, appending file in the current folder's file system."""
-    path = Path(".raw")
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-    path.unlink()
+    fd = os.open(".raw", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+    os.unlink(".raw")  # noqa: PTH108
     return fd
 
 
@@ -191,12 +189,11 @@ def capture(port: SocketPort, keep: int, hard: int) -> tuple[Output, Output]:
         outputs.append(Output(name, port, fd, keep, hard))
     sys.stdout, sys.stderr = outputs
     sys.__stdout__, sys.__stderr__ = outputs  # type: ignore[assignment, misc]
-    _give_jobs_their_cell()
     return outputs[0], outputs[1]
 
 
-def _give_jobs_their_cell() -> None:
-    """A job belongs to the cell that hands it in, also where a thread of an earlier cell does it."""
+def give_jobs_their_cell() -> None:
+    """Once in the fork server: a job belongs to the cell that hands it in, also if a thread of an earlier cell does."""
     submit: Any = ThreadPoolExecutor.submit
 
     @wraps(submit)

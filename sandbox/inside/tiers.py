@@ -2,7 +2,8 @@
 
 T3: T2 and a cgroup that bounds memory and processes (made by the owner) · T2: namespaces, own root, Landlock, seccomp,
 no capabilities · T1: Landlock, seccomp, limits, no capabilities; needs no privileges · T0: limits only. A layer that
-fails raises: a kernel is never less isolated than its tier says.
+fails raises: a kernel is never less isolated than its tier says. What runs in a kernel here and in the modules below
+keeps to few functions and types (no ``Path``): the first use of each is a page that has to be copied for it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ SIGKILL = 9
 WRITABLE_DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
 DRIVER_FACTS = ("driver", "devices", "modules")
 """Below ``/proc``: what a driver library asks about its devices."""
+OWN_FOLDERS, OWN_TEMPORARY = ("HOME", "PWD"), ("TMPDIR", "MPLCONFIGDIR", "IPYTHONDIR")
+"""Variables that name the workspace: always, and where ``/tmp`` is not the kernel's own."""
 ETC_READABLE = ("passwd", "group", "hosts", *namespaces.ETC)
 
 
@@ -76,13 +79,13 @@ def enter_kernel(
     else:
         prctl(PR_SET_PDEATHSIG, SIGKILL)
         forbid_capabilities()
-        Path(folder).mkdir(0o700)
+        os.mkdir(folder, 0o700)  # noqa: PTH102
         os.chdir(folder)
-    home = str(Path.cwd())
-    os.environ.update({"HOME": home, "USER": "agent", "LOGNAME": "agent", "PWD": home})
-    if not has_namespaces(tier):
-        os.environ.update({"TMPDIR": home, "MPLCONFIGDIR": home, "IPYTHONDIR": home})
-    _limit(limits, has_namespaces(tier))
+    home = os.getcwd()  # noqa: PTH109
+    os.environ["USER"] = os.environ["LOGNAME"] = "agent"
+    for name in OWN_FOLDERS if has_namespaces(tier) else (*OWN_FOLDERS, *OWN_TEMPORARY):
+        os.environ[name] = home
+    _limit(limits, has_namespaces(tier), ready["born_with"])
     if tier == "T0":
         return
     drop_capabilities()
@@ -119,9 +122,16 @@ def _readable(config: dict[str, Any]) -> list[str]:
     ]
 
 
-def _limit(limits: dict[str, Any], own_user: bool) -> None:
-    """Resource limits of one process. The number of processes is counted per user, so it needs a user of one's own."""
-    born_with = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+def data_bytes() -> int:
+    """What RLIMIT_DATA counts of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+
+
+def _limit(limits: dict[str, Any], own_user: bool, born_with: int) -> None:
+    """Resource limits of one process. The number of processes is counted per user, so it needs a user of one's own.
+
+    ``born_with``: the bytes of data it has from the fork server.
+    """
     for kind, value in (
         (resource.RLIMIT_DATA, limits["memory_mib"] * MIB + born_with),
         (resource.RLIMIT_FSIZE, limits["workspace_mib"] * MIB),

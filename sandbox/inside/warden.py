@@ -36,6 +36,9 @@ def main(config: dict[str, Any]) -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL if has_namespaces(config["tier"]) else signal.SIGTERM)
         os.close(owner)
         sys.path += config["packages"]
+        from sandbox.inside import nursery
+
+        nursery.reserve()
         from sandbox.inside.zygote import serve
 
         del sys.path[0]  # our own source: kernels must not import from where it lies

@@ -24,16 +24,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sandbox.inside import nursery
 from sandbox.inside.child import become_kernel
 from sandbox.inside.descendants import kill_descendants
 from sandbox.inside.linux import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, collapse_memory, prctl, setns, unshare
 from sandbox.inside.namespaces import surround
 from sandbox.inside.shell import SandboxShell, build_shell
-from sandbox.inside.tiers import enter_server, has_namespaces, prepare
+from sandbox.inside.streams import give_jobs_their_cell
+from sandbox.inside.tiers import data_bytes, enter_server, has_namespaces, prepare
 from sandbox.inside.warmup import warm_up
 from sandbox.trees import remove_tree
 
 PACKET = 1 << 16
+QUIET_S = 0.01
+"""Without a request: about what a kernel needs from its fork to the end of its first cell."""
 
 
 def serve(config: dict[str, Any]) -> None:
@@ -51,6 +55,7 @@ def serve(config: dict[str, Any]) -> None:
         site.sethelper()  # -S leaves help() out
         shell = None if config["kernel"] == "ipykernel" else build_shell()
         if shell is not None:
+            give_jobs_their_cell()
             warm_up(shell)
     except BaseException as error:
         control.send(json.dumps({"op": "failed", "error": f"{type(error).__name__}: {error}"}).encode())
@@ -60,14 +65,24 @@ def serve(config: dict[str, Any]) -> None:
     os.set_blocking(wake_read, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    ready["provided"] = False
+    with suppress(OSError):
+        _provide(ready)
     gc.collect()
+    nursery.close()
     gc.freeze()
     with suppress(OSError):
         collapse_memory()
+    ready["born_with"] = data_bytes()
     control.send(json.dumps({"op": "ready", "threads": len(list(Path("/proc/self/task").iterdir()))}).encode())
     kernels: dict[int, int] = {}
+    used = False
     while True:
-        woken, _, _ = select.select([control.fileno(), wake_read], [], [])
+        woken, _, _ = select.select([control.fileno(), wake_read], [], [], QUIET_S if used else None)
+        if not woken:
+            used = False
+            with suppress(OSError):  # the next fork tries it again and says why it cannot be
+                _provide(ready)
         if wake_read in woken:
             os.read(wake_read, 512)
             _reap(control, kernels)
@@ -76,8 +91,7 @@ def serve(config: dict[str, Any]) -> None:
             if not data:
                 return
             _fork(json.loads(data), fds, control, kernels, shell, config, ready)
-            with suppress(OSError):  # the next fork tries it again and says why it cannot be
-                _surround(ready)
+            used = True
 
 
 def _end_with_the_warden(base: str) -> None:
@@ -112,7 +126,7 @@ def _fork(
 ) -> None:
     own_pids, pid = ready["own_pids"], -1
     try:
-        _surround(ready)
+        _provide(ready)
         if own_pids >= 0:  # the child becomes the first process of a pid namespace of its own, with no process between
             unshare(CLONE_NEWPID)
         pid = os.fork()
@@ -126,7 +140,7 @@ def _fork(
     if own_pids >= 0:
         setns(own_pids, CLONE_NEWPID)
     if pid > 0:
-        ready["surrounded"] = False
+        ready["provided"] = False
         pidfd = os.pidfd_open(pid)
         kernels[pid] = request["id"]
         answer = json.dumps({"op": "forked", "id": request["id"]}).encode()
@@ -136,11 +150,14 @@ def _fork(
         os.close(fd)
 
 
-def _surround(ready: dict[str, Any]) -> None:
-    """Has what the next kernel is born into; done ahead of time, when nobody waits."""
-    if ready["own_pids"] >= 0 and not ready.get("surrounded"):
-        surround()
-        ready["surrounded"] = True
+def _provide(ready: dict[str, Any]) -> None:
+    """Has what the next kernel is born with; best done when nobody waits and no kernel is on its way."""
+    if not ready["provided"]:
+        if ready["own_pids"] >= 0:
+            surround()
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed()  # Python's own generator is sown anew by every fork
+        ready["provided"] = True
 
 
 def _users() -> dict[str, int]:
