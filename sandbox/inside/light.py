@@ -9,7 +9,9 @@ cells. Not a boundary: code of a cell can change anything in this process, so th
 from __future__ import annotations
 
 import signal
+import socket
 import sys
+from _signal import getsignal  # signal's own makes enum members of handlers: slow where one is a function
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -17,9 +19,9 @@ from typing import Any
 from sandbox.inside.forking import Forking
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import DISPLAYS, SandboxShell
-from sandbox.inside.streams import CELL, Output, OutputLimit
+from sandbox.inside.streams import CELL, Output, OutputLimit, leave_behind
 from sandbox.inside.traceback import describe
-from sandbox.inside.wire import IOPUB
+from sandbox.inside.wire import IOPUB, SHELL, pack
 
 
 class LightKernel(Forking):
@@ -40,11 +42,15 @@ class LightKernel(Forking):
         shell.bind(port, keep)
 
     def rehearse(self) -> None:
-        """Runs a cell nobody sees: the pages a first cell would have to copy are copied before it is asked for."""
-        line, self.port.sock = self.port.sock, None
-        for code in ("print(1 + 1)", "1 + 1"):
-            self.execute({"code": code})
-        self.port.drop()
+        """Serves a host of its own: the pages a first cell would have to copy are copied before it is asked for."""
+        line = self.port.sock
+        self.port.sock, host = socket.socketpair()
+        with self.port.sock, host:
+            for code in ("print(1 + 1)", "1 + 1"):
+                header = {"msg_id": "rehearsal", "msg_type": "execute_request"}
+                host.sendall(pack(SHELL, {"header": header, "content": {"code": code}}))
+            host.shutdown(socket.SHUT_WR)
+            self.serve()
         self.port.sock = line
         self.shell.forget()
         self._cells = 0
@@ -89,11 +95,12 @@ class LightKernel(Forking):
     def _begin(self, followed: bool) -> None:
         self._cells += 1
         CELL.set(self._cells)
+        leave_behind(self._cells - 1)
         for stream in self.streams:
             stream.begin(self._cells, self.port.parent, followed)
         sys.stdout, sys.stderr = self.streams
         self.shell.rich_left, self.shell.displays_left = self.rich_bytes, DISPLAYS
-        if signal.getsignal(signal.SIGINT) != self._on_sigint:
+        if getsignal(signal.SIGINT) != self._on_sigint:
             signal.signal(signal.SIGINT, self._on_sigint)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 

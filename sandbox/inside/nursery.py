@@ -10,6 +10,7 @@ copy first. Saves a tenth of a kernel's start and of its memory. Knows CPython's
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 ARENA_BYTES = 1 << 20
 RESERVED = 64
@@ -46,8 +47,8 @@ def close() -> None:
 def _one_of_each_size() -> Iterator[Callable[[], object]]:
     """Makers of objects that fill one block each, the largest first: those take the memory any size could have."""
     for size in range(BLOCK, 2 * STEP, -STEP):
-        yield lambda content=size - BYTES_HEAD: bytes(content)
-    yield lambda: complex(1, 1)
+        yield partial(bytes, size - BYTES_HEAD)
+    yield partial(complex, 1, 1)
     yield object
 
 

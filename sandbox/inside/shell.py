@@ -18,13 +18,12 @@ import warnings
 from typing import Any
 
 from IPython.core.compilerop import CachingCompiler
-from IPython.core.displayhook import DisplayHook
-from IPython.core.displaypub import DisplayPublisher
 from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Instance
 from traitlets.config import Config
 
+from sandbox.inside.displays import Formatter, Publisher, ValueHook
 from sandbox.inside.port import SocketPort
 from sandbox.inside.streams import OutputLimit, shorten
 from sandbox.inside.wire import CONTAINERS
@@ -64,42 +63,11 @@ class _Transformers(TransformerManager):
         return (*self.cleanup_transforms, *self.line_transforms, *self.token_transformers)
 
 
-class _ValueHook(DisplayHook):
-    """Sends the value of a cell's last expression."""
-
-    def write_output_prompt(self) -> None: ...
-
-    def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
-        shell: Any = self.shell
-        shell.send_bundle("execute_result", format_dict, md_dict, execution_count=self.prompt_count)
-
-    def finish_displayhook(self) -> None: ...
-
-
-class _Publisher(DisplayPublisher):
-    """Sends what ``display`` shows."""
-
-    def publish(  # type: ignore[override]
-        self,
-        data: dict[str, Any],
-        metadata: dict[str, Any] | None = None,
-        *,
-        transient: dict[str, Any] | None = None,
-        update: bool = False,
-        **_: Any,
-    ) -> None:
-        kind = "update_display_data" if update else "display_data"
-        self.shell.send_bundle(kind, data, metadata, transient=transient or {})
-
-    def clear_output(self, wait: bool = False) -> None:
-        self.shell.port.publish("clear_output", {"wait": wait})
-
-
 class SandboxShell(InteractiveShell):
     """The shell of one kernel. ``bind`` gives it the connection after the fork."""
 
-    displayhook_class = _ValueHook
-    display_pub_class = _Publisher
+    displayhook_class = ValueHook
+    display_pub_class = Publisher
     compiler_class = _Compiler
     input_transformer_manager = Instance(_Transformers, ())
 
@@ -165,6 +133,10 @@ class SandboxShell(InteractiveShell):
     def showsyntaxerror(self, *_: Any, **__: Any) -> None: ...
 
     def showindentationerror(self) -> None: ...
+
+    def init_display_formatter(self) -> None:
+        self.display_formatter = Formatter(parent=self)
+        self.configurables.append(self.display_formatter)  # type: ignore[arg-type]
 
     def enable_gui(self, gui: str | None = None) -> None: ...
 

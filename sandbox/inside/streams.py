@@ -62,13 +62,10 @@ class Output(io.TextIOBase):
     encoding = "utf-8"
 
     def begin(self, cell: int, parent: dict[str, Any], followed: bool = False) -> None:
-        """A new cell: the budget starts anew, threads that are alive keep belonging to the cell before.
+        """A new cell: the budget starts anew.
 
         ``followed``: somebody watches it, so what it prints is sent at once, if it is not printed in too many pieces.
         """
-        for thread in threading.enumerate() if cell else ():
-            if thread is not threading.main_thread():
-                vars(thread).setdefault(OF_CELL, self.cell)  # at the thread itself: its number is given away again
         self.cell, self._parent = cell, parent
         self._sent = self._total = 0
         self._tail = self._text = ""
@@ -170,6 +167,14 @@ class Output(io.TextIOBase):
         if self._at_once >= 0:
             self.push()
             self._port.flush()
+
+
+def leave_behind(cell: int) -> None:
+    """Threads that are alive when ``cell`` is over keep belonging to it."""
+    if threading.active_count() > 1:
+        for thread in threading.enumerate():
+            if thread is not threading.main_thread():
+                vars(thread).setdefault(OF_CELL, cell)  # at the thread itself: its number is given away again
 
 
 def raw_file() -> int:

@@ -20,6 +20,8 @@ import site
 import socket
 import sys
 import time
+from _signal import SIG_DFL  # signal's own functions make enum members of handlers: slow where one is a function
+from _signal import signal as set_handler
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -135,7 +137,7 @@ def _fork(
     if pid == 0:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+            set_handler(number, SIG_DFL)
         become_kernel(request, fds, shell, config, ready)
     if own_pids >= 0:
         setns(own_pids, CLONE_NEWPID)
