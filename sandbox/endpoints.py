@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.boot import temporary_files
+from sandbox.inside.wire import SCHEME
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
@@ -30,7 +31,7 @@ class Endpoints:
             "transport": "ipc",
             "ip": f"{self.folder}/kernel",
             "key": key,
-            "signature_scheme": "hmac-sha256",
+            "signature_scheme": SCHEME,
             "kernel_name": "",
             **{f"{name}_port": number for number, name in enumerate(CHANNELS, start=1)},
         }

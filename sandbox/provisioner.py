@@ -71,6 +71,11 @@ class _Backstage:
                 self._servers[key] = server
                 self._watch(server)
 
+    def serves(self, key: str) -> bool:
+        """Whether there is a server of this configuration; one that dies after this answer fails the fork."""
+        server = self._servers.get(key)
+        return server is not None and server.alive
+
     async def fork(self, key: str, endpoints: Endpoints) -> Process:
         """A kernel from the server of this configuration."""
         server = self._servers[key]
@@ -149,10 +154,11 @@ class ZygoteProvisioner(KernelProvisionerBase):
         limits, policy = Limits(**self.limits), Policy(**self.policy)
         tier = choose(wanted, {*self.require, *limits.requires})
         key = json.dumps([tier, self.kernel, self.preload, self.limits, self.policy], sort_keys=True)
-        server = ForkServer(limits, tuple(self.preload), tier, self.kernel, zmq=True, policy=policy)
         assert self._endpoints is not None, "pre_launch comes first"
         backstage = _backstage[0]
-        await asyncio.wrap_future(backstage.submit(backstage.serve(key, server)))
+        if not backstage.serves(key):
+            server = ForkServer(limits, tuple(self.preload), tier, self.kernel, zmq=True, policy=policy)
+            await asyncio.wrap_future(backstage.submit(backstage.serve(key, server)))
         self._start = backstage.submit(backstage.fork(key, self._endpoints))
         self._start.add_done_callback(self._tell_failure)
         return self.connection_info

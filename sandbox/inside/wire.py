@@ -14,6 +14,8 @@ from typing import Any
 SHELL, IOPUB, CONTROL = 0, 1, 2
 CONTAINERS = 50_000
 """Lists and objects one message may hold: parsed they take some thirty times the bytes they came in."""
+SCHEME = "hmac-sha256"
+"""How messages are signed where stock clients connect, over ZeroMQ."""
 READ_BYTES = 1 << 16
 """Asked for at a time; glibc would map and unmap a larger buffer anew for each read."""
 _HEAD = struct.Struct("!IB")

@@ -7,14 +7,38 @@ listening descriptors are inherited, see :mod:`sandbox.endpoints`.
 
 from __future__ import annotations
 
+import os
+import socket
+import tempfile
 import time
 from typing import Any
 
 import zmq
-from jupyter_client.session import Session
+from jupyter_client.session import Session, new_id
 
 from sandbox.inside.port import SocketPort
-from sandbox.inside.wire import CONTROL, IOPUB, SHELL
+from sandbox.inside.wire import CONTROL, IOPUB, SCHEME, SHELL
+
+KINDS = (zmq.ROUTER, zmq.XPUB, zmq.ROUTER, zmq.ROUTER, zmq.REP)
+WIRE = Session(key=b"nobody's", signature_scheme=SCHEME)
+"""Made in the fork server, as it takes a millisecond; a port makes it its own."""
+
+
+def rehearse() -> None:
+    """Once in the fork server: opens, uses and closes a port, for what the first time costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        fds = []
+        for number in range(1, 1 + len(KINDS)):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.bind(f"{folder}/kernel-{number}")
+            sock.listen()
+            fds.append(sock.detach())
+        port = ZmqPort({"key": "rehearsal", "ip": f"{folder}/kernel"}, fds)
+        port.send(IOPUB, "status", {"execution_state": "busy"}, {"msg_id": "rehearsal"})
+        packed = WIRE.serialize(WIRE.msg("execute_request", {"code": ""}))
+        WIRE.deserialize(WIRE.feed_identities(packed)[1])
+        port.close()
+    WIRE.digest_history.clear()
 
 
 def listening(context: zmq.Context[Any], kind: int, fd: int, address: str) -> zmq.Socket[Any]:
@@ -30,12 +54,12 @@ class ZmqPort(SocketPort):
     """Serves any number of stock clients."""
 
     def __init__(self, connection: dict[str, Any], fds: list[int]) -> None:
-        context = zmq.Context()
-        self._wire = Session(key=connection["key"].encode(), signature_scheme=connection["signature_scheme"])
+        self._wire = WIRE
+        self._wire.pid, self._wire.session, self._wire.key = os.getpid(), new_id(), connection["key"].encode()
         super().__init__(None, self._wire.session)
-        kinds = (zmq.ROUTER, zmq.XPUB, zmq.ROUTER, zmq.ROUTER, zmq.REP)
-        addresses = [f"ipc://{connection['ip']}-{number}" for number in range(1, 6)]
-        self._sockets = [listening(context, *entry) for entry in zip(kinds, fds, addresses, strict=True)]
+        self._context = zmq.Context()
+        addresses = [f"ipc://{connection['ip']}-{number}" for number in range(1, 1 + len(KINDS))]
+        self._sockets = [listening(self._context, *entry) for entry in zip(KINDS, fds, addresses, strict=True)]
         self._shell, self._iopub, self._stdin, self._control, self._heart = self._sockets
         self._channels = {SHELL: self._shell, IOPUB: self._iopub, CONTROL: self._control}
         self._poller = zmq.Poller()
@@ -78,6 +102,10 @@ class ZmqPort(SocketPort):
             self._flushed_at = time.monotonic()
 
     def flush(self) -> None: ...
+
+    def close(self) -> None:
+        """Closes the sockets; what has not been sent is lost."""
+        self._context.destroy(linger=0)
 
     def _welcome(self, subscription: bytes) -> None:
         """Tells a new subscriber that it hears us: what clients wait for before the first request."""
