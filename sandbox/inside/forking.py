@@ -18,6 +18,8 @@ import signal
 import socket
 import stat
 import sys
+from _signal import SIG_IGN  # signal's own functions make enum members of handlers: slow where one is a function
+from _signal import signal as set_handler
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -166,7 +168,7 @@ class Forking:
             folder = os.getcwd()  # noqa: PTH109
         except FileNotFoundError:  # a cell removed it
             folder = self._folder
-        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in GROUP_SIGNALS}
+        handlers = {number: set_handler(number, SIG_IGN) for number in GROUP_SIGNALS}
         self._asleep = _Asleep(folder, positions(), handlers)
 
 
@@ -205,9 +207,20 @@ def positions() -> dict[int, int]:
 
 
 def _open_files() -> list[tuple[int, int]]:
-    """Descriptors and their kinds; tier T1 shows no list of them, but ``poll`` knows which are closed."""
+    """Descriptors from 3 on and their kinds."""
+    found = []
+    for fd in _numbers():
+        with suppress(OSError):  # the list's own
+            found.append((fd, os.fstat(fd).st_mode))
+    return found
+
+
+def _numbers() -> list[int]:
+    """Tier T1 shows forks no list, but ``poll`` knows which numbers are not open."""
+    with suppress(OSError):
+        return [fd for name in os.listdir("/proc/self/fd") if (fd := int(name)) > 2]  # noqa: PTH208
     numbers, every = range(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), select.poll()
     for fd in numbers:
         every.register(fd, 0)
     closed = {fd for fd, event in every.poll(0) if event & select.POLLNVAL}
-    return [(fd, os.fstat(fd).st_mode) for fd in numbers if fd not in closed]
+    return [fd for fd in numbers if fd not in closed]

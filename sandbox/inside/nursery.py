@@ -36,7 +36,7 @@ def reserve() -> None:
 def close() -> None:
     """Gives back what was not needed and fills every gap that is left."""
     _kept.clear()
-    old = {block for begin, end in _writable() for block in range(begin // ARENA_BYTES, end // ARENA_BYTES + 1)}
+    old = {block for begin, end in memory() for block in range(begin // ARENA_BYTES, end // ARENA_BYTES + 1)}
     for make in _one_of_each_size():
         while len(_kept) < GAPS:
             _kept.append(filler := make())
@@ -52,7 +52,7 @@ def _one_of_each_size() -> Iterator[Callable[[], object]]:
     yield object
 
 
-def _writable() -> Iterator[tuple[int, int]]:
+def memory() -> Iterator[tuple[int, int]]:
     """Memory of this process that belongs to no file."""
     with open("/proc/self/maps") as maps:  # noqa: PTH123
         for fields in map(str.split, maps):

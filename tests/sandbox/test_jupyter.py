@@ -32,6 +32,20 @@ def outputs_of(client: object, code: str) -> tuple[str, list[str]]:
     return reply["content"]["status"], seen
 
 
+def test_every_kernel_has_a_session_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    install_kernelspec(tmp_path, "sandboxed", **CONFIG)
+    sessions = set()
+    for _ in range(2):
+        manager, client = start_new_kernel(kernel_name="sandboxed", startup_timeout=60)
+        try:
+            sessions.add(client.execute_interactive("1", timeout=30, output_hook=lambda _: None)["header"]["session"])
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
+    assert len(sessions) == 2
+
+
 @pytest.mark.parametrize("kernel", ["light", "ipykernel"])
 def test_a_stock_manager_starts_talks_to_interrupts_and_restarts_it(
     kernel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -284,6 +284,57 @@ async def test_transformers_of_the_users_own_are_asked_for_every_cell(pool: Kern
         assert (await kernel.run("'low'")).value == "'LOW'"
 
 
+FORMATTER = "f = get_ipython().display_formatter\n"
+
+
+@pytest.mark.parametrize(
+    ("prepared", "code", "shown"),
+    [
+        ("", "6 * 7", {"text/plain": "42"}),
+        ("", "'a;b'", {"text/plain": "'a;b'"}),
+        ("", "x = 1; x", {"text/plain": "1"}),
+        ("", "6 * 7;", None),
+        ("", "6 * 7; # quiet", None),
+        ("%precision 2", "[3.14159]", {"text/plain": "[3.14]"}),
+        ("f.formatters['text/html'].for_type(int, '<b>{}</b>'.format)", "7", {"text/html": "<b>7</b>"}),
+        ("f.formatters['text/html'].for_type(object, lambda v: 'all')", "[7]", {"text/html": "all"}),
+        ("f.formatters['text/latex'].for_type_by_name('builtins', 'list', str)", "[7]", {"text/latex": "[7]"}),
+        ("f.mimebundle_formatter.for_type(str, lambda v, **_: {'text/html': v})", "'7'", {"text/html": "7"}),
+        ("f.ipython_display_formatter.for_type(int, lambda v: print('shown') or True)", "7", None),
+        ("f.formatters['text/plain'].for_type(int, lambda v, p, cycle: p.text('own'))", "7", {"text/plain": "own"}),
+        (
+            "from IPython.core.formatters import HTMLFormatter\n"
+            "class Mine(HTMLFormatter):\n    format_type = 'text/mine'\n    def __call__(self, value): return 'mine'\n"
+            "f.register_formatter(Mine())",
+            "7",
+            {"text/mine": "mine"},
+        ),
+        ("class Own(int):\n    def _repr_html_(self): return '<i>'", "Own(7)", {"text/html": "<i>"}),
+    ],
+)
+async def test_values_are_shown_as_ipython_shows_them(
+    pool: KernelPool, prepared: str, code: str, shown: dict[str, str] | None
+) -> None:
+    async with await pool.acquire() as kernel:
+        before = await kernel.run(prepared if prepared.startswith("%") else FORMATTER + prepared)
+        assert before.status == "ok", before.traceback
+        result = await kernel.run(code)
+        if shown is None:
+            assert result.value is None and not result.outputs
+        else:
+            seen = {
+                "text/plain": result.value,
+                **{name: text for each in result.outputs for name, text in each.items()},
+            }
+            assert shown.items() <= seen.items()
+
+
+async def test_a_kernel_has_the_signals_of_any_process(pool: KernelPool) -> None:
+    code = "import signal\n[signal.getsignal(n) is signal.SIG_DFL for n in (signal.SIGCHLD, signal.SIGTERM)]"
+    async with await pool.acquire() as kernel:
+        assert (await kernel.run(code)).value == "[True, True]"
+
+
 async def test_a_kernel_that_was_warm_shows_nothing_of_what_warmed_it(pool: KernelPool) -> None:
     async with await pool.acquire() as kernel:
         assert (await kernel.run("_i, _ii, _iii, Out")).value == "('', '', '', {})"
