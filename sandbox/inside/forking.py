@@ -151,15 +151,19 @@ class Forking:
 
     def _move(self, folder: str) -> None:
         """Copies the workspace and goes on working in the copy, at the same place in it."""
-        target, here = Path(self._home) / folder, Path.cwd()
-        target.parent.mkdir(exist_ok=True)
-        hidden = shutil.ignore_patterns(target.parent.name)
-        shutil.copytree(self._folder, target, symlinks=True, ignore=hidden, ignore_dangling_symlinks=True)
+        here, target, (above, _, _) = os.getcwd(), f"{self._home}/{folder}", folder.partition("/")  # noqa: PTH109
+        with suppress(FileExistsError):
+            os.mkdir(f"{self._home}/{above}")  # noqa: PTH102
+        if set(os.listdir(self._folder)) <= {above}:  # noqa: PTH208
+            os.mkdir(target, 0o700)  # noqa: PTH102
+        else:  # a millisecond, also for little
+            hidden = shutil.ignore_patterns(above)
+            shutil.copytree(self._folder, target, symlinks=True, ignore=hidden, ignore_dangling_symlinks=True)
         os.chdir(target)
         self._own_output()
-        if here.is_relative_to(self._folder):
-            os.chdir(target / here.relative_to(self._folder))
-        self._folder = os.environ["HOME"] = os.environ["PWD"] = str(target)
+        if here.startswith(f"{self._folder}/"):
+            os.chdir(target + here.removeprefix(self._folder))
+        self._folder = os.environ["HOME"] = os.environ["PWD"] = target
 
     def _fall_asleep(self) -> None:
         with suppress(OSError):  # denied where the group is the only handle on a kernel's processes
