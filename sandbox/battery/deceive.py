@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from sandbox.battery.case import ENDS, Case
@@ -17,6 +18,7 @@ for f in range(3, 256):
     except OSError:
         pass
 """
+FLOODED_S = 10.0
 GONE = ("died", "protocol_violation", "output_limit", "timeout_killed")
 
 DEATHS = [
@@ -51,6 +53,27 @@ async def _cells_still_run(kernel: Any, scene: Scene) -> str | None:
     return None if value == "42" else f"later cells answer {value!r} and do not run: never ask a kernel for a verdict"
 
 
+_FLOOD = """
+import os
+if os.fork() == 0:
+    try:
+        while not os.path.exists('go'): pass
+        while True:
+            for fd in lines: os.write(fd, bytes(5) * 10_000)
+    finally: os._exit(0)
+"""
+
+
+async def _is_ended_for_its_flood(kernel: Any, scene: Scene) -> str | None:
+    """Lets the flood begin when no cell runs; nobody reads it for a cell, but somebody must stop it."""
+    await kernel.put("go", b"")
+    try:
+        await asyncio.wait_for(asyncio.shield(kernel.process.exited), FLOODED_S)
+    except asyncio.TimeoutError:
+        return "the host reads empty messages without end"
+    return None
+
+
 PROTOCOL = [
     Case(
         "a replaced kernel",
@@ -79,6 +102,16 @@ PROTOCOL = [
         GONE,
         timeout_s=2.0,
         stopped_by="frame limit",
+        kernels=("light",),
+    ),
+    Case(
+        "empty messages without end between two cells",
+        "protocol",
+        _LINE + _FLOOD,
+        None,
+        ("ok",),
+        after=_is_ended_for_its_flood,
+        stopped_by="bytes counted between cells",
         kernels=("light",),
     ),
     *(
