@@ -67,15 +67,7 @@ def serve(config: dict[str, Any]) -> None:
     os.set_blocking(wake_read, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    ready["provided"] = False
-    with suppress(OSError):
-        _provide(ready)
-    gc.collect()
-    nursery.close()
-    gc.freeze()
-    with suppress(OSError):
-        collapse_memory()
-    ready["born_with"] = data_bytes()
+    _settle(ready)
     control.send(json.dumps({"op": "ready", "threads": len(list(Path("/proc/self/task").iterdir()))}).encode())
     kernels: dict[int, int] = {}
     used = False
@@ -115,6 +107,19 @@ def _import_own(config: dict[str, Any]) -> None:
     if config["kernel"] == "ipykernel":
         sys.modules["debugpy"] = None  # type: ignore[assignment]  # half of ipykernel's import time, never used here
         importlib.import_module("sandbox.inside.stock")
+
+
+def _settle(ready: dict[str, Any]) -> None:
+    """Puts in order what kernels will share, when all of it is there; from now on as little of it as can be changes."""
+    ready["provided"] = False
+    with suppress(OSError):
+        _provide(ready)
+    gc.collect()
+    nursery.close()
+    gc.freeze()
+    with suppress(OSError):
+        collapse_memory()
+    ready["born_with"] = data_bytes()
 
 
 def _fork(

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from rollout.engines.openvino_backend import OpenVINOBackend, OpenVINOSettings
+from rollout.engines.scripted_backend import Rule, Script, ScriptedBackend
 from rollout.engines.transformers_backend import TransformersBackend, TransformersSettings
 
 PROMPT = "system user assistant <execute>print("
@@ -119,20 +120,29 @@ async def test_reload_finishes_what_runs_and_serves_the_new_weights(make_llama, 
     assert ask(url, max_tokens=60).token_ids != before
 
 
-async def test_a_client_that_leaves_frees_its_place(tiny_server):
-    root = tiny_server.removesuffix("/v1")
+@pytest.fixture
+def hour_long(serve_here):
+    """A server each of whose answers takes an hour."""
+    return serve_here(ScriptedBackend(Script(rules=[Rule(reply="late", fault="slow", delay_s=3600)])))
+
+
+@pytest.mark.parametrize("server", ["tiny_server", "hour_long"])
+async def test_a_client_that_leaves_frees_its_place(server, request):
+    url = request.getfixturevalue(server)
     async with aiohttp.ClientSession() as http:
 
         async def in_flight():
-            return (await (await http.get(f"{root}/health")).json())["in_flight"]
+            return (await (await http.get(f"{url.removesuffix('/v1')}/health")).json())["in_flight"]
 
         body = {"prompt": PROMPT, "max_tokens": 1900, "temperature": 1.0, "seed": 5}
-        request = asyncio.create_task(http.post(f"{tiny_server}/completions", json=body))
+        asking = asyncio.create_task(http.post(f"{url}/completions", json=body))
         while await in_flight() == 0:
-            assert not request.done()
-        request.cancel()
+            if asking.done():  # on a busy machine the tiny model may be through before anybody looks
+                asking = asyncio.create_task(http.post(f"{url}/completions", json=body))
+        asking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await request
-        while await in_flight():  # for ever, if nothing told the server
+            await asking
+        while await in_flight():  # for an hour, if nothing told the server
             await asyncio.sleep(0.01)
-    assert len(ask(tiny_server).token_ids) == 12
+    if server == "tiny_server":
+        assert len(ask(url).token_ids) == 12
