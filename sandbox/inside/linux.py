@@ -101,15 +101,19 @@ def collapse_memory() -> None:
 
     What a fork writes is copied in small pages as before (Linux 5.8). Does nothing before Linux 6.1.
     """
+    with open("/proc/self/pagemap", "rb", buffering=0) as pages:  # noqa: PTH123
+        for begin, end in allocated():
+            for place in range(-(-begin // HUGE_PAGE) * HUGE_PAGE, end - HUGE_PAGE + 1, HUGE_PAGE):
+                if 2 * _present(pages, place) >= HUGE_PAGE // mmap.PAGESIZE:
+                    _libc.madvise(ctypes.c_void_p(place), ctypes.c_size_t(HUGE_PAGE), MADV_COLLAPSE)
+
+
+def allocated() -> list[tuple[int, int]]:
+    """Where this process's memory begins and ends that was allocated and belongs to no file."""
     with open("/proc/self/maps") as maps:  # noqa: PTH123
         rows = [line.split() for line in maps]
-    with open("/proc/self/pagemap", "rb", buffering=0) as pages:  # noqa: PTH123
-        for row in rows:
-            if row[1].startswith("rw") and (len(row) == 5 or row[5] == "[heap]"):
-                begin, end = (int(number, 16) for number in row[0].split("-"))
-                for place in range(-(-begin // HUGE_PAGE) * HUGE_PAGE, end - HUGE_PAGE + 1, HUGE_PAGE):
-                    if 2 * _present(pages, place) >= HUGE_PAGE // mmap.PAGESIZE:
-                        _libc.madvise(ctypes.c_void_p(place), ctypes.c_size_t(HUGE_PAGE), MADV_COLLAPSE)
+    places = [row[0].split("-") for row in rows if row[1].startswith("rw") and (len(row) == 5 or row[5] == "[heap]")]
+    return [(int(begin, 16), int(end, 16)) for begin, end in places]
 
 
 def _present(pages: IO[bytes], place: int) -> int:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from sandbox.inside.linux import allocated
+
 ARENA_BYTES = 1 << 20
 RESERVED = 64
 """Arenas: what IPython, pandas and matplotlib fill, and then some; those left over are given back."""
@@ -36,7 +38,7 @@ def reserve() -> None:
 def close() -> None:
     """Gives back what was not needed and fills every gap that is left."""
     _kept.clear()
-    old = {block for begin, end in memory() for block in range(begin // ARENA_BYTES, end // ARENA_BYTES + 1)}
+    old = {block for begin, end in allocated() for block in range(begin // ARENA_BYTES, end // ARENA_BYTES + 1)}
     for make in _one_of_each_size():
         while len(_kept) < GAPS:
             _kept.append(filler := make())
@@ -50,12 +52,3 @@ def _one_of_each_size() -> Iterator[Callable[[], object]]:
         yield partial(bytes, size - BYTES_HEAD)
     yield partial(complex, 1, 1)
     yield object
-
-
-def memory() -> Iterator[tuple[int, int]]:
-    """Memory of this process that belongs to no file."""
-    with open("/proc/self/maps") as maps:  # noqa: PTH123
-        for fields in map(str.split, maps):
-            if fields[1].startswith("rw") and len(fields) == 5:
-                begin, end = fields[0].split("-")
-                yield int(begin, 16), int(end, 16)
