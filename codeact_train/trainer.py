@@ -96,6 +96,7 @@ class Trainer:
         self.watch = Watch(self.steps, begun, shown=self.place.is_main)
         for number in exit_codes.ASKING:
             signal.signal(number, self._on_signal)
+        dist.barrier()  # who reads that the job has started may stop it by any of its processes
         self._announce(found, begun)
         if found is None or found.meta.get("computed") != self._computed:
             self._prove()  # with the weights the run began with

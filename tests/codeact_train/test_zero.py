@@ -2,7 +2,9 @@
 
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from train_jobs import events, recipe, run_job, save_model, start_job, write_job
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, T5Config
 
 from codeact_train import entry, exit_codes
+from codeact_train.checkpoint import Checkpoints
 from codeact_train.config import TrainConfig
 from codeact_train.prove import plain_loop
 
@@ -121,7 +124,18 @@ def test_bf16_keeps_fp32_main_weights(tmp_path, model, corpus, megatron, stage):
     assert losses == pytest.approx([loss for loss, _ in megatron[:8]], rel=0.02)
 
 
-def test_stopped_told_to_end_and_resumed_is_bit_for_bit(tmp_path, gpt2, corpus):
+def late(find: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, as a process finds it that is slower than the first."""
+
+    def finds(*arguments: Any) -> Any:
+        time.sleep(0.5 * (torch.distributed.get_rank() > 0))
+        return find(*arguments)
+
+    return finds
+
+
+def test_stopped_told_to_end_and_resumed_is_bit_for_bit(tmp_path, gpt2, corpus, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "find", late(Checkpoints.find))
     shared = {"zero": {"stage": 3}}
     assert run_job(tmp_path / "whole", gpt2, corpus, deepspeed(**shared), world=2) == 0
     halves = tmp_path / "halves"
