@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from sandbox.inside.forking import Forking
+from sandbox.inside.introspection import Introspection
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import DISPLAYS, SandboxShell
 from sandbox.inside.streams import CELL, Output, OutputLimit, leave_behind
@@ -24,7 +25,7 @@ from sandbox.inside.traceback import describe
 from sandbox.inside.wire import IOPUB, SHELL, pack
 
 
-class LightKernel(Forking):
+class LightKernel(Forking, Introspection):
     """Serves one connection until it closes or a shutdown is asked for."""
 
     def __init__(

@@ -85,8 +85,10 @@ class SandboxShell(InteractiveShell):
         self.reset(new_session=True)
         self.execution_count = 1
         self.last_execution_result = None
+        history: Any = self.history_manager
         for name in ("_i", "_ii", "_iii", "_i00"):
-            setattr(self.history_manager, name, "")
+            setattr(history, name, "")
+        history.output_hist_reprs.clear()
         for name in [name for name in linecache.cache if name.startswith("<cell ")]:
             del linecache.cache[name]
 
@@ -158,6 +160,7 @@ def build_shell() -> SandboxShell:
     config.InteractiveShell.colors = "nocolor"
     config.InteractiveShell.xmode = "Minimal"
     config.InteractiveShell.separate_in = ""
+    config.IPCompleter.use_jedi = False
     shell = SandboxShell.instance(config=config)
     warnings.filterwarnings("ignore", message="To exit: use 'exit'")
     return shell

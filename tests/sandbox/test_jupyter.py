@@ -81,6 +81,63 @@ def test_a_stock_manager_starts_talks_to_interrupts_and_restarts_it(
     assert not manager.is_alive()
 
 
+SETTING = """import numpy as np
+class Part:
+    alpha = 1
+    def turn(self, degrees: int) -> str:
+        "Turns it."
+class Endless:
+    def __dir__(self):
+        while True: pass
+part, endless, table = Part(), Endless(), {"key one": 1}"""
+
+
+def test_a_notebook_may_ask_for_completion_inspection_and_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    install_kernelspec(tmp_path, "sandboxed", **CONFIG)
+    manager, client = start_new_kernel(kernel_name="sandboxed", startup_timeout=60)
+
+    def ask(question: str, *arguments: object, **options: object) -> dict:
+        message = getattr(client, question)(*arguments, **options)
+        reply = client.get_shell_msg(timeout=30)
+        assert reply["parent_header"]["msg_id"] == message
+        return reply["content"]
+
+    def completed(code: str) -> list[str]:
+        said = ask("complete", code)
+        return [code[: said["cursor_start"]] + match + code[said["cursor_end"] :] for match in said["matches"]]
+
+    try:
+        for code in (SETTING, "part.alpha"):
+            client.execute_interactive(code, timeout=30, output_hook=lambda _: None)
+        assert completed("x = 1\npart.t") == ["x = 1\npart.turn"]
+        assert completed("np.linsp") == ["np.linspace"]
+        assert completed("table['k") == ["table['key one"]
+        assert completed("nothing.") == []
+        found = ask("inspect", "part.turn(90)", cursor_pos=7)
+        assert found["found"] and "part.turn(degrees: int) -> str" in found["data"]["text/plain"]
+        assert "Turns it." in found["data"]["text/plain"]
+        assert ask("inspect", "nothing")["found"] is False
+        assert ask("history", hist_access_type="tail", n=1)["history"] == [[0, 2, "part.alpha"]]
+        assert ask("history", hist_access_type="range", start=1, stop=2)["history"] == [[0, 1, SETTING]]
+        asked = {"hist_access_type": "search", "pattern": "part.*", "output": True}
+        assert ask("history", **asked)["history"] == [[0, 2, ["part.alpha", "1"]]]
+        assert ask("history", **{**asked, "pattern": "import*"})["history"] == [[0, 1, [SETTING, None]]]
+        assert ask("comm_info") == {"status": "ok", "comms": {}}
+        client.complete("endless.")
+        with pytest.raises(queue.Empty):
+            client.get_shell_msg(timeout=0.3)
+        manager.interrupt_kernel()
+        client.get_shell_msg(timeout=10)
+        assert outputs_of(client, "7") == ("ok", ["7"])  # and the next cell is the third
+        assert ask("history", hist_access_type="tail", n=1)["history"] == [[0, 3, "7"]]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.parametrize(("code", "tier"), [("import os; os._exit(1)", ""), (BOMB, "T1")], ids=["exit", "watched"])
 def test_a_death_is_seen_by_the_manager(code: str, tier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if tier and tier not in probe().properties:
