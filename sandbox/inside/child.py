@@ -81,9 +81,11 @@ def _build(
         return partial(serve_stock, request["connection"], endpoints)
     port = SocketPort(line, f"kernel-{request['id']}")
     if endpoints:
+        from sandbox.inside import asking
         from sandbox.inside.zmqport import ZmqPort
 
         port = ZmqPort(request["connection"], endpoints)
+        asking.offer(port)
     streams = capture(port, limits["output_chars"], limits["printed_mib"] * MIB)
     toolbox.HERE = toolbox.Toolbox(tools, port.shield)
     kernel = LightKernel(port, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024)

@@ -11,6 +11,7 @@ import os
 import socket
 import tempfile
 import time
+from contextlib import suppress
 from typing import Any
 
 import zmq
@@ -66,6 +67,8 @@ class ZmqPort(SocketPort):
         for sock in self._sockets:
             self._poller.register(sock, zmq.POLLIN)
         self._identities: list[bytes] = []
+        self.may_ask = False
+        """Whether the client of the running cell can answer questions."""
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         while True:
@@ -81,9 +84,22 @@ class ZmqPort(SocketPort):
                 if sock in ready:
                     self._identities, parts = self._wire.feed_identities(sock.recv_multipart())
                     try:
-                        return channel, self._wire.deserialize(parts)
+                        message = self._wire.deserialize(parts)
                     except ValueError:  # a wrong signature: not one of our clients
                         continue
+                    self.may_ask = message["content"].get("allow_stdin", False)
+                    return channel, message
+
+    def ask(self, prompt: str, secret: bool) -> str:
+        """What the person at the client of the running cell answers; waits for it."""
+        while self._stdin.poll(0):  # what came for a question that was given up
+            self._stdin.recv_multipart()
+        question, parent = {"prompt": prompt, "password": secret}, {"header": self.parent}
+        self._wire.send(self._stdin, "input_request", question, parent=parent, ident=self._identities)
+        while True:
+            _, parts = self._wire.feed_identities(self._stdin.recv_multipart())
+            with suppress(ValueError, KeyError, TypeError):  # not one of our clients, or no answer
+                return str(self._wire.deserialize(parts)["content"]["value"])
 
     def send(
         self, channel: int, kind: str, content: dict[str, Any], parent: dict[str, Any] | None = None, **metadata: Any

@@ -104,6 +104,7 @@ def _import_own(config: dict[str, Any]) -> None:
     """The rest of this package that kernels will need: afterwards its source is out of sight."""
     if config["zmq"]:
         importlib.import_module("sandbox.inside.zmqport").rehearse()
+        importlib.import_module("sandbox.inside.asking")
     if config["kernel"] == "ipykernel":
         sys.modules["debugpy"] = None  # type: ignore[assignment]  # half of ipykernel's import time, never used here
         importlib.import_module("sandbox.inside.stock")

@@ -138,6 +138,44 @@ def test_a_notebook_may_ask_for_completion_inspection_and_history(
         manager.shutdown_kernel(now=True)
 
 
+def test_a_cell_may_ask_the_person_at_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    install_kernelspec(tmp_path, "sandboxed", **CONFIG)
+    manager, client = start_new_kernel(kernel_name="sandboxed", startup_timeout=60)
+    questions: list[dict] = []
+
+    def answer(message: dict) -> None:
+        questions.append(message["content"])
+        client.input("\x04" if message["content"]["prompt"] == "more? " else "Ada")
+
+    def run(code: str, allow_stdin: bool = True) -> list[str]:
+        seen: list[str] = []
+        client.execute_interactive(
+            code, timeout=30, allow_stdin=allow_stdin, stdin_hook=answer,
+            output_hook=lambda m: seen.extend(str(m["content"][k]) for k in ("text", "ename") if k in m["content"]),
+        )  # fmt: skip
+        return seen
+
+    try:
+        assert "".join(run("print('first')\nprint('Hello', input('who? '))")) == "first\nHello Ada\n"
+        assert run("import getpass\nprint(getpass.getpass('word? '))") == ["Ada\n"]
+        assert run("input('more? ')")[-1] == "EOFError"
+        assert run("input('nobody? ')", allow_stdin=False)[-1] == "EOFError"
+        assert questions == [
+            {"prompt": "who? ", "password": False}, {"prompt": "word? ", "password": True},
+            {"prompt": "more? ", "password": False},
+        ]  # fmt: skip
+        asking = client.execute("input('never? ')", allow_stdin=True)
+        assert client.get_stdin_msg(timeout=30)["content"]["prompt"] == "never? "
+        manager.interrupt_kernel()
+        reply = client.get_shell_msg(timeout=30)
+        assert (reply["parent_header"]["msg_id"], reply["content"]["ename"]) == (asking, "KeyboardInterrupt")
+        assert run("print(input('who? '))") == ["Ada\n"]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.parametrize(("code", "tier"), [("import os; os._exit(1)", ""), (BOMB, "T1")], ids=["exit", "watched"])
 def test_a_death_is_seen_by_the_manager(code: str, tier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if tier and tier not in probe().properties:
