@@ -12,7 +12,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from IPython.core.completer import provisionalcompleter, rectify_completions
+from IPython.core.completer import Completion, provisionalcompleter, rectify_completions
 from IPython.utils.tokenutil import token_at_cursor
 
 from sandbox.inside.port import SocketPort
@@ -35,12 +35,11 @@ class Introspection:
         def complete() -> dict[str, Any]:
             with provisionalcompleter():
                 found = list(rectify_completions(code, self.shell.Completer.completions(code, at)))[:KEEP]
-            kinds = [{"start": c.start, "end": c.end, "text": c.text, "type": c.type, "signature": c.signature}
-                     for c in found]  # fmt: skip
+            kinds = [_told(completion, code) for completion in found]
             return {
-                "matches": [c.text for c in found],
-                "cursor_start": found[0].start if found else at,
-                "cursor_end": found[0].end if found else at,
+                "matches": [kind["text"] for kind in kinds],
+                "cursor_start": kinds[0]["start"] if kinds else at,
+                "cursor_end": kinds[0]["end"] if kinds else at,
                 "metadata": {"_jupyter_types_experimental": kinds},
             }
 
@@ -97,3 +96,10 @@ class Introspection:
 def _cursor(content: dict[str, Any]) -> int:
     at = content.get("cursor_pos")
     return len(content["code"]) if at is None else at
+
+
+def _told(found: Completion, code: str) -> dict[str, Any]:
+    """One completion. Of an attribute IPython gives the dot before it, too, which nobody wants to read in a menu."""
+    dot = int(found.text.startswith(".") and code[found.start : found.start + 1] == ".")
+    where = {"start": found.start + dot, "end": found.end}
+    return {**where, "text": found.text[dot:], "type": found.type, "signature": found.signature}
