@@ -85,6 +85,7 @@ class Cell:
         self.value: str | None = None
         self.error: tuple[str, str, str] | None = None
         self.outputs: list[dict[str, Any]] = []
+        self._plain_value: dict[str, Any] | None = None
         self.received = 0
         """Bytes of its messages so far."""
         self._keep = limits.output_chars
@@ -137,6 +138,9 @@ class Cell:
                 self._tell("stream", {"name": content["name"], "text": content["text"]})
         elif kind == "execute_result":
             bundle = plain_bundle(content["data"])
+            if self._plain_value is not None:  # only the last can be the value
+                self.outputs.append(self._plain_value)
+            self._plain_value = bundle if len(bundle) == 1 else None
             self.value = plain(bundle.get("text/plain"), self._keep)
             if len(bundle) > 1:
                 self.outputs.append(bundle)

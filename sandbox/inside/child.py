@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -72,6 +73,7 @@ def _build(
     """The kernel's own work, ready to begin."""
     limits = request["limits"]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.path.insert(0, "")  # the current folder: cells import the modules they write
     if shell is None:
         from sandbox.inside.stock import serve_stock
 

@@ -13,6 +13,7 @@ import socket
 import sys
 from _signal import getsignal  # signal's own makes enum members of handlers: slow where one is a function
 from contextlib import suppress
+from traceback import clear_frames
 from types import FrameType
 from typing import Any
 
@@ -74,21 +75,30 @@ class LightKernel(Forking, Introspection):
             reply = answer(message["content"])
             if reply is None:  # the request is not of this process: it became a fork
                 continue
-            self.port.send(channel, header["msg_type"].replace("_request", "_reply"), reply, header)
+            self.port.send(channel, name.replace("_request", "_reply"), reply, header)
             self.port.send(IOPUB, "status", {"execution_state": "idle"}, header)
             self.port.flush()
-            if header["msg_type"] == "shutdown_request":
+            if name == "shutdown_request":
                 return
+            failed = name == "execute_request" and reply["status"] == "error"
+            if failed and message["content"].get("stop_on_error", True):
+                self.port.abort_waiting()
 
     def execute(self, content: dict[str, Any]) -> dict[str, Any]:
         """Runs one cell and sends what it shows; returns the content of the reply."""
         silent = bool(content.get("silent", False))
         self._begin(bool(content.get("followed", False)))
+        if not silent:
+            self.port.echo(content["code"], self.shell.execution_count)
         error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)
         count = self.shell.execution_count - 1
         if error is None:
-            return {"status": "ok", "execution_count": count, "payload": [], "user_expressions": {}}
-        name, value, text = describe(error, self.keep)
+            asked = content.get("user_expressions")
+            values = self.shell.user_expressions(asked) if asked else {}
+            return {"status": "ok", "execution_count": count, "payload": [], "user_expressions": values}
+        name, value, text = describe(error, self.keep, (f"{self._folder}/", f"{self._home}/"))
+        if isinstance(error, MemoryError):  # what filled the memory may be a variable of a function that has ended
+            clear_frames(error.__traceback__)
         report = {"ename": name, "evalue": value, "traceback": text.split("\n")}
         self.port.send(IOPUB, "error", report)
         return {"status": "error", "execution_count": count, **report}
@@ -110,11 +120,12 @@ class LightKernel(Forking, Introspection):
         error: BaseException | None
         shield = self.port.shield
         shield.pending = False
+        self.shell.told = None
         try:
             shield.running = True
             result = self.shell.run_cell(code, store_history=store, silent=silent)
             shield.running = False
-            error = result.error_before_exec or result.error_in_exec
+            error = result.error_before_exec or result.error_in_exec or self.shell.told
         except BaseException as raised:  # an interrupt between two steps of IPython's own
             error = raised
         finally:

@@ -118,6 +118,12 @@ class SocketPort:
         self._requests.clear()
         self.drop()
 
+    def echo(self, code: str, count: int) -> None:
+        """A cell begins. Told where more than one client may listen; the host knows what it asked for."""
+
+    def abort_waiting(self) -> None:
+        """A cell has failed: cells that wait behind it are not run. The host asks for one at a time."""
+
     def greet(self, packet: dict[str, Any]) -> None:
         """The first word on a connection, before frames."""
         assert self.sock is not None

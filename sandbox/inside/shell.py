@@ -72,6 +72,8 @@ class SandboxShell(InteractiveShell):
     input_transformer_manager = Instance(_Transformers, ())
 
     port: SocketPort
+    told: BaseException | None = None
+    """The newest error IPython reported instead of raising it: of a script that ``%run`` ran, of a value's repr."""
     rich_left = 0
     displays_left = 0
     keep = 10_000
@@ -89,6 +91,8 @@ class SandboxShell(InteractiveShell):
         for name in ("_i", "_ii", "_iii", "_i00"):
             setattr(history, name, "")
         history.output_hist_reprs.clear()
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            vars(sys).pop(name, None)
         for name in [name for name in linecache.cache if name.startswith("<cell ")]:
             del linecache.cache[name]
 
@@ -101,6 +105,7 @@ class SandboxShell(InteractiveShell):
         if self.displays_left < 0:
             raise OutputLimit(f"the cell showed more than {DISPLAYS} things")
         bundle: dict[str, Any] = {}
+        left_out = []
         containers_left = CONTAINERS - 100  # those of the message itself
         for mime, value in data.items():
             if isinstance(value, bytes | bytearray):
@@ -113,11 +118,13 @@ class SandboxShell(InteractiveShell):
             text = value if isinstance(value, str) else json.dumps(value)
             size, containers = len(text), text.count("[") + text.count("{")
             if size > self.rich_left or containers > containers_left:
-                bundle.setdefault("text/plain", f"<{mime} of {size:,} characters is over this cell's budget>")
+                left_out.append(f"<{mime} of {size:,} characters is over this cell's budget>")
                 continue
             self.rich_left -= size
             containers_left -= containers
             bundle[mime] = value
+        if left_out:
+            bundle["text/plain"] = "\n".join([*([bundle["text/plain"]] if "text/plain" in bundle else []), *left_out])
         self.port.publish(kind, {"data": bundle, "metadata": metadata or {}, **extra})
 
     def should_run_async(self, raw_cell: str, **known: Any) -> bool:
@@ -130,11 +137,17 @@ class SandboxShell(InteractiveShell):
     def _format_exception_for_storage(self, *_: Any, **__: Any) -> dict[str, Any]:
         return {}  # formatting for a history nobody reads takes seconds on a deep recursion
 
-    def showtraceback(self, *_: Any, **__: Any) -> None: ...
+    def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:
+        try:
+            _, self.told, _ = self._get_exc_info(exc_tuple)
+        except ValueError:
+            print("No traceback available to show.", file=sys.stderr)
 
-    def showsyntaxerror(self, *_: Any, **__: Any) -> None: ...
+    def showsyntaxerror(self, *_: Any, **__: Any) -> None:
+        self.showtraceback()
 
-    def showindentationerror(self) -> None: ...
+    def showindentationerror(self) -> None:
+        self.showtraceback()
 
     def init_display_formatter(self) -> None:
         self.display_formatter = Formatter(parent=self)

@@ -11,6 +11,7 @@ import os
 import socket
 import tempfile
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -47,6 +48,8 @@ def listening(context: zmq.Context[Any], kind: int, fd: int, address: str) -> zm
     sock = context.socket(kind)
     sock.linger = 1000
     sock.setsockopt(zmq.USE_FD, fd)
+    if kind == zmq.ROUTER:
+        sock.router_handover = True  # the clients of one manager all have the same identity: the newest is answered
     sock.bind(address)
     return sock
 
@@ -67,10 +70,14 @@ class ZmqPort(SocketPort):
         for sock in self._sockets:
             self._poller.register(sock, zmq.POLLIN)
         self._identities: list[bytes] = []
+        self._waiting: deque[tuple[list[bytes], dict[str, Any]]] = deque()
         self.may_ask = False
         """Whether the client of the running cell can answer questions."""
 
     def receive(self) -> tuple[int, dict[str, Any]]:
+        if self._waiting:
+            self._identities, kept = self._waiting.popleft()
+            return SHELL, kept
         while True:
             ready = dict(self._poller.poll())
             self._flushed_at = time.monotonic()
@@ -81,14 +88,33 @@ class ZmqPort(SocketPort):
             if self._stdin in ready:
                 self._stdin.recv_multipart()
             for channel, sock in ((CONTROL, self._control), (SHELL, self._shell)):
-                if sock in ready:
-                    self._identities, parts = self._wire.feed_identities(sock.recv_multipart())
-                    try:
-                        message = self._wire.deserialize(parts)
-                    except ValueError:  # a wrong signature: not one of our clients
-                        continue
+                if sock in ready and (message := self._request(sock)) is not None:
                     self.may_ask = message["content"].get("allow_stdin", False)
                     return channel, message
+
+    def _request(self, sock: zmq.Socket[Any]) -> dict[str, Any] | None:
+        """A request that has come; its sender is the one to answer from now on."""
+        self._identities, parts = self._wire.feed_identities(sock.recv_multipart())
+        try:
+            return self._wire.deserialize(parts)
+        except ValueError:  # a wrong signature: not one of our clients
+            return None
+
+    def echo(self, code: str, count: int) -> None:
+        self.send(IOPUB, "execute_input", {"code": code, "execution_count": count})
+
+    def abort_waiting(self) -> None:
+        while self._shell.poll(0):
+            message = self._request(self._shell)
+            if message is None:
+                continue
+            if message["header"]["msg_type"] != "execute_request":
+                self._waiting.append((self._identities, message))
+                continue
+            self.parent = message["header"]
+            self.send(IOPUB, "status", {"execution_state": "busy"})
+            self.send(SHELL, "execute_reply", {"status": "aborted"})
+            self.send(IOPUB, "status", {"execution_state": "idle"})
 
     def ask(self, prompt: str, secret: bool) -> str:
         """What the person at the client of the running cell answers; waits for it."""

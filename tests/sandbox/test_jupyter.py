@@ -1,9 +1,12 @@
 """Stock Jupyter clients on our kernels, and stock ipykernel behind our handle."""
 
 import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from jupyter_client.client import KernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from sandbox import KernelPool, Limits, SandboxError, probe
@@ -174,6 +177,59 @@ def test_a_cell_may_ask_the_person_at_the_client(tmp_path: Path, monkeypatch: py
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KernelManager]:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    (shared := tmp_path / "shared").mkdir()
+    install_kernelspec(tmp_path, "sandboxed", policy={"read_only": {str(shared): str(shared)}}, **CONFIG)
+    manager = KernelManager(kernel_name="sandboxed")
+    manager.start_kernel()
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
+@contextmanager
+def client_of(manager: KernelManager) -> Iterator[KernelClient]:
+    client = manager.client()
+    client.start_channels()
+    client.wait_for_ready(timeout=60)
+    try:
+        yield client
+    finally:
+        client.stop_channels()
+
+
+def test_a_second_client_of_a_manager_is_answered_and_the_first_hears_of_it(manager: KernelManager) -> None:
+    with client_of(manager) as first, client_of(manager) as second:
+        assert outputs_of(second, "x = 1; x") == ("ok", ["1"])
+        assert outputs_of(second, "x + 1") == ("ok", ["2"])
+        shown = iter(lambda: first.get_iopub_msg(timeout=30), None)
+        told = (m["content"] for m in shown if m["msg_type"] == "execute_input")
+        assert next(told) == {"code": "x = 1; x", "execution_count": 1}
+        assert next(told) == {"code": "x + 1", "execution_count": 2}
+
+
+def test_cells_that_wait_behind_one_that_fails_are_not_run(manager: KernelManager, tmp_path: Path) -> None:
+    with client_of(manager) as client:
+        go = tmp_path / "shared" / "go"
+        client.execute(f"import os, time\nwhile not os.path.exists('{go}'): time.sleep(0.01)\n1 / 0")
+        for code in ("x = 1", "x = 2"):
+            client.execute(code)
+        client.kernel_info()
+        go.touch()
+        statuses = [client.get_shell_msg(timeout=30)["content"]["status"] for _ in range(4)]
+        assert statuses == ["error", "aborted", "aborted", "ok"]
+        assert outputs_of(client, "x") == ("error", ["NameError"])
+
+
+def test_user_expressions_are_evaluated(manager: KernelManager) -> None:
+    with client_of(manager) as client:
+        client.execute("x = 20", user_expressions={"more": "x + 1", "none": "y"})
+        values = client.get_shell_msg(timeout=30)["content"]["user_expressions"]
+        assert values["more"]["data"]["text/plain"] == "21"
+        assert values["none"]["ename"] == "NameError"
 
 
 @pytest.mark.parametrize(("code", "tier"), [("import os; os._exit(1)", ""), (BOMB, "T1")], ids=["exit", "watched"])

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,69 @@ async def test_top_level_await_magics_and_shell_lines_work(pool: KernelPool) -> 
         assert (await kernel.run("!echo from the shell")).stdout == "from the shell\n"
         assert (await kernel.run("%%time\ny = 1")).status == "ok"
         assert "built-in function len" in (await kernel.run("help(len)")).stdout
+
+
+REPORTED = {
+    "a number too long to show": ("2 ** 20_000", "ValueError", ""),
+    "a repr that raises": ("class Odd:\n    def __repr__(self): raise KeyError('r')\nOdd()", "KeyError", "in __repr__"),
+    "a script": ("%run script.py", "ZeroDivisionError", 'File "script.py", line 2, in f'),
+    "a cell within": ("%%capture shown\n1 / 0", "ZeroDivisionError", "1 / 0"),
+    "a timed cell": ("%%time\nx = 1\nx / 0", "ZeroDivisionError", 'File "<timed exec>", line 2'),
+    "the last error again": ("%tb", "ZeroDivisionError", ""),
+}
+
+
+async def test_errors_that_ipython_reports_and_does_not_raise_are_errors(pool: KernelPool) -> None:
+    script = b"def f():\n    return 1 / 0\nf()\n"
+    async with await pool.acquire(files={"script.py": script}) as kernel:
+        assert (await kernel.run("%tb")).stderr == "No traceback available to show.\n"
+        for what, (code, name, line) in REPORTED.items():
+            result = await kernel.run(code)
+            assert (result.status, result.error_name) == ("error", name), what
+            assert line in result.traceback, what
+        assert (await kernel.run("1")).status == "ok"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python has groups of exceptions since 3.11")
+async def test_a_group_of_exceptions_says_what_is_in_it(pool: KernelPool) -> None:
+    inner = "ExceptionGroup('inner', [KeyError(n) for n in range(30)])"
+    async with await pool.acquire() as kernel:
+        result = await kernel.run(f"def f(): raise ExceptionGroup('outer', [ValueError('bad url'), {inner}])\nf()")
+    assert result.error_name == "ExceptionGroup"
+    for line in ("ExceptionGroup: outer (2 sub-exceptions)", "    | ValueError: bad url", "    |     | KeyError: 7"):
+        assert line in result.traceback.split("\n")
+    assert "KeyError: 8" not in result.traceback and "and 22 more" in result.traceback
+
+
+async def test_modules_of_the_workspace_are_imported_and_named_in_tracebacks(pool: KernelPool) -> None:
+    async with await pool.acquire(files={"put.py": b"x = 1\ndef f():\n    return 1 / 0\n"}) as kernel:
+        assert (await kernel.run("import put; put.x")).value == "1"
+        assert (await kernel.run("open('written.py', 'w').write('y = 2')\nimport written; written.y")).value == "2"
+        result = await kernel.run("import os; os.mkdir('below'); os.chdir('below')\nput.f()")
+        assert '  File "put.py", line 3, in f\n    return 1 / 0\n' in result.traceback
+
+
+async def test_what_filled_the_memory_is_given_back(pool: KernelPool) -> None:
+    greedy = "def greedy():\n    held = []\n    while True: held.append(bytearray(b'x') * (1 << 20))"
+    async with await pool.acquire() as kernel:
+        await kernel.run(greedy)
+        for _ in range(2):
+            assert (await kernel.run("greedy()")).error_name == "MemoryError"
+            assert (await kernel.run("len(bytearray(b'x') * (100 << 20))")).value == str(100 << 20)
+
+
+async def test_every_value_of_a_cell_is_kept(pool: KernelPool) -> None:
+    async with await pool.acquire() as kernel:
+        await kernel.run("get_ipython().ast_node_interactivity = 'all'")
+        result = await kernel.run("1\n2\n3")
+    assert (result.outputs, result.value) == (({"text/plain": "1"}, {"text/plain": "2"}), "3")
+
+
+async def test_a_picture_over_the_budget_is_mentioned(pool: KernelPool) -> None:
+    code = "display({'image/png': 'A' * (5 << 20), 'text/plain': '<Figure>'}, raw=True)"
+    async with await pool.acquire() as kernel:
+        (bundle,) = (await kernel.run(code)).outputs
+    assert bundle == {"text/plain": "<Figure>\n<image/png of 5,242,880 characters is over this cell's budget>"}
 
 
 async def test_raw_output_keeps_its_place(pool: KernelPool) -> None:
