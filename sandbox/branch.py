@@ -18,7 +18,7 @@ from typing import Literal
 
 from sandbox.files import open_beneath
 from sandbox.inside.wire import CONTROL, pack
-from sandbox.process import Process
+from sandbox.process import Process, refuse_descriptors
 from sandbox.result import SandboxError
 
 FORK_TIMEOUT_S, CHECKPOINT_TIMEOUT_S = 30.0, 2.0
@@ -38,6 +38,7 @@ async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
     tools, tools_theirs = socket.socketpair()
     for sock in (line, tools):
         sock.setblocking(False)
+        refuse_descriptors(sock)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     folder = f"{FOLDER}/{number}" if kind == "branch" else ""
     branch = Process(parent.server, number, line, tools, loop.create_future(), root=root, folder=folder)

@@ -81,7 +81,8 @@ class Cell:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.fault: str | None = None
         """``output_limit`` or ``protocol_violation`` when the kernel must be killed."""
-        self.text: dict[str, str] = {"stdout": "", "stderr": ""}
+        self.text: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        """Pieces, in order: joined one by one they would be copied as often as there are messages."""
         self.value: str | None = None
         self.error: tuple[str, str, str] | None = None
         self.outputs: list[dict[str, Any]] = []
@@ -102,6 +103,12 @@ class Cell:
         """Nothing more is awaited."""
         if not self.done.done():
             self.done.set_result(None)
+
+    def read(self) -> None:
+        """Bytes have come for it; few at a time they are many turns of the host."""
+        self._budget -= FRAME_BYTES
+        if self._budget < 0:
+            self.fail("output_limit")
 
     def take(self, channel: int, payload: bytes) -> None:
         """One frame from the kernel."""
@@ -134,8 +141,11 @@ class Cell:
             return
         elif kind == "stream":
             if content["name"] in self.text:
-                self.text[content["name"]] += content["text"]
-                self._tell("stream", {"name": content["name"], "text": content["text"]})
+                name, text = content["name"], content["text"]
+                if not isinstance(text, str):
+                    raise TypeError(f"text is a string, not {type(text).__name__}")
+                self.text[name].append(text)
+                self._tell("stream", {"name": name, "text": text})
         elif kind == "execute_result":
             bundle = plain_bundle(content["data"])
             if self._plain_value is not None:  # only the last can be the value
@@ -235,7 +245,9 @@ class Line:
                 cell.fail("protocol_violation")
             return
         if cell is None:
-            self._idle.spend(len(data) + FRAME_BYTES * len(frames))
+            self._idle.spend(len(data) + FRAME_BYTES * (1 + len(frames)))
+        else:
+            cell.read()
         for channel, payload in frames:
             if cell is not None and cell.fault is None:
                 cell.take(channel, payload)

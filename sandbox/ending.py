@@ -46,7 +46,7 @@ async def end_of(
         return "protocol_violation", False
     starved = process.reason == "out_of_memory" or process.memory_kills() > memory_kills
     if process.reason not in (None, "out_of_memory"):
-        cell.text["stderr"] += f"the kernel was ended: {process.reason}\n"
+        cell.text["stderr"].append(f"the kernel was ended: {process.reason}\n")
     return "out_of_memory" if starved else "timeout_killed" if late else "died", False
 
 
@@ -54,8 +54,8 @@ def result_of(cell: Cell, keep: int, **known: Any) -> CellResult:
     """The result; ``keep``: characters of each text, ``known``: the fields that are not the cell's own."""
     name, value, traceback = cell.error or (None, None, "")
     return CellResult(
-        stdout=plain(cell.text["stdout"], keep),
-        stderr=plain(cell.text["stderr"], keep),
+        stdout=plain("".join(cell.text["stdout"]), keep),
+        stderr=plain("".join(cell.text["stderr"]), keep),
         value=cell.value,
         error_name=name,
         error_value=value,

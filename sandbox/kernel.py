@@ -165,7 +165,7 @@ class Kernel:
         if not left:
             await self._lose()
             if self.process is None and self._checkpoints is not None and self._checkpoints.missing:
-                cell.text["stderr"] += f"no checkpoint to go back to: {self._checkpoints.missing}\n"
+                cell.text["stderr"].append(f"no checkpoint to go back to: {self._checkpoints.missing}\n")
         return cell, status
 
     def interrupt(self) -> bool:

@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from sandbox.server import ForkServer
 
 
+SO_PASSRIGHTS = 83
+
+
+def refuse_descriptors(sock: socket.socket) -> None:
+    """From now on no descriptor comes through this Unix socket (Linux 6.16 and later).
+
+    One that nobody takes is closed in the reader's thread, and closing a connection may take as long as its maker says.
+    """
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+
+
 @dataclass(eq=False)
 class Process:
     """One kernel process as the host holds it."""

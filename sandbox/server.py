@@ -26,7 +26,7 @@ from sandbox.endpoints import Endpoints
 from sandbox.hosts import Hosts
 from sandbox.limits import Limits
 from sandbox.policy import Policy, settle
-from sandbox.process import Process
+from sandbox.process import Process, refuse_descriptors
 from sandbox.result import SandboxError
 from sandbox.trees import remove_tree
 
@@ -153,6 +153,7 @@ class ForkServer:
                     self._ask(process, [sock.fileno() for sock in theirs], endpoints, rehearse)
                 process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
                 handed = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
+                refuse_descriptors(process.line)
                 process.workspace = handed[0]
                 if self._reach["network"]:
                     listener = socket.socket(fileno=handed[1])
@@ -224,6 +225,7 @@ class ForkServer:
             raise
         line.setblocking(False)
         tools.setblocking(False)
+        refuse_descriptors(tools)
         process = Process(self, number, line, tools, asyncio.get_running_loop().create_future())
         return process, (line_theirs, tools_theirs)
 

@@ -16,6 +16,8 @@ from sandbox.limits import Limits
 from sandbox.process import Process
 
 _LENGTH = struct.Struct("!I")
+REFUSAL_S, REFUSED_BYTES_PER_S = 0.005, 4e6
+"""A refused call takes this long, and longer for more bytes: calls without end must not keep the host busy."""
 
 
 class ToolServer:
@@ -46,7 +48,7 @@ class ToolServer:
                 if size > self._limits.tool_message_kib * 1024 + 4096:
                     return self._process.kill()
                 request = json.loads(await _exactly(sock, size))
-                answer = {"id": request["id"], **await self._answer(request)}
+                answer = {"id": request["id"], **await self._answer(request, size)}
                 data = json.dumps(answer).encode("ascii")
                 await loop.sock_sendall(sock, _LENGTH.pack(len(data)) + data)
         except (ConnectionError, EOFError, OSError):
@@ -54,9 +56,10 @@ class ToolServer:
         except (ValueError, KeyError, TypeError, RecursionError):  # not what our own toolbox sends
             return self._process.kill()
 
-    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _answer(self, request: dict[str, Any], size: int) -> dict[str, Any]:
         self.calls += 1
         if self.calls > self._limits.tool_calls_per_cell:
+            await asyncio.sleep(REFUSAL_S + size / REFUSED_BYTES_PER_S)
             limit = self._limits.tool_calls_per_cell
             return error_answer("RuntimeError", f"this cell has used up its {limit} tool calls")
         self._call = asyncio.ensure_future(self._answer_call(request["name"], request["arguments"]))
