@@ -1,11 +1,11 @@
 """Calls of one kernel's tools: arguments checked against the signature, functions run where they hold up nobody.
 
 Contract: :meth:`Caller.answer` never raises for what a tool does, sync or async, but for its own cancellation. Values
-are checked by pydantic as the annotations say, and made what they say where they are not equal to it (a list for a
-tuple, text for a date); a signature pydantic has no schema for is not checked. A sync function gets a thread of its
-own, which is left behind when the cell that wanted it is over; a kernel may leave :data:`UNFINISHED` of them before its
-calls are refused, so that it can use up no more than its own share of threads. The first call of a tool costs about a
-millisecond, for the check.
+are checked by pydantic as the annotations say, and made what they say (a list for a tuple, text for a date or an enum),
+but an int for a float stays one; a signature pydantic has no schema for is not checked. A sync function gets a thread
+of its own, which is left behind when the cell that wanted it is over; a kernel may leave :data:`UNFINISHED` of them
+before its calls are refused, so that it can use up no more than its own share of threads. The first call of a tool
+costs about a millisecond, for the check.
 """
 
 from __future__ import annotations
@@ -132,8 +132,14 @@ def _binding(function: Tool) -> Callable[[dict[str, Any]], Bound]:
 
 
 def _kept(given: Any, checked: Any) -> Any:
-    """What was given where it is as good: an int for a float stays one."""
-    return given if given == checked else checked
+    """What the annotation makes of it, but an int given for a float stays one, as in a call in Python."""
+    if type(given) is int and type(checked) is float and given == checked:
+        return given
+    if type(given) is type(checked) is list and len(given) == len(checked):
+        return [_kept(old, new) for old, new in zip(given, checked, strict=True)]
+    if type(given) is type(checked) is dict and len(given) == len(checked):
+        return {key: _kept(old, checked[key]) for old, key in zip(given.values(), checked, strict=True)}
+    return checked
 
 
 def _collector(function: Tool) -> Callable[..., Bound]:

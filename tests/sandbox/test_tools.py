@@ -2,6 +2,9 @@
 
 import asyncio
 import threading
+from collections import OrderedDict
+from decimal import Decimal
+from enum import Enum, IntEnum
 
 import pytest
 
@@ -29,6 +32,18 @@ async def find(words: list[str], limit: int | None = None) -> dict[str, int]:
 
 class Unavailable(ConnectionError):
     """Known to the host only."""
+
+
+class Colour(str, Enum):
+    """Equal to its text."""
+
+    RED = "red"
+
+
+class Rank(IntEnum):
+    """Equal to its number."""
+
+    FIRST = 1
 
 
 async def test_a_tool_is_a_plain_function(pool: KernelPool) -> None:
@@ -101,6 +116,31 @@ async def test_arguments_are_checked_as_the_signature_says(pool: KernelPool) -> 
     assert refused.error_name == "TypeError"
     assert "convert() argument amount: Input should be a valid number" in (refused.error_value or "")
     assert "argument words: " in (wrong_list.error_value or "") and "argument limit: " in (wrong_list.error_value or "")
+
+
+async def test_a_tool_gets_what_its_signature_says_also_where_that_is_equal(pool: KernelPool) -> None:
+    def kinds(
+        *colours: Colour,
+        many: list[Colour] | None = None,
+        rank: Rank | None = None,
+        price: Decimal = Decimal(0),
+        order: OrderedDict[str, int] | None = None,
+        n: int = 0,
+        flag: bool = False,
+        weights: dict[str, list[float]] | None = None,
+    ) -> str:
+        return repr([*colours, many, rank, price, type(order).__name__, n, flag, weights])
+
+    calls = {
+        "'red', many=['red'], rank=1": (
+            "[<Colour.RED: 'red'>, [<Colour.RED: 'red'>], <Rank.FIRST: 1>, Decimal('0'), 'NoneType', 0, False, None]"
+        ),
+        "price=1, order={'a': 1}, n=2.0, flag=1": "[None, None, Decimal('1'), 'OrderedDict', 2, True, None]",
+        "weights={'a': [1, 2.0, '3']}": "[None, None, Decimal('0'), 'NoneType', 0, False, {'a': [1, 2.0, 3.0]}]",
+    }
+    async with await pool.acquire(tools={"kinds": kinds}) as kernel:
+        shown = {call: (await kernel.run(f"print(kinds({call}))")) for call in calls}
+    assert {call: result.stdout.strip() or result.error_value for call, result in shown.items()} == calls
 
 
 async def test_schemas_come_from_the_signature() -> None:
