@@ -18,6 +18,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError, validate_call
@@ -148,14 +149,24 @@ def _collector(function: Tool) -> Callable[..., Bound]:
     def collect(*given: Any, **named: Any) -> Bound:
         return given, named
 
-    hints, parameters = get_type_hints(function), []
-    for parameter in inspect.signature(function).parameters.values():
-        if isinstance(parameter.annotation, str):  # a signature may have been given names of its own
-            parameter = parameter.replace(annotation=hints[parameter.name])
-        parameters.append(parameter)
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(isinstance(p.annotation, str) for p in parameters):
+        hints = get_type_hints(_written(function), include_extras=True)
+        # a name that is not there must fail: pydantic would evaluate the text, which may be a stranger's
+        parameters = [p.replace(annotation=hints[p.name]) if isinstance(p.annotation, str) else p for p in parameters]
     collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     collect.__annotations__ = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
     return collect
+
+
+def _written(tool: Any) -> Any:
+    """The function in which a tool's annotations are written."""
+    tool = inspect.unwrap(tool)
+    if isinstance(tool, partial):
+        return _written(tool.func)
+    if isinstance(tool, type):
+        return tool.__init__  # type: ignore[misc]
+    return tool if inspect.isroutine(tool) else type(tool).__call__
 
 
 def _sentence(refused: ValidationError, function: Tool) -> str:

@@ -5,8 +5,11 @@ import threading
 from collections import OrderedDict
 from decimal import Decimal
 from enum import Enum, IntEnum
+from functools import partial, update_wrapper
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 
 from sandbox import KernelPool, document_tools, tool_schemas
 from sandbox.calling import UNFINISHED
@@ -44,6 +47,30 @@ class Rank(IntEnum):
     """Equal to its number."""
 
     FIRST = 1
+
+
+class Scale:
+    """A tool that is no function."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def __call__(self, n: "int", rank: "Rank | None" = None) -> int:
+        return self.factor * n * (rank.value if rank else 1)
+
+    async def later(self, n: "int", more: "Annotated[int, Field(ge=0)]") -> int:
+        return self(n) + more
+
+
+class Logged:
+    """A decorator with a state."""
+
+    def __init__(self, function: Any) -> None:
+        update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
 
 
 async def test_a_tool_is_a_plain_function(pool: KernelPool) -> None:
@@ -148,6 +175,33 @@ async def test_schemas_come_from_the_signature() -> None:
     assert schema is not None and schema["required"] == ["words"]
     assert schema["properties"]["words"] == {"title": "Words", "type": "array", "items": {"type": "string"}}
     assert tool_schemas({"odd": lambda f: f})["odd"] is not None
+
+
+async def test_tools_that_are_no_functions_are_checked_and_have_schemas(pool: KernelPool) -> None:
+    scale = Scale(10)
+    tools = {
+        "call": scale,
+        "method": scale.later,
+        "part": partial(scale.later, more=5),
+        "nested": partial(partial(scale, rank=Rank.FIRST)),
+        "logged": Logged(scale.later),
+        "kind": Scale,
+    }
+    schemas = {name: schema["properties"] if schema else None for name, schema in tool_schemas(tools).items()}
+    assert schemas["nested"] is not None and schemas["nested"]["n"]["type"] == "integer"
+    assert schemas["method"] == schemas["logged"] and None not in schemas.values()
+    async with await pool.acquire(tools=tools) as kernel:
+        told = await kernel.run("call('2', rank=1), method('2', 3), part('2'), part('2', more='6'), nested('2')")
+        calls = ("call('x')", "part('x')", "part(1, more=-1)", "logged('x', 1)", "kind('x')")
+        refused = [await kernel.run(call) for call in calls]
+    assert told.value == "(20, 23, 25, 26, 20)"
+    assert [(one.error_name, (one.error_value or "").split(":")[0]) for one in refused] == [
+        ("TypeError", "call() argument n"),
+        ("TypeError", "part() argument n"),
+        ("TypeError", "part() argument more"),
+        ("TypeError", "logged() argument n"),
+        ("TypeError", "kind() argument factor"),
+    ]
 
 
 async def test_whatever_ends_a_tool_is_an_exception_in_the_cell(pool: KernelPool) -> None:
