@@ -1,8 +1,9 @@
 """Host functions inside the kernel: plain Python functions whose bodies are a question to the host.
 
 Contract: arguments and results are JSON (numpy scalars and arrays, sets and tuples are turned into it on the way out);
-a host's exception is raised here under its own name. One question at a time, over an inherited socket: four bytes of
-length, then JSON. An interrupted call leaves its answer to be skipped by the next one.
+a host's exception is raised here under its own name; what is larger than the host reads is refused before it is sent.
+One question at a time, over an inherited socket: four bytes of length, then JSON. An interrupted call leaves its answer
+to be skipped by the next one.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ class _Shown:
 class Toolbox:
     """The kernel's end of the tool connection."""
 
-    def __init__(self, sock: socket.socket, shield: AbstractContextManager[None] | None = None) -> None:
-        self._sock = sock
+    def __init__(
+        self, sock: socket.socket, message_kib: int, shield: AbstractContextManager[None] | None = None
+    ) -> None:
+        """``message_kib``: the most the arguments of a call may come to."""
+        self._sock, self._message_kib = sock, message_kib
         self._shield = shield or nullcontext()
         self._lock = threading.RLock()
         self._buffer = b""
@@ -57,13 +61,16 @@ class Toolbox:
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Asks the host; raises what it raised."""
         arguments = {key: value for key, value in arguments.items() if not isinstance(value, _Shown)}
+        try:
+            told = json.dumps(arguments, default=_plain)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name}() takes JSON values: {error}") from None
+        if len(told) > self._message_kib * 1024:
+            raise ValueError(f"the arguments of {name}() are larger than {self._message_kib} KiB")
         with self._lock:
             self._asked += 1
             number = self._asked
-            try:
-                data = json.dumps({"id": number, "name": name, "arguments": arguments}, default=_plain).encode("ascii")
-            except (TypeError, ValueError) as error:
-                raise TypeError(f"{name}() takes JSON values: {error}") from None
+            data = f'{{"id": {number}, "name": {json.dumps(name)}, "arguments": {told}}}'.encode("ascii")
             with self._shield:
                 self._sock.sendall(_LENGTH.pack(len(data)) + data)
             while True:

@@ -120,6 +120,34 @@ async def test_calls_per_cell_are_limited(pool: KernelPool) -> None:
         assert (await kernel.run("convert(1)")).value == "2"
 
 
+async def test_what_is_too_large_is_refused_and_the_state_stays(pool: KernelPool) -> None:
+    async with await pool.acquire(tools={"length": len, "repeat": lambda text, n: text * n}) as kernel:
+        fits = await kernel.run("x = 'x' * (1024 * 1024 - 50); length(x)")
+        arguments = await kernel.run("length(x + 'y' * 50)")
+        result = await kernel.run("repeat(x, 2)")
+        after = await kernel.run("length(x[:5])")
+    assert fits.value == str(1024 * 1024 - 50), fits.error_value
+    assert (arguments.error_name, arguments.error_value) == (
+        "ValueError",
+        "the arguments of length() are larger than 1024 KiB",
+    )
+    assert (result.error_name, result.error_value) == (
+        "ValueError",
+        "the result of repeat() is larger than 1024 KiB",
+    )
+    assert (after.value, after.tool_calls) == ("5", 1)
+
+
+async def test_a_kernel_that_forges_calls_is_ended_and_the_result_says_why(pool: KernelPool) -> None:
+    forge = "import sys, time\nsock = sys.modules['sandbox.inside.toolbox'].HERE._sock\nsock.sendall({})\ntime.sleep(9)"
+    async with await pool.acquire(tools={"convert": convert}) as kernel:
+        large = await kernel.run(forge.format(r"b'\x7f\0\0\0'"))
+        odd = await kernel.run(forge.format(r"b'\0\0\0\x02no'"))
+    assert (large.status, odd.status) == ("died", "died")
+    assert large.stderr == "the kernel was ended: it sent a tool call larger than 1024 KiB\n"
+    assert odd.stderr == "the kernel was ended: it sent a tool call that is none\n"
+
+
 async def test_a_slow_tool_ends_with_the_cell_and_its_answer_is_not_mistaken(pool: KernelPool) -> None:
     async def slow(n: int) -> int:
         await asyncio.sleep(0.6 if n == 1 else 0)
