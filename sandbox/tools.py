@@ -11,7 +11,10 @@ import inspect
 import json
 import keyword
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+
+from sandbox.inside.toolbox import signature_of
 
 Tool = Callable[..., Any]
 
@@ -24,24 +27,10 @@ def describe_tools(tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
 def document_tools(tools: Mapping[str, Tool]) -> str:
     """The tools as a prompt shows them: signature and docstring, from the same source the kernel gets."""
     parts = []
-    for name, function in tools.items():
-        doc = inspect.getdoc(function) or ""
-        body = "".join(f"\n    {line}".rstrip() for line in doc.splitlines())
-        parts.append(f"{name}{_signature_text(function)}{body}")
+    for tool in describe_tools(tools):
+        body = "".join(f"\n    {line}".rstrip() for line in (tool["doc"] or "").splitlines())
+        parts.append(f"{tool['name']}{signature_of(tool)}{body}")
     return "\n\n".join(parts)
-
-
-def _signature_text(function: Tool) -> str:
-    spec = _describe("f", function)
-    words = []
-    for parameter in inspect.signature(function).parameters.values():
-        words.append(str(parameter.replace(annotation=parameter.empty)))
-    for index, given in enumerate(spec["parameters"]):
-        if given["annotation"]:
-            name, _, default = words[index].partition("=")
-            words[index] = f"{name}: {given['annotation']}" + (f" = {default}" if default else "")
-    returns = f" -> {spec['returns']}" if spec["returns"] else ""
-    return f"({', '.join(words)}){returns}"
 
 
 def _describe(name: str, function: Tool) -> dict[str, Any]:
@@ -50,7 +39,7 @@ def _describe(name: str, function: Tool) -> dict[str, Any]:
     signature = inspect.signature(function)
     return {
         "name": name,
-        "doc": inspect.getdoc(function),
+        "doc": inspect.getdoc(function.func if isinstance(function, partial) else function),
         "returns": _annotation(signature.return_annotation),
         "parameters": [_parameter(parameter) for parameter in signature.parameters.values()],
     }

@@ -16,6 +16,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from types import CodeType
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
@@ -25,7 +26,7 @@ HERE: Toolbox
 """The toolbox of this kernel."""
 
 
-class _Shown:
+class Shown:
     """Stands for an annotation or a default the host could only describe."""
 
     def __init__(self, text: str) -> None:
@@ -60,7 +61,7 @@ class Toolbox:
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Asks the host; raises what it raised."""
-        arguments = {key: value for key, value in arguments.items() if not isinstance(value, _Shown)}
+        arguments = {key: value for key, value in arguments.items() if not isinstance(value, Shown)}
         try:
             told = json.dumps(arguments, default=_plain)
         except (TypeError, ValueError) as error:
@@ -93,29 +94,37 @@ class Toolbox:
 
     def _function(self, tool: dict[str, Any]) -> Callable[..., Any]:
         """A function with the host's own signature, so that Python itself checks and explains the arguments."""
-        name, scope = tool["name"], {"_call": self.call}
-        parameters = [_parameter(spec) for spec in tool["parameters"]]
-        bare = inspect.Signature(
-            [
-                p.replace(annotation=p.empty, default=_Shown(f"_default{i}") if p.default is not p.empty else p.empty)
-                for i, p in enumerate(parameters)
-            ]
-        )
-        scope.update({f"_default{i}": p.default for i, p in enumerate(parameters) if p.default is not p.empty})
-        given = ", ".join(f"{p.name!r}: {p.name}" for p in parameters)
-        exec(compile(f"def {name}{bare}:\n    return _call({name!r}, {{{given}}})", "<tool>", "exec"), scope)
-        function: Any = scope[name]
-        returns = _Shown(tool["returns"]) if tool["returns"] else inspect.Signature.empty
-        function.__signature__ = inspect.Signature(parameters, return_annotation=returns)
+        signature, scope = signature_of(tool), {"_call": self.call}
+        scope.update({f"_default{i}": p.default for i, p in enumerate(signature.parameters.values())})
+        exec(code_of(tool), scope)
+        function: Any = scope[tool["name"]]
+        function.__signature__ = signature
         function.__doc__ = tool["doc"]
         function.__module__ = "tools"
         return function
 
 
+def signature_of(tool: dict[str, Any]) -> inspect.Signature:
+    """The host's own signature, from its description. Raises ValueError for what is none."""
+    returns = Shown(tool["returns"]) if tool["returns"] else inspect.Signature.empty
+    return inspect.Signature([_parameter(spec) for spec in tool["parameters"]], return_annotation=returns)
+
+
+def code_of(tool: dict[str, Any]) -> CodeType:
+    """What defines the tool's function. Raises SyntaxError where the signature is not one of a function."""
+    name, parameters = tool["name"], []
+    for i, p in enumerate(signature_of(tool).parameters.values()):
+        default = p.empty if p.default is p.empty else Shown(f"_default{i}")
+        parameters.append(p.replace(annotation=p.empty, default=default))
+    given = ", ".join(f"{p.name!r}: {p.name}" for p in parameters)
+    source = f"def {name}{inspect.Signature(parameters)}:\n    return _call({name!r}, {{{given}}})"
+    return compile(source, "<tool>", "exec")
+
+
 def _parameter(spec: dict[str, Any]) -> inspect.Parameter:
     empty = inspect.Parameter.empty
-    default = spec["default"] if "default" in spec else _Shown(spec["shown"]) if "shown" in spec else empty
-    annotation = _Shown(spec["annotation"]) if spec["annotation"] else empty
+    default = Shown(spec["shown"]) if spec.get("shown") is not None else spec.get("default", empty)
+    annotation = Shown(spec["annotation"]) if spec.get("annotation") else empty
     return inspect.Parameter(
         spec["name"], getattr(inspect.Parameter, spec["kind"]), default=default, annotation=annotation
     )

@@ -280,3 +280,20 @@ async def test_the_prompt_text_comes_from_the_signature() -> None:
     assert document_tools({"find": find}) == (
         "find(words: list[str], limit: int | None = None) -> dict[str, int]\n    Finds words."
     )
+
+
+async def test_the_prompt_shows_each_signature_as_the_kernel_does(pool: KernelPool) -> None:
+    def named(a, *, b: int, c: int = 3): ...  # type: ignore[no-untyped-def]
+    def placed(a, b: "Unknown" = (1, 2), /, c=max, *more: int, d: str = "=", **rest): ...  # type: ignore  # noqa: F821
+
+    tools = {"named": named, "placed": placed, "part": partial(convert, source="GBP"), "length": len, "find": find}
+    async with await pool.acquire(tools=tools) as kernel:
+        shown = await kernel.run(
+            f"import inspect\nfor f in {', '.join(tools)}: print(f.__name__, inspect.signature(f))"
+        )
+    text = [line for line in document_tools(tools).splitlines() if line and not line.startswith(" ")]
+    assert text == [line.replace(" ", "", 1) for line in shown.stdout.splitlines()]
+    assert "USD') -> float\n    Converts money." in document_tools({"part": tools["part"]})
+    assert text[0] == "named(a, *, b: int, c: int = 3)"
+    assert text[1].startswith("placed(a, b: Unknown = [1, 2], /, c=<built-in")
+    assert text[2] == "part(amount: float, *, source: str = 'GBP', target: str = 'USD') -> float"
