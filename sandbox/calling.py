@@ -24,7 +24,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError, validate_call
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from sandbox.tools import Tool
+from sandbox.tools import Tool, describe_tools
 
 UNFINISHED = 4
 """Calls of sync functions of one kernel at a time."""
@@ -94,7 +94,11 @@ class Caller:
 
 
 def tool_schemas(tools: Mapping[str, Tool]) -> dict[str, dict[str, Any] | None]:
-    """JSON schemas of the arguments, by name; None where pydantic has none for the signature."""
+    """JSON schemas of the arguments, by name; None where pydantic has none for the signature.
+
+    Raises ValueError as :func:`describe_tools` does.
+    """
+    describe_tools(tools)
     found: dict[str, dict[str, Any] | None] = {}
     for name, function in tools.items():
         try:

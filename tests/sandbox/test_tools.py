@@ -276,6 +276,23 @@ async def test_a_bad_name_is_refused(pool: KernelPool) -> None:
         await pool.acquire(tools={"not a name": convert})
 
 
+@pytest.mark.parametrize(
+    ("tools", "sentence"),
+    [
+        ({"f": 5}, "tools: f is 5, which cannot be called; give a function"),
+        ({1: convert}, "tools: 1 is not a Python name; choose one a cell can call"),
+        ({"ﬁnd": convert}, "tools: 'ﬁnd' is not a Python name; choose one a cell can call"),
+        ({"most": max}, "tools: most has no signature Python knows of; give a function of your own that calls it"),
+        ({"kind": dict}, "tools: kind has no signature Python knows of; give a function of your own that calls it"),
+    ],
+)
+async def test_what_is_no_tool_is_refused_in_a_sentence(pool: KernelPool, tools: Any, sentence: str) -> None:
+    for refuse in (pool.acquire, tool_schemas, document_tools):
+        with pytest.raises(ValueError) as refusal:
+            await refuse(tools)  # type: ignore[misc]
+        assert str(refusal.value) == sentence
+
+
 async def test_the_prompt_text_comes_from_the_signature() -> None:
     assert document_tools({"find": find}) == (
         "find(words: list[str], limit: int | None = None) -> dict[str, int]\n    Finds words."
