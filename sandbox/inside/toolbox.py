@@ -123,8 +123,8 @@ def code_of(tool: dict[str, Any]) -> CodeType:
 
 def _parameter(spec: dict[str, Any]) -> inspect.Parameter:
     empty = inspect.Parameter.empty
-    default = Shown(spec["shown"]) if spec.get("shown") is not None else spec.get("default", empty)
-    annotation = Shown(spec["annotation"]) if spec.get("annotation") else empty
+    default = spec["default"] if "default" in spec else Shown(spec["shown"]) if "shown" in spec else empty
+    annotation = Shown(spec["annotation"]) if spec["annotation"] else empty
     return inspect.Parameter(
         spec["name"], getattr(inspect.Parameter, spec["kind"]), default=default, annotation=annotation
     )
