@@ -24,6 +24,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError, validate_call
 from pydantic.errors import PydanticUndefinedAnnotation
 
+from sandbox.inside.toolbox import exception_of
 from sandbox.tools import Tool, describe_tools
 
 UNFINISHED = 4
@@ -34,6 +35,7 @@ Outcome = tuple[Any, BaseException | None]
 Bound = tuple[tuple[Any, ...], dict[str, Any]]
 _UNKNOWN = (PydanticUserError, PydanticUndefinedAnnotation, NameError, TypeError, AttributeError, KeyError)
 """What pydantic and typing say of annotations they cannot read."""
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.10 has none
 
 
 class Caller:
@@ -184,11 +186,21 @@ def _sentence(refused: ValidationError, function: Tool) -> str:
 
 
 def _answer_of(error: BaseException) -> dict[str, Any]:
-    """The builtin exception of the same name, else the nearest builtin ancestor, else RuntimeError."""
+    """The builtin exception of the same name; else the next builtin ancestor or RuntimeError, which says the name."""
+    own = type(error).__name__
+    names = [kind.__name__ for kind in type(error).__mro__ if kind is not Exception or own == "Exception"]
+    arrives = next((name for name in names if type(exception_of(name, "")).__name__ == name), "RuntimeError")
+    return error_answer(arrives, _message(error) if arrives == own else _told(error))
+
+
+def _message(error: BaseException) -> str:
+    """What it says, and what the first members of a group say."""
     message = str(error.args[0]) if len(error.args) == 1 else str(error)
-    for kind in type(error).__mro__:
-        found = getattr(builtins, kind.__name__, None)
-        if isinstance(found, type) and issubclass(found, Exception) and found is not Exception:
-            return error_answer(kind.__name__, message)
-    name = "" if isinstance(error, Exception) else f"{type(error).__name__}: "
-    return error_answer("RuntimeError", name + message)
+    if isinstance(error, _GROUP):
+        message += ": " + "; ".join(map(_told, error.exceptions[:3]))
+    return message
+
+
+def _told(error: BaseException) -> str:
+    name, message = type(error).__name__, _message(error)
+    return f"{name}: {message}" if message else name

@@ -1,7 +1,7 @@
 """The host's end of a kernel's tool connection.
 
 Contract: a call travels over the kernel's own socket pair as JSON with its length before it, one at a time, and comes
-back as a value or as an exception of the same name. Calls per cell and sizes are limited; nothing is ever unpickled.
+back as a value or as a builtin exception. Calls per cell and sizes are limited; nothing is ever unpickled.
 """
 
 from __future__ import annotations

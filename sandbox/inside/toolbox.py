@@ -1,9 +1,9 @@
 """Host functions inside the kernel: plain Python functions whose bodies are a question to the host.
 
 Contract: arguments and results are JSON (numpy scalars and arrays, sets and tuples are turned into it on the way out);
-a host's exception is raised here under its own name; what is larger than the host reads is refused before it is sent.
-One question at a time, over an inherited socket: four bytes of length, then JSON. An interrupted call leaves its answer
-to be skipped by the next one.
+a host's exception is raised here as the builtin it arrives as; what is larger than the host reads is refused before it
+is sent. One question at a time, over an inherited socket: four bytes of length, then JSON. An interrupted call leaves
+its answer to be skipped by the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import CodeType
 from typing import Any
 
@@ -79,7 +79,7 @@ class Toolbox:
                 if answer["id"] == number:
                     break
         if "error" in answer:
-            raise _exception(answer["error"]) from None
+            raise exception_of(answer["error"]["type"], answer["error"]["message"]) from None
         return answer["result"]
 
     def _read(self) -> dict[str, Any]:
@@ -140,11 +140,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not one")
 
 
-def _exception(error: dict[str, Any]) -> Exception:
-    kind = getattr(builtins, error["type"], None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        kind = RuntimeError
-    try:
-        return kind(error["message"])
-    except TypeError:  # UnicodeDecodeError and its like want more than a message
-        return RuntimeError(error["message"])
+def exception_of(name: str, message: str) -> Exception:
+    """The builtin exception of this name; a RuntimeError where there is none that can be made of a message."""
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with suppress(TypeError):  # UnicodeDecodeError and its like want more
+            return kind(message)
+    return RuntimeError(f"{name}: {message}")

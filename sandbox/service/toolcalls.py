@@ -8,7 +8,6 @@ only be heard by a client that listens to events. A forked kernel's calls are ev
 from __future__ import annotations
 
 import asyncio
-import builtins
 import inspect
 import secrets
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sandbox.inside.toolbox import Shown
+from sandbox.inside.toolbox import Shown, exception_of
 from sandbox.service.errors import Refused
 from sandbox.tools import Tool
 
@@ -132,7 +131,6 @@ def _parameter(form: ParameterForm) -> inspect.Parameter:
 
 
 def _exception(name: str, message: str) -> Exception:
-    kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError):
-        return kind(message)
-    return RuntimeError(f"{name}: {message}")
+    if name == "StopIteration":  # no coroutine can raise it
+        return RuntimeError(f"{name}: {message}")
+    return exception_of(name, message)

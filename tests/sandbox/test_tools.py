@@ -1,12 +1,15 @@
 """Host functions inside cells."""
 
 import asyncio
+import builtins
 import threading
 from collections import OrderedDict
 from decimal import Decimal
+from email.message import Message
 from enum import Enum, IntEnum
 from functools import partial, update_wrapper
 from typing import Annotated, Any
+from urllib.error import HTTPError
 
 import pytest
 from pydantic import Field
@@ -15,6 +18,7 @@ from sandbox import KernelPool, document_tools, tool_schemas
 from sandbox.calling import UNFINISHED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+GROUP: Any = getattr(builtins, "ExceptionGroup", None)
 
 
 def convert(amount: float, source: str = "EUR", *, target: str = "USD") -> float:
@@ -102,8 +106,47 @@ async def test_a_hosts_exception_keeps_its_name_and_hides_the_way_it_came(pool: 
         "    convert(1, 'XXX')",
         "KeyError: 'no currency XXX'",
     ]
-    assert caught.stdout == "try later\n"
-    assert (other.error_name, other.error_value) == ("RuntimeError", "odd thing")
+    assert caught.stdout == "Unavailable: try later\n"
+    assert (other.error_name, other.error_value) == ("RuntimeError", "Odd: odd thing")
+
+
+async def test_an_exception_that_arrives_as_another_says_its_own_name(pool: KernelPool) -> None:
+    def fail(which: str) -> None:
+        raise {
+            "plain": Exception("just so"),
+            "silent": type("Silent", (Exception,), {})(),
+            "text": UnicodeDecodeError("ascii", b"\xff", 0, 1, "odd byte"),
+            "http": HTTPError("http://a", 404, "Not Found", Message(), None),
+            "own": ValueError("as it is"),
+        }[which]
+
+    async with await pool.acquire(tools={"fail": fail}) as kernel:
+        failed = [await kernel.run(f"fail({which!r})") for which in ("plain", "silent", "text", "http", "own")]
+    assert [(one.error_name, one.error_value) for one in failed] == [
+        ("Exception", "just so"),
+        ("RuntimeError", "Silent"),
+        (
+            "UnicodeError",
+            "UnicodeDecodeError: 'ascii' codec can't decode byte 0xff in position 0: odd byte",
+        ),
+        ("OSError", "HTTPError: HTTP Error 404: Not Found"),
+        ("ValueError", "as it is"),
+    ]
+
+
+@pytest.mark.skipif(GROUP is None, reason="Python 3.10 has no groups of exceptions")
+async def test_a_group_of_exceptions_names_its_first_members(pool: KernelPool) -> None:
+    def fail() -> None:
+        inner = GROUP("inner", [KeyError("k"), FileNotFoundError(2, "gone")])
+        raise GROUP("several", [ValueError("a"), Unavailable("b"), inner, TypeError("d")])
+
+    async with await pool.acquire(tools={"fail": fail}) as kernel:
+        failed = await kernel.run("fail()")
+    assert failed.error_name == "RuntimeError"
+    assert failed.error_value == (
+        "ExceptionGroup: several (4 sub-exceptions): ValueError: a; Unavailable: b; "
+        "ExceptionGroup: inner (2 sub-exceptions): KeyError: k; FileNotFoundError: [Errno 2] gone"
+    )
 
 
 async def test_numpy_values_become_json_and_other_objects_are_refused(pool: KernelPool) -> None:
