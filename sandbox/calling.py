@@ -1,11 +1,11 @@
 """Calls of one kernel's tools: arguments checked against the signature, functions run where they hold up nobody.
 
 Contract: :meth:`Caller.answer` never raises for what a tool does, sync or async, but for its own cancellation. Values
-are checked by pydantic as the annotations say, and made what they say where they are not equal to it (a list for a
-tuple, text for a date); a signature pydantic has no schema for is not checked. A sync function gets a thread of its
-own, which is left behind when the cell that wanted it is over; a kernel may leave :data:`UNFINISHED` of them before its
-calls are refused, so that it can use up no more than its own share of threads. The first call of a tool costs about a
-millisecond, for the check.
+are checked by pydantic as the annotations say, and made what they say (a list for a tuple, text for a date or an enum),
+but an int for a float stays one; a signature pydantic has no schema for is not checked. A sync function gets a thread
+of its own, which is left behind when the cell that wanted it is over; a kernel may leave :data:`UNFINISHED` of them
+before its calls are refused, so that it can use up no more than its own share of threads. The first call of a tool
+costs about a millisecond, for the check.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError, validate_call
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from sandbox.tools import Tool
+from sandbox.inside.toolbox import exception_of
+from sandbox.tools import Tool, describe_tools
 
 UNFINISHED = 4
 """Calls of sync functions of one kernel at a time."""
@@ -33,6 +35,7 @@ Outcome = tuple[Any, BaseException | None]
 Bound = tuple[tuple[Any, ...], dict[str, Any]]
 _UNKNOWN = (PydanticUserError, PydanticUndefinedAnnotation, NameError, TypeError, AttributeError, KeyError)
 """What pydantic and typing say of annotations they cannot read."""
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.10 has none
 
 
 class Caller:
@@ -93,7 +96,11 @@ class Caller:
 
 
 def tool_schemas(tools: Mapping[str, Tool]) -> dict[str, dict[str, Any] | None]:
-    """JSON schemas of the arguments, by name; None where pydantic has none for the signature."""
+    """JSON schemas of the arguments, by name; None where pydantic has none for the signature.
+
+    Raises ValueError as :func:`describe_tools` does.
+    """
+    describe_tools(tools)
     found: dict[str, dict[str, Any] | None] = {}
     for name, function in tools.items():
         try:
@@ -132,8 +139,14 @@ def _binding(function: Tool) -> Callable[[dict[str, Any]], Bound]:
 
 
 def _kept(given: Any, checked: Any) -> Any:
-    """What was given where it is as good: an int for a float stays one."""
-    return given if given == checked else checked
+    """What the annotation makes of it, but an int given for a float stays one, as in a call in Python."""
+    if type(given) is int and type(checked) is float and given == checked:
+        return given
+    if type(given) is type(checked) is list and len(given) == len(checked):
+        return [_kept(old, new) for old, new in zip(given, checked, strict=True)]
+    if type(given) is type(checked) is dict and len(given) == len(checked):
+        return {key: _kept(old, checked[key]) for old, key in zip(given.values(), checked, strict=True)}
+    return checked
 
 
 def _collector(function: Tool) -> Callable[..., Bound]:
@@ -142,14 +155,24 @@ def _collector(function: Tool) -> Callable[..., Bound]:
     def collect(*given: Any, **named: Any) -> Bound:
         return given, named
 
-    hints, parameters = get_type_hints(function), []
-    for parameter in inspect.signature(function).parameters.values():
-        if isinstance(parameter.annotation, str):  # a signature may have been given names of its own
-            parameter = parameter.replace(annotation=hints[parameter.name])
-        parameters.append(parameter)
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(isinstance(p.annotation, str) for p in parameters):
+        hints = get_type_hints(_written(function), include_extras=True)
+        # a name that is not there must fail: pydantic would evaluate the text, which may be a stranger's
+        parameters = [p.replace(annotation=hints[p.name]) if isinstance(p.annotation, str) else p for p in parameters]
     collect.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     collect.__annotations__ = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
     return collect
+
+
+def _written(tool: Any) -> Any:
+    """The function in which a tool's annotations are written."""
+    tool = inspect.unwrap(tool)
+    if isinstance(tool, partial):
+        return _written(tool.func)
+    if isinstance(tool, type):
+        return tool.__init__  # type: ignore[misc]
+    return tool if inspect.isroutine(tool) else type(tool).__call__
 
 
 def _sentence(refused: ValidationError, function: Tool) -> str:
@@ -163,11 +186,21 @@ def _sentence(refused: ValidationError, function: Tool) -> str:
 
 
 def _answer_of(error: BaseException) -> dict[str, Any]:
-    """The builtin exception of the same name, else the nearest builtin ancestor, else RuntimeError."""
+    """The builtin exception of the same name; else the next builtin ancestor or RuntimeError, which says the name."""
+    own = type(error).__name__
+    names = [kind.__name__ for kind in type(error).__mro__ if kind is not Exception or own == "Exception"]
+    arrives = next((name for name in names if type(exception_of(name, "")).__name__ == name), "RuntimeError")
+    return error_answer(arrives, _message(error) if arrives == own else _told(error))
+
+
+def _message(error: BaseException) -> str:
+    """What it says, and what the first members of a group say."""
     message = str(error.args[0]) if len(error.args) == 1 else str(error)
-    for kind in type(error).__mro__:
-        found = getattr(builtins, kind.__name__, None)
-        if isinstance(found, type) and issubclass(found, Exception) and found is not Exception:
-            return error_answer(kind.__name__, message)
-    name = "" if isinstance(error, Exception) else f"{type(error).__name__}: "
-    return error_answer("RuntimeError", name + message)
+    if isinstance(error, _GROUP):
+        message += ": " + "; ".join(map(_told, error.exceptions[:3]))
+    return message
+
+
+def _told(error: BaseException) -> str:
+    name, message = type(error).__name__, _message(error)
+    return f"{name}: {message}" if message else name

@@ -10,50 +10,58 @@ from __future__ import annotations
 import inspect
 import json
 import keyword
+import unicodedata
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+
+from sandbox.inside.toolbox import code_of, signature_of
 
 Tool = Callable[..., Any]
 
 
 def describe_tools(tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
-    """What the kernel needs to know of each tool. Raises ValueError for a name Python cannot call."""
+    """What the kernel needs to know of each tool. Raises ValueError for what no function of a kernel can stand for."""
     return [_describe(name, function) for name, function in tools.items()]
 
 
 def document_tools(tools: Mapping[str, Tool]) -> str:
     """The tools as a prompt shows them: signature and docstring, from the same source the kernel gets."""
     parts = []
-    for name, function in tools.items():
-        doc = inspect.getdoc(function) or ""
-        body = "".join(f"\n    {line}".rstrip() for line in doc.splitlines())
-        parts.append(f"{name}{_signature_text(function)}{body}")
+    for tool in describe_tools(tools):
+        body = "".join(f"\n    {line}".rstrip() for line in (tool["doc"] or "").splitlines())
+        parts.append(f"{tool['name']}{signature_of(tool)}{body}")
     return "\n\n".join(parts)
 
 
-def _signature_text(function: Tool) -> str:
-    spec = _describe("f", function)
-    words = []
-    for parameter in inspect.signature(function).parameters.values():
-        words.append(str(parameter.replace(annotation=parameter.empty)))
-    for index, given in enumerate(spec["parameters"]):
-        if given["annotation"]:
-            name, _, default = words[index].partition("=")
-            words[index] = f"{name}: {given['annotation']}" + (f" = {default}" if default else "")
-    returns = f" -> {spec['returns']}" if spec["returns"] else ""
-    return f"({', '.join(words)}){returns}"
-
-
 def _describe(name: str, function: Tool) -> dict[str, Any]:
-    if not name.isidentifier() or keyword.iskeyword(name):
+    if not _callable_as(name):
         raise ValueError(f"tools: {name!r} is not a Python name; choose one a cell can call")
-    signature = inspect.signature(function)
-    return {
+    if not callable(function):
+        raise ValueError(f"tools: {name} is {function!r}, which cannot be called; give a function")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        advice = "give a function of your own that calls it"
+        raise ValueError(f"tools: {name} has no signature Python knows of; {advice}") from None
+    description = {
         "name": name,
-        "doc": inspect.getdoc(function),
+        "doc": inspect.getdoc(function.func if isinstance(function, partial) else function),
         "returns": _annotation(signature.return_annotation),
         "parameters": [_parameter(parameter) for parameter in signature.parameters.values()],
     }
+    try:
+        code_of(description)
+    except SyntaxError as error:  # of a signature that was put together, which is checked less than one that is written
+        raise ValueError(f"tools: {name} has a signature no function can have: {error.msg}; change it") from None
+    return description
+
+
+def _callable_as(name: Any) -> bool:
+    """Whether a cell finds a function of this name: Python looks names up in their normal form."""
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        return False
+    return name == unicodedata.normalize("NFKC", name)
 
 
 def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:

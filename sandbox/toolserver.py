@@ -1,7 +1,7 @@
 """The host's end of a kernel's tool connection.
 
 Contract: a call travels over the kernel's own socket pair as JSON with its length before it, one at a time, and comes
-back as a value or as an exception of the same name. Calls per cell and sizes are limited; nothing is ever unpickled.
+back as a value or as a builtin exception. Calls per cell and sizes are limited; nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class ToolServer:
         try:
             while True:
                 (size,) = _LENGTH.unpack(await _exactly(sock, _LENGTH.size))
-                if size > self._limits.tool_message_kib * 1024 + 4096:
-                    return self._process.kill()
+                if size > self._limits.tool_message_kib * 1024 + 4096:  # our own toolbox has refused it
+                    return self._end(f"it sent a tool call larger than {self._limits.tool_message_kib} KiB")
                 request = json.loads(await _exactly(sock, size))
                 answer = {"id": request["id"], **await self._answer(request, size)}
                 data = json.dumps(answer).encode("ascii")
@@ -54,7 +54,11 @@ class ToolServer:
         except (ConnectionError, EOFError, OSError):
             return None
         except (ValueError, KeyError, TypeError, RecursionError):  # not what our own toolbox sends
-            return self._process.kill()
+            return self._end("it sent a tool call that is none")
+
+    def _end(self, reason: str) -> None:
+        self._process.reason = self._process.reason or reason
+        self._process.kill()
 
     async def _answer(self, request: dict[str, Any], size: int) -> dict[str, Any]:
         self.calls += 1

@@ -79,7 +79,7 @@ def _build(
 
         for fd in (1, 2):
             os.dup2(raw_file(), fd)
-        toolbox.HERE = toolbox.Toolbox(tools)
+        toolbox.HERE = toolbox.Toolbox(tools, limits["tool_message_kib"])
         return partial(serve_stock, request["connection"], endpoints)
     port = SocketPort(line, f"kernel-{request['id']}")
     if endpoints:
@@ -89,7 +89,7 @@ def _build(
         port = ZmqPort(request["connection"], endpoints)
         asking.offer(port)
     streams = capture(port, limits["output_chars"], limits["printed_mib"] * MIB)
-    toolbox.HERE = toolbox.Toolbox(tools, port.shield)
+    toolbox.HERE = toolbox.Toolbox(tools, limits["tool_message_kib"], port.shield)
     kernel = LightKernel(port, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024)
     if request["rehearse"]:
         kernel.rehearse()

@@ -1,8 +1,9 @@
 """Host functions inside the kernel: plain Python functions whose bodies are a question to the host.
 
 Contract: arguments and results are JSON (numpy scalars and arrays, sets and tuples are turned into it on the way out);
-a host's exception is raised here under its own name. One question at a time, over an inherited socket: four bytes of
-length, then JSON. An interrupted call leaves its answer to be skipped by the next one.
+a host's exception is raised here as the builtin it arrives as; what is larger than the host reads is refused before it
+is sent. One question at a time, over an inherited socket: four bytes of length, then JSON. An interrupted call leaves
+its answer to be skipped by the next one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from types import CodeType
 from typing import Any
 
 _LENGTH = struct.Struct("!I")
@@ -24,7 +26,7 @@ HERE: Toolbox
 """The toolbox of this kernel."""
 
 
-class _Shown:
+class Shown:
     """Stands for an annotation or a default the host could only describe."""
 
     def __init__(self, text: str) -> None:
@@ -37,8 +39,11 @@ class _Shown:
 class Toolbox:
     """The kernel's end of the tool connection."""
 
-    def __init__(self, sock: socket.socket, shield: AbstractContextManager[None] | None = None) -> None:
-        self._sock = sock
+    def __init__(
+        self, sock: socket.socket, message_kib: int, shield: AbstractContextManager[None] | None = None
+    ) -> None:
+        """``message_kib``: the most the arguments of a call may come to."""
+        self._sock, self._message_kib = sock, message_kib
         self._shield = shield or nullcontext()
         self._lock = threading.RLock()
         self._buffer = b""
@@ -56,14 +61,17 @@ class Toolbox:
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Asks the host; raises what it raised."""
-        arguments = {key: value for key, value in arguments.items() if not isinstance(value, _Shown)}
+        arguments = {key: value for key, value in arguments.items() if not isinstance(value, Shown)}
+        try:
+            told = json.dumps(arguments, default=_plain)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name}() takes JSON values: {error}") from None
+        if len(told) > self._message_kib * 1024:
+            raise ValueError(f"the arguments of {name}() are larger than {self._message_kib} KiB")
         with self._lock:
             self._asked += 1
             number = self._asked
-            try:
-                data = json.dumps({"id": number, "name": name, "arguments": arguments}, default=_plain).encode("ascii")
-            except (TypeError, ValueError) as error:
-                raise TypeError(f"{name}() takes JSON values: {error}") from None
+            data = f'{{"id": {number}, "name": {json.dumps(name)}, "arguments": {told}}}'.encode("ascii")
             with self._shield:
                 self._sock.sendall(_LENGTH.pack(len(data)) + data)
             while True:
@@ -71,7 +79,7 @@ class Toolbox:
                 if answer["id"] == number:
                     break
         if "error" in answer:
-            raise _exception(answer["error"]) from None
+            raise exception_of(answer["error"]["type"], answer["error"]["message"]) from None
         return answer["result"]
 
     def _read(self) -> dict[str, Any]:
@@ -86,29 +94,37 @@ class Toolbox:
 
     def _function(self, tool: dict[str, Any]) -> Callable[..., Any]:
         """A function with the host's own signature, so that Python itself checks and explains the arguments."""
-        name, scope = tool["name"], {"_call": self.call}
-        parameters = [_parameter(spec) for spec in tool["parameters"]]
-        bare = inspect.Signature(
-            [
-                p.replace(annotation=p.empty, default=_Shown(f"_default{i}") if p.default is not p.empty else p.empty)
-                for i, p in enumerate(parameters)
-            ]
-        )
-        scope.update({f"_default{i}": p.default for i, p in enumerate(parameters) if p.default is not p.empty})
-        given = ", ".join(f"{p.name!r}: {p.name}" for p in parameters)
-        exec(compile(f"def {name}{bare}:\n    return _call({name!r}, {{{given}}})", "<tool>", "exec"), scope)
-        function: Any = scope[name]
-        returns = _Shown(tool["returns"]) if tool["returns"] else inspect.Signature.empty
-        function.__signature__ = inspect.Signature(parameters, return_annotation=returns)
+        signature, scope = signature_of(tool), {"_call": self.call}
+        scope.update({f"_default{i}": p.default for i, p in enumerate(signature.parameters.values())})
+        exec(code_of(tool), scope)
+        function: Any = scope[tool["name"]]
+        function.__signature__ = signature
         function.__doc__ = tool["doc"]
         function.__module__ = "tools"
         return function
 
 
+def signature_of(tool: dict[str, Any]) -> inspect.Signature:
+    """The host's own signature, from its description. Raises ValueError for what is none."""
+    returns = Shown(tool["returns"]) if tool["returns"] else inspect.Signature.empty
+    return inspect.Signature([_parameter(spec) for spec in tool["parameters"]], return_annotation=returns)
+
+
+def code_of(tool: dict[str, Any]) -> CodeType:
+    """What defines the tool's function. Raises SyntaxError where the signature is not one of a function."""
+    name, parameters = tool["name"], []
+    for i, p in enumerate(signature_of(tool).parameters.values()):
+        default = p.empty if p.default is p.empty else Shown(f"_default{i}")
+        parameters.append(p.replace(annotation=p.empty, default=default))
+    given = ", ".join(f"{p.name!r}: {p.name}" for p in parameters)
+    source = f"def {name}{inspect.Signature(parameters)}:\n    return _call({name!r}, {{{given}}})"
+    return compile(source, "<tool>", "exec")
+
+
 def _parameter(spec: dict[str, Any]) -> inspect.Parameter:
     empty = inspect.Parameter.empty
-    default = spec["default"] if "default" in spec else _Shown(spec["shown"]) if "shown" in spec else empty
-    annotation = _Shown(spec["annotation"]) if spec["annotation"] else empty
+    default = spec["default"] if "default" in spec else Shown(spec["shown"]) if "shown" in spec else empty
+    annotation = Shown(spec["annotation"]) if spec["annotation"] else empty
     return inspect.Parameter(
         spec["name"], getattr(inspect.Parameter, spec["kind"]), default=default, annotation=annotation
     )
@@ -124,11 +140,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not one")
 
 
-def _exception(error: dict[str, Any]) -> Exception:
-    kind = getattr(builtins, error["type"], None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        kind = RuntimeError
-    try:
-        return kind(error["message"])
-    except TypeError:  # UnicodeDecodeError and its like want more than a message
-        return RuntimeError(error["message"])
+def exception_of(name: str, message: str) -> Exception:
+    """The builtin exception of this name; a RuntimeError where there is none that can be made of a message."""
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with suppress(TypeError):  # UnicodeDecodeError and its like want more
+            return kind(message)
+    return RuntimeError(f"{name}: {message}")

@@ -8,7 +8,6 @@ only be heard by a client that listens to events. A forked kernel's calls are ev
 from __future__ import annotations
 
 import asyncio
-import builtins
 import inspect
 import secrets
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sandbox.inside.toolbox import Shown, exception_of
 from sandbox.service.errors import Refused
 from sandbox.tools import Tool
 
@@ -49,14 +49,6 @@ class ToolForm(BaseModel):
     doc: str | None = Field(None, max_length=20_000)
     returns: str | None = Field(None, max_length=1000)
     parameters: list[ParameterForm] = Field([], max_length=50)
-
-
-class _Shown:
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
 
 
 class ToolChannel:
@@ -102,18 +94,27 @@ class ToolChannel:
 
 
 def stand_ins(forms: list[ToolForm]) -> dict[str, Tool]:
-    """Functions with the tools' signatures that ask the client. Raises ValueError for what is no signature."""
-    return {form.name: _stand_in(form) for form in forms}
+    """Functions with the tools' signatures that ask the client.
+
+    Raises ValueError for what is no signature, and for two tools of one name.
+    """
+    tools: dict[str, Tool] = {}
+    for form in forms:
+        if form.name in tools:
+            raise ValueError(f"tools: two are named {form.name}; give each a name of its own")
+        tools[form.name] = _stand_in(form)
+    return tools
 
 
 def _stand_in(form: ToolForm) -> Tool:
     async def ask(*args: Any, **kwargs: Any) -> Any:
         return await CHANNEL.get().call(form.name, dict(signature.bind(*args, **kwargs).arguments))
 
-    signature = inspect.Signature(
-        [_parameter(parameter) for parameter in form.parameters],
-        return_annotation=inspect.Signature.empty if form.returns is None else form.returns,
-    )
+    returns = inspect.Signature.empty if form.returns is None else form.returns
+    try:
+        signature = inspect.Signature([_parameter(each) for each in form.parameters], return_annotation=returns)
+    except ValueError as error:
+        raise ValueError(f"tools: {form.name}: {error}") from None
     ask.__signature__ = signature  # type: ignore[attr-defined]
     ask.__doc__ = form.doc
     return ask
@@ -122,7 +123,7 @@ def _stand_in(form: ToolForm) -> Tool:
 def _parameter(form: ParameterForm) -> inspect.Parameter:
     default: Any = inspect.Parameter.empty
     if form.shown is not None:
-        default = _Shown(form.shown)
+        default = Shown(form.shown)
     elif "default" in form.model_fields_set:
         default = form.default
     annotation = inspect.Parameter.empty if form.annotation is None else form.annotation
@@ -130,7 +131,6 @@ def _parameter(form: ParameterForm) -> inspect.Parameter:
 
 
 def _exception(name: str, message: str) -> Exception:
-    kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError):
-        return kind(message)
-    return RuntimeError(f"{name}: {message}")
+    if name == "StopIteration":  # no coroutine can raise it
+        return RuntimeError(f"{name}: {message}")
+    return exception_of(name, message)

@@ -306,6 +306,33 @@ async def test_bad_requests_have_one_form(api: Api) -> None:
     assert status == 413 and refused["error"]["kind"] == "too_large"
 
 
+async def test_tools_that_cannot_be_functions_are_the_clients_affair(api: Api) -> None:
+    def tool(*kinds: str, name: str = "f", parameter: str = "p{}") -> dict[str, Any]:
+        parameters = [{"name": parameter.format(i), "kind": kind, "annotation": None} for i, kind in enumerate(kinds)]
+        return {"name": name, "parameters": parameters}
+
+    for tools, said in (
+        ([tool("VAR_POSITIONAL", "VAR_POSITIONAL")], "tools: f has a signature no function can have"),
+        ([tool("VAR_KEYWORD", "VAR_KEYWORD")], "tools: f has a signature no function can have"),
+        ([tool("POSITIONAL_ONLY", parameter="if")], "tools: f has a signature no function can have"),
+        ([tool("KEYWORD_ONLY", "POSITIONAL_ONLY")], "tools: f: wrong parameter order"),
+        ([tool("KEYWORD_ONLY", parameter="no name")], "tools: f: 'no name' is not a valid parameter name"),
+        ([tool(name="__debug__")], "tools: __debug__ has a signature no function can have"),
+        ([tool(name="f(): pass\ndef g")], "is not a Python name"),
+        ([tool(name="twice"), tool(), tool("KEYWORD_ONLY", name="twice")], "tools: two are named twice"),
+    ):
+        status, refused = await api("POST", "/v1/kernels", json={"tools": tools})
+        assert (status, refused["error"]["kind"]) == (422, "bad_request"), refused
+        assert said in refused["error"]["message"]
+    shown = [
+        {"name": "a", "kind": "VAR_POSITIONAL", "annotation": "Unheard['of"},
+        {"name": "b", "kind": "KEYWORD_ONLY"},
+    ]
+    path = await api.kernel(tools=[{"name": "f", "returns": "Of", "parameters": shown}])
+    help_ = await api.run(path, "help(f)")
+    assert "f(*a: Unheard['of, b) -> Of" in help_["stdout"]
+
+
 async def test_the_openapi_document_names_every_route_and_the_token(api: Api) -> None:
     status, document = await api("GET", "/openapi.json", None)
     assert status == 200

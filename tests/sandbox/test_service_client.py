@@ -80,6 +80,23 @@ async def test_tools_run_at_the_callers_end(remote: RemotePool) -> None:
         assert [result.value for result in both] == ["'ONE'", "'TWO'"]
 
 
+async def test_what_a_tool_raises_arrives_as_from_a_local_one(remote: RemotePool) -> None:
+    def fail(which: str) -> None:
+        raise {
+            "text": UnicodeDecodeError("ascii", b"\xff", 0, 1, "odd byte"),
+            "encoded": UnicodeEncodeError("ascii", "\xff", 0, 1, "odd letter"),
+            "end": StopIteration("no more"),
+        }[which]
+
+    async with await remote.acquire(tools={"fail": fail}) as kernel:
+        failed = [await kernel.run(f"fail({which!r})", timeout_s=5) for which in ("text", "encoded", "end")]
+    assert [(one.error_name, one.error_value) for one in failed] == [
+        ("UnicodeError", "UnicodeDecodeError: 'ascii' codec can't decode byte 0xff in position 0: odd byte"),
+        ("UnicodeError", "UnicodeEncodeError: 'ascii' codec can't encode character '\\xff' in position 0: odd letter"),
+        ("RuntimeError", "StopIteration: no more"),
+    ]
+
+
 async def test_a_tool_left_waiting_by_its_cell_does_not_keep_later_ones(remote: RemotePool) -> None:
     asked = asyncio.Event()
 

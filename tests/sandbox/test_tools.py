@@ -1,14 +1,24 @@
 """Host functions inside cells."""
 
 import asyncio
+import builtins
 import threading
+from collections import OrderedDict
+from decimal import Decimal
+from email.message import Message
+from enum import Enum, IntEnum
+from functools import partial, update_wrapper
+from typing import Annotated, Any
+from urllib.error import HTTPError
 
 import pytest
+from pydantic import Field
 
 from sandbox import KernelPool, document_tools, tool_schemas
 from sandbox.calling import UNFINISHED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+GROUP: Any = getattr(builtins, "ExceptionGroup", None)
 
 
 def convert(amount: float, source: str = "EUR", *, target: str = "USD") -> float:
@@ -29,6 +39,42 @@ async def find(words: list[str], limit: int | None = None) -> dict[str, int]:
 
 class Unavailable(ConnectionError):
     """Known to the host only."""
+
+
+class Colour(str, Enum):
+    """Equal to its text."""
+
+    RED = "red"
+
+
+class Rank(IntEnum):
+    """Equal to its number."""
+
+    FIRST = 1
+
+
+class Scale:
+    """A tool that is no function."""
+
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def __call__(self, n: "int", rank: "Rank | None" = None) -> int:
+        return self.factor * n * (rank.value if rank else 1)
+
+    async def later(self, n: "int", more: "Annotated[int, Field(ge=0)]") -> int:
+        return self(n) + more
+
+
+class Logged:
+    """A decorator with a state."""
+
+    def __init__(self, function: Any) -> None:
+        update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
 
 
 async def test_a_tool_is_a_plain_function(pool: KernelPool) -> None:
@@ -60,8 +106,47 @@ async def test_a_hosts_exception_keeps_its_name_and_hides_the_way_it_came(pool: 
         "    convert(1, 'XXX')",
         "KeyError: 'no currency XXX'",
     ]
-    assert caught.stdout == "try later\n"
-    assert (other.error_name, other.error_value) == ("RuntimeError", "odd thing")
+    assert caught.stdout == "Unavailable: try later\n"
+    assert (other.error_name, other.error_value) == ("RuntimeError", "Odd: odd thing")
+
+
+async def test_an_exception_that_arrives_as_another_says_its_own_name(pool: KernelPool) -> None:
+    def fail(which: str) -> None:
+        raise {
+            "plain": Exception("just so"),
+            "silent": type("Silent", (Exception,), {})(),
+            "text": UnicodeDecodeError("ascii", b"\xff", 0, 1, "odd byte"),
+            "http": HTTPError("http://a", 404, "Not Found", Message(), None),
+            "own": ValueError("as it is"),
+        }[which]
+
+    async with await pool.acquire(tools={"fail": fail}) as kernel:
+        failed = [await kernel.run(f"fail({which!r})") for which in ("plain", "silent", "text", "http", "own")]
+    assert [(one.error_name, one.error_value) for one in failed] == [
+        ("Exception", "just so"),
+        ("RuntimeError", "Silent"),
+        (
+            "UnicodeError",
+            "UnicodeDecodeError: 'ascii' codec can't decode byte 0xff in position 0: odd byte",
+        ),
+        ("OSError", "HTTPError: HTTP Error 404: Not Found"),
+        ("ValueError", "as it is"),
+    ]
+
+
+@pytest.mark.skipif(GROUP is None, reason="Python 3.10 has no groups of exceptions")
+async def test_a_group_of_exceptions_names_its_first_members(pool: KernelPool) -> None:
+    def fail() -> None:
+        inner = GROUP("inner", [KeyError("k"), FileNotFoundError(2, "gone")])
+        raise GROUP("several", [ValueError("a"), Unavailable("b"), inner, TypeError("d")])
+
+    async with await pool.acquire(tools={"fail": fail}) as kernel:
+        failed = await kernel.run("fail()")
+    assert failed.error_name == "RuntimeError"
+    assert failed.error_value == (
+        "ExceptionGroup: several (4 sub-exceptions): ValueError: a; Unavailable: b; "
+        "ExceptionGroup: inner (2 sub-exceptions): KeyError: k; FileNotFoundError: [Errno 2] gone"
+    )
 
 
 async def test_numpy_values_become_json_and_other_objects_are_refused(pool: KernelPool) -> None:
@@ -76,6 +161,34 @@ async def test_calls_per_cell_are_limited(pool: KernelPool) -> None:
         result = await kernel.run("for i in range(100): convert(i)")
         assert result.error_name == "RuntimeError" and "20 tool calls" in (result.error_value or "")
         assert (await kernel.run("convert(1)")).value == "2"
+
+
+async def test_what_is_too_large_is_refused_and_the_state_stays(pool: KernelPool) -> None:
+    async with await pool.acquire(tools={"length": len, "repeat": lambda text, n: text * n}) as kernel:
+        fits = await kernel.run("x = 'x' * (1024 * 1024 - 50); length(x)")
+        arguments = await kernel.run("length(x + 'y' * 50)")
+        result = await kernel.run("repeat(x, 2)")
+        after = await kernel.run("length(x[:5])")
+    assert fits.value == str(1024 * 1024 - 50), fits.error_value
+    assert (arguments.error_name, arguments.error_value) == (
+        "ValueError",
+        "the arguments of length() are larger than 1024 KiB",
+    )
+    assert (result.error_name, result.error_value) == (
+        "ValueError",
+        "the result of repeat() is larger than 1024 KiB",
+    )
+    assert (after.value, after.tool_calls) == ("5", 1)
+
+
+async def test_a_kernel_that_forges_calls_is_ended_and_the_result_says_why(pool: KernelPool) -> None:
+    forge = "import sys, time\nsock = sys.modules['sandbox.inside.toolbox'].HERE._sock\nsock.sendall({})\ntime.sleep(9)"
+    async with await pool.acquire(tools={"convert": convert}) as kernel:
+        large = await kernel.run(forge.format(r"b'\x7f\0\0\0'"))
+        odd = await kernel.run(forge.format(r"b'\0\0\0\x02no'"))
+    assert (large.status, odd.status) == ("died", "died")
+    assert large.stderr == "the kernel was ended: it sent a tool call larger than 1024 KiB\n"
+    assert odd.stderr == "the kernel was ended: it sent a tool call that is none\n"
 
 
 async def test_a_slow_tool_ends_with_the_cell_and_its_answer_is_not_mistaken(pool: KernelPool) -> None:
@@ -103,11 +216,63 @@ async def test_arguments_are_checked_as_the_signature_says(pool: KernelPool) -> 
     assert "argument words: " in (wrong_list.error_value or "") and "argument limit: " in (wrong_list.error_value or "")
 
 
+async def test_a_tool_gets_what_its_signature_says_also_where_that_is_equal(pool: KernelPool) -> None:
+    def kinds(
+        *colours: Colour,
+        many: list[Colour] | None = None,
+        rank: Rank | None = None,
+        price: Decimal = Decimal(0),
+        order: OrderedDict[str, int] | None = None,
+        n: int = 0,
+        flag: bool = False,
+        weights: dict[str, list[float]] | None = None,
+    ) -> str:
+        return repr([*colours, many, rank, price, type(order).__name__, n, flag, weights])
+
+    calls = {
+        "'red', many=['red'], rank=1": (
+            "[<Colour.RED: 'red'>, [<Colour.RED: 'red'>], <Rank.FIRST: 1>, Decimal('0'), 'NoneType', 0, False, None]"
+        ),
+        "price=1, order={'a': 1}, n=2.0, flag=1": "[None, None, Decimal('1'), 'OrderedDict', 2, True, None]",
+        "weights={'a': [1, 2.0, '3']}": "[None, None, Decimal('0'), 'NoneType', 0, False, {'a': [1, 2.0, 3.0]}]",
+    }
+    async with await pool.acquire(tools={"kinds": kinds}) as kernel:
+        shown = {call: (await kernel.run(f"print(kinds({call}))")) for call in calls}
+    assert {call: result.stdout.strip() or result.error_value for call, result in shown.items()} == calls
+
+
 async def test_schemas_come_from_the_signature() -> None:
     schema = tool_schemas({"find": find})["find"]
     assert schema is not None and schema["required"] == ["words"]
     assert schema["properties"]["words"] == {"title": "Words", "type": "array", "items": {"type": "string"}}
     assert tool_schemas({"odd": lambda f: f})["odd"] is not None
+
+
+async def test_tools_that_are_no_functions_are_checked_and_have_schemas(pool: KernelPool) -> None:
+    scale = Scale(10)
+    tools = {
+        "call": scale,
+        "method": scale.later,
+        "part": partial(scale.later, more=5),
+        "nested": partial(partial(scale, rank=Rank.FIRST)),
+        "logged": Logged(scale.later),
+        "kind": Scale,
+    }
+    schemas = {name: schema["properties"] if schema else None for name, schema in tool_schemas(tools).items()}
+    assert schemas["nested"] is not None and schemas["nested"]["n"]["type"] == "integer"
+    assert schemas["method"] == schemas["logged"] and None not in schemas.values()
+    async with await pool.acquire(tools=tools) as kernel:
+        told = await kernel.run("call('2', rank=1), method('2', 3), part('2'), part('2', more='6'), nested('2')")
+        calls = ("call('x')", "part('x')", "part(1, more=-1)", "logged('x', 1)", "kind('x')")
+        refused = [await kernel.run(call) for call in calls]
+    assert told.value == "(20, 23, 25, 26, 20)"
+    assert [(one.error_name, (one.error_value or "").split(":")[0]) for one in refused] == [
+        ("TypeError", "call() argument n"),
+        ("TypeError", "part() argument n"),
+        ("TypeError", "part() argument more"),
+        ("TypeError", "logged() argument n"),
+        ("TypeError", "kind() argument factor"),
+    ]
 
 
 async def test_whatever_ends_a_tool_is_an_exception_in_the_cell(pool: KernelPool) -> None:
@@ -154,7 +319,41 @@ async def test_a_bad_name_is_refused(pool: KernelPool) -> None:
         await pool.acquire(tools={"not a name": convert})
 
 
+@pytest.mark.parametrize(
+    ("tools", "sentence"),
+    [
+        ({"f": 5}, "tools: f is 5, which cannot be called; give a function"),
+        ({1: convert}, "tools: 1 is not a Python name; choose one a cell can call"),
+        ({"ﬁnd": convert}, "tools: 'ﬁnd' is not a Python name; choose one a cell can call"),
+        ({"most": max}, "tools: most has no signature Python knows of; give a function of your own that calls it"),
+        ({"kind": dict}, "tools: kind has no signature Python knows of; give a function of your own that calls it"),
+    ],
+)
+async def test_what_is_no_tool_is_refused_in_a_sentence(pool: KernelPool, tools: Any, sentence: str) -> None:
+    for refuse in (pool.acquire, tool_schemas, document_tools):
+        with pytest.raises(ValueError) as refusal:
+            await refuse(tools)  # type: ignore[misc]
+        assert str(refusal.value) == sentence
+
+
 async def test_the_prompt_text_comes_from_the_signature() -> None:
     assert document_tools({"find": find}) == (
         "find(words: list[str], limit: int | None = None) -> dict[str, int]\n    Finds words."
     )
+
+
+async def test_the_prompt_shows_each_signature_as_the_kernel_does(pool: KernelPool) -> None:
+    def named(a, *, b: int, c: int = 3): ...  # type: ignore[no-untyped-def]
+    def placed(a, b: "Unknown" = (1, 2), /, c=max, *more: int, d: str = "=", **rest): ...  # type: ignore  # noqa: F821
+
+    tools = {"named": named, "placed": placed, "part": partial(convert, source="GBP"), "length": len, "find": find}
+    async with await pool.acquire(tools=tools) as kernel:
+        shown = await kernel.run(
+            f"import inspect\nfor f in {', '.join(tools)}: print(f.__name__, inspect.signature(f))"
+        )
+    text = [line for line in document_tools(tools).splitlines() if line and not line.startswith(" ")]
+    assert text == [line.replace(" ", "", 1) for line in shown.stdout.splitlines()]
+    assert "USD') -> float\n    Converts money." in document_tools({"part": tools["part"]})
+    assert text[0] == "named(a, *, b: int, c: int = 3)"
+    assert text[1].startswith("placed(a, b: Unknown = [1, 2], /, c=<built-in")
+    assert text[2] == "part(amount: float, *, source: str = 'GBP', target: str = 'USD') -> float"
