@@ -75,13 +75,16 @@ class LightKernel(Forking, Introspection):
             reply = answer(message["content"])
             if reply is None:  # the request is not of this process: it became a fork
                 continue
+            failed = name == "execute_request" and reply["status"] == "error"
+            stop = failed and message["content"].get("stop_on_error", True)
+            if stop:  # what comes after the reply was asked for in the knowledge of it
+                self.port.hold_waiting()
             self.port.send(channel, name.replace("_request", "_reply"), reply, header)
             self.port.send(IOPUB, "status", {"execution_state": "idle"}, header)
             self.port.flush()
             if name == "shutdown_request":
                 return
-            failed = name == "execute_request" and reply["status"] == "error"
-            if failed and message["content"].get("stop_on_error", True):
+            if stop:
                 self.port.abort_waiting()
 
     def execute(self, content: dict[str, Any]) -> dict[str, Any]:

@@ -121,8 +121,11 @@ class SocketPort:
     def echo(self, code: str, count: int) -> None:
         """A cell begins. Told where more than one client may listen; the host knows what it asked for."""
 
+    def hold_waiting(self) -> None:
+        """A cell has failed: notes which requests wait behind it. The host makes one at a time."""
+
     def abort_waiting(self) -> None:
-        """A cell has failed: cells that wait behind it are not run. The host asks for one at a time."""
+        """Answers the cells among them: they are not run."""
 
     def greet(self, packet: dict[str, Any]) -> None:
         """The first word on a connection, before frames."""

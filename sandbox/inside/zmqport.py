@@ -76,8 +76,7 @@ class ZmqPort(SocketPort):
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         if self._waiting:
-            self._identities, kept = self._waiting.popleft()
-            return SHELL, kept
+            return SHELL, self._take(*self._waiting.popleft())
         while True:
             ready = dict(self._poller.poll())
             self._flushed_at = time.monotonic()
@@ -88,29 +87,37 @@ class ZmqPort(SocketPort):
             if self._stdin in ready:
                 self._stdin.recv_multipart()
             for channel, sock in ((CONTROL, self._control), (SHELL, self._shell)):
-                if sock in ready and (message := self._request(sock)) is not None:
-                    self.may_ask = message["content"].get("allow_stdin", False)
-                    return channel, message
+                if sock in ready and (request := self._request(sock)) is not None:
+                    return channel, self._take(*request)
 
-    def _request(self, sock: zmq.Socket[Any]) -> dict[str, Any] | None:
-        """A request that has come; its sender is the one to answer from now on."""
-        self._identities, parts = self._wire.feed_identities(sock.recv_multipart())
+    def _request(self, sock: zmq.Socket[Any]) -> tuple[list[bytes], dict[str, Any]] | None:
+        """What has come, and from whom."""
+        identities, parts = self._wire.feed_identities(sock.recv_multipart())
         try:
-            return self._wire.deserialize(parts)
+            return identities, self._wire.deserialize(parts)
         except ValueError:  # a wrong signature: not one of our clients
             return None
+
+    def _take(self, identities: list[bytes], message: dict[str, Any]) -> dict[str, Any]:
+        """From now on its sender is the one who is answered."""
+        self._identities, self.may_ask = identities, message["content"].get("allow_stdin", False)
+        return message
 
     def echo(self, code: str, count: int) -> None:
         self.send(IOPUB, "execute_input", {"code": code, "execution_count": count})
 
-    def abort_waiting(self) -> None:
+    def hold_waiting(self) -> None:
         while self._shell.poll(0):
-            message = self._request(self._shell)
-            if message is None:
-                continue
+            if (request := self._request(self._shell)) is not None:
+                self._waiting.append(request)
+
+    def abort_waiting(self) -> None:
+        requests, self._waiting = self._waiting, deque()
+        for identities, message in requests:
             if message["header"]["msg_type"] != "execute_request":
-                self._waiting.append((self._identities, message))
+                self._waiting.append((identities, message))
                 continue
+            self._take(identities, message)
             self.parent = message["header"]
             self.send(IOPUB, "status", {"execution_state": "busy"})
             self.send(SHELL, "execute_reply", {"status": "aborted"})
