@@ -186,7 +186,7 @@ async def test_a_client_that_goes_away_leaves_no_running_cell(api: Api, stream: 
     path = await api.kernel()
     await api.run(path, "x = 5")
     lost = asyncio.ensure_future(
-        api("POST", f"{path}/execute", json={"code": "open('on', 'w'); x = 6\nwhile True: pass", "stream": stream})
+        api("POST", f"{path}/execute", json={"code": "x = 6; open('on', 'w')\nwhile True: pass", "stream": stream})
     )
     lease = api.service.leases.every()[0]
     await _until(lambda: _exists(lease, "on"))
