@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -68,7 +67,7 @@ class Checkpoints:
         self.missing, began = None, time.monotonic()
         try:
             mirror = await self._mirror_of(process)
-            files = asyncio.ensure_future(asyncio.to_thread(mirror.update, os.dup(process.workspace)))
+            files = asyncio.ensure_future(process.in_workspace(mirror.update))
             try:
                 self._copy = await fork_process(process, 0, "checkpoint")
             finally:
@@ -100,7 +99,7 @@ class Checkpoints:
             await asyncio.shield(dead.exited)
             kernels = {fork.pid() for fork in copy.root.branches if fork.pidfd >= 0}
             await asyncio.to_thread(end_strays, copy.root.pid(), kernels)
-            await asyncio.to_thread(self._mirror.restore, os.dup(copy.workspace))
+            await copy.in_workspace(self._mirror.restore)
         except BaseException as error:
             await copy.server.remove(copy)
             if not isinstance(error, OSError):

@@ -190,7 +190,7 @@ class Kernel:
                 self.recorder.put(path, data)
 
     async def _put(self, process: Process, path: str, data: bytes) -> None:
-        await asyncio.to_thread(put_file, process.workspace, path, data, self._limits.workspace_mib << 20)
+        await process.in_workspace(put_file, path, data, self._limits.workspace_mib << 20)
 
     async def get(self, path: str, limit_bytes: int = 16 << 20) -> bytes:
         """Reads a regular file of the workspace; links are never followed.
@@ -198,7 +198,7 @@ class Kernel:
         Raises ValueError when it is larger than ``limit_bytes`` or no regular file, OSError when it cannot be opened.
         """
         async with self._turn:
-            return await asyncio.to_thread(get_file, (await self._live()).workspace, path, limit_bytes)
+            return await (await self._live()).in_workspace(get_file, path, limit_bytes)
 
     async def fork(self, reseed: bool = False) -> Kernel:
         """A second kernel with this one's state and files; both go on independently, see :mod:`sandbox.branch`.

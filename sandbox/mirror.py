@@ -37,7 +37,7 @@ class _Kept:
 
 
 class Mirror:
-    """The copy of one workspace. Descriptors given to its methods are duplicates they close."""
+    """The copy of one workspace, whose descriptor its methods are given."""
 
     def __init__(self, folder: Path, limit_mib: int, limit_inodes: int) -> None:
         """``folder``: for the copy, made when there is something to keep; the limits are the workspace's own."""
@@ -51,7 +51,7 @@ class Mirror:
 
     def update(self, workspace: int) -> None:
         """Keeps the workspace as it is now. Raises OSError when a file cannot be read or kept, or there is too much."""
-        with self._lock, closing(workspace):
+        with self._lock:
             try:
                 self._kept = self._look(workspace)
             finally:
@@ -61,7 +61,7 @@ class Mirror:
 
     def restore(self, workspace: int) -> None:
         """Puts the workspace back. Raises OSError when that fails; it may then be anything between."""
-        with self._lock, closing(workspace):
+        with self._lock:
             seen = dict(walk_beneath(workspace, FOLDER))
             for path in sorted(seen, key=len, reverse=True):  # what lies in a folder before the folder
                 kept = self._kept.get(path)

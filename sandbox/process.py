@@ -10,17 +10,22 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sandbox.cgroups import Cgroup
 from sandbox.egress import Egress
 from sandbox.endpoints import Endpoints
+from sandbox.trees import closing
 
 if TYPE_CHECKING:
     from sandbox.server import ForkServer
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 SO_PASSRIGHTS = 83
@@ -89,6 +94,19 @@ class Process:
         """Processes of its sandbox that Linux has killed because the memory was used up; 0 without a cgroup."""
         cgroup = (self.root or self).cgroup
         return cgroup.memory_kills() if cgroup is not None else 0
+
+    async def in_workspace(self, work: Callable[Concatenate[int, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What ``work`` makes of the workspace, in a thread and to its end, even for a caller who is cancelled.
+
+        It has a descriptor of its own: the number of the process's may be another kernel's by the time it begins.
+        """
+        own = os.dup(self.workspace)
+
+        def with_own() -> T:
+            with closing(own):
+                return work(own, *args, **kwargs)
+
+        return await asyncio.shield(asyncio.to_thread(with_own))
 
     def release(self) -> None:
         """Closes the descriptors and removes the cgroup."""

@@ -1,12 +1,45 @@
 """Files in and out of a workspace that hostile code has prepared."""
 
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from sandbox import KernelPool
+from sandbox import KernelPool, probe
+from sandbox.files import get_file, put_file
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Late:
+    """Work of a thread that has begun and does not get on before it is told to."""
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        self._work, self._begun, self.go = work, threading.Event(), threading.Event()
+
+    def __call__(self, *args: Any) -> Any:
+        self._begun.set()
+        self.go.wait()
+        return self._work(*args)
+
+    async def begun(self) -> None:
+        await asyncio.to_thread(self._begun.wait)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cold() -> AsyncIterator[KernelPool]:
+    """Starts nothing unasked, so that descriptors can be counted and their numbers come back at once."""
+    async with KernelPool(size=0, preload=(), tier=probe().tier) as running:
+        yield running
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_files_go_in_and_out(isolated: KernelPool) -> None:
@@ -60,3 +93,40 @@ async def test_links_pipes_and_magic_are_not_followed(isolated: KernelPool, tmp_
             with pytest.raises((ValueError, OSError)):
                 await kernel.put(path, b"changed")
     assert secret.read_text() == "s3cret" and not (tmp_path / "new").exists()
+
+
+async def test_a_file_on_its_way_at_a_close_never_comes_to_another_kernel(
+    cold: KernelPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.kernel.put_file", late_put := Late(put_file))
+    monkeypatch.setattr("sandbox.kernel.get_file", late_get := Late(get_file))
+    for late, way in ((late_put, "put"), (late_get, "get")):
+        kernel = await cold.acquire()
+        files = asyncio.ensure_future(kernel.put("mine", b"1") if way == "put" else kernel.get("theirs"))
+        await late.begun()
+        await kernel.close()
+        others = [await cold.acquire() for _ in range(4)]  # one of them has the number of its workspace
+        for other in others:
+            await other.run("open('theirs', 'w').close()")
+        late.go.set()
+        (outcome,) = await asyncio.gather(files, return_exceptions=True)
+        assert outcome is None or isinstance(outcome, OSError)
+        for other in others:
+            assert (await other.run("import os; os.listdir()")).value == "['theirs']"
+            await other.close()
+
+
+async def test_a_caller_who_gives_up_over_a_file_leaves_no_descriptor(cold: KernelPool) -> None:
+    go = threading.Event()
+    async with await cold.acquire() as kernel:
+        await kernel.put("a", b"1")
+        before = descriptors()
+        busy = [asyncio.ensure_future(asyncio.to_thread(go.wait)) for _ in range(3 * (os.cpu_count() or 1) + 40)]
+        waiting = asyncio.ensure_future(kernel.get("a"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        go.set()
+        await asyncio.gather(*busy)
+        assert await kernel.get("a") == b"1"
+        assert descriptors() <= before
