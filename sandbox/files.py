@@ -59,10 +59,13 @@ def put_file(folder: int, path: str, data: bytes, limit_bytes: int) -> None:
 def get_file(folder: int, path: str, limit_bytes: int) -> bytes:
     """Reads a regular file. Raises ValueError when it is none or larger than ``limit_bytes``, OSError else."""
     fd = open_beneath(folder, path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ValueError(f"files: {path!r} is not a regular file")
-        data = file.read(limit_bytes + 1)
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            data = file.read(limit_bytes + 1)
+    finally:
+        os.close(fd)
     if len(data) > limit_bytes:
         raise ValueError(f"files: {path!r} is larger than {limit_bytes} bytes")
     return data

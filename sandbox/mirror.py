@@ -110,11 +110,13 @@ class Mirror:
     def _copy(self, workspace: int, path: str, name: str, size: int) -> None:
         """Copies ``size`` bytes, however the file grows meanwhile: what is kept in all stays within the limit."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with os.fdopen(open_beneath(workspace, path, os.O_RDONLY | os.O_NONBLOCK), "rb") as source:
-            with (self._folder / name).open("wb") as target:
-                while size > 0 and (data := source.read(min(size, MIB))):
-                    target.write(data)
-                    size -= len(data)
+        source = open_beneath(workspace, path, os.O_RDONLY | os.O_NONBLOCK)
+        with closing(source), (self._folder / name).open("wb") as target:
+            if not stat.S_ISREG(os.fstat(source).st_mode):
+                raise OSError(f"{path!r} is no file any longer")
+            while size > 0 and (data := os.read(source, min(size, MIB))):
+                target.write(data)
+                size -= len(data)
 
     def _put_back(self, workspace: int, path: str, kept: _Kept, seen: os.stat_result | None) -> None:
         if seen is not None and kept.changed is not None and kept.changed == _changed(seen):

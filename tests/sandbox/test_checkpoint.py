@@ -1,6 +1,7 @@
 """A checkpoint before each cell: what a fatal cell costs, and what it does not."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from sandbox import Kernel, KernelPool, Limits, probe
+from sandbox.mirror import Mirror
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMITS = Limits(memory_mib=256, workspace_mib=16, workspace_inodes=200, cell_timeout_s=20.0, output_chars=1000,
@@ -234,3 +236,20 @@ async def test_files_that_grow_while_they_are_kept_take_no_more_than_the_workspa
             await kernel.run(SHORT_AGAIN)
             kept = [path.stat() for path in Path(pool.server.base).glob("mirror-*/*")]
             assert sum(seen.st_size for seen in kept) <= LIMITS.workspace_mib << 20
+
+
+async def test_a_folder_in_the_place_of_a_file_that_is_being_kept_stays_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "workspace" / "swapped").mkdir()
+    seen = ("swapped", (tmp_path / "file").stat())
+    monkeypatch.setattr("sandbox.mirror.walk_beneath", lambda *_: [seen])
+    workspace = os.open(tmp_path / "workspace", os.O_PATH)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(OSError, match="'swapped' is no file any longer"):
+            Mirror(tmp_path / "mirror", 1, 10).update(workspace)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    os.close(workspace)

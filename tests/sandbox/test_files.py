@@ -95,6 +95,17 @@ async def test_links_pipes_and_magic_are_not_followed(isolated: KernelPool, tmp_
     assert secret.read_text() == "s3cret" and not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("path", ["folder", "pipe"])
+async def test_what_is_no_file_is_named_and_stays_closed(cold: KernelPool, path: str) -> None:
+    async with await cold.acquire() as kernel:
+        await kernel.run("import os\nos.mkdir('folder'); os.mkfifo('pipe')")
+        before = descriptors()
+        for _ in range(3):
+            with pytest.raises(ValueError, match=f"files: '{path}' is not a regular file"):
+                await kernel.get(path)
+        assert descriptors() == before
+
+
 async def test_a_file_on_its_way_at_a_close_never_comes_to_another_kernel(
     cold: KernelPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
