@@ -89,13 +89,12 @@ class Checkpoints:
             removing.add_done_callback(self._dropping.discard)
 
     async def go_back(self, dead: Process) -> Process | None:
-        """Ends ``dead`` with all it started, puts the files back; gives the copy, None where that fails."""
+        """Ends what ``dead``, killed by now, had started, puts the files back; gives the copy, None if that fails."""
         copy, self._copy = self._copy, None
         if copy is None:
             return None
         assert copy.root is not None and self._mirror is not None
         try:
-            dead.kill()
             await asyncio.shield(dead.exited)
             kernels = {fork.pid() for fork in copy.root.branches if fork.pidfd >= 0}
             await asyncio.to_thread(end_strays, copy.root.pid(), kernels)

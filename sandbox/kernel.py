@@ -158,8 +158,8 @@ class Kernel:
         kills = process.memory_kills() if process.root is not None else 0
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
         content["followed"] = on_event is not None
-        cell = await self._line.request("execute_request", content, on_event)
         self._stop = asyncio.get_running_loop().create_future()
+        cell = await self._line.request("execute_request", content, on_event)
         status, left = await end_of(cell, process, self._stop, timeout_s, self._limits.interrupt_grace_s, kills)
         self._line.forget()
         if not left:
@@ -239,8 +239,10 @@ class Kernel:
                 self.recorder.restart()
 
     async def close(self) -> None:
-        """Ends the kernel. Returns when its process is gone."""
+        """Ends the kernel. Returns when its process is gone; an idle one stays for the branches in its sandbox."""
         self._closed = True
+        if self._stop is not None and self.process is not None:
+            self.process.kill()
         await self._discard()
         if self._checkpoints is not None:
             await self._checkpoints.close()
@@ -266,7 +268,10 @@ class Kernel:
     async def _lose(self) -> None:
         """The cell has cost the process its life: go on from the checkpoint, without one afresh at the next cell."""
         dead = self.process
-        if dead is None or self._checkpoints is None:
+        if dead is None:
+            return None
+        dead.kill()
+        if self._checkpoints is None:
             return await self._discard()
         self.process = None
         self._line.close()

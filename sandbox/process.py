@@ -68,6 +68,8 @@ class Process:
     """Workspaces of branches that have ended, for the next fork to clear away: only what lives in the sandbox may."""
     unwanted: bool = False
     """Its handle is closed; it stays only because branches live in its sandbox."""
+    killed: bool = False
+    """It has been told to end at once, whatever lives in its sandbox."""
     reason: str | None = None
     """Why the host killed it, where the host did: ``out_of_memory``, ``processes``, …"""
 
@@ -79,6 +81,7 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL; ``exited`` tells when it is over."""
+        self.killed = True
         self.signal(signal.SIGKILL)
 
     def pid(self) -> int:

@@ -170,9 +170,9 @@ class ForkServer:
             return process
 
     async def remove(self, process: Process) -> None:
-        """Kills a kernel and removes what it left, when it is dead; one with branches goes with the last of them."""
+        """Kills a kernel and removes what it left, when it is dead; an idle one with branches goes with the last."""
         process.unwanted = True
-        if process.branches and not process.exited.done():
+        if process.branches and not process.killed and not process.exited.done():
             return
         await self._end(process)
         root = process.root

@@ -7,6 +7,7 @@ import pytest
 from sandbox import KernelPool, SandboxError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+DEAF = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\nprint('deaf')\nwhile True: pass"
 
 
 async def test_branches_share_the_past_and_nothing_after(isolated: KernelPool) -> None:
@@ -59,3 +60,24 @@ async def test_what_cannot_be_forked_says_so(isolated: KernelPool) -> None:
     with pytest.raises(SandboxError, match="no state to fork"):
         await kernel.fork()
     await kernel.close()
+
+
+@pytest.mark.parametrize("end", ["its time", "cancelled", "closed"])
+async def test_a_cell_that_must_be_killed_ends_although_branches_live(isolated: KernelPool, end: str) -> None:
+    async with await isolated.acquire() as kernel, await kernel.fork() as branch:
+        process, begun = kernel.process, asyncio.Event()
+        assert process is not None
+        deaf = asyncio.ensure_future(
+            kernel.run(DEAF, 0.5 if end == "its time" else None, on_event=lambda *_: begun.set())
+        )
+        await begun.wait()
+        if end == "closed":
+            await kernel.close()
+        elif end == "cancelled":
+            deaf.cancel()
+        (result,) = await asyncio.gather(deaf, return_exceptions=True)
+        assert end != "its time" or (result.status, result.state_survived) == ("timeout_killed", False)
+        assert process.exited.done()
+        ended = await branch.run("1")
+        assert (ended.status, ended.state_survived) == ("died", False)
+        assert (await branch.run("2")).value == "2"
