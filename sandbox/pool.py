@@ -195,7 +195,7 @@ class KernelPool:
             process = self._ready.popleft()
             if not process.exited.done():
                 return process
-            process.release()
+            process.server.abandon(process)
             self._admission.leave()
         return None
 
@@ -243,9 +243,9 @@ class KernelPool:
         """A fork server died by itself; a new one is started at once if the last was of any use."""
         self.lost += died.result()
         log.warning("the fork server died and %d kernels with it; a fresh one takes its place", died.result())
-        for process in [process for process in self._ready if process.exited.done()]:
+        for process in [process for process in self._ready if not process.server.alive]:
             self._ready.remove(process)
-            process.release()
+            process.server.abandon(process)
             self._admission.leave()
         if self._served and self._refilling is not None and not self._refilling.done():
             self._refilling.add_done_callback(lambda _: self._refill())  # its fork died with the server

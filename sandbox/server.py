@@ -159,10 +159,10 @@ class ForkServer:
                     listener = socket.socket(fileno=handed[1])
                     process.egress = Egress(listener, Hosts(self._policy.network), self.limits)
             except (asyncio.TimeoutError, OSError) as error:
-                self._abandon(process)
+                self.abandon(process)
                 raise SandboxError(f"no kernel: {error!r}") from None
             except BaseException:
-                self._abandon(process)
+                self.abandon(process)
                 raise
             finally:
                 self._forks.pop(number, None)
@@ -190,8 +190,8 @@ class ForkServer:
         if self.tier in ("T1", "T0") and process.root is None:  # elsewhere the workspace went with the mount namespace
             await asyncio.to_thread(remove_tree, Path(self.base) / str(process.number))
 
-    def _abandon(self, process: Process) -> None:
-        """Clears a half-made kernel away in the background; closing its connection ends it if nothing else does."""
+    def abandon(self, process: Process) -> None:
+        """Clears a half-made or dead kernel away in the background; closing its connection ends it if nothing else."""
         process.line.close()
         self._abandoned.add(task := asyncio.ensure_future(self.remove(process)))
         task.add_done_callback(self._abandoned.discard)
@@ -202,6 +202,7 @@ class ForkServer:
         if self.alive:
             self._gone()
         await asyncio.to_thread(self._end_warden)
+        await asyncio.gather(*self._abandoned)
         if self._cgroups is not None:
             await asyncio.to_thread(self._cgroups.remove)
         self._errors.close()

@@ -122,6 +122,33 @@ async def test_a_fork_server_that_dies_is_replaced_and_its_kernels_are_counted(
             assert (await kernel.run("1 + 1")).value == "2"
 
 
+@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize("victim", ["kernel", "fork server"])
+async def test_a_warm_kernel_that_dies_leaves_nothing(checkpoint: bool, victim: str) -> None:
+    async with KernelPool(size=1, preload=(), tier=BEST, checkpoint=checkpoint) as pool:
+
+        def held() -> tuple[int, ...]:
+            assert pool.server is not None
+            kernels = len(descendants(pool.server.pid)) if pool.server.alive else 0
+            return pool.ready, kernels, len(list(Path("/proc/self/fd").iterdir()))
+
+        async with await pool.acquire() as kernel:
+            await kernel.run("1")
+        await until(lambda: pool.ready == 1)
+        before = held()
+        for _ in range(3):
+            await until(lambda: pool.ready == 1)
+            warm = pool._ready[0]
+            if victim == "kernel":
+                warm.kill()
+                await asyncio.shield(warm.exited)
+            else:
+                os.kill(warm.server.pid, signal.SIGKILL)
+                await asyncio.shield(warm.server.died)
+            await (await pool.acquire()).close()
+        await until(lambda: held() == before)
+
+
 async def test_a_fork_server_that_dies_over_a_fork_is_replaced_too() -> None:
     async with KernelPool(size=1, preload=(), tier=BEST) as pool:
         await until(lambda: pool.ready == 1)
