@@ -186,7 +186,10 @@ class ForkServer:
     async def _end(self, process: Process) -> None:
         process.kill()
         await asyncio.shield(process.exited)
+        workspace, process.workspace = process.workspace, -1
         process.release()
+        if workspace >= 0:  # the last one frees what is held in memory, 0.2 s for a gigabyte
+            await asyncio.shield(asyncio.to_thread(os.close, workspace))
         if self.tier in ("T1", "T0") and process.root is None:  # elsewhere the workspace went with the mount namespace
             await asyncio.to_thread(remove_tree, Path(self.base) / str(process.number))
 

@@ -141,3 +141,20 @@ async def test_a_caller_who_gives_up_over_a_file_leaves_no_descriptor(cold: Kern
         await asyncio.gather(*busy)
         assert await kernel.get("a") == b"1"
         assert descriptors() <= before
+
+
+async def test_the_files_of_a_closed_kernel_go_while_others_are_served(
+    cold: KernelPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: dict[int, int] = {}
+    close = os.close
+
+    def noted(fd: int) -> None:
+        closed[os.fstat(fd).st_ino] = threading.get_ident()
+        close(fd)
+
+    async with await cold.acquire() as kernel:
+        assert kernel.process is not None
+        workspace = os.fstat(kernel.process.workspace).st_ino
+        monkeypatch.setattr(os, "close", noted)
+    assert closed[workspace] != threading.get_ident()
