@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sandbox.pool import KernelPool
 
 EXPENDABLE, VALUED = 500, 0
+RESTORE_TIMEOUT_S = 10.0
 _numbers = itertools.count(1)
 
 
@@ -59,15 +60,16 @@ class Checkpoints:
         self.missing: str | None = None
         """Why there is no checkpoint of the last cell, where one could not be taken."""
 
-    async def take(self, process: Process) -> float:
+    async def take(self, process: Process, limit_s: float) -> float:
         """Keeps state and files of ``process``; a kernel that does not let itself be copied runs without.
 
-        Returns the seconds such a kernel has kept the host waiting for nothing.
+        ``limit_s``: how long its files may take. Returns the seconds such a kernel has kept the host waiting for
+        nothing.
         """
         self.missing, began = None, time.monotonic()
         try:
             mirror = await self._mirror_of(process)
-            files = asyncio.ensure_future(process.in_workspace(mirror.update))
+            files = asyncio.ensure_future(process.in_workspace(mirror.update, began + limit_s))
             try:
                 self._copy = await fork_process(process, 0, "checkpoint")
             finally:
@@ -98,7 +100,7 @@ class Checkpoints:
             await asyncio.shield(dead.exited)
             kernels = {fork.pid() for fork in copy.root.branches if fork.pidfd >= 0}
             await asyncio.to_thread(end_strays, copy.root.pid(), kernels)
-            await copy.in_workspace(self._mirror.restore)
+            await copy.in_workspace(self._mirror.restore, time.monotonic() + RESTORE_TIMEOUT_S)
         except BaseException as error:
             await copy.server.remove(copy)
             if not isinstance(error, OSError):

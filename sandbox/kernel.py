@@ -31,7 +31,7 @@ from sandbox.zmqline import ZmqLine, open_line
 if TYPE_CHECKING:
     from sandbox.pool import KernelPool
 
-DEATH_TIMEOUT_S = 10.0
+DEATH_TIMEOUT_S, RESUME_TIMEOUT_S = 10.0, 2.0
 SEEDS = 1 << 32
 
 
@@ -104,10 +104,10 @@ class Kernel:
         """Runs code of our own, which no history shows."""
         await self._ask("execute_request", {"code": code, "silent": True, "store_history": False})
 
-    async def _ask(self, kind: str, content: dict[str, Any]) -> None:
+    async def _ask(self, kind: str, content: dict[str, Any], timeout_s: float = DEATH_TIMEOUT_S) -> None:
         """A request that is not the caller's. Raises :class:`SandboxError` when it fails."""
         cell = await self._line.request(kind, content)
-        await asyncio.wait([cell.done], timeout=DEATH_TIMEOUT_S)
+        await asyncio.wait([cell.done], timeout=timeout_s)
         self._line.forget()
         if not cell.replied or cell.error is not None:
             raise SandboxError(f"the kernel failed at its {kind}: {cell.error or 'no answer'}")
@@ -123,7 +123,7 @@ class Kernel:
             process = await self._live()
             limit_s = timeout_s or self._limits.cell_timeout_s
             if self._checkpoints is not None:
-                limit_s -= await self._checkpoints.take(process)
+                limit_s -= await self._checkpoints.take(process, limit_s / 2)
             started, server = time.monotonic(), self._server
             try:
                 cell, status = await self._run(process, code, max(0.0, limit_s), on_event)
@@ -287,7 +287,7 @@ class Kernel:
         self._connect(copy, Line(copy, self._limits))
         try:
             self._refuse_when_closed()  # it may have been, while its files were put back
-            await self._ask("resume_request", {})
+            await self._ask("resume_request", {}, RESUME_TIMEOUT_S)
         except SandboxError as error:
             self._checkpoints.missing = str(error)
             await self._discard()

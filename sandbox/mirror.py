@@ -13,13 +13,14 @@ import shutil
 import stat
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.branch import FOLDER
 from sandbox.files import open_beneath
-from sandbox.trees import closing, walk_beneath
+from sandbox.trees import check_time, closing, walk_beneath
 
 RACY_NS = 50_000_000
 """A file changed this short before it was looked at may change again without a new time stamp (ticks last 1-10 ms)."""
@@ -49,25 +50,33 @@ class Mirror:
         self._count = 0
         self._lock = threading.Lock()
 
-    def update(self, workspace: int) -> None:
-        """Keeps the workspace as it is now. Raises OSError when a file cannot be read or kept, or there is too much."""
+    def update(self, workspace: int, until: float) -> None:
+        """Keeps the workspace as it is now; a file that is begun in time, as ``monotonic`` counts, is copied whole.
+
+        Raises OSError when a file cannot be read or kept, when there is too much or the time is up; what it kept until
+        then need not be copied the next time.
+        """
+        found: dict[str, _Kept] = {}
         with self._lock:
             try:
-                self._kept = self._look(workspace)
+                found.update(self._look(workspace, until))
             finally:
+                self._kept = found
                 for name in self._copies - {kept.content for kept in self._kept.values()}:
                     (self._folder / name).unlink(missing_ok=True)
                     self._copies.discard(name)
 
-    def restore(self, workspace: int) -> None:
-        """Puts the workspace back. Raises OSError when that fails; it may then be anything between."""
+    def restore(self, workspace: int, until: float) -> None:
+        """Puts the workspace back. Raises OSError when that fails or takes too long; it is then anything between."""
         with self._lock:
-            seen = dict(walk_beneath(workspace, FOLDER))
+            seen = dict(walk_beneath(workspace, FOLDER, until))
             for path in sorted(seen, key=len, reverse=True):  # what lies in a folder before the folder
+                check_time(until)
                 kept = self._kept.get(path)
                 if kept is None or stat.S_IFMT(kept.mode) != stat.S_IFMT(seen[path].st_mode):
                     _remove(workspace, path, seen.pop(path))
             for path in sorted(self._kept, key=len):
+                check_time(until)
                 self._put_back(workspace, path, self._kept[path], seen.get(path))
 
     def close(self) -> None:
@@ -75,21 +84,19 @@ class Mirror:
         with self._lock:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _look(self, workspace: int) -> dict[str, _Kept]:
+    def _look(self, workspace: int, until: float) -> Iterator[tuple[str, _Kept]]:
         """What there is now, with a copy of what has changed."""
-        found: dict[str, _Kept] = {}
         size = 0
-        for path, seen in walk_beneath(workspace, FOLDER):
+        for count, (path, seen) in enumerate(walk_beneath(workspace, FOLDER, until)):
             size += seen.st_size if stat.S_ISREG(seen.st_mode) else 0
-            if len(found) >= self._limit_inodes or size > self._limit_bytes:
+            if count >= self._limit_inodes or size > self._limit_bytes:
                 raise OSError(f"the files are more than {self._limit_bytes // MIB} MiB or {self._limit_inodes}")
             kept = self._kept.get(path)
             changed = _changed(seen)
             if kept is None or changed is None or kept.changed != changed:
                 kept = self._keep(workspace, path, seen, kept)
             if kept is not None:
-                found[path] = kept
-        return found
+                yield path, kept
 
     def _keep(self, workspace: int, path: str, seen: os.stat_result, before: _Kept | None) -> _Kept | None:
         content = ""

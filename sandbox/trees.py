@@ -10,8 +10,10 @@ import errno
 import itertools
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 
 from sandbox.files import open_beneath
@@ -19,14 +21,15 @@ from sandbox.files import open_beneath
 PASSED_OVER = (errno.ENOENT, errno.EACCES, errno.ENOTDIR, errno.ELOOP)
 
 
-def walk_beneath(folder: int, leave_out: str = "") -> Iterator[tuple[str, os.stat_result]]:
+def walk_beneath(folder: int, leave_out: str = "", until: float = inf) -> Iterator[tuple[str, os.stat_result]]:
     """Path and status of all below a folder descriptor but ``leave_out``, folders before what is in them.
 
     What vanishes meanwhile, cannot be entered or is mounted there is passed over. Raises OSError (ENAMETOOLONG) for a
-    path of more than 4,095 bytes.
+    path of more than 4,095 bytes, TimeoutError as :func:`check_time` does.
     """
     open_ends, device = [""], os.fstat(folder).st_dev
     while open_ends:
+        check_time(until)
         above = open_ends.pop()
         try:
             fd = open_beneath(folder, above or ".", os.O_RDONLY | os.O_DIRECTORY)
@@ -36,6 +39,7 @@ def walk_beneath(folder: int, leave_out: str = "") -> Iterator[tuple[str, os.sta
             raise
         with closing(fd), os.scandir(fd) as entries:
             for entry in entries:
+                check_time(until)
                 path = f"{above}/{entry.name}" if above else entry.name
                 if path == leave_out:
                     continue
@@ -66,6 +70,12 @@ def remove_tree(top: str | Path) -> None:
                     names.append(moved)
                 os.rmdir(place)  # noqa: PTH106
         os.rmdir(top)  # noqa: PTH106
+
+
+def check_time(until: float) -> None:
+    """Raises TimeoutError when it is later than that, as ``monotonic`` counts."""
+    if time.monotonic() > until:
+        raise TimeoutError("there are more files than there is time for")
 
 
 @contextmanager

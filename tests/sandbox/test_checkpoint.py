@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest_asyncio
 
 from sandbox import Kernel, KernelPool, Limits, probe
 from sandbox.mirror import Mirror
+from sandbox.trees import check_time
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMITS = Limits(memory_mib=256, workspace_mib=16, workspace_inodes=200, cell_timeout_s=20.0, output_chars=1000,
@@ -23,6 +26,10 @@ held = [mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) for 
 for each in held:
     for at in range(0, len(each), 4096):
         each[at] = 1"""
+SLEEPS_ON = """import gc, time
+for each in gc.get_objects():
+    if type(each).__name__ == 'LightKernel':
+        type(each)._on_resume_request = lambda self, content: time.sleep(100)"""
 HUNG_UP = "import os, sys\nos.close(sys.stdout._port.sock.fileno())\nwhile True: pass"
 PROGRAMS = """import subprocess, sys, time
 hog = [sys.executable, '-I', '-S', '-c', "import time; held = bytearray(b'x') * (50 << 20); time.sleep(60)"]
@@ -250,6 +257,45 @@ async def test_a_folder_in_the_place_of_a_file_that_is_being_kept_stays_closed(
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         with pytest.raises(OSError, match="'swapped' is no file any longer"):
-            Mirror(tmp_path / "mirror", 1, 10).update(workspace)
+            Mirror(tmp_path / "mirror", 1, 10).update(workspace, inf)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     os.close(workspace)
+
+
+async def test_files_that_take_too_long_to_keep_leave_the_cell_half_of_its_time(
+    keeping: KernelPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(until: float) -> None:
+        time.sleep(min(3.0, max(0.0, until - time.monotonic())))
+        check_time(until)
+
+    async with await keeping.acquire(files={"a": b"1"}) as kernel:
+        await kernel.run("x = 1")
+        with monkeypatch.context() as patched:
+            patched.setattr("sandbox.trees.check_time", slowly)
+            assert (await kernel.run("x", timeout_s=4)).value == "1"
+            result = await kernel.run(EXIT, timeout_s=4)
+        assert not result.state_survived
+        assert "no checkpoint to go back to: there are more files than" in result.stderr
+        assert (await kernel.run("open('a').read()")).value == "'1'"
+
+
+async def test_files_that_take_too_long_to_put_back_cost_the_state(
+    keeping: KernelPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.checkpoint.RESTORE_TIMEOUT_S", 0.0)
+    async with await keeping.acquire(files={"a": b"1"}) as kernel:
+        result = await kernel.run("import os; os.remove('a')\n" + EXIT)
+        assert not result.state_survived and "there are more files than" in result.stderr
+        assert (await kernel.run("open('a').read()")).value == "'1'"
+
+
+async def test_a_copy_that_does_not_wake_is_not_waited_for_long(
+    keeping: KernelPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.kernel.RESUME_TIMEOUT_S", 0.2)
+    async with await keeping.acquire() as kernel:
+        assert (await kernel.run(SLEEPS_ON)).status == "ok"
+        result = await asyncio.wait_for(kernel.run(EXIT), 5)
+        assert (result.state_survived, result.rolled_back) == (False, False)
+        assert "no checkpoint to go back to: the kernel failed at its resume_request: no answer" in result.stderr
