@@ -99,6 +99,9 @@ NETWORK = attempts(
         "resolve a name": "socket.getaddrinfo('example.org', 80)",
         "connect to a Unix socket of the host": _CONNECT.format("AF_UNIX", "SOCK_STREAM", "'{unix}'"),
         "connect to an abstract socket of the host": _CONNECT.format("AF_UNIX", "SOCK_STREAM", "'\\0{abstract}'"),
+        "send to a Unix socket of the host from a pair": (
+            "a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM); a.sendto(b'x', '{datagrams}')"
+        ),
         "open a raw socket": "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",
         "open a vsock": "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)",
         "open AF_ALG": "socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)",

@@ -25,7 +25,7 @@ class Scene:
 
     facts: dict[str, Any]
     """Name in braces to text: {secret} {secret_name} {secret_folder} {source} {victim} {victim_name} {owner} {token}
-    {root_home} {tcp} {unix} {abstract} {stray}, and of the sibling kernel {sibling} {sibling_file} {base}."""
+    {root_home} {tcp} {unix} {abstract} {datagrams} {stray}, of the sibling kernel {sibling} {sibling_file} {base}."""
     secret: Path
     victim: subprocess.Popen[bytes]
     sibling: Any = None
@@ -70,6 +70,7 @@ def set_scene() -> Iterator[Scene]:
         socket.socket() as tcp,
         socket.socket(socket.AF_UNIX) as unix,
         socket.socket(socket.AF_UNIX) as abstract,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
     ):
         secret = Path(folder, "secret")
         secret.write_text(SECRET)
@@ -79,13 +80,14 @@ def set_scene() -> Iterator[Scene]:
         tcp.bind(("127.0.0.1", 0))
         unix.bind(f"{folder}/socket")
         abstract.bind(f"\0{mark}")
+        datagrams.bind(f"{folder}/datagrams")
         for sock in (tcp, unix, abstract):
             sock.listen()
         facts = {
             "secret": secret, "secret_name": "secret", "secret_folder": folder, "source": Path(__file__).resolve(),
             "victim": victim.pid, "victim_name": f"{mark}-victim", "owner": os.getpid(), "token": token,
-            "tcp": tcp.getsockname()[1], "unix": f"{folder}/socket", "abstract": mark, "stray": f"{mark}-stray",
-            "root_home": Path("~root").expanduser(),
+            "tcp": tcp.getsockname()[1], "unix": f"{folder}/socket", "abstract": mark,
+            "datagrams": f"{folder}/datagrams", "stray": f"{mark}-stray", "root_home": Path("~root").expanduser(),
         }  # fmt: skip
         try:
             yield Scene(facts, secret, victim)

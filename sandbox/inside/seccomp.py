@@ -74,12 +74,14 @@ SETTING_MODES = {
 OPENAT2 = (437, 437)
 MAKES_A_FILE = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
 SET_ID = 0o6000
-CLONE, CLONE3, SOCKET, IOCTL, MMAP = (56, 220), (435, 435), (41, 198), (16, 29), (9, 222)
+CLONE, CLONE3, IOCTL, MMAP = (56, 220), (435, 435), (16, 29), (9, 222)
+SOCKET, SOCKETPAIR = (41, 198), (53, 199)
 NEWEST = 462
 ANY_NAMESPACE = 0x7E020000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 MAP_SHARED_ANONYMOUS = 0x21
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+SOCK_STREAM, SOCK_TYPE = 1, 0xF
 
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _LOAD, _EQUAL, _ABOVE, _AND, _RETURN = 0x20, 0x15, 0x25, 0x54, 0x06
@@ -107,9 +109,9 @@ def assemble(
 
     ``families``: socket families that may be opened; ``count_memory``: deny memory that RLIMIT_DATA does not see (where
     no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny
-    leaving the process group, acting on other processes, objects that all processes share, and changing owner, mode and
-    times of files; ``deny_set_id``: files may not get set-user-id bits, because they may lie in a folder of the host
-    and belong to its owner.
+    leaving the process group, acting on other processes, objects that all processes share, pairs of sockets but
+    streams, and changing owner, mode and times of files; ``deny_set_id``: files may not get set-user-id bits, because
+    they may lie in a folder of the host and belong to its owner.
     """
     column = 0 if MACHINE == "x86_64" else 1
     apart = {**SHARED_IPC, **DETACHING, **OWNERS} if shared else {}
@@ -131,8 +133,11 @@ def assemble(
     code += _rule(CLONE[column], [_argument(0), _op(_AND, ANY_NAMESPACE), _op(_EQUAL, 0, 1), _fail(errno.EPERM)])
     tty = [_argument(1), _op(_EQUAL, TIOCSTI, 1), _op(_EQUAL, TIOCLINUX, 0, 1), _fail(errno.EPERM)]
     code += _rule(IOCTL[column], tty)
-    allowed = [_op(_EQUAL, family, len(families) - i) for i, family in enumerate(families)]
-    code += _rule(SOCKET[column], [_argument(0), *allowed, _fail(errno.EAFNOSUPPORT)])
+    code += _rule(SOCKET[column], [_argument(0), *_only(families, errno.EAFNOSUPPORT)])
+    pair = [_argument(0), *_only((AF_UNIX,), errno.EAFNOSUPPORT)]
+    if shared:  # one end of a pair of datagram sockets can be connected anew, to a socket of the host
+        pair += [_argument(1), _op(_AND, SOCK_TYPE), *_only((SOCK_STREAM,), errno.EPERM)]
+    code += _rule(SOCKETPAIR[column], pair)
     if deny_set_id:
         code += _no_set_id(column)
     if count_memory:
@@ -151,6 +156,11 @@ def _no_set_id(column: int) -> list[bytes]:
         if numbers[column] >= 0:
             code += _rule(numbers[column], checked)
     return code
+
+
+def _only(values: tuple[int, ...], error: int) -> list[bytes]:
+    """Goes on where one of ``values`` is loaded, fails with any other."""
+    return [*(_op(_EQUAL, value, len(values) - i) for i, value in enumerate(values)), _fail(error)]
 
 
 def _rule(number: int, body: list[bytes]) -> list[bytes]:

@@ -68,6 +68,24 @@ async def test_no_network_and_no_socket_of_the_host(isolated: KernelPool, tmp_pa
                 assert await blocked(kernel, f"socket.socket(socket.{family}, socket.SOCK_RAW, 0)"), family
 
 
+async def test_pairs_of_sockets_lead_nowhere_else(isolated: KernelPool, tmp_path: Path) -> None:
+    datagrams = (socket.AF_UNIX, socket.SOCK_DGRAM)
+    with socket.socket(*datagrams) as local, socket.socket(*datagrams) as own:
+        name = f"\0codeact-test-{os.getpid()}"
+        local.bind(str(tmp_path / "s"))
+        own.bind(name)
+        async with await isolated.acquire() as kernel:
+            for place in (str(tmp_path / "s"), name):
+                send = "a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+                assert await blocked(kernel, f"import socket\n{send}a.sendto(b'x', {place!r})"), place
+            for family in ("AF_NETLINK", "AF_VSOCK", "AF_TIPC", "AF_INET"):
+                result = await kernel.run(f"socket.socketpair(socket.{family}, socket.SOCK_DGRAM)")
+                assert "Address family not supported" in (result.error_value or ""), family
+            pipe = "import asyncio, multiprocessing as m\na, b = m.Pipe()\na.send(41)\n"
+            assert (await kernel.run(f"{pipe}await asyncio.sleep(0.001)\nb.recv() + 1")).value == "42"
+            assert (await kernel.run("asyncio.new_event_loop().run_until_complete(asyncio.sleep(0, 1))")).value == "1"
+
+
 async def test_other_processes_are_out_of_reach(isolated: KernelPool) -> None:
     with subprocess.Popen(["sleep", "60"]) as victim:
         async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
