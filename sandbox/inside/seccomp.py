@@ -75,13 +75,14 @@ OPENAT2 = (437, 437)
 MAKES_A_FILE = 0o100 | 0o20000000  # O_CREAT, __O_TMPFILE
 SET_ID = 0o6000
 CLONE, CLONE3, IOCTL, MMAP = (56, 220), (435, 435), (16, 29), (9, 222)
-SOCKET, SOCKETPAIR = (41, 198), (53, 199)
+SOCKET, SOCKETPAIR, SETSOCKOPT = (41, 198), (53, 199), (54, 208)
 NEWEST = 462
 ANY_NAMESPACE = 0x7E020000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 MAP_SHARED_ANONYMOUS = 0x21
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 SOCK_STREAM, SOCK_TYPE = 1, 0xF
+SOL_SOCKET, SO_LINGER = 1, 13
 
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _LOAD, _EQUAL, _ABOVE, _AND, _RETURN = 0x20, 0x15, 0x25, 0x54, 0x06
@@ -138,6 +139,9 @@ def assemble(
     if shared:  # one end of a pair of datagram sockets can be connected anew, to a socket of the host
         pair += [_argument(1), _op(_AND, SOCK_TYPE), *_only((SOCK_STREAM,), errno.EPERM)]
     code += _rule(SOCKETPAIR[column], pair)
+    # a socket handed to the host must not make it wait where it closes it
+    lingers = [_argument(2), _op(_EQUAL, SO_LINGER, 0, 1), _fail(0)]
+    code += _rule(SETSOCKOPT[column], [_argument(1), _op(_EQUAL, SOL_SOCKET, 0, len(lingers)), *lingers])
     if deny_set_id:
         code += _no_set_id(column)
     if count_memory:

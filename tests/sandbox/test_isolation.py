@@ -86,6 +86,14 @@ async def test_pairs_of_sockets_lead_nowhere_else(isolated: KernelPool, tmp_path
             assert (await kernel.run("asyncio.new_event_loop().run_until_complete(asyncio.sleep(0, 1))")).value == "1"
 
 
+async def test_no_socket_lingers(isolated: KernelPool) -> None:
+    code = "import socket, struct\na, b = socket.socketpair()\nlinger = socket.SOL_SOCKET, socket.SO_LINGER\n"
+    code += "a.setsockopt(*linger, struct.pack('ii', 1, 60))\na.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n"
+    code += "struct.unpack('ii', a.getsockopt(*linger, 8)), a.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)"
+    async with await isolated.acquire() as kernel:
+        assert (await kernel.run(code)).value == "((0, 0), 1)"
+
+
 async def test_other_processes_are_out_of_reach(isolated: KernelPool) -> None:
     with subprocess.Popen(["sleep", "60"]) as victim:
         async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
