@@ -63,6 +63,7 @@ FILES = [
             "write to site-packages": "import IPython; open(os.path.dirname(IPython.__file__) + '/x.py', 'w')",
             "write to /proc/sys": "open('/proc/sys/kernel/hostname', 'w').write('x')",
             "change the owner of a host's file": "os.chown('{secret}', 1, 1)",
+            "watch a folder of the host": _SYSCALL.format("254, libc.inotify_init1(0), b'{secret_folder}', 0x100"),
             "make a device": "os.mknod('d', 0o660 | 0o060000, os.makedev(254, 0)); open('d', 'rb').read(1)",
         },
         unsafe=True,

@@ -45,6 +45,8 @@ SHARED_IPC = {
 }  # fmt: skip
 # what would take a process out of its kernel's process group, the only handle on it without a pid namespace
 DETACHING = {"setsid": (112, 157), "setpgid": (109, 154)}
+# tells the names of files that Landlock hides, and every user has few of them (fanotify is in DENIED)
+WATCHING = {"inotify_init": (253, -1), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27)}
 # what Landlock does not cover: owner, extended attributes; mode and times are in IGNORED
 OWNERS = {
     "chown": (92, -1), "fchown": (93, 55), "lchown": (94, -1), "fchownat": (260, 54), "setxattr": (188, 5),
@@ -111,11 +113,11 @@ def assemble(
     ``families``: socket families that may be opened; ``count_memory``: deny memory that RLIMIT_DATA does not see (where
     no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny
     leaving the process group, acting on other processes, objects that all processes share, pairs of sockets but
-    streams, and changing owner, mode and times of files; ``deny_set_id``: files may not get set-user-id bits, because
-    they may lie in a folder of the host and belong to its owner.
+    streams, watching files, and changing their owner, mode and times; ``deny_set_id``: files may not get set-user-id
+    bits, because they may lie in a folder of the host and belong to its owner.
     """
     column = 0 if MACHINE == "x86_64" else 1
-    apart = {**SHARED_IPC, **DETACHING, **OWNERS} if shared else {}
+    apart = {**SHARED_IPC, **DETACHING, **WATCHING, **OWNERS} if shared else {}
     denied = {**DENIED, **(UNCOUNTED if count_memory else {}), **apart}
     code = [_op(_LOAD, _ARCH_AT), _op(_EQUAL, _ARCH[MACHINE], 1), _fail(errno.EPERM), _op(_LOAD, _NR)]
     code += [_op(_ABOVE, NEWEST, 0, 1), _fail(errno.ENOSYS)]  # the numbers of the x32 ABI are above it, too

@@ -94,6 +94,16 @@ async def test_no_socket_lingers(isolated: KernelPool) -> None:
         assert (await kernel.run(code)).value == "((0, 0), 1)"
 
 
+async def test_files_of_the_host_cannot_be_watched(isolated: KernelPool, tmp_path: Path) -> None:
+    code = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+    code += f"if libc.inotify_add_watch(libc.inotify_init1(0), {str(tmp_path).encode()!r}, 0x100) == -1:\n"
+    code += "    raise OSError(ctypes.get_errno(), 'watch')"
+    async with await isolated.acquire() as kernel:
+        assert await blocked(kernel, code)
+        if isolated.tier == "T1":
+            assert await blocked(kernel, "if libc.inotify_init1(0) == -1: raise OSError(ctypes.get_errno(), 'init')")
+
+
 async def test_other_processes_are_out_of_reach(isolated: KernelPool) -> None:
     with subprocess.Popen(["sleep", "60"]) as victim:
         async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
