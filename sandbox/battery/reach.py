@@ -106,6 +106,7 @@ NETWORK = attempts(
         "open a raw socket": "socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)",
         "open a vsock": "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)",
         "open AF_ALG": "socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET)",
+        "open multipath TCP": "socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)",
         "open netlink": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
     },
     harmless=True,

@@ -83,7 +83,8 @@ ANY_NAMESPACE = 0x7E020000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 MAP_SHARED_ANONYMOUS = 0x21
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
-SOCK_STREAM, SOCK_TYPE = 1, 0xF
+SOCK_STREAM, SOCK_DGRAM, SOCK_TYPE = 1, 2, 0xF
+PROTOCOLS = (0, 6, 17)  # the type's own, TCP, UDP; not MPTCP, SCTP, UDP-Lite …
 SOL_SOCKET, SO_LINGER = 1, 13
 
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -110,11 +111,12 @@ def assemble(
 ) -> ctypes.Array[ctypes.c_char]:
     """The filter's program, where Linux can read it.
 
-    ``families``: socket families that may be opened; ``count_memory``: deny memory that RLIMIT_DATA does not see (where
-    no cgroup counts it); ``shared``: no namespace separates kernels from the host's files and processes, so deny
-    leaving the process group, acting on other processes, objects that all processes share, pairs of sockets but
-    streams, watching files, and changing their owner, mode and times; ``deny_set_id``: files may not get set-user-id
-    bits, because they may lie in a folder of the host and belong to its owner.
+    ``families``: socket families that may be opened, but for AF_UNIX with TCP and UDP only; ``count_memory``: deny
+    memory that RLIMIT_DATA does not see (where no cgroup counts it); ``shared``: no namespace separates kernels from
+    the host's files and processes, so deny leaving the process group, acting on other processes, objects that all
+    processes share, pairs of sockets but streams, watching files, and changing their owner, mode and times;
+    ``deny_set_id``: files may not get set-user-id bits, because they may lie in a folder of the host and belong to its
+    owner.
     """
     column = 0 if MACHINE == "x86_64" else 1
     apart = {**SHARED_IPC, **DETACHING, **WATCHING, **OWNERS} if shared else {}
@@ -136,14 +138,7 @@ def assemble(
     code += _rule(CLONE[column], [_argument(0), _op(_AND, ANY_NAMESPACE), _op(_EQUAL, 0, 1), _fail(errno.EPERM)])
     tty = [_argument(1), _op(_EQUAL, TIOCSTI, 1), _op(_EQUAL, TIOCLINUX, 0, 1), _fail(errno.EPERM)]
     code += _rule(IOCTL[column], tty)
-    code += _rule(SOCKET[column], [_argument(0), *_only(families, errno.EAFNOSUPPORT)])
-    pair = [_argument(0), *_only((AF_UNIX,), errno.EAFNOSUPPORT)]
-    if shared:  # one end of a pair of datagram sockets can be connected anew, to a socket of the host
-        pair += [_argument(1), _op(_AND, SOCK_TYPE), *_only((SOCK_STREAM,), errno.EPERM)]
-    code += _rule(SOCKETPAIR[column], pair)
-    # a socket handed to the host must not make it wait where it closes it
-    lingers = [_argument(2), _op(_EQUAL, SO_LINGER, 0, 1), _fail(0)]
-    code += _rule(SETSOCKOPT[column], [_argument(1), _op(_EQUAL, SOL_SOCKET, 0, len(lingers)), *lingers])
+    code += _sockets(column, families, shared)
     if deny_set_id:
         code += _no_set_id(column)
     if count_memory:
@@ -151,6 +146,20 @@ def assemble(
         code += _rule(MMAP[column], [_argument(3), *both])
     program = b"".join([*code, _op(_RETURN, _ALLOW)])
     return ctypes.create_string_buffer(program, len(program))
+
+
+def _sockets(column: int, families: tuple[int, ...], shared: bool) -> list[bytes]:
+    kind = [_argument(1), _op(_AND, SOCK_TYPE)]
+    code = [_argument(0), *_only(families, errno.EAFNOSUPPORT), _op(_EQUAL, AF_UNIX, 0, 1), _op(_RETURN, _ALLOW)]
+    code += [*kind, *_only((SOCK_STREAM, SOCK_DGRAM), errno.ESOCKTNOSUPPORT)]
+    code += [_argument(2), *_only(PROTOCOLS, errno.EPROTONOSUPPORT)]
+    pair = [_argument(0), *_only((AF_UNIX,), errno.EAFNOSUPPORT)]
+    if shared:  # one end of a pair of datagram sockets can be connected anew, to a socket of the host
+        pair += [*kind, *_only((SOCK_STREAM,), errno.EPERM)]
+    # a socket handed to the host must not make it wait where it closes it
+    option = [_argument(2), _op(_EQUAL, SO_LINGER, 0, 1), _fail(0)]
+    option = [_argument(1), _op(_EQUAL, SOL_SOCKET, 0, len(option)), *option]
+    return [*_rule(SOCKET[column], code), *_rule(SOCKETPAIR[column], pair), *_rule(SETSOCKOPT[column], option)]
 
 
 def _no_set_id(column: int) -> list[bytes]:

@@ -68,6 +68,21 @@ async def test_no_network_and_no_socket_of_the_host(isolated: KernelPool, tmp_pa
                 assert await blocked(kernel, f"socket.socket(socket.{family}, socket.SOCK_RAW, 0)"), family
 
 
+async def test_sockets_speak_tcp_and_udp_only(isolated: KernelPool) -> None:
+    opening = "import socket\nfor kind in {}:\n    try: socket.socket(socket.AF_INET6, *kind).close()\n"
+    opening += "    except OSError as e: print(e.strerror)\n    else: print('opened')"
+    multipath, udp_lite, sctp, raw = (1, 262), (2, 136), (5, 0), (3, 1)
+    tcp, udp = (1, 6), (2 | socket.SOCK_NONBLOCK, 17)
+    async with await isolated.acquire() as kernel:
+        refused = (await kernel.run(opening.format([multipath, udp_lite, sctp, raw]))).stdout.splitlines()
+        opened = (await kernel.run(opening.format([(1, 0), tcp, udp]))).stdout.splitlines()
+    if isolated.tier == "T1":
+        assert {*refused, *opened} == {"Address family not supported by protocol"}
+    else:
+        assert refused == ["Protocol not supported"] * 2 + ["Socket type not supported"] * 2
+        assert opened == ["opened"] * 3
+
+
 async def test_pairs_of_sockets_lead_nowhere_else(isolated: KernelPool, tmp_path: Path) -> None:
     datagrams = (socket.AF_UNIX, socket.SOCK_DGRAM)
     with socket.socket(*datagrams) as local, socket.socket(*datagrams) as own:
