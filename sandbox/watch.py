@@ -1,9 +1,9 @@
 """Watches what no mechanism bounds: the sums over a kernel's processes and its workspace, where the tier has no cgroup.
 
-Contract: once a second one pass over ``/proc`` and, in tiers without a file system of their own, over the workspaces;
-a kernel over a limit is killed and the reason kept, and with it the branches it shares a sandbox with. Between two
-looks it can go over: the probe therefore says ``partial``. Cost: about 20 µs per process of the machine and look, in a
-thread.
+Contract: once a second one pass over ``/proc`` and, in tiers without a file system of their own, over the workspaces
+and the open files; a kernel over a limit is killed and the reason kept, and with it the branches it shares a sandbox
+with. Between two looks it can go over: the probe therefore says ``partial``. Cost: about 20 µs per process of the
+machine and look, in a thread.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class _Row:
     pid: int
     parent: int
     group: int
+    threads: int
     resident: int
 
 
@@ -87,14 +89,15 @@ class Watch:
 
     def _judge(self, process: Process, pid: int, family: set[_Row]) -> str | None:
         limits = self._limits
-        if len(family) > limits.processes:
-            return f"more than {limits.processes} processes"
+        if sum(row.threads for row in family) > limits.processes:
+            return f"more than {limits.processes} processes and threads"
         born_with = self._born_with.setdefault(pid, min(row.resident for row in family))
         resident = sum(max(0, row.resident - born_with) for row in family)
         if resident > limits.memory_mib * MIB and _own_memory(family, born_with) > limits.memory_mib * MIB:
             return "out_of_memory"
         if self._files:
             size, inodes = _usage(process.workspace, limits.workspace_inodes)
+            size += _nameless(family)
             if size > limits.workspace_mib * MIB or inodes > limits.workspace_inodes:
                 return f"a workspace larger than {limits.workspace_mib} MiB or {limits.workspace_inodes} files"
         return None
@@ -118,7 +121,7 @@ def _read_rows() -> dict[int, _Row]:
             fields = Path("/proc", name, "stat").read_bytes().rpartition(b") ")[2].split()
         except OSError:
             continue
-        rows[int(name)] = _Row(int(name), int(fields[1]), int(fields[2]), int(fields[21]) * PAGE)
+        rows[int(name)] = _Row(int(name), int(fields[1]), int(fields[2]), int(fields[17]), int(fields[21]) * PAGE)
     return rows
 
 
@@ -148,3 +151,16 @@ def _usage(folder: int, stop_at: int) -> tuple[int, int]:
         if error.errno == errno.ENAMETOOLONG:  # nobody nests so deep but to hide something
             return size, stop_at + 1
     return size, inodes
+
+
+def _nameless(family: set[_Row]) -> int:
+    """Bytes of files without a name, which are there as long as somebody has them open."""
+    sizes = {}
+    for row in family:
+        with suppress(OSError), os.scandir(f"/proc/{row.pid}/fd") as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    seen = entry.stat()
+                    if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 0:
+                        sizes[seen.st_dev, seen.st_ino] = seen.st_blocks * 512
+    return sum(sizes.values())

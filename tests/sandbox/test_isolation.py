@@ -235,6 +235,21 @@ async def test_what_is_only_watched_ends_soon(isolated: KernelPool) -> None:
             assert result.status == "died" and "workspace larger than 8 MiB" in result.stderr
 
 
+async def test_a_folder_that_may_not_be_listed_hides_nothing(isolated: KernelPool) -> None:
+    if isolated.tier != "T1":
+        pytest.skip("the workspace is no folder of the host")
+    code = "import os, time\nfor path in ('h', 'h/h', 'r', 'r/r'): os.mkdir(path, 0o300)\n"
+    code += "for i in range(12): open(f'h/h/f{i}', 'wb').write(bytes(1 << 20))\ntime.sleep(60)"
+    async with await isolated.acquire() as kernel:
+        result = await kernel.run(code)
+        assert result.status == "died" and "workspace larger than 8 MiB" in result.stderr
+        await kernel.run("import os\nfor path in ('h', 'h/h'): os.mkdir(path, 0o300)\nos.mkdir('h/r', 0o100)")
+        assert kernel.process is not None and isolated.server is not None
+        workspace = Path(isolated.server.base, str(kernel.process.number))
+        assert workspace.exists()
+    assert not workspace.exists()
+
+
 async def test_what_a_kernel_started_ends_with_it(isolated: KernelPool) -> None:
     code = "import subprocess, sys\np = subprocess.Popen(['sleep', '98765'])\np.poll()"
     kernel = await isolated.acquire()

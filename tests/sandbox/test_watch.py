@@ -13,6 +13,9 @@ from sandbox.watch import watch_over
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NEST = "import os, time\nfor _ in range(1500):\n    os.mkdir('d'); os.chdir('d')\n"
 BOMB = "import os, time\nfor _ in range(20):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
+THREADS = "import threading, time\nfor _ in range(20):\n    threading.Thread(target=time.sleep, args=(15,)).start()\n"
+NAMELESS = "import os, time\nfiles = []\nfor _ in range(2):\n    files.append(file := open('u', 'wb', 0))\n"
+NAMELESS += "    os.unlink('u')\n    file.write(bytes(5 << 20))\ntime.sleep(15)"
 FILL = "for name in 'ab':\n    open(name, 'wb').write(bytes(5 << 20))\ntime.sleep(15)"
 
 
@@ -56,3 +59,18 @@ async def test_a_deep_tree_neither_hides_files_nor_ends_the_watch() -> None:
         left = Path(pool.server.base)
     assert result.status == "died" and "a workspace larger than 8 MiB" in result.stderr
     assert not left.exists()
+
+
+async def test_threads_count_as_processes() -> None:
+    limits = Limits(processes=8, cell_timeout_s=20)
+    async with KernelPool(size=0, limits=limits, preload=(), tier="T1") as pool, await pool.acquire() as kernel:
+        assert (await kernel.run(THREADS.replace("20", "6"))).status == "ok"
+        result = await kernel.run(f"{THREADS}time.sleep(15)")
+    assert result.status == "died" and "more than 8 processes and threads" in result.stderr
+
+
+async def test_open_files_without_a_name_count() -> None:
+    limits = Limits(workspace_mib=8, cell_timeout_s=20)
+    async with KernelPool(size=0, limits=limits, preload=(), tier="T1") as pool, await pool.acquire() as kernel:
+        result = await kernel.run(NAMELESS)
+    assert result.status == "died" and "a workspace larger than 8 MiB" in result.stderr
