@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import KernelPool, SandboxError, cgroups, probe
+from sandbox import KernelPool, Limits, SandboxError, cgroups, probe
 
 ROOT = Path(__file__).parents[2]
 AS_CONTAINER = """
@@ -40,6 +40,20 @@ async def main():
 
 print(probe().model_dump_json())
 asyncio.run(main())
+"""
+BUFFER = """
+import socket
+server, ends, sent, last = socket.create_server(('127.0.0.1', 0)), [], 0, -1
+for _ in range(40):
+    ends += [socket.create_connection(server.getsockname()), server.accept()[0]]
+for end in ends:
+    end.setblocking(False)
+while sent > last:
+    last = sent
+    for end in ends:
+        try: sent += end.send(bytes(1 << 20))
+        except BlockingIOError: pass
+sent >> 20
 """
 
 
@@ -98,3 +112,12 @@ async def test_a_fork_that_linux_refuses_costs_nobody_else() -> None:
             assert pool.lost == 0
     finally:
         home.remove()
+
+
+async def test_what_connections_buffer_is_counted() -> None:
+    if "T3" not in probe().properties:
+        pytest.skip("tier T3 is not available here")
+    limits = Limits(memory_mib=64, workspace_mib=8)
+    async with KernelPool(size=0, limits=limits, preload=(), tier="T3") as pool, await pool.acquire() as kernel:
+        result = await kernel.run(BUFFER)
+        assert result.status == "out_of_memory" or int(result.value or 999) <= 64 + 8, result
