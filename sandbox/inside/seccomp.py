@@ -85,7 +85,7 @@ MAP_SHARED_ANONYMOUS = 0x21
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 SOCK_STREAM, SOCK_DGRAM, SOCK_TYPE = 1, 2, 0xF
 PROTOCOLS = (0, 6, 17)  # the type's own, TCP, UDP; not MPTCP, SCTP, UDP-Lite …
-SOL_SOCKET, SO_LINGER = 1, 13
+SOL_SOCKET, SO_SNDBUF, SO_RCVBUF, SO_LINGER = 1, 7, 8, 13
 
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _LOAD, _EQUAL, _ABOVE, _AND, _RETURN = 0x20, 0x15, 0x25, 0x54, 0x06
@@ -112,11 +112,11 @@ def assemble(
     """The filter's program, where Linux can read it.
 
     ``families``: socket families that may be opened, but for AF_UNIX with TCP and UDP only; ``count_memory``: deny
-    memory that RLIMIT_DATA does not see (where no cgroup counts it); ``shared``: no namespace separates kernels from
-    the host's files and processes, so deny leaving the process group, acting on other processes, objects that all
-    processes share, pairs of sockets but streams, watching files, and changing their owner, mode and times;
-    ``deny_set_id``: files may not get set-user-id bits, because they may lie in a folder of the host and belong to its
-    owner.
+    memory that RLIMIT_DATA does not see, and larger buffers of sockets (where no cgroup counts them); ``shared``: no
+    namespace separates kernels from the host's files and processes, so deny leaving the process group, acting on other
+    processes, objects that all processes share, pairs of sockets but streams, watching files, and changing their owner,
+    mode and times; ``deny_set_id``: files may not get set-user-id bits, because they may lie in a folder of the host
+    and belong to its owner.
     """
     column = 0 if MACHINE == "x86_64" else 1
     apart = {**SHARED_IPC, **DETACHING, **WATCHING, **OWNERS} if shared else {}
@@ -139,6 +139,8 @@ def assemble(
     tty = [_argument(1), _op(_EQUAL, TIOCSTI, 1), _op(_EQUAL, TIOCLINUX, 0, 1), _fail(errno.EPERM)]
     code += _rule(IOCTL[column], tty)
     code += _sockets(column, families, shared)
+    # a socket handed to the host must not make it wait where it closes it
+    code += _pretend_to_set(column, (SO_LINGER, *((SO_SNDBUF, SO_RCVBUF) if count_memory else ())))
     if deny_set_id:
         code += _no_set_id(column)
     if count_memory:
@@ -156,10 +158,14 @@ def _sockets(column: int, families: tuple[int, ...], shared: bool) -> list[bytes
     pair = [_argument(0), *_only((AF_UNIX,), errno.EAFNOSUPPORT)]
     if shared:  # one end of a pair of datagram sockets can be connected anew, to a socket of the host
         pair += [*kind, *_only((SOCK_STREAM,), errno.EPERM)]
-    # a socket handed to the host must not make it wait where it closes it
-    option = [_argument(2), _op(_EQUAL, SO_LINGER, 0, 1), _fail(0)]
-    option = [_argument(1), _op(_EQUAL, SOL_SOCKET, 0, len(option)), *option]
-    return [*_rule(SOCKET[column], code), *_rule(SOCKETPAIR[column], pair), *_rule(SETSOCKOPT[column], option)]
+    return [*_rule(SOCKET[column], code), *_rule(SOCKETPAIR[column], pair)]
+
+
+def _pretend_to_set(column: int, options: tuple[int, ...]) -> list[bytes]:
+    code = [_argument(2)]
+    for option in options:
+        code += [_op(_EQUAL, option, 0, 1), _fail(0)]
+    return _rule(SETSOCKOPT[column], [_argument(1), _op(_EQUAL, SOL_SOCKET, 0, len(code)), *code])
 
 
 def _no_set_id(column: int) -> list[bytes]:

@@ -101,6 +101,20 @@ async def test_pairs_of_sockets_lead_nowhere_else(isolated: KernelPool, tmp_path
             assert (await kernel.run("asyncio.new_event_loop().run_until_complete(asyncio.sleep(0, 1))")).value == "1"
 
 
+async def test_buffers_grow_only_where_they_are_counted(isolated: KernelPool) -> None:
+    code = """
+import socket
+a, b = socket.socketpair()
+kept = []
+for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+    before = a.getsockopt(socket.SOL_SOCKET, option)
+    a.setsockopt(socket.SOL_SOCKET, option, before // 4)
+    kept.append(a.getsockopt(socket.SOL_SOCKET, option) == before)
+kept"""
+    async with await isolated.acquire() as kernel:
+        assert (await kernel.run(code)).value == ("[False, False]" if isolated.tier == "T3" else "[True, True]")
+
+
 async def test_no_socket_lingers(isolated: KernelPool) -> None:
     code = "import socket, struct\na, b = socket.socketpair()\nlinger = socket.SOL_SOCKET, socket.SO_LINGER\n"
     code += "a.setsockopt(*linger, struct.pack('ii', 1, 60))\na.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)\n"
