@@ -87,7 +87,7 @@ async def _hello(line: socket.socket) -> int:
             if json.loads(data) != {"op": "ready"}:
                 raise ValueError(data[:500].decode("utf-8", "replace"))
             return int(_CREDENTIALS.unpack(payload)[0])
-    raise ValueError("it did not answer")
+    raise ValueError("it did not answer; it may have no process, memory or descriptor left")
 
 
 def _report_death(branch: Process) -> None:

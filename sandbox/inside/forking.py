@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 from sandbox.inside import toolbox
 from sandbox.inside.linux import PR_SET_CHILD_SUBREAPER, prctl
-from sandbox.inside.port import SocketPort
+from sandbox.inside.port import FDS, SocketPort
 from sandbox.inside.streams import Output, raw_file
 
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -105,8 +105,12 @@ class Forking:
 
     def _fork(self, begin: Callable[[], None]) -> int:
         """The child's number in the parent, 0 in the child after ``begin``, -1 when Linux refuses."""
-        line, tools = self.port.fds
-        self.port.fds = []
+        fds, self.port.fds = self.port.fds, []
+        if len(fds) < FDS:
+            for fd in fds:
+                os.close(fd)
+            return -1
+        line, tools = fds
         state = random.getstate()  # Python itself gives a forked child a new seed
         try:
             pid = os.fork()

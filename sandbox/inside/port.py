@@ -8,10 +8,12 @@ two: while a frame is on its way a :class:`Shield` holds it back.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,6 +21,8 @@ from sandbox.inside.wire import IOPUB, READ_BYTES, Splitter, pack
 
 REQUEST_LIMIT = 64 << 20
 FLUSH_EVERY_S = 0.02
+FDS = 2
+"""Descriptors that come with a request at most."""
 
 
 class Shield:
@@ -66,14 +70,17 @@ class SocketPort:
         self._splitter = Splitter(REQUEST_LIMIT)
         self._requests: deque[tuple[int, dict[str, Any]]] = deque()
         self.fds: list[int] = []
-        """Descriptors that came with requests."""
+        """Descriptors that came with requests; fewer than were sent where too many are open."""
+        self._room: list[int] = []
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         """The next request as (channel, message). Raises EOFError when the host is gone."""
         while not self._requests:
             assert self.sock is not None
-            data, fds, _, _ = socket.recv_fds(self.sock, READ_BYTES, 2)
+            self._give_room()
+            data, fds, _, _ = socket.recv_fds(self.sock, READ_BYTES, FDS)
             self.fds += fds
+            self._keep_room()
             if not data:
                 raise EOFError
             for channel, payload in self._splitter.feed(data):
@@ -117,6 +124,17 @@ class SocketPort:
         self._splitter = Splitter(REQUEST_LIMIT)
         self._requests.clear()
         self.drop()
+
+    def _keep_room(self) -> None:
+        """Holds the numbers that the descriptors of a request will need: a cell may leave no other free."""
+        with suppress(OSError):  # where they are needed now
+            while len(self._room) < FDS:
+                self._room.append(os.dup(0))
+
+    def _give_room(self) -> None:
+        while self._room:
+            with suppress(OSError):  # a cell closed it
+                os.close(self._room.pop())
 
     def echo(self, code: str, count: int) -> None:
         """A cell begins. Told where more than one client may listen; the host knows what it asked for."""

@@ -8,6 +8,13 @@ from sandbox import KernelPool, SandboxError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 DEAF = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\nprint('deaf')\nwhile True: pass"
+ALL_OPEN = """x, files = 5, []
+try:
+    while True:
+        files.append(open('/dev/null'))
+except OSError as error:
+    full = error.errno == 24
+full"""
 
 
 async def test_branches_share_the_past_and_nothing_after(isolated: KernelPool) -> None:
@@ -52,6 +59,25 @@ async def test_a_branch_outlives_its_parents_handle_and_its_own_death_is_its_own
     assert (await branch.run("x")).value == "5"
     await branch.close()
     await doomed.close()
+
+
+async def test_a_kernel_with_all_its_files_open_is_forked(isolated: KernelPool) -> None:
+    async with await isolated.acquire(files={"a.txt": b"a", "in/b.txt": b"b"}) as kernel:
+        assert (await kernel.run(ALL_OPEN)).value == "True"
+        branch = await kernel.fork()
+        told = [(await each.run("x, files.pop().close(), open('a.txt').read()")).value for each in (branch, kernel)]
+        assert told == ["(5, None, 'a')"] * 2
+        assert (await branch.run("files.append(open('/dev/null'))")).status == "ok"
+        await (await branch.fork()).close()
+        await branch.close()
+
+
+async def test_a_kernel_without_room_for_descriptors_refuses_and_lives(isolated: KernelPool) -> None:
+    async with await isolated.acquire() as kernel:
+        await kernel.run("import os, resource\nx = 5\nresource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))")
+        with pytest.raises(SandboxError, match="it may have no process, memory or descriptor left"):
+            await kernel.fork()
+        assert (await kernel.run("x")).value == "5"
 
 
 async def test_what_cannot_be_forked_says_so(isolated: KernelPool) -> None:
