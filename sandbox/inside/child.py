@@ -24,7 +24,7 @@ from sandbox.inside.light import LightKernel
 from sandbox.inside.namespaces import listen_for_proxy
 from sandbox.inside.port import SocketPort
 from sandbox.inside.shell import SandboxShell
-from sandbox.inside.streams import capture, raw_file
+from sandbox.inside.streams import capture, renew_raw
 from sandbox.inside.tiers import enter_kernel, has_namespaces
 
 MIB = 1 << 20
@@ -77,8 +77,7 @@ def _build(
     if shell is None:
         from sandbox.inside.stock import serve_stock
 
-        for fd in (1, 2):
-            os.dup2(raw_file(), fd)
+        renew_raw()
         toolbox.HERE = toolbox.Toolbox(tools, limits["tool_message_kib"])
         return partial(serve_stock, request["connection"], endpoints)
     port = SocketPort(line, f"kernel-{request['id']}")

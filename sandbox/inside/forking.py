@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 from sandbox.inside import toolbox
 from sandbox.inside.linux import PR_SET_CHILD_SUBREAPER, prctl
 from sandbox.inside.port import FDS, SocketPort
-from sandbox.inside.streams import Output, raw_file
+from sandbox.inside.streams import Output, renew_raw
 
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What a cell may send to its own process group (``kill 0`` in a script) without meaning its checkpoint."""
@@ -91,10 +91,10 @@ class Forking:
         """The checkpoint is the kernel now: the process it was forked from is dead."""
         asleep, self._asleep = self._asleep, None
         assert asleep is not None, "only a checkpoint can wake"
-        os.chdir(self._folder)
         self._own_output()
-        with suppress(OSError):
-            os.chdir(asleep.folder)
+        for folder in (self._folder, asleep.folder):
+            with suppress(OSError):
+                os.chdir(folder)
         for fd, position in asleep.positions.items():
             with suppress(OSError):
                 os.lseek(fd, position, os.SEEK_SET)
@@ -150,21 +150,27 @@ class Forking:
                 shutil.rmtree(Path(self._home) / folder, ignore_errors=True)
 
     def _own_output(self) -> None:
+        """With the raw files there are: of a process that writes no more, or fresh ones."""
         for stream in self.streams:
-            stream.adopt(raw_file())
+            stream.adopt()
 
     def _move(self, folder: str) -> None:
         """Copies the workspace and goes on working in the copy, at the same place in it."""
         here, target, (above, _, _) = os.getcwd(), f"{self._home}/{folder}", folder.partition("/")  # noqa: PTH109
+        mode = os.stat(self._home).st_mode  # noqa: PTH116
+        os.chmod(self._home, mode | 0o700)  # noqa: PTH101
         with suppress(FileExistsError):
             os.mkdir(f"{self._home}/{above}")  # noqa: PTH102
-        if set(os.listdir(self._folder)) <= {above}:  # noqa: PTH208
-            os.mkdir(target, 0o700)  # noqa: PTH102
-        else:  # a millisecond, also for little
-            hidden = shutil.ignore_patterns(above)
-            shutil.copytree(self._folder, target, symlinks=True, ignore=hidden, ignore_dangling_symlinks=True)
+        os.chmod(self._home, mode)  # noqa: PTH101
+        os.mkdir(target, 0o700)  # noqa: PTH102
         os.chdir(target)
+        renew_raw()
         self._own_output()
+        if not set(os.listdir(self._folder)) <= {above}:  # noqa: PTH208  # a millisecond, also for little
+            hidden = shutil.ignore_patterns(above)
+            shutil.copytree(
+                self._folder, target, symlinks=True, ignore=hidden, ignore_dangling_symlinks=True, dirs_exist_ok=True
+            )
         if here.startswith(f"{self._folder}/"):
             os.chdir(target + here.removeprefix(self._folder))
         self._folder = os.environ["HOME"] = os.environ["PWD"] = target

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 from concurrent.futures.thread import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import wraps
 from typing import Any
@@ -91,11 +92,13 @@ class Output(io.TextIOBase):
             self._add(text)
         return len(text)
 
-    def adopt(self, raw: int) -> None:
-        """Goes on in a forked kernel, with a raw file of its own."""
-        os.dup2(raw, self._fd)
-        os.close(raw)
+    def adopt(self) -> None:
+        """Goes on in a forked kernel; what the other process has written the raw way is dropped."""
         self._raw_at, self._pid, self._lock = 0, os.getpid(), threading.RLock()
+        with suppress(OSError):  # see _drain
+            if not os.fstat(self._fd).st_nlink:  # a file with a name is the cell's own
+                os.ftruncate(self._fd, 0)
+            self._raw_at = os.lseek(self._fd, 0, os.SEEK_END)
 
     def flush(self) -> None:
         """Sends what a cell has printed so far; without it short text waits for more, or for the cell's end."""
@@ -177,24 +180,22 @@ def leave_behind(cell: int) -> None:
                 vars(thread).setdefault(OF_CELL, cell)  # at the thread itself: its number is given away again
 
 
-def raw_file() -> int:
-    """An empty, unlinked, appending file in the current folder's file system."""
-    fd = os.open(".raw", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-    os.unlink(".raw")  # noqa: PTH108
-    return fd
+def renew_raw() -> None:
+    """Puts empty, unlinked, appending files of the current folder's file system, which is empty, behind 1 and 2."""
+    for fd in (1, 2):
+        raw = os.open(".raw", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        os.unlink(".raw")  # noqa: PTH108
+        os.dup2(raw, fd)
+        os.close(raw)
 
 
 def capture(port: SocketPort, keep: int, hard: int) -> tuple[Output, Output]:
     """Puts both streams and both descriptors in place."""
-    outputs = []
-    for fd, name in ((1, "stdout"), (2, "stderr")):
-        raw = raw_file()
-        os.dup2(raw, fd)
-        os.close(raw)
-        outputs.append(Output(name, port, fd, keep, hard))
+    renew_raw()
+    outputs = Output("stdout", port, 1, keep, hard), Output("stderr", port, 2, keep, hard)
     sys.stdout, sys.stderr = outputs
     sys.__stdout__, sys.__stderr__ = outputs  # type: ignore[assignment, misc]
-    return outputs[0], outputs[1]
+    return outputs
 
 
 def give_jobs_their_cell() -> None:

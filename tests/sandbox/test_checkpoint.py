@@ -184,6 +184,47 @@ async def test_without_a_checkpoint_the_state_is_lost_and_the_reason_told(keepin
         assert (await kernel.run(EXIT)).rolled_back
 
 
+async def test_a_kernel_with_all_its_files_open_is_rolled_back(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run(
+            "x, files = 5, []\ntry:\n    while True: files.append(open('/dev/null'))\nexcept OSError: pass"
+        )
+        assert (await kernel.run(f"x = 6\n{EXIT}")).rolled_back
+        assert (await kernel.run("x, files.pop().close()")).value == "(5, None)"
+
+
+@pytest.mark.parametrize(
+    "ground",
+    ["open('.raw', 'w').close()", "os.chmod('.', 0o500)", "for n in range(190): open(f'{n}', 'w').close()"],
+    ids=["a file of that name", "a folder nobody may write", "few inodes left"],
+)
+async def test_output_has_a_place_whatever_the_workspace_is_like(keeping: KernelPool, ground: str) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run(f"import os\nx = 5\n{ground}")
+        if "range" in ground and keeping.tier != "T1":  # where the number of files is bounded
+            assert (await kernel.run("for n in range(190, 300): open(f'{n}', 'w').close()")).error_name == "OSError"
+        else:
+            branch = await kernel.fork()
+            printed = await branch.run("x, os.system('echo raw'), sorted(os.listdir())[:1]")
+            named = "['.raw']" if "raw" in ground else "['0']" if "range" in ground else "[]"
+            assert (printed.value, printed.stdout) == (f"(5, 0, {named})", "raw\n")
+            await branch.close()
+        for _ in range(2):
+            assert (await kernel.run(f"os.system('echo dropped')\n{EXIT}")).rolled_back
+            printed = await kernel.run("x, os.system('echo raw')")
+            assert printed.value == "(5, 0)" and "dropped" not in printed.stdout
+
+
+async def test_a_flood_of_the_fatal_cell_leaves_room_for_the_next(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run("import os")
+        assert (await kernel.run(f"os.system('yes | head -c {20 << 20}')\n{EXIT}")).rolled_back
+        assert (await kernel.run("os.system('echo raw')")).stdout == "raw\n"
+        await kernel.run("log = os.open('log', os.O_CREAT | os.O_RDWR)\nos.write(log, b'kept')\nos.dup2(log, 1)")
+        assert (await kernel.run(EXIT)).rolled_back
+        assert (await kernel.run("open('log').read()")).value == "'kept'"
+
+
 async def test_a_kernel_that_forges_its_forks_word_runs_without_checkpoints(keeping: KernelPool) -> None:
     async with await keeping.acquire() as kernel:
         await kernel.run("import sys\ntype(sys.stdout._port).greet = lambda self, word: self.sock.sendall(b'[' * 4096)")
