@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import inspect
 import json
+import os
 import socket
 import struct
 import threading
@@ -47,12 +48,13 @@ class Toolbox:
         self._shield = shield or nullcontext()
         self._lock = threading.RLock()
         self._buffer = b""
-        self._asked = 0
+        self._asked, self._pid = 0, os.getpid()
 
     def adopt(self, fd: int) -> None:
-        """Goes on with another connection."""
+        """Goes on with another connection, in a forked kernel."""
         self._sock.close()
         self._sock, self._lock, self._buffer = socket.socket(fileno=fd), threading.RLock(), b""
+        self._pid = os.getpid()
 
     def install(self, tools: list[dict[str, Any]], namespace: dict[str, Any]) -> None:
         """Defines one function per description in ``namespace``."""
@@ -61,6 +63,8 @@ class Toolbox:
 
     def call(self, name: str, arguments: dict[str, Any]) -> Any:
         """Asks the host; raises what it raised."""
+        if os.getpid() != self._pid:  # the answers would be mixed up with those to the kernel
+            raise RuntimeError("tools can be called from the kernel's own process only")
         arguments = {key: value for key, value in arguments.items() if not isinstance(value, Shown)}
         try:
             told = json.dumps(arguments, default=_plain)

@@ -19,6 +19,15 @@ from sandbox.calling import UNFINISHED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 GROUP: Any = getattr(builtins, "ExceptionGroup", None)
+CHILD_CALLS = """import os
+child = os.fork()
+if child == 0:
+    try:
+        convert(1)
+    except RuntimeError as error:
+        print(error, flush=True)
+    os._exit(0)
+_ = os.waitpid(child, 0)"""
 
 
 def convert(amount: float, source: str = "EUR", *, target: str = "USD") -> float:
@@ -312,6 +321,16 @@ async def test_tools_that_hang_cost_their_own_kernel_its_calls_and_nobody_else(p
             assert (await sibling.run("open('a').read()", timeout_s=5)).value == "'1'"
     finally:
         go.set()
+
+
+async def test_tools_are_the_kernels_own_and_not_its_childrens(pool: KernelPool) -> None:
+    async with await pool.acquire(tools={"convert": convert}) as kernel:
+        branch = await kernel.fork()
+        for each in (kernel, branch):
+            child = await each.run(CHILD_CALLS)
+            assert child.stdout == "tools can be called from the kernel's own process only\n"
+            assert (await each.run("convert(1)", timeout_s=5)).value == "2"
+        await branch.close()
 
 
 async def test_a_bad_name_is_refused(pool: KernelPool) -> None:
