@@ -88,7 +88,7 @@ def _build(
         port = ZmqPort(request["connection"], endpoints)
         asking.offer(port)
     streams = capture(port, limits["output_chars"], limits["printed_mib"] * MIB)
-    toolbox.HERE = toolbox.Toolbox(tools, limits["tool_message_kib"], port.shield)
+    toolbox.HERE = toolbox.Toolbox(tools, limits["tool_message_kib"])
     kernel = LightKernel(port, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024)
     if request["rehearse"]:
         kernel.rehearse()

@@ -2,8 +2,8 @@
 
 Contract: arguments and results are JSON (numpy scalars and arrays, sets and tuples are turned into it on the way out);
 a host's exception is raised here as the builtin it arrives as; what is larger than the host reads is refused before it
-is sent. One question at a time, over an inherited socket: four bytes of length, then JSON. An interrupted call leaves
-its answer to be skipped by the next one.
+is sent. One question at a time, over an inherited socket: four bytes of length, then JSON. A call may be interrupted
+anywhere, by whatever a signal raises: the next one sends the rest of its question and skips its answer.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import builtins
 import inspect
 import json
 import os
+import select
 import socket
 import struct
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from types import CodeType
 from typing import Any
 
@@ -40,21 +41,21 @@ class Shown:
 class Toolbox:
     """The kernel's end of the tool connection."""
 
-    def __init__(
-        self, sock: socket.socket, message_kib: int, shield: AbstractContextManager[None] | None = None
-    ) -> None:
+    def __init__(self, sock: socket.socket, message_kib: int) -> None:
         """``message_kib``: the most the arguments of a call may come to."""
-        self._sock, self._message_kib = sock, message_kib
-        self._shield = shield or nullcontext()
-        self._lock = threading.RLock()
-        self._buffer = b""
-        self._asked, self._pid = 0, os.getpid()
+        self._message_kib, self._asked = message_kib, 0
+        self._begin(sock)
 
     def adopt(self, fd: int) -> None:
         """Goes on with another connection, in a forked kernel."""
         self._sock.close()
-        self._sock, self._lock, self._buffer = socket.socket(fileno=fd), threading.RLock(), b""
-        self._pid = os.getpid()
+        self._begin(socket.socket(fileno=fd))
+
+    def _begin(self, sock: socket.socket) -> None:
+        self._sock, self._lock, self._pid = sock, threading.RLock(), os.getpid()
+        self._going: tuple[bytes, list[int]] = b"", []
+        """What is on its way to the host, and how many bytes of it have gone, piece by piece."""
+        self._come: list[bytes] = []
 
     def install(self, tools: list[dict[str, Any]], namespace: dict[str, Any]) -> None:
         """Defines one function per description in ``namespace``."""
@@ -76,25 +77,34 @@ class Toolbox:
             self._asked += 1
             number = self._asked
             data = f'{{"id": {number}, "name": {json.dumps(name)}, "arguments": {told}}}'.encode("ascii")
-            with self._shield:
-                self._sock.sendall(_LENGTH.pack(len(data)) + data)
-            while True:
-                answer = self._read()
-                if answer["id"] == number:
-                    break
+            question, gone = self._going
+            self._going = question[sum(gone) :] + _LENGTH.pack(len(data)) + data, []
+            while (answer := self._read())["id"] != number:
+                pass
         if "error" in answer:
             raise exception_of(answer["error"]["type"], answer["error"]["message"]) from None
         return answer["result"]
 
     def _read(self) -> dict[str, Any]:
-        while len(self._buffer) < 4 or len(self._buffer) < 4 + _LENGTH.unpack_from(self._buffer)[0]:
-            data = self._sock.recv(1 << 16)
-            if not data:
+        """The next answer, while the question goes out: a host that has an answer to give takes no question."""
+        while len(come := b"".join(self._come)) < 4 or len(come) < (end := 4 + _LENGTH.unpack_from(come)[0]):
+            self._exchange()
+        self._come[:] = [come[end:]]
+        return json.loads(come[4:end])
+
+    def _exchange(self) -> None:
+        """Waits, then reads or writes. No signal comes between a call in C and a list it is mapped to: none is lost."""
+        question, gone = self._going
+        left = memoryview(question)[sum(gone) :]
+        line = select.poll()
+        line.register(self._sock, select.POLLIN | (select.POLLOUT if left else 0))
+        ((_, events),) = line.poll()
+        if events & select.POLLOUT:
+            gone.extend(map(self._sock.send, (left,), (socket.MSG_DONTWAIT,)))
+        if events & ~select.POLLOUT:
+            self._come.extend(map(self._sock.recv, (1 << 16,)))
+            if not self._come[-1]:
                 raise ConnectionError("the host no longer answers tool calls")
-            self._buffer += data
-        end = 4 + _LENGTH.unpack_from(self._buffer)[0]
-        payload, self._buffer = self._buffer[4:end], self._buffer[end:]
-        return json.loads(payload)
 
     def _function(self, tool: dict[str, Any]) -> Callable[..., Any]:
         """A function with the host's own signature, so that Python itself checks and explains the arguments."""

@@ -19,6 +19,25 @@ from sandbox.calling import UNFINISHED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 GROUP: Any = getattr(builtins, "ExceptionGroup", None)
+STOPPED_ANYWHERE = """import signal, sys
+class Stop(Exception): pass
+def stop(*_): raise Stop
+signal.signal(signal.SIGALRM, stop)
+def stopped_at(n):
+    left = [n]
+    def watch(frame, event, function):
+        if event in ('c_call', 'c_return') and frame.f_code.co_filename.endswith('toolbox.py'):
+            left[0] -= 1
+            if not left[0]:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGALRM)
+    sys.setprofile(watch)
+    try:
+        echo('b' * 100_000 if n % 2 else '')
+    except Stop:
+        return True
+    finally:
+        sys.setprofile(None)"""
 CHILD_CALLS = """import os
 child = os.fork()
 if child == 0:
@@ -209,6 +228,20 @@ async def test_a_slow_tool_ends_with_the_cell_and_its_answer_is_not_mistaken(poo
         result = await kernel.run("slow(1)", timeout_s=0.2)
         assert (result.status, result.state_survived) == ("timeout_interrupted", True)
         assert (await kernel.run("slow(2)")).value == "2"
+
+
+async def test_a_call_interrupted_anywhere_costs_no_later_one(pool: KernelPool) -> None:
+    """Before and after each function that a call uses, which is where a signal can come."""
+
+    def echo(text: str = "") -> str:
+        return (text or "z") * (900_000 // max(1, len(text)))
+
+    async with await pool.acquire(tools={"echo": echo}) as kernel:
+        await kernel.run(STOPPED_ANYWHERE)
+        for first in range(1, 100, 11):
+            seen = await kernel.run(f"all(stopped_at(n) for n in range({first}, {first + 11}))", timeout_s=5)
+            assert seen.value == "True"
+            assert (await kernel.run("len(echo('a' * 600_000)), len(echo())", timeout_s=5)).value == "(600000, 900000)"
 
 
 async def test_arguments_are_checked_as_the_signature_says(pool: KernelPool) -> None:
