@@ -46,21 +46,22 @@ def plain_bundle(data: Any) -> dict[str, Any]:
     """A mime bundle fit to be stored: no lone surrogates, no NaN, not too deep. Raises TypeError for what is none."""
     if not isinstance(data, dict):
         raise TypeError(f"a mime bundle is an object, not {type(data).__name__}")
-    return _plain_json(data, DEPTH)
+    return plain_json(data)
 
 
-def _plain_json(value: Any, depth: int) -> Any:
+def plain_json(value: Any, depth: int = DEPTH, finite: bool = True) -> Any:
+    """JSON as in :func:`plain_bundle`, of any kind; with NaN where that need not be ``finite``."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        return value if math.isfinite(value) or not finite else str(value)
     if not isinstance(value, dict | list):
         return value
     if depth == 0:
         return "..."
     if isinstance(value, dict):
-        return {_plain_json(key, 0): _plain_json(inner, depth - 1) for key, inner in value.items()}
-    return [_plain_json(inner, depth - 1) for inner in value]
+        return {plain_json(key, 0): plain_json(inner, depth - 1, finite) for key, inner in value.items()}
+    return [plain_json(inner, depth - 1, finite) for inner in value]
 
 
 def frame_limit(limits: Limits) -> int:

@@ -17,14 +17,23 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from sandbox.calling import Answer
+from sandbox.client import plain_json
 from sandbox.result import CellResult, Status
 
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""JSON does not hold it alone. No cell with one in it has run, nor does one with a NUL in its place."""
 COMPARED = {"status", "stdout", "stderr", "value", "error_name", "error_value", "traceback", "outputs"}
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        ser_json_inf_nan="constants",
+    )
 
 
 class Call(_Form):
@@ -101,7 +110,7 @@ class Log:
     @classmethod
     def loads(cls, text: str) -> Log:
         """From the text. Raises ValueError for what is no log."""
-        records = [_RECORD.validate_json(line) for line in text.splitlines()]
+        records = [_RECORD.validate_json(line) for line in text.removesuffix("\n").split("\n")]
         if not records or not isinstance(start := records[0], Start):
             raise ValueError("log: the first line is no start record; give the whole text of a log")
         return cls(start, records[1:])
@@ -127,12 +136,11 @@ class Recorder:
         self._answer, self._calls = answer, list[Call]()
 
     async def answer(self, name: str, arguments: Any) -> dict[str, Any]:
-        """Answers a call, and keeps the answer."""
-        if self.known is None:
-            answer = await self._answer(name, arguments)
-        else:
-            answer = self._answer_again(name, arguments)
-        self._calls.append(Call(name=name, arguments=arguments, answer=answer))
+        """Answers a call, and keeps the answer; the cell gets no other than a log can hold."""
+        kept = plain_json(arguments)
+        answer = await self._answer(name, arguments) if self.known is None else self._answer_again(name, kept)
+        answer = plain_json(answer, finite=False)
+        self._calls.append(Call(name=plain_json(name), arguments=kept, answer=answer))
         return answer
 
     def cell(self, code: str, timeout_s: float | None, result: CellResult) -> None:
@@ -141,9 +149,15 @@ class Recorder:
         end: Literal["kept", "rolled_back", "lost"] = "kept" if result.state_survived else "lost"
         end = "rolled_back" if result.rolled_back else end
         digest = digest_of(result)
-        self.log.records.append(
-            CellDone(code=code, timeout_s=timeout_s, status=result.status, digest=digest, calls=calls, end=end)
+        done = CellDone(
+            code=SURROGATE.sub("\0", code),
+            timeout_s=timeout_s,
+            status=result.status,
+            digest=digest,
+            calls=calls,
+            end=end,
         )
+        self.log.records.append(done)
 
     def cancelled(self, lost: bool) -> None:
         """A cell was given up by its caller; ``lost``: and the state with it."""

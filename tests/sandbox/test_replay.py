@@ -1,6 +1,7 @@
 """A log restores a kernel on another machine, and tells what came out differently."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -95,6 +96,32 @@ async def test_tools_are_not_called_again_unless_that_is_wanted(machines: tuple[
     await repeated.kernel.close()
     assert [each.recorded.code for each in repeated.different] == [cells[2]]
     assert called[5:] == ["tea", "cup", "none", "pot"]
+
+
+async def test_a_log_holds_whatever_a_cell_says(machines: tuple[KernelPool, KernelPool]) -> None:
+    here, there = machines
+    called: list[Any] = []
+
+    def echo(value: Any) -> Any:
+        called.append(value)
+        return value
+
+    cells = (
+        "'\u2028', '\x85'",
+        "1; '\ud800'",
+        "deep = []\nfor _ in range(300): deep = [deep]\nstr(echo(deep))",
+        "echo('\\ud800'), echo({'\\ud800': 1})",
+        "echo(float('nan')), echo([float('inf')])",
+    )
+    async with await here.acquire(tools={"echo": echo}, record=True) as kernel:
+        first = [await kernel.run(code) for code in cells]
+        assert kernel.recorder is not None
+        log = Log.loads(kernel.recorder.log.dumps())
+    assert [result.status for result in first] == ["ok", "error", "ok", "ok", "ok"] and len(called) == 5
+    assert first[4].value == "(nan, [inf])"
+    restored = await restore(there, log, tools={"echo": echo})
+    await restored.kernel.close()
+    assert ([each.result.status for each in restored.different], len(called)) == (["error"], 5)
 
 
 async def test_what_a_lost_state_made_void_is_left_out(machines: tuple[KernelPool, KernelPool]) -> None:
