@@ -3,7 +3,8 @@
 Contract: :meth:`Mirror.update` copies what changed since the last time, :meth:`Mirror.restore` makes the workspace what
 it was at the last update: files with their content, mode and time, folders, symbolic links. Hard links become files of
 their own, sockets and pipes are not kept. The copy lies on the host's disk, out of reach of every cell; links are never
-followed. Costs one ``stat`` an entry and the copy of what changed.
+followed. Where modes keep out their owner, whom the host is without privileges, they are others for a moment. Costs one
+``stat`` an entry and the copy of what changed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from sandbox.branch import FOLDER
@@ -25,6 +27,8 @@ from sandbox.trees import check_time, closing, walk_beneath
 RACY_NS = 50_000_000
 """A file changed this short before it was looked at may change again without a new time stamp (ticks last 1-10 ms)."""
 MIB = 1 << 20
+TO_READ, TO_CHANGE = 0o500, 0o700
+"""Rights to a folder."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,15 @@ class Mirror:
         then need not be copied the next time.
         """
         found: dict[str, _Kept] = {}
+        closed: dict[str, int] = {}
         with self._lock:
             try:
-                found.update(self._look(workspace, until))
+                found.update(self._look(workspace, closed, until))
             finally:
                 self._kept = found
+                for path in reversed(closed):  # what lies in a folder before the folder
+                    with suppress(OSError):
+                        _set_mode(workspace, path, closed[path])
                 for name in self._copies - {kept.content for kept in self._kept.values()}:
                     (self._folder / name).unlink(missing_ok=True)
                     self._copies.discard(name)
@@ -69,27 +77,33 @@ class Mirror:
     def restore(self, workspace: int, until: float) -> None:
         """Puts the workspace back. Raises OSError when that fails or takes too long; it is then anything between."""
         with self._lock:
-            seen = dict(walk_beneath(workspace, FOLDER, until))
+            seen = dict(_walk(workspace, TO_CHANGE, {}, until))
             for path in sorted(seen, key=len, reverse=True):  # what lies in a folder before the folder
                 check_time(until)
                 kept = self._kept.get(path)
                 if kept is None or stat.S_IFMT(kept.mode) != stat.S_IFMT(seen[path].st_mode):
                     _remove(workspace, path, seen.pop(path))
+            folders = []
             for path in sorted(self._kept, key=len):
                 check_time(until)
                 self._put_back(workspace, path, self._kept[path], seen.get(path))
+                if stat.S_ISDIR(self._kept[path].mode):
+                    folders.append(path)
+            for path in reversed(folders):
+                with closing(fd := open_beneath(workspace, path or ".", os.O_RDONLY | os.O_DIRECTORY)):
+                    _dress(workspace, fd, self._kept[path])
 
     def close(self) -> None:
         """Removes the copy."""
         with self._lock:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _look(self, workspace: int, until: float) -> Iterator[tuple[str, _Kept]]:
-        """What there is now, with a copy of what has changed."""
+    def _look(self, workspace: int, closed: dict[str, int], until: float) -> Iterator[tuple[str, _Kept]]:
+        """What there is now, the workspace itself included, with a copy of what has changed."""
         size = 0
-        for count, (path, seen) in enumerate(walk_beneath(workspace, FOLDER, until)):
+        for count, (path, seen) in enumerate(_walk(workspace, TO_READ, closed, until)):
             size += seen.st_size if stat.S_ISREG(seen.st_mode) else 0
-            if count >= self._limit_inodes or size > self._limit_bytes:
+            if count > self._limit_inodes or size > self._limit_bytes:
                 raise OSError(f"the files are more than {self._limit_bytes // MIB} MiB or {self._limit_inodes}")
             kept = self._kept.get(path)
             changed = _changed(seen)
@@ -117,7 +131,7 @@ class Mirror:
     def _copy(self, workspace: int, path: str, name: str, size: int) -> None:
         """Copies ``size`` bytes, however the file grows meanwhile: what is kept in all stays within the limit."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        source = open_beneath(workspace, path, os.O_RDONLY | os.O_NONBLOCK)
+        source = _open(workspace, path, os.O_RDONLY | os.O_NONBLOCK)
         with closing(source), (self._folder / name).open("wb") as target:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 raise OSError(f"{path!r} is no file any longer")
@@ -128,21 +142,23 @@ class Mirror:
     def _put_back(self, workspace: int, path: str, kept: _Kept, seen: os.stat_result | None) -> None:
         if seen is not None and kept.changed is not None and kept.changed == _changed(seen):
             return
+        if stat.S_ISDIR(kept.mode) and seen is not None:
+            return
         parent, name = _parent(workspace, path)
         with closing(parent):
             if stat.S_ISLNK(kept.mode):
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=parent)
                 os.symlink(kept.content, name, dir_fd=parent)
+                owner = os.fstat(workspace)
+                os.chown(name, owner.st_uid, owner.st_gid, dir_fd=parent, follow_symlinks=False)
+            elif stat.S_ISDIR(kept.mode):
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=parent)
             else:
-                fd = _open_folder(parent, name) if stat.S_ISDIR(kept.mode) else _open_file(parent, name)
-                with closing(fd):
-                    if _is_file(kept):
-                        self._fill(fd, kept.content)
-                    os.fchmod(fd, stat.S_IMODE(kept.mode) & 0o777)
-                    os.utime(fd, ns=(kept.modified_ns, kept.modified_ns))
-            owner = os.fstat(workspace)
-            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=parent, follow_symlinks=False)
+                with closing(fd := _open_file(parent, name)):
+                    self._fill(fd, kept.content)
+                    _dress(workspace, fd, kept)
 
     def _fill(self, fd: int, name: str) -> None:
         with (self._folder / name).open("rb") as source, os.fdopen(os.dup(fd), "wb") as target:
@@ -150,16 +166,49 @@ class Mirror:
             shutil.copyfileobj(source, target, MIB)
 
 
-def _open_folder(parent: int, name: str) -> int:
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=parent)
-    return open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY)
+def _walk(workspace: int, rights: int, closed: dict[str, int], until: float) -> Iterator[tuple[str, os.stat_result]]:
+    """All there is, first the workspace itself with an empty path.
+
+    Folders to which their owner has not the ``rights`` get them; ``closed`` says what their modes were.
+    """
+    for path, seen in chain([("", os.fstat(workspace))], walk_beneath(workspace, FOLDER, until)):
+        if stat.S_ISDIR(seen.st_mode) and seen.st_mode & rights != rights:
+            closed[path] = stat.S_IMODE(seen.st_mode)
+            _set_mode(workspace, path, closed[path] | rights)
+        yield path, seen
+
+
+def _set_mode(folder: int, path: str, mode: int) -> None:
+    with closing(fd := open_beneath(folder, path, os.O_PATH) if path else os.dup(folder)):
+        os.chmod(f"/proc/self/fd/{fd}", mode)  # noqa: PTH101
+
+
+def _dress(workspace: int, fd: int, kept: _Kept) -> None:
+    """Owner, mode and time; of a folder when all is in it."""
+    owner = os.fstat(workspace)
+    os.fchown(fd, owner.st_uid, owner.st_gid)
+    os.fchmod(fd, stat.S_IMODE(kept.mode) & 0o777)
+    os.utime(fd, ns=(kept.modified_ns, kept.modified_ns))
+
+
+def _open(folder: int, path: str, flags: int, mode: int = 0) -> int:
+    """Also what its mode keeps from its owner."""
+    try:
+        return open_beneath(folder, path, flags, mode)
+    except PermissionError:
+        with closing(fd := open_beneath(folder, path, os.O_PATH)):
+            closed = stat.S_IMODE(os.fstat(fd).st_mode)
+        _set_mode(folder, path, closed | 0o600)
+        try:
+            return open_beneath(folder, path, flags, mode)
+        finally:
+            _set_mode(folder, path, closed)
 
 
 def _open_file(parent: int, name: str) -> int:
     """For writing in place, so that a file the kernel has open stays the same; one with other names is made anew."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
-    fd = open_beneath(parent, name, flags, 0o600)
+    fd = _open(parent, name, flags, 0o600)
     if os.fstat(fd).st_nlink == 1:
         return fd
     os.close(fd)
