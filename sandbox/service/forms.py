@@ -27,7 +27,7 @@ class CreateForm(_Form):
     tools: list[ToolForm] = Field([], max_length=200)
     """Functions cells can call; the client answers their calls, see the event `tool_call`."""
     lease_s: float | None = Field(None, gt=0)
-    """Seconds the kernel lives without a call that names it; 600 when not given."""
+    """Seconds the kernel lives without a call that names it; when not given 600, or the most you may ask for."""
 
     @field_validator("files")
     @classmethod

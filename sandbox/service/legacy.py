@@ -19,7 +19,6 @@ from sandbox.service.leases import Lease
 from sandbox.service.service import SandboxService
 from sandbox.service.tenants import Tenant
 
-LEASE_S = 600.0
 TIMEOUT_S = 60.0
 NO_OUTPUT = "[Code executed successfully with no output]"
 TIMED_OUT = "[Execution timed out ({:g} seconds).]"
@@ -52,8 +51,7 @@ class Conversations:
         known = self._known.get(key)
         if known is None or self._ended(tenant, known):
             self._sweep()
-            lease_s = min(LEASE_S, tenant.max_lease_s)
-            opening = asyncio.ensure_future(self._service.create(tenant, {}, {}, lease_s))
+            opening = asyncio.ensure_future(self._service.create(tenant, {}, {}))
             known = self._known[key] = _Conversation(opening)
         lease = await asyncio.shield(known.opening)
         fresh, known.fresh = known.fresh, False

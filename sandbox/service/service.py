@@ -121,7 +121,7 @@ class SandboxService:
         request_id: str | None,
         digest: str,
     ) -> Lease:
-        lease_s = DEFAULT_LEASE_S if lease_s is None else lease_s
+        lease_s = min(DEFAULT_LEASE_S, tenant.max_lease_s) if lease_s is None else lease_s
         if lease_s > tenant.max_lease_s:
             raise Refused("bad_request", f"lease_s={lease_s:g}: the most you may ask for is {tenant.max_lease_s:g}")
         opened = self._opened[tenant.name]

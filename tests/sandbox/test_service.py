@@ -62,7 +62,7 @@ async def api() -> AsyncIterator[Api]:
     tenants = Tenants([
         Tenant(name="alice", token=ALICE, max_kernels=4, max_cells=2, limits=LIMITS, operator=True, open_execute=True,
                max_file_mib=1, max_cell_timeout_s=60),
-        Tenant(name="bob", token=BOB, max_kernels=4, limits=LIMITS, checkpoint=True),
+        Tenant(name="bob", token=BOB, max_kernels=4, limits=LIMITS, checkpoint=True, max_lease_s=30),
     ])  # fmt: skip
     clock = Clock()
     service = SandboxService(tenants, small_pool, clock)
@@ -228,6 +228,13 @@ async def test_a_lease_nobody_renews_ends_and_any_call_renews_it(api: Api) -> No
     await api.service.reap()
     assert (await api("GET", lost))[0] == 404 and process.exited.done()
     assert (await api.run(kept, "1"))["value"] == "1"
+
+
+async def test_who_asks_for_no_lease_gets_the_usual_one_or_what_may_be_had(api: Api) -> None:
+    assert (await api("GET", await api.kernel()))[1]["lease_s"] == 600
+    assert (await api("GET", await api.kernel(BOB), BOB))[1]["lease_s"] == 30
+    status, refused = await api("POST", "/v1/kernels", BOB, json={"lease_s": 31})
+    assert status == 422 and "lease_s=31: the most you may ask for is 30" in refused["error"]["message"]
 
 
 async def test_a_lease_does_not_end_under_a_running_cell(api: Api) -> None:
