@@ -126,8 +126,7 @@ class KernelPool:
 
     async def take(self) -> Process:
         """A fresh process: a warm one, else a new one as soon as there is room. Raises :class:`SandboxError`."""
-        if not self._started:
-            raise SandboxError("the pool is not running: use `async with pool` or `await pool.start()`")
+        self._refuse_when_not_running()
         process = self._warm() if not self._admission.waiting else None
         if process is None:
             try:
@@ -228,7 +227,12 @@ class KernelPool:
         process = await server.fork(endpoints, rehearse)
         return await hand_over(process) if self.checkpoint else process
 
+    def _refuse_when_not_running(self) -> None:
+        if not self._started:
+            raise SandboxError("the pool is not running: use `async with pool` or `await pool.start()`")
+
     async def _live_server(self) -> ForkServer:
+        self._refuse_when_not_running()  # it may have been closed while its caller waited for room
         async with self._restart:
             if self.server is None or not self.server.alive:
                 if self.server is not None:

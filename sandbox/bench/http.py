@@ -7,13 +7,10 @@ import secrets
 import statistics
 import time
 
-import uvicorn
-
 from sandbox.pool import KernelPool
 from sandbox.probing import Tier
-from sandbox.service.app import make_app
 from sandbox.service.client import RemotePool
-from sandbox.service.server import listening
+from sandbox.service.server import KernelServer, listening
 from sandbox.service.service import SandboxService
 from sandbox.service.tenants import Tenant, Tenants
 
@@ -22,7 +19,7 @@ async def over_http(tier: Tier, code: str, cells: int) -> float:
     """Median milliseconds of a cell run by a remote pool."""
     tenant = Tenant(name="bench", token=secrets.token_hex(16))
     service = SandboxService(Tenants([tenant]), lambda tenant: KernelPool(size=0, limits=tenant.limits, tier=tier))
-    server = uvicorn.Server(uvicorn.Config(make_app(service), log_level="warning"))
+    server = KernelServer(service)
     took = []
     with listening("127.0.0.1", 0) as sock:
         serving = asyncio.ensure_future(server.serve(sockets=[sock]))

@@ -1,9 +1,7 @@
-"""The application: routes behind the door, every fault in one form, pools alive while it is."""
+"""The application: routes behind the door, every fault in one form."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -22,21 +20,11 @@ VERSION = "1.0"
 
 
 def make_app(service: SandboxService) -> FastAPI:
-    """An ASGI application; starting and stopping it starts and stops the kernels."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
-        try:
-            yield
-        finally:
-            await service.close()
-
+    """An ASGI application; whoever serves it starts and closes the service."""
     app = FastAPI(
         title="Sandboxed kernels",
         version=VERSION,
         description="Stateful Python kernels for code nobody has read.",
-        lifespan=lifespan,
         docs_url=None,  # those pages load their scripts from elsewhere
         redoc_url=None,
     )

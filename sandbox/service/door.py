@@ -2,11 +2,12 @@
 
 Contract: an ASGI layer. A request without a known token is answered 401 before its body is read; a body above the limit
 is answered 413 while it is read, so a request costs at most that much memory. Behind the door the body is there whole
-and ``scope["state"]["tenant"]`` says whose it is.
+and ``scope["state"]["tenant"]`` says whose it is. A request that the end of the service breaks off is refused, too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -37,6 +38,21 @@ class Door:
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._enter(scope, receive, sent)
+        except asyncio.CancelledError:
+            if begun:
+                raise
+            await _answer(Refused("sandbox", "the service was ended before it had done this"), send)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             tenant = self._tenant(scope)
             scope.setdefault("state", {})["tenant"] = tenant

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sandbox.result import CellResult
+from sandbox.result import CellResult, SandboxError
 from sandbox.service.leases import Lease
 
 Event = dict[str, Any]
@@ -84,7 +84,10 @@ class Execution:
             async with self._lease.turn:
                 self._began = True
                 with self._lease.channel.through(self.say):
-                    return await self._lease.kernel.run(self._code, self._timeout_s, on_event=self._on_event)
+                    result = await self._lease.kernel.run(self._code, self._timeout_s, on_event=self._on_event)
+        if self._lease.broken_off and not result.state_survived:
+            raise SandboxError("the service was ended while the cell ran")
+        return result
 
     def _on_event(self, kind: str, content: dict[str, Any]) -> None:
         self.say({"event": kind, **content})

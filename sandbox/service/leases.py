@@ -37,6 +37,8 @@ class Lease:
         self.turn = asyncio.Lock()
         """Held by the cell that runs."""
         self.cells: Remembered[Execution] = Remembered(REMEMBERED_CELLS)
+        self.broken_off = False
+        """The service ends: what its cells come to from now on is not their doing."""
         self._clock, self._calls = clock, 0
         self._deadline = clock() + lease_s
 

@@ -1,7 +1,8 @@
 """The service as a program: an address, its tenants, until SIGTERM or SIGINT.
 
-Contract: :func:`serve` returns when the service was told to end and every kernel is gone; requests under way get
-``DRAIN_S`` seconds. A SIGKILL leaves nothing either: the pools' wardens see to it.
+Contract: :func:`serve` returns when the service was told to end and every kernel is gone. The kernels go first, so that
+cells under way end with an answer; requests that still are not done after ``DRAIN_S`` seconds are refused. A SIGKILL
+leaves nothing either: the pools' wardens see to it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import uvicorn
 
@@ -28,23 +30,32 @@ def serve(tenants: Tenants, open_pool: OpenPool, host: str, port: int, on_ready:
     Raises ValueError for an address that cannot be had, :class:`sandbox.SandboxError` for pools that cannot.
     """
     service = SandboxService(tenants, open_pool)
-    config = uvicorn.Config(make_app(service), log_level="warning", access_log=False, timeout_graceful_shutdown=DRAIN_S)
     with listening(host, port) as sock:
         name, number = sock.getsockname()[:2]
-        server = _Announcing(config)
-        server.announce = lambda: on_ready(f"http://{f'[{name}]' if ':' in name else name}:{number}")
+        url = f"http://{f'[{name}]' if ':' in name else name}:{number}"
         with suppress(KeyboardInterrupt):  # uvicorn has ended everything and raises it once more
-            server.run(sockets=[sock])
+            KernelServer(service, lambda: on_ready(url)).run(sockets=[sock])
 
 
-class _Announcing(uvicorn.Server):
-    announce: Callable[[], None]
+class KernelServer(uvicorn.Server):
+    """The service, its kernels started before the first request and ended before the last answer."""
+
+    def __init__(self, service: SandboxService, on_ready: Callable[[], None] = lambda: None, **config: Any) -> None:
+        """``config``: what :class:`uvicorn.Config` takes beside."""
+        settings = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": DRAIN_S, **config}
+        super().__init__(uvicorn.Config(make_app(service), lifespan="off", **settings))
+        self._service, self._on_ready = service, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Says where it listens, when it does."""
+        """Raises :class:`sandbox.SandboxError` for pools that cannot be had."""
+        await self._service.start()
         await super().startup(sockets)
-        if self.started:
-            self.announce()
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends the kernels, and then what has no answer yet."""
+        await self._service.close()
+        await super().shutdown(sockets)
 
 
 def listening(host: str, port: int) -> socket.socket:

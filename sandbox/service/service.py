@@ -54,15 +54,21 @@ class SandboxService:
         self._reaper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Starts the pools. Raises :class:`sandbox.SandboxError`."""
-        for pool in self._pools.values():
-            await pool.start()
+        """Starts the pools, all or none. Raises :class:`sandbox.SandboxError`."""
+        try:
+            for pool in self._pools.values():
+                await pool.start()
+        except BaseException:
+            await self.close()
+            raise
         self._reaper = asyncio.ensure_future(self._reap_for_ever())
 
     async def close(self) -> None:
-        """Ends every kernel."""
+        """Ends every kernel; the cells that run or wait end with a :class:`sandbox.SandboxError`."""
         if self._reaper is not None:
             self._reaper.cancel()
+        for lease in self.leases.every():
+            lease.broken_off = True
         await asyncio.gather(*map(self.delete, self.leases.every()), return_exceptions=True)
         for pool in self._pools.values():
             await pool.close()

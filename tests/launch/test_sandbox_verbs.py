@@ -1,7 +1,5 @@
 """The verbs about kernels: what they print, when they fail, and that a service ends with all its kernels."""
 
-import contextlib
-import http.client
 import json
 import os
 import signal
@@ -73,12 +71,14 @@ def test_bench_and_soak_as_json_agree_with_their_exit_codes() -> None:
         (["--tenants", "nowhere.yaml", "--token", TOKEN], "leave --token"),
         (["--tenants", "nowhere.yaml", "--checkpoint"], "and --checkpoint out"),
         (["--port", "1", "--host", "203.0.113.1", "--token", TOKEN], "cannot listen there"),
-        (["--tier", "T0", "--require", "files"], "files cannot be enforced in tier T0"),
+        (["--port", "0", "--preload", "nosuch", "--token", TOKEN], "No module named 'nosuch'"),
+        (["--tier", "T0", "--require", "files", "--token", TOKEN], "files cannot be enforced in tier T0"),
     ],
 )
 def test_a_service_that_must_not_or_cannot_start_says_why(arguments: list[str], said: str) -> None:
     refused = codeact("serve", "sandbox", *arguments)
     assert refused.returncode == 2 and said in refused.stderr and "Traceback" not in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
 
 
 @pytest.fixture
@@ -106,23 +106,32 @@ def call(url: str, path: str, body: Any = None) -> Any:
     return json.loads(read(url, path, body))
 
 
-def test_a_running_cell_does_not_keep_the_service_from_ending(service: tuple[subprocess.Popen[str], str]) -> None:
+def test_a_running_cell_ends_with_the_service_and_hears_why(service: tuple[subprocess.Popen[str], str]) -> None:
     child, url = service
-    kernel = call(url, "/v1/kernels", {})
+    path = f"/v1/kernels/{call(url, '/v1/kernels', {})['id']}/execute"
+    other = f"/v1/kernels/{call(url, '/v1/kernels', {})['id']}/execute"
+    heard: dict[str, Any] = {}
 
-    def run_for_ever() -> None:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            call(url, f"/v1/kernels/{kernel['id']}/execute", {"code": "while True: pass"})
+    def run_for_ever(path: str, **more: Any) -> None:
+        try:
+            heard[path] = json.loads(read(url, path, {"code": "while True: pass", **more}).splitlines()[-1])
+        except urllib.error.HTTPError as error:
+            heard[path] = {"status": error.code, **json.loads(error.read())}
 
-    caller = threading.Thread(target=run_for_ever)
-    caller.start()
-    running = 'codeact_sandbox_cells_running{tenant="local"} 1.0'
-    while running not in read(url, "/metrics").decode():
+    callers = [
+        threading.Thread(target=run_for_ever, args=[path]),
+        threading.Thread(target=run_for_ever, args=[other], kwargs={"stream": True}),
+    ]
+    for caller in callers:
+        caller.start()
+    while 'codeact_sandbox_cells_running{tenant="local"} 2.0' not in read(url, "/metrics").decode():
         time.sleep(0.01)
     child.terminate()
-    child.wait(20)
-    caller.join(20)
-    assert not caller.is_alive()
+    assert child.communicate(timeout=20)[1] == ""
+    for caller in callers:
+        caller.join(20)
+    error = {"kind": "sandbox", "message": "the service was ended while the cell ran"}
+    assert heard == {path: {"status": 503, "error": error}, other: {"event": "error", "error": error}}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

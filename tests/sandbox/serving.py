@@ -4,17 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import uvicorn
-
 from sandbox import KernelPool, probe
-from sandbox.service.app import make_app
+from sandbox.service.server import KernelServer
 from sandbox.service.service import SandboxService
 
 
 @asynccontextmanager
 async def served(service: SandboxService) -> AsyncIterator[str]:
     """Yields the base URL of the service, which ends with the block."""
-    server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="warning"))
+    server = KernelServer(service, port=0)
     serving = asyncio.ensure_future(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)

@@ -389,6 +389,21 @@ async def test_old_clients_keep_what_was_printed_before_the_time_was_over(
     assert (status, answer["result"]) == (200, "so far\n[Execution timed out (0.2 seconds).]")
 
 
+async def test_a_request_the_end_of_the_service_breaks_off_is_refused_in_the_one_form(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sandbox.service.server.DRAIN_S", 0.2)
+    async with served(SandboxService(Tenants([Tenant(name="a", token=ALICE)]), small_pool)) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        head = f"POST /v1/kernels HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ALICE}\r\nContent-Length: 2\r\n"
+        writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert b"100 Continue" in await reader.readuntil(b"\r\n\r\n")  # it waits for the body, which never comes
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert json.loads(answer.split(b"\r\n\r\n")[1])["error"]["kind"] == "sandbox"
+    writer.close()
+
+
 async def _figure(api: Api, name: str) -> float:
     status, text = await api("GET", "/metrics")
     assert status == 200
