@@ -36,20 +36,23 @@ def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
 def put_file(folder: int, path: str, data: bytes, limit_bytes: int) -> None:
     """Writes a whole file or none, making the folders above it; one that is there keeps its mode.
 
-    Raises ValueError for a path that leaves the workspace or is no regular file and for data larger than
-    ``limit_bytes``, OSError for what the file system refuses.
+    Raises ValueError for a path that leaves the workspace, leads over a link or a file or is no regular file, and for
+    data larger than ``limit_bytes``, OSError for what the file system refuses.
     """
-    parts = PurePosixPath(path).parts
-    if not parts or parts[0] == "/" or ".." in parts:
-        raise ValueError(f"files: {path!r} is not a path inside the workspace; use a relative one without '..'")
+    parts = _inside(path)
     if len(data) > limit_bytes:
         raise ValueError(
             f"files: {path!r} with {len(data)} bytes is larger than the workspace, which has {limit_bytes}"
         )
     owner = os.fstat(folder)
-    for depth in range(1, len(parts)):
-        _make_folder(folder, parts[:depth], owner)
-    above = _open_above(folder, parts)
+    try:
+        for depth in range(1, len(parts)):
+            _make_folder(folder, parts[:depth], owner)
+        above = _open_above(folder, parts)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise ValueError(f"files: {path!r} leads over a link or a file; only folders can be above it") from None
+        raise
     try:
         _replace(above, parts[-1], data, _mode_of_regular(above, path, parts[-1]), owner)
     finally:
@@ -57,8 +60,17 @@ def put_file(folder: int, path: str, data: bytes, limit_bytes: int) -> None:
 
 
 def get_file(folder: int, path: str, limit_bytes: int) -> bytes:
-    """Reads a regular file. Raises ValueError when it is none or larger than ``limit_bytes``, OSError else."""
-    fd = open_beneath(folder, path, os.O_RDONLY | os.O_NONBLOCK)
+    """Reads a regular file.
+
+    Raises ValueError for a path that leaves the workspace or leads over a link, and for what is no regular file or
+    larger than ``limit_bytes``, OSError else.
+    """
+    try:
+        fd = open_beneath(folder, "/".join(_inside(path)), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"files: {path!r} is or leads over a link, and links are never followed") from None
+        raise
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ValueError(f"files: {path!r} is not a regular file")
@@ -69,6 +81,13 @@ def get_file(folder: int, path: str, limit_bytes: int) -> bytes:
     if len(data) > limit_bytes:
         raise ValueError(f"files: {path!r} is larger than {limit_bytes} bytes")
     return data
+
+
+def _inside(path: str) -> tuple[str, ...]:
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in path:
+        raise ValueError(f"files: {path!r} is not a path inside the workspace; use a relative one without '..' and NUL")
+    return parts
 
 
 def _replace(above: int, name: str, data: bytes, mode: int, owner: os.stat_result) -> None:

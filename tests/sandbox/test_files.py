@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -69,13 +70,27 @@ async def test_a_file_is_put_whole_or_not_at_all(isolated: KernelPool) -> None:
         assert (await kernel.run("open('a.txt').read(), os.stat('a.txt').st_mode == mode")).value == "('after', True)"
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", ""])
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "", ".", "a.txt\0", "a.txt\0/../../etc/passwd"])
 async def test_a_path_that_leaves_is_refused(isolated: KernelPool, path: str) -> None:
-    async with await isolated.acquire() as kernel:
-        with pytest.raises((ValueError, OSError)):
+    sentence = re.escape(f"files: {path!r} is not a path inside the workspace")
+    async with await isolated.acquire(files={"a.txt": b"kept"}) as kernel:
+        with pytest.raises(ValueError, match=sentence):
             await kernel.put(path, b"x")
-        with pytest.raises((ValueError, OSError)):
+        with pytest.raises(ValueError, match=sentence):
             await kernel.get(path)
+        assert await kernel.get("a.txt") == b"kept"
+
+
+async def test_what_is_no_file_or_lies_behind_none_is_named(isolated: KernelPool) -> None:
+    async with await isolated.acquire(files={"a/b.txt": b""}) as kernel:
+        await kernel.run("import os; os.symlink('a', 'link')")
+        with pytest.raises(ValueError, match="'a' is not a regular file"):
+            await kernel.get("a")
+        with pytest.raises(ValueError, match=r"'link/b\.txt' is or leads over a link"):
+            await kernel.get("link/b.txt")
+        for path in ("a/b.txt/c", "a/b.txt/c/d", "link/new"):
+            with pytest.raises(ValueError, match=f"'{path}' leads over a link or a file"):
+                await kernel.put(path, b"")
 
 
 async def test_links_pipes_and_magic_are_not_followed(isolated: KernelPool, tmp_path: Path) -> None:
