@@ -116,9 +116,11 @@ NETWORK.append(
         "connect to the sandbox's own sockets",
         "network",
         """
-import os, socket, stat
+import os, socket, stat, sys
+packages = {{sys.prefix, sys.base_prefix, *(p for p in sys.path if p.endswith('-packages'))}}  # large, and read-only
 for root in ('/tmp', '{base}'):
-    for folder, _, names in os.walk(root):
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if os.path.join(folder, name) not in packages]
         for name in names:
             path = os.path.join(folder, name)
             try:

@@ -1,6 +1,11 @@
 """The hostile cells, in the best tier and in the one that needs no privileges; and that the judge can find fault."""
 
+import os
+import socket
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +63,18 @@ def test_names_are_unique_and_the_card_counts_them() -> None:
     score = Score(case="a|b", group="g", verdict="breach", stopped_by="", seen="two\nlines", seconds=1)
     assert row(score) == "| g | a/b | BREACH |  | two lines | 1.00 |"
     assert summary([score]).splitlines()[-1] == "| all | 1 | 0 | 1 | 0 | 0 |"
+
+
+def test_the_walk_for_sockets_passes_over_packages(tmp_path: Path) -> None:
+    """They are large and read-only: a cell on a busy machine would run out of its time there."""
+    packages = tmp_path / "lib" / "site-packages"
+    packages.mkdir(parents=True)
+    (case,) = (case for case in CASES if case.name == "connect to the sandbox's own sockets")
+    code = case.code.replace("'/tmp', '{base}'", f"{str(tmp_path)!r},").replace("{{", "{").replace("}}", "}")
+    with socket.socket(socket.AF_UNIX) as seen, socket.socket(socket.AF_UNIX) as passed:
+        for sock, path in ((seen, tmp_path / "s"), (passed, packages / "s")):
+            sock.bind(str(path))
+            sock.listen()
+        environment = os.environ | {"PYTHONPATH": str(packages)}
+        shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert shown.stdout == f"BREACH {tmp_path}/s\n", shown.stderr
