@@ -22,13 +22,14 @@ from sandbox.service.tenants import Tenant
 TIMEOUT_S = 60.0
 NO_OUTPUT = "[Code executed successfully with no output]"
 TIMED_OUT = "[Execution timed out ({:g} seconds).]"
-LOST = {
-    "timeout_killed": "[The kernel did not stop and was ended; its variables are gone.]",
-    "died": "[The kernel died; its variables are gone.]",
-    "out_of_memory": "[The kernel used up its memory and was ended; its variables are gone.]",
-    "output_limit": "[The output limit was reached.]",
-    "protocol_violation": "[The kernel was ended; its variables are gone.]",
+ENDED = {
+    "timeout_killed": "The kernel did not stop and was ended",
+    "died": "The kernel died",
+    "out_of_memory": "The kernel used up its memory and was ended",
+    "output_limit": "The output limit was reached",
+    "protocol_violation": "The kernel was ended",
 }
+LOST, ROLLED_BACK = "its variables are gone", "its variables are as before this cell"
 
 
 @dataclass
@@ -101,8 +102,9 @@ def _ending(result: CellResult, limit_s: float) -> list[str]:
     lines = [result.traceback] if result.status == "error" and result.traceback else []
     if result.status.startswith("timeout"):
         lines.append(TIMED_OUT.format(limit_s))
-    if result.status in LOST:
-        lines.append(LOST[result.status])
+    if result.status in ENDED:
+        fate = ROLLED_BACK if result.rolled_back else None if result.state_survived else LOST
+        lines.append(f"[{'; '.join(filter(None, (ENDED[result.status], fate)))}.]")
     return lines
 
 
