@@ -13,6 +13,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from sandbox.calling import Answer, Caller
@@ -93,8 +94,8 @@ class Kernel:
         self._server = ToolServer(process, self.recorder.answer if self.recorder else self._answer, self._limits)
 
     async def _sow(self, seed: int) -> None:
-        if not 0 <= seed < SEEDS:
-            raise ValueError(f"seed: {seed} is no seed; use a number from 0 to {SEEDS - 1}")
+        if not isinstance(seed, Integral) or not 0 <= seed < SEEDS:
+            raise ValueError(f"seed: {seed} is no seed; use a whole number from 0 to {SEEDS - 1}")
         code = f"import random as _r, sys as _s; _r.seed({seed})\n"
         code += f"if 'numpy' in _s.modules: _s.modules['numpy'].random.seed({seed})\n"
         code += f"if 'torch' in _s.modules: _s.modules['torch'].manual_seed({seed})\n"
@@ -116,12 +117,14 @@ class Kernel:
         """Runs one cell to its end, at most ``timeout_s`` plus the grace of an interrupt.
 
         ``on_event`` hears what the cell shows when it shows it, see :data:`sandbox.client.OnEvent`.
-        Raises :class:`SandboxError` for a closed kernel or a sandbox that cannot start a process, never for what the
-        cell does.
+        Raises ValueError for a time limit that is none, :class:`SandboxError` for a closed kernel or a sandbox that
+        cannot start a process, never for what the cell does.
         """
+        if timeout_s is not None and not timeout_s > 0:
+            raise ValueError(f"timeout_s: {timeout_s:g} is no time limit; give seconds above 0")
         async with self._turn:
             process = await self._live()
-            limit_s = timeout_s or self._limits.cell_timeout_s
+            limit_s = self._limits.cell_timeout_s if timeout_s is None else timeout_s
             if self._checkpoints is not None:
                 limit_s -= await self._checkpoints.take(process, limit_s / 2)
             started, server = time.monotonic(), self._server
@@ -181,8 +184,8 @@ class Kernel:
     async def put(self, path: str, data: bytes) -> None:
         """Writes a file of the workspace, making the folders above it; links are never followed.
 
-        Raises ValueError for a path that leaves the workspace and for data larger than it, OSError for what the file
-        system refuses; a file that was there is then as before.
+        Raises ValueError for a path that leaves the workspace or leads over a link or a file, and for data larger than
+        it, OSError for what the file system refuses; a file that was there is then as before.
         """
         async with self._turn:
             await self._put(await self._live(), path, data)
@@ -195,7 +198,8 @@ class Kernel:
     async def get(self, path: str, limit_bytes: int = 16 << 20) -> bytes:
         """Reads a regular file of the workspace; links are never followed.
 
-        Raises ValueError when it is larger than ``limit_bytes`` or no regular file, OSError when it cannot be opened.
+        Raises ValueError for a path that leaves the workspace or leads over a link, and for what is larger than
+        ``limit_bytes`` or no regular file, OSError when it cannot be opened.
         """
         async with self._turn:
             return await (await self._live()).in_workspace(get_file, path, limit_bytes)

@@ -32,8 +32,15 @@ from sandbox.tools import Tool
 from sandbox.watch import watch_over
 
 REFILL_AFTER_S = 0.005
+KERNELS = ("light", "ipykernel")
 DEFAULT_PRELOAD = ("numpy", "pandas")
 log = logging.getLogger(__name__)
+
+
+def check_kernel(kernel: str) -> None:
+    """Raises ValueError for a kernel there is none of."""
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel: {kernel!r} is none of {', '.join(KERNELS)}")
 
 
 class KernelPool:
@@ -65,6 +72,7 @@ class KernelPool:
             raise ValueError(f"size: {size} kernels cannot be kept ready; use 0 or more")
         if max_kernels is not None and max_kernels < max(1, size):
             raise ValueError(f"max_kernels: {max_kernels} is less than the {max(1, size)} to be ready; raise it")
+        check_kernel(kernel)
         if checkpoint and kernel != "light":
             raise ValueError(f"checkpoint: a kernel {kernel!r} cannot be forked; use kernel='light' or no checkpoints")
         self.limits = limits or Limits()

@@ -90,7 +90,10 @@ def choose(tier: Tier | None, require: Iterable[str]) -> Tier:
         raise SandboxError(f"nothing here can isolate code ({reasons}); ask for tier='T0' by name to run without")
     weak = sorted(set(require) - set(enforced(chosen)))
     if weak:
-        raise SandboxError(f"{', '.join(weak)} cannot be enforced in tier {chosen} here ({reasons})")
+        found = {name: report.properties[chosen][name].mechanism for name in weak}
+        given = [f"{name} has {mechanism}" for name, mechanism in found.items()]
+        why = "; ".join([*given, *([reasons] if reasons else [])])
+        raise SandboxError(f"{', '.join(weak)} cannot be enforced in tier {chosen} here ({why})")
     return chosen
 
 
@@ -149,7 +152,7 @@ def _properties(tier: Tier, abi: int, quota: bool) -> dict[str, Property]:
     inner = tier in ("T2", "T3")
     rows: dict[str, tuple[Level, str]]
     if tier == "T0":
-        rows = dict.fromkeys(PROPERTIES, ("none", "none"))
+        rows = dict.fromkeys(PROPERTIES, ("none", "nothing"))
         rows["memory"] = ("partial", "limit per process, sum watched every second")
     elif inner:
         rows = {

@@ -25,12 +25,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jupyter_client.provisioning import KernelProvisionerBase
+from pydantic import BaseModel, ValidationError
 from traitlets import Dict, List, Unicode
 
 from sandbox.endpoints import Endpoints
+from sandbox.faults import sentences
 from sandbox.limits import Limits
 from sandbox.policy import Policy
-from sandbox.pool import DEFAULT_PRELOAD
+from sandbox.pool import DEFAULT_PRELOAD, check_kernel
 from sandbox.probing import choose
 from sandbox.process import Process
 from sandbox.result import SandboxError
@@ -43,6 +45,7 @@ FAILED = 1
 CONFIG = ("tier", "kernel", "preload", "limits", "policy", "require")
 """What a kernel spec may set."""
 T = TypeVar("T")
+F = TypeVar("F", bound=BaseModel)
 
 
 class _Backstage:
@@ -151,7 +154,8 @@ class ZygoteProvisioner(KernelProvisionerBase):
         if not _backstage:
             _backstage.append(_Backstage())
         wanted: Any = self.tier or None
-        limits, policy = Limits(**self.limits), Policy(**self.policy)
+        check_kernel(self.kernel)
+        limits, policy = _checked(Limits, "limits", self.limits), _checked(Policy, "policy", self.policy)
         tier = choose(wanted, {*self.require, *limits.requires})
         key = json.dumps([tier, self.kernel, self.preload, self.limits, self.policy], sort_keys=True)
         assert self._endpoints is not None, "pre_launch comes first"
@@ -206,6 +210,13 @@ class ZygoteProvisioner(KernelProvisionerBase):
         if self._endpoints is not None and not restart:
             self._endpoints.remove()
             self._endpoints = None
+
+
+def _checked(form: type[F], name: str, values: dict[str, Any]) -> F:
+    try:
+        return form.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(sentences(name, error)) from None
 
 
 def install_kernelspec(folder: Path, name: str = "codeact", **config: Any) -> Path:

@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sandbox.calling import Answer
 from sandbox.client import plain_json
+from sandbox.faults import sentences
 from sandbox.result import CellResult, Status
 
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
@@ -110,7 +111,7 @@ class Log:
     @classmethod
     def loads(cls, text: str) -> Log:
         """From the text. Raises ValueError for what is no log."""
-        records = [_RECORD.validate_json(line) for line in text.removesuffix("\n").split("\n")]
+        records = [_record(number, line) for number, line in enumerate(text.removesuffix("\n").split("\n"), 1)]
         if not records or not isinstance(start := records[0], Start):
             raise ValueError("log: the first line is no start record; give the whole text of a log")
         return cls(start, records[1:])
@@ -124,6 +125,14 @@ class Log:
             elif not isinstance(record, CellDone) or record.end == "kept":
                 records.append(record)
         return records
+
+
+def _record(number: int, line: str) -> Record:
+    try:
+        return _RECORD.validate_json(line)
+    except ValidationError as error:
+        told = sentences(f"log: line {number}", error).splitlines()[0]
+        raise ValueError(f"{told}; give the whole text of a log") from None
 
 
 class Recorder:

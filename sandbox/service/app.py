@@ -61,8 +61,13 @@ def _sandbox_failed(request: Request, error: Any) -> JSONResponse:
 
 
 def _malformed(request: Request, error: Any) -> JSONResponse:
-    sentences = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
-    return _told(request, Refused("bad_request", "; ".join(sentences)))
+    return _told(request, Refused("bad_request", "; ".join(map(_sentence, error.errors()))))
+
+
+def _sentence(fault: Any) -> str:
+    if fault["type"] == "json_invalid":
+        return f"the body is no JSON: {fault['ctx']['error']} at character {fault['loc'][-1]}"
+    return f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}"
 
 
 def _no_such_route(request: Request, error: Any) -> JSONResponse:

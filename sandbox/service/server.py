@@ -18,7 +18,7 @@ import uvicorn
 
 from sandbox.service.app import make_app
 from sandbox.service.service import OpenPool, SandboxService
-from sandbox.service.tenants import Tenant, Tenants
+from sandbox.service.tenants import UNSENDABLE, Tenant, Tenants, sendable
 
 DRAIN_S = 2
 BACKLOG = 1024
@@ -78,6 +78,8 @@ def lone_tenant(token: str | None, open_execute: bool, checkpoint: bool = False)
     given = token if token is not None else secrets.token_urlsafe(24)
     if len(given) < 16:
         raise ValueError(f"--token: {len(given)} characters are easily guessed; use 16 or more")
+    if not sendable(given):
+        raise ValueError(f"--token: {UNSENDABLE}")
     only = Tenant(name="local", token=given, operator=True, open_execute=open_execute, checkpoint=checkpoint)
     return Tenants([only])
 

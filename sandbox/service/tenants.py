@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sandbox.faults import sentences
 from sandbox.limits import Limits
 from sandbox.policy import Policy
 
 SHORTEST_TOKEN = 16
+UNSENDABLE = "no client can send blanks or characters beyond ASCII in a header; use letters, digits and -._~+/="
 
 
 class Tenant(BaseModel):
@@ -49,6 +51,13 @@ class Tenant(BaseModel):
     """May read ``/metrics``, which shows every tenant."""
     open_execute: bool = False
     """Requests to ``POST /execute`` that bring no token are this tenant's: for old clients, on a private network."""
+
+    @field_validator("token")
+    @classmethod
+    def _sendable(cls, token: str) -> str:
+        if not sendable(token):
+            raise ValueError(UNSENDABLE)
+        return token
 
     def kernels_like(self) -> str:
         """Equal for tenants whose kernels are alike."""
@@ -81,12 +90,33 @@ class Tenants:
         return found
 
 
+def sendable(token: str) -> bool:
+    """Whether an HTTP header can carry it as one word."""
+    return all("!" <= character <= "~" for character in token)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a fault: one of its values would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def load(file: Path) -> Tenants:
     """Reads ``{tenants: {name: {token, …}}}``. Raises ValueError."""
     try:
-        read = yaml.safe_load(file.read_text())
+        read = yaml.load(file.read_text(), _Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{file}: cannot be read: {line}{error.problem}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{file}: cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise ValueError(f"{file}: cannot be read: {reason}") from None
     if not isinstance(read, dict) or set(read) != {"tenants"} or not isinstance(read["tenants"], dict):
         raise ValueError(f"{file}: must have one key, tenants, with a mapping of names to tenants")
     return Tenants(_tenant(file, str(name), values) for name, values in read["tenants"].items())
@@ -98,15 +128,9 @@ def _tenant(file: Path, name: str, values: Any) -> Tenant:
     try:
         return Tenant(name=name, **values)
     except ValidationError as error:
-        raise ValueError("\n".join(_sentence(file, name, fault) for fault in error.errors())) from None
+        raise ValueError(sentences(f"{file}: tenants.{name}", error, secret=("token",))) from None
     except TypeError:
         raise ValueError(f"{file}: tenants.{name}.name: the name is the key above; remove it") from None
-
-
-def _sentence(file: Path, name: str, fault: Any) -> str:
-    where = ".".join(["tenants", name, *map(str, fault["loc"])])
-    shown = "" if fault["loc"] == ("token",) else f" (given: {fault['input']!r})"
-    return f"{file}: {where}: {fault['msg']}{shown}"
 
 
 def _digest(token: str) -> bytes:

@@ -72,7 +72,10 @@ def test_bench_and_soak_as_json_agree_with_their_exit_codes() -> None:
         (["--tenants", "nowhere.yaml", "--checkpoint"], "and --checkpoint out"),
         (["--port", "1", "--host", "203.0.113.1", "--token", TOKEN], "cannot listen there"),
         (["--port", "0", "--preload", "nosuch", "--token", TOKEN], "No module named 'nosuch'"),
-        (["--tier", "T0", "--require", "files", "--token", TOKEN], "files cannot be enforced in tier T0"),
+        (
+            ["--tier", "T0", "--require", "files", "--token", TOKEN],
+            "files cannot be enforced in tier T0 here (files has nothing)",
+        ),
     ],
 )
 def test_a_service_that_must_not_or_cannot_start_says_why(arguments: list[str], said: str) -> None:

@@ -1,6 +1,7 @@
 """Stock Jupyter clients on our kernels, and stock ipykernel behind our handle."""
 
 import queue
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -289,3 +290,21 @@ async def test_stock_ipykernel_behind_the_handle(tier: str) -> None:
         assert (flood.status, flood.state_survived) == ("output_limit", False)
         assert (await kernel.run("double(1)")).value == "2"
         await kernel.close()
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"kernel": "foo"}, "kernel: 'foo' is none of light, ipykernel"),
+        ({"limits": {"memory": 100}}, "limits.memory: there is no such setting; correct its name or remove it"),
+        ({"limits": {"memory_mib": 1}}, "limits.memory_mib: Input should be greater than or equal to 64 (given: 1)"),
+    ],
+)
+def test_a_misspelt_setting_of_a_kernel_spec_is_named(
+    config: dict, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    install_kernelspec(tmp_path, "misspelt", **config)
+    with pytest.raises(ValueError, match=re.escape(sentence)) as refused:
+        KernelManager(kernel_name="misspelt").start_kernel()
+    assert "\n" not in str(refused.value)

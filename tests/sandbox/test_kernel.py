@@ -497,3 +497,17 @@ async def test_without_descriptors_an_acquire_says_so_and_leaves_nothing(pool: K
                 await one.close()
             async with await own.acquire() as another:
                 assert (await another.run("2")).value == "2"
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan")])
+async def test_a_time_limit_that_is_none_is_refused(pool: KernelPool, timeout_s: float) -> None:
+    async with await pool.acquire() as kernel:
+        with pytest.raises(ValueError, match="is no time limit; give seconds above 0"):
+            await kernel.run("1", timeout_s=timeout_s)
+
+
+async def test_what_there_is_none_of_is_named(pool: KernelPool) -> None:
+    with pytest.raises(ValueError, match="kernel: 'foo' is none of light, ipykernel"):
+        KernelPool(kernel="foo")
+    with pytest.raises(ValueError, match=r"seed: 1\.5 is no seed; use a whole number"):
+        await pool.acquire(seed=1.5)

@@ -154,3 +154,10 @@ async def test_a_log_is_checked(machines: tuple[KernelPool, KernelPool]) -> None
             Log.loads(text)
     with pytest.raises(ValueError, match="seed: -1 is no seed"):
         await machines[0].acquire(seed=-1)
+
+
+@pytest.mark.parametrize("text", ["not json", '{"kind": "cell", "codes": "1"}', '{"kind": "none"}'])
+async def test_what_is_no_log_is_said_in_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^log: line 1.*; give the whole text of a log$") as refused:
+        Log.loads(text)
+    assert "http" not in str(refused.value)

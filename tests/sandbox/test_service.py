@@ -157,7 +157,11 @@ async def test_files_are_raw_bytes_inside_the_workspace(api: Api) -> None:
     for name, status in (("none", 404), ("link", 422), ("deep", 422)):
         found, body = await api("GET", f"{path}/files/{name}")
         assert found == status and body["error"]["message"], name
-    assert (await api("PUT", f"{path}/files/%2e%2e%2fup", data=b"x"))[0] in (404, 422)
+    for name in ("%2e%2e%2fup", "deep%00b", "deep/b.bin/c"):
+        status, body = await api("PUT", f"{path}/files/{name}", data=b"x")
+        assert (status, body["error"]["kind"]) == (422, "bad_request"), name
+    status, body = await api("GET", f"{path}/files/deep%2fb.bin%00c")
+    assert status == 422 and "deep/b.bin\\x00c" in body["error"]["message"]
     assert (await api("PUT", f"{path}/files/big", data=bytes(2 << 20)))[0] == 413
 
 
@@ -308,6 +312,13 @@ async def test_bad_requests_have_one_form(api: Api) -> None:
     for body in (b"{", b"[" * 100_000, b"\xff", b'{"code": "\\ud800"}', b'{"code": "1", "timeout_s": NaN}'):
         status, refused = await api("POST", f"{path}/execute", data=body)
         assert status in (400, 422) and refused["error"]["kind"] == "bad_request", (body[:10], refused)
+    async with api.session.post(
+        f"{api.url}/v1/kernels",
+        data=b'{"files": ',
+        headers={"Authorization": f"Bearer {ALICE}", "Content-Type": "application/json"},
+    ) as answer:
+        said = (await answer.json())["error"]["message"]
+        assert answer.status == 422 and said.startswith("the body is no JSON: ") and "at character 10" in said
     assert (await api("GET", "/nowhere"))[1]["error"]["kind"] == "not_found"
     status, refused = await api("POST", "/v1/kernels", data=bytes(40 << 20))
     assert status == 413 and refused["error"]["kind"] == "too_large"
@@ -379,6 +390,16 @@ async def test_old_clients_get_text_and_one_kernel_a_conversation(api: Api) -> N
     text, new = await execute("import os; print('last', flush=True); os._exit(1)")
     assert text.startswith("last\n[The kernel died") and not new
     assert (await execute("'x' in globals()")) == ("False\n", True)
+
+
+async def test_old_clients_hear_whether_a_dead_kernels_variables_are_gone_or_as_before(api: Api) -> None:
+    async def execute(code: str) -> dict[str, Any]:
+        return (await api("POST", "/execute", BOB, json={"convid": "c", "code": code}))[1]
+
+    await execute("x = 1")
+    answer = await execute("x = 2; import os; os._exit(1)")
+    assert answer["result"] == "[The kernel died; its variables are as before this cell.]"
+    assert await execute("x") == {"result": "1\n", "new_kernel_created": False}
 
 
 async def test_old_clients_keep_what_was_printed_before_the_time_was_over(

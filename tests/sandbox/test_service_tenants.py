@@ -41,6 +41,9 @@ tenants:
         (f"tenants: {{a: {{token: {TOKEN}, limits: {{memory_mib: 1}}}}}}", "tenants.a.limits.memory_mib"),
         (f"tenants: {{'a b': {{token: {TOKEN}}}}}", "tenants.a b.name"),
         (f"tenants: {{a: {{token: {TOKEN}}}, b: {{token: {TOKEN}}}}}", "same token"),
+        (f"tenants: {{a: {{token: '{TOKEN} b'}}}}", "tenants.a.token: no client can send blanks"),
+        (f"tenants: {{a: {{token: '{TOKEN}é'}}}}", "tenants.a.token: no client can send blanks"),
+        (f"tenants: {{a: {{token: {TOKEN}}}, a: {{token: b-{TOKEN}}}}}", "line 1: 'a' stands there twice"),
         ("tenants: {}", "there is none"),
         ("tenants: {a: 3}", "tenants.a"),
         ("other: 3", "one key, tenants"),
@@ -56,6 +59,7 @@ def test_a_faulty_file_is_refused_with_the_key_and_without_the_token(tmp_path: P
     file.write_text(text)
     with pytest.raises(ValueError, match=r"tenants|open_execute") as refused:
         load(file)
+    assert "\n" not in str(refused.value)
     assert said in str(refused.value) and "short" not in str(refused.value).replace("shorter", "")
 
 
@@ -65,6 +69,9 @@ def test_a_lone_tenant_has_the_token_given_or_a_random_one() -> None:
     assert len(one.token) >= 32 and one.token != two.token
     with pytest.raises(ValueError, match="16 or more"):
         lone_tenant("guess me", False)
+    for token in (f"{TOKEN} b", f"{TOKEN}é"):
+        with pytest.raises(ValueError, match=r"^--token: no client can send blanks"):
+            lone_tenant(token, False)
 
 
 def test_an_address_others_can_reach_needs_a_choice_of_who_may_come_in() -> None:
