@@ -116,6 +116,7 @@ class Kernel:
     async def run(self, code: str, timeout_s: float | None = None, on_event: OnEvent | None = None) -> CellResult:
         """Runs one cell to its end, at most ``timeout_s`` plus the grace of an interrupt.
 
+        A checkpoint that is kept, in half of that time at most, and the way back to it are not counted.
         ``on_event`` hears what the cell shows when it shows it, see :data:`sandbox.client.OnEvent`.
         Raises ValueError for a time limit that is none, :class:`SandboxError` for a closed kernel or a sandbox that
         cannot start a process, never for what the cell does.
