@@ -1,6 +1,6 @@
 """Compatibility mode: stock ipykernel, forked and isolated like the light kernel.
 
-Contract: for what the light kernel leaves out (comms and widgets, input requests, the debugger's protocol aside). Same
+Contract: for what the light kernel leaves out (comms and widgets, the debugger's protocol aside). Same
 sockets, same tools. Costs more than the light kernel in every figure: about 11 threads, 13 MB, 4 ms per cell. Its
 output has no budget in the kernel, so the host kills one that floods.
 """
