@@ -159,9 +159,11 @@ class Forking:
         here, target, (above, _, _) = os.getcwd(), f"{self._home}/{folder}", folder.partition("/")  # noqa: PTH109
         mode = os.stat(self._home).st_mode  # noqa: PTH116
         os.chmod(self._home, mode | 0o700)  # noqa: PTH101
-        with suppress(FileExistsError):
-            os.mkdir(f"{self._home}/{above}")  # noqa: PTH102
-        os.chmod(self._home, mode)  # noqa: PTH101
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(f"{self._home}/{above}")  # noqa: PTH102
+        finally:  # it is the parent's, whatever becomes of the copy
+            os.chmod(self._home, mode)  # noqa: PTH101
         os.mkdir(target, 0o700)  # noqa: PTH102
         os.chdir(target)
         renew_raw()
