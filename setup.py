@@ -21,7 +21,7 @@ setup(
         "configs": ["*.yaml", "clusters/*.yaml", "shapes/*/config.json"],  # no code: what stands beside the rooms
         "codeact_train": ["prepare/templates/*"],
         "eval": ["templates/*"],
-        "launch": ["templates/*"],
+        "launch": ["submit/templates/*"],
         "sandbox": ["containers/*", "containers/kubernetes/*"],
     },
     install_requires=[
@@ -67,7 +67,7 @@ setup(
     entry_points={
         "console_scripts": ["codeact = launch.cli:main"],
         "jupyter_client.kernel_provisioners": [
-            "codeact-zygote = sandbox.provisioner:ZygoteProvisioner",
+            "codeact-zygote = sandbox.jupyter.provisioner:ZygoteProvisioner",
         ],
     },
 )

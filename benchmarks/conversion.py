@@ -68,13 +68,14 @@ def _anonymous() -> int:
 
 def ours(model: Path, out: Path, layout: dict[str, int], dtype: str) -> dict[str, Any] | None:
     """Load and export in this process's part of the layout; the figures of the process that has most."""
-    from codeact_train import hf, parallel
-    from codeact_train.config import TrainConfig
-    from codeact_train.model import DTYPES, build
-    from codeact_train.shape import ModelShape
+    from codeact_train import hf
+    from codeact_train.config.train import TrainConfig
+    from codeact_train.distributed import parallel_context
+    from codeact_train.model.gpt import DTYPES, build
+    from codeact_train.model.spec import ModelShape
 
     train = TrainConfig.model_validate({"parallel": layout, "precision": dtype})
-    place = parallel.start(train.parallel, 0)
+    place = parallel_context.start(train.parallel, 0)
     shape = ModelShape.read(model)
     peak = Peak()
     built = build(shape, train, place.device)
@@ -97,7 +98,7 @@ def ours(model: Path, out: Path, layout: dict[str, int], dtype: str) -> dict[str
     every: list[Any] = [None] * place.world
     dist.all_gather_object(every, mine)
     most = [max(column) for column in zip(*every, strict=True)]
-    parallel.stop()
+    parallel_context.stop()
     keys = ("weights_mb", "load_beside_mb", "export_beside_mb")
     seconds = {"load_s": loaded[1], "export_s": export_peak[1]}
     return {**dict(zip(keys, most, strict=True)), **seconds} if place.is_main else None

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.packing import PackPlan, best_fit_decreasing
+from codeact_train.data.packing import PackPlan, best_fit_decreasing
 from codeact_train.prepare.paper import next_fit as paper_next_fit
 
 SOURCES = {  # documents, mean tokens (table 4; documents of ShareGPT with GPT-4 as the recipe packs them)
@@ -101,11 +101,11 @@ def plan_many(documents: int) -> dict[str, Any]:
 
 def collate_ms(packs: int = 40) -> float:
     """Milliseconds of processor time to lay out a pack of 16,384 slots, read from a corpus on disk."""
-    from codeact_train.batches import Batches
-    from codeact_train.columns import DocumentWriter
-    from codeact_train.config import TrainConfig
-    from codeact_train.corpus import SCHEMA, Corpus
-    from codeact_train.ledger import Ledger
+    from codeact_train.config.train import TrainConfig
+    from codeact_train.data.corpus import SCHEMA, Corpus
+    from codeact_train.data.indexed_dataset import DocumentWriter
+    from codeact_train.data.ledger import Ledger
+    from codeact_train.data.sampler import Batches
 
     lengths = lengths_like_the_recipe(1000, 16_384).astype(np.int32)
     plan = best_fit_decreasing(lengths.astype(np.int64) - 1, 16_384)

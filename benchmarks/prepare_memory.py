@@ -29,8 +29,8 @@ WORDS = [f"word{number}" for number in range(1000)]
 
 def prepare_many(model: Path, count: int) -> dict[str, float]:
     """Make a corpus of so many records in this process; returns seconds and the peak of its memory."""
+    from codeact_train.config.prepare import PrepareConfig
     from codeact_train.prepare import prepare
-    from codeact_train.prepare_config import PrepareConfig
 
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as name:

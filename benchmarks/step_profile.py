@@ -27,11 +27,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 from train_throughput import SEQUENCE_LENGTH, Rival, parser_of, synthetic_records
 
-from codeact_train import compat, model, parallel
-from codeact_train.config import TrainConfig, TrainJob
-from codeact_train.model import transformer_config
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.config.train import TrainConfig, TrainJob
+from codeact_train.distributed import megatron_cpu, parallel_context
+from codeact_train.model import gpt
+from codeact_train.model.gpt import transformer_config
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
 from codeact_train.trainer import Trainer
 
 KINDS = {  # the beginning of an operation's name, without "aten::": the kind
@@ -95,9 +96,9 @@ def subject(name: str, arguments: argparse.Namespace, folder: Path) -> Callable[
     )
     job = TrainJob(model=str(arguments.model), corpus=str(folder / "corpus"), out=str(folder), train=train)
     if name != "ours":
-        compat._keep_freed_memory = lambda: None
-        model.transformer_config = _without_fusion
-    trainer = Trainer(job, parallel.start(train.parallel, train.seed))
+        megatron_cpu._keep_freed_memory = lambda: None
+        gpt.transformer_config = _without_fusion
+    trainer = Trainer(job, parallel_context.start(train.parallel, train.seed))
     if name == "plain":
         return _plain(trainer, Rival(arguments.model, train, fused=False))
     if name == "bare":

@@ -25,11 +25,11 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from codeact_train import parallel
-from codeact_train.config import TrainConfig, TrainJob
-from codeact_train.micro_batch import MicroBatch
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.config.train import TrainConfig, TrainJob
+from codeact_train.data.collate import MicroBatch
+from codeact_train.distributed import parallel_context
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
 from codeact_train.trainer import Trainer
 
 SEQUENCE_LENGTH = 1024
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         {"global_batch_packs": arguments.packs, "tensorboard": False, "optimizer": {"lr": 1e-5, "min_lr": 1e-5}}
     )
     job = TrainJob(model=str(arguments.model), corpus=str(folder / "corpus"), out=str(folder), train=train)
-    place = parallel.start(train.parallel, train.seed)
+    place = parallel_context.start(train.parallel, train.seed)
     ours, rival = Trainer(job, place), Rival(arguments.model, train, arguments.fused_rival)
     seconds, tokens, losses, pairs = {"ours": 0.0, "rival": 0.0}, 0, [], []
     processor = {"ours": 0.0, "rival": 0.0}

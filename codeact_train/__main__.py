@@ -15,7 +15,7 @@ def main() -> int:
     """Entry point of each process; returns its exit code."""
     for number in ASKING:
         signal.signal(number, lambda *_: os._exit(STOPPED))
-    from codeact_train.entry import main as train
+    from codeact_train.train import main as train
 
     return train()
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import torch
 
-from codeact_train import exit_codes, parallel
-from codeact_train.capsule import Capsule
-from codeact_train.config import ParallelSettings, TrainJob
-from codeact_train.micro_batch import StepBatch, lay_out
+from codeact_train import exit_codes
+from codeact_train.config.train import ParallelSettings, TrainJob
+from codeact_train.data.collate import StepBatch, lay_out
+from codeact_train.distributed import parallel_context
+from codeact_train.observability.anomaly_dump import Capsule
 from codeact_train.trainer import Trainer
 
 
@@ -30,7 +31,7 @@ def replay(capsule: Capsule, folder: Path) -> int:
     if "RANK" not in os.environ:
         alone = job.train.model_copy(update={"parallel": ParallelSettings()})
         job = job.model_copy(update={"train": alone})
-    trainer = Trainer(job, parallel.start(job.train.parallel, job.train.seed))
+    trainer = Trainer(job, parallel_context.start(job.train.parallel, job.train.seed))
     state, origin = trainer.state, trainer.checkpoints.resume(trainer.state, before=capsule.step)
     _say(trainer, f"step {capsule.step} was {capsule.reason}: loss {capsule.loss}, gradient norm {capsule.grad_norm}")
     for name, document in zip(capsule.documents, capsule.read_documents(folder), strict=True):
@@ -49,7 +50,7 @@ def replay(capsule: Capsule, folder: Path) -> int:
     again = math.isfinite(loss) and math.isfinite(norm)
     _say(trainer, f"after the {taken} step(s) since: loss {loss:.6g}, gradient norm {norm:.6g}: "
          f"{'finite' if again else 'not finite again'}")  # fmt: skip
-    parallel.stop()
+    parallel_context.stop()
     return 0 if again else exit_codes.UNSOUND
 
 

@@ -2,7 +2,7 @@
 
 Contract: runs a job to its end, or to a signal, or to ``stop_after_steps``; run again it goes on from the newest
 checkpoint and ends with the weights of a run that never stopped. How a job is started stands in
-:mod:`codeact_train.entry`. Cost: see ``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or choose
+:mod:`codeact_train.train`. Cost: see ``benchmarks/train_throughput.py``. It does not prepare data, evaluate, or choose
 the best epoch.
 """
 
@@ -21,21 +21,23 @@ from typing import Any, get_args
 import torch
 import torch.distributed as dist
 
-from codeact_train import capsule, exit_codes, metrics, parallel, probes
-from codeact_train.batches import Batches
-from codeact_train.checkpoint import Checkpoint, Checkpoints
-from codeact_train.config import TrainJob
-from codeact_train.corpus import Corpus, Split
-from codeact_train.export import Export
-from codeact_train.guard import Alarm, Diverged, Guard
-from codeact_train.meter import Meter
-from codeact_train.metrics import MetricsLog, Watch
-from codeact_train.micro_batch import MicroBatch, StepBatch
-from codeact_train.outcome import Outcome, mean
-from codeact_train.profiling import Profiler
-from codeact_train.state import build_state
-from codeact_train.trackers import chosen as trackers_of
-from codeact_train.utilisation import Utilisation
+from codeact_train import exit_codes, startup_checks
+from codeact_train.backends.run_state import build_state
+from codeact_train.checkpoint.manager import Checkpoint, Checkpoints
+from codeact_train.config.train import TrainJob
+from codeact_train.data.collate import MicroBatch, StepBatch
+from codeact_train.data.corpus import Corpus, Split
+from codeact_train.data.sampler import Batches
+from codeact_train.distributed import parallel_context
+from codeact_train.hf.export import Export
+from codeact_train.observability import anomaly_dump, metrics
+from codeact_train.observability.anomaly import Alarm, Diverged, Guard
+from codeact_train.observability.loss_stats import Outcome, mean
+from codeact_train.observability.metrics import MetricsLog, Watch
+from codeact_train.observability.mfu import Utilisation
+from codeact_train.observability.profiler import Profiler
+from codeact_train.observability.throughput import Meter
+from codeact_train.observability.trackers import chosen as trackers_of
 
 # what may change between a job and the one that goes on from it
 _FREE = {
@@ -52,7 +54,7 @@ class _StopAsked(Exception):
 class Trainer:
     """One run in one process. Built ready to train; :meth:`run` does it."""
 
-    def __init__(self, job: TrainJob, place: parallel.Place):
+    def __init__(self, job: TrainJob, place: parallel_context.Place):
         train = job.train
         self.job, self.train, self.place = job, train, place
         self.out = Path(job.out)
@@ -154,9 +156,9 @@ class Trainer:
             return
         kept = {}
         if alarm.fatal or self.guard.spikes <= self.train.guard.capsules:
-            folder = capsule.write(self, number, alarm)
+            folder = anomaly_dump.write(self, number, alarm)
             kept["capsule"] = str(folder.relative_to(self.out))
-            self.watch.say(f"step {number}: {alarm}; to compute it again: {capsule.command(folder)}")
+            self.watch.say(f"step {number}: {alarm}; to compute it again: {anomaly_dump.command(folder)}")
         self._write("alarm", at=number, reason=alarm.reason, **kept)
 
     def _leave_out(self, number: int) -> float:
@@ -184,7 +186,7 @@ class Trainer:
 
     def _heed(self) -> bool:
         """Ends the step in every process when one was told to stop."""
-        if parallel.any_rank(self._stop_asked, self.place.device):
+        if parallel_context.any_rank(self._stop_asked, self.place.device):
             raise _StopAsked
         return True
 
@@ -279,7 +281,7 @@ class Trainer:
             self.watch.say(str(self.meter.utilisation))
 
     def _prove(self) -> None:
-        for proof in probes.run(self):
+        for proof in startup_checks.run(self):
             self._write("proof", name=proof.name, value=proof.value, bound=proof.bound)
             self.watch.say(f"proof {proof.name}: {proof.what} {proof.value:.2g}, at most {proof.bound:g}")
 

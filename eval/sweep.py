@@ -29,11 +29,11 @@ from eval.results import (
     result_path,
     write_result,
 )
-from rollout.bank import read_bank
 from rollout.collect import run_missing
 from rollout.engines.spec import ServerSpec
+from rollout.families import Task, load_tasks
 from rollout.protocol import Protocol
-from rollout.tasks import Task, load_tasks
+from rollout.store import read_bank
 from rollout.workers import Job
 
 Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]

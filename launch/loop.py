@@ -6,8 +6,8 @@ import time
 
 from launch import stages
 from launch.config import LoopConfig, dump
-from launch.folder import RunFolder
-from launch.say import done, say
+from launch.console import done, say
+from launch.run_dir import RunFolder
 
 
 def run_loop(config: LoopConfig) -> None:

@@ -81,7 +81,12 @@ def serve(folder: Path, config: ServeConfig, log: Path, name: str | None = None)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [sys.executable, "-m", "launch.with_parent", *command(folder, config, port, name or folder.name)],
+            [
+                sys.executable,
+                "-m",
+                "launch.submit.die_with_parent",
+                *command(folder, config, port, name or folder.name),
+            ],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -113,7 +118,7 @@ def command(folder: Path, config: ServeConfig, port: int, name: str) -> list[str
         settings = {"threads": config.threads, "cache_gib": config.cache_gib, "max_sequences": config.max_sequences}
         if config.max_batched_tokens is not None:
             settings["max_batched_tokens"] = config.max_batched_tokens
-    program = [sys.executable, "-m", "rollout.engines.server", "--model", str(folder), "--backend", config.backend]
+    program = [sys.executable, "-m", "rollout.servers", "--model", str(folder), "--backend", config.backend]
     return [*program, *where, *config.arguments, *(f"{key}={value}" for key, value in settings.items())]
 
 

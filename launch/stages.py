@@ -12,24 +12,24 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from codeact_train.ledger import Ledger
+from codeact_train.data.ledger import Ledger
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
 from eval.report import write_report
 from eval.results import CheckpointRef
 from eval.sweep import sweep
-from launch import torchrun
 from launch.config import LoopConfig
-from launch.folder import RunFolder
-from launch.models import resolve_model
-from launch.records import on_this_machine
+from launch.inputs.resolve_model import resolve_model
+from launch.inputs.resolve_records import on_this_machine
+from launch.run_dir import RunFolder
 from launch.serve import serve
+from launch.submit import torchrun
 from rollout.cluster import ray_session
 from rollout.collect import collect as run_collection
 from rollout.collect import is_complete
-from rollout.engines.serving import folder_digest
 from rollout.engines.spec import ServerSpec
 from rollout.select import select as run_selection
+from rollout.servers.backend import folder_digest
 
 
 def collect(config: LoopConfig) -> str:

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollout.bank import BankWriter, read_bank
 from rollout.config import CollectConfig, WorkerConfig
 from rollout.engines.spec import ExpertSpec, ServerSpec
+from rollout.families import load_tasks
 from rollout.progress import progress
 from rollout.protocol import Protocol
-from rollout.tasks import load_tasks
+from rollout.store import BankWriter, read_bank
 from rollout.trajectory import Trajectory
 from rollout.workers import Job, run_jobs
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from rollout.tasks import TaskSet
+from rollout.families import TaskSet
 from rollout.trajectory import Sampling
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from rollout.actions import parse
 from rollout.engines.base import Completion, ContextFull, Engine, EngineError
-from rollout.kernels import AnyKernel, Pool
+from rollout.families.base import Task
+from rollout.graders import GRADERS
+from rollout.kernel_source import AnyKernel, Pool
 from rollout.protocol import Protocol
-from rollout.tasks.base import Task
-from rollout.tasks.graders import GRADERS
 from rollout.trajectory import (
     CellOutcome,
     EpisodeError,

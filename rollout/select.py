@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rollout.bank import read_bank
 from rollout.files import write_whole
+from rollout.store import read_bank
 from rollout.trajectory import Trajectory, digest_of
 
 

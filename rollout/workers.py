@@ -21,9 +21,9 @@ from rollout.config import WorkerConfig
 from rollout.engines.base import Engine
 from rollout.engines.spec import ExpertSpec, ServerSpec
 from rollout.episode import run_episode
-from rollout.kernels import Pool, open_pool, service_token
+from rollout.families.base import Task
+from rollout.kernel_source import Pool, open_pool, service_token
 from rollout.protocol import Protocol
-from rollout.tasks.base import Task
 from rollout.trajectory import Sampling, Trajectory, trajectory_id
 
 
@@ -51,7 +51,7 @@ class RolloutWorker:
         self._servers: dict[str, Engine] = {}
 
     async def run(self, job: Job) -> Trajectory:
-        """Runs one episode. Raises what :func:`rollout.kernels.open_pool` does."""
+        """Runs one episode. Raises what :func:`rollout.kernel_source.open_pool` does."""
         async with self._opening:
             if self._pool is None:
                 self._pool = await open_pool(self._config, self._protocol, self._token)

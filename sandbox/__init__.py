@@ -9,34 +9,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox.calling import tool_schemas
+    from sandbox.isolation.policy import Policy
+    from sandbox.isolation.probe import Report, probe
     from sandbox.kernel import Kernel
     from sandbox.limits import Limits
-    from sandbox.policy import Policy
     from sandbox.pool import KernelPool
-    from sandbox.probing import Report, probe
-    from sandbox.record import Log
     from sandbox.replay import restore
     from sandbox.result import CellResult, SandboxError, Status
     from sandbox.service.client import RemoteKernel, RemotePool
-    from sandbox.tools import document_tools
+    from sandbox.state.session_log import Log
+    from sandbox.tools.describe import document_tools
+    from sandbox.tools.invoke import tool_schemas
 
 _HOMES = {
     "CellResult": "sandbox.result",
     "Kernel": "sandbox.kernel",
     "KernelPool": "sandbox.pool",
     "Limits": "sandbox.limits",
-    "Log": "sandbox.record",
-    "Policy": "sandbox.policy",
+    "Log": "sandbox.state.session_log",
+    "Policy": "sandbox.isolation.policy",
     "RemoteKernel": "sandbox.service.client",
     "RemotePool": "sandbox.service.client",
     "SandboxError": "sandbox.result",
     "Status": "sandbox.result",
-    "Report": "sandbox.probing",
-    "document_tools": "sandbox.tools",
-    "probe": "sandbox.probing",
+    "Report": "sandbox.isolation.probe",
+    "document_tools": "sandbox.tools.describe",
+    "probe": "sandbox.isolation.probe",
     "restore": "sandbox.replay",
-    "tool_schemas": "sandbox.calling",
+    "tool_schemas": "sandbox.tools.invoke",
 }
 __all__ = [
     "CellResult",

@@ -16,18 +16,18 @@ from collections.abc import Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from sandbox.calling import Answer, Caller
-from sandbox.checkpoint import Checkpoints
-from sandbox.client import Cell, Line, OnEvent
-from sandbox.ending import end_of, result_of
-from sandbox.files import get_file, put_file
+from sandbox.host.completion import end_of, result_of
+from sandbox.host.connection import Cell, Line, OnEvent
+from sandbox.host.process import Process
+from sandbox.host.zmq_connection import ZmqLine, open_line
 from sandbox.limits import Limits
-from sandbox.process import Process
-from sandbox.record import Log, Recorder
 from sandbox.result import CellResult, SandboxError, Status
-from sandbox.tools import Tool, describe_tools
-from sandbox.toolserver import ToolServer
-from sandbox.zmqline import ZmqLine, open_line
+from sandbox.state.checkpoint import Checkpoints
+from sandbox.state.session_log import Log, Recorder
+from sandbox.tools.describe import Tool, describe_tools
+from sandbox.tools.invoke import Answer, Caller
+from sandbox.tools.server import ToolServer
+from sandbox.workspace.files import get_file, put_file
 
 if TYPE_CHECKING:
     from sandbox.pool import KernelPool
@@ -84,7 +84,7 @@ class Kernel:
             await self._put(process, path, data)
         if self._described:
             told = json.dumps(self._described)
-            code = "import json as _j, sys as _s; _s.modules['sandbox.inside.toolbox'].HERE.install"
+            code = "import json as _j, sys as _s; _s.modules['sandbox.guest.tool_proxies'].HERE.install"
             await self._prepare(f"{code}(_j.loads({told!r}), globals()); del _j, _s")
         if self._seed is not None:
             await self._sow(self._seed)
@@ -117,7 +117,7 @@ class Kernel:
         """Runs one cell to its end, at most ``timeout_s`` plus the grace of an interrupt.
 
         A checkpoint that is kept, in half of that time at most, and the way back to it are not counted.
-        ``on_event`` hears what the cell shows when it shows it, see :data:`sandbox.client.OnEvent`.
+        ``on_event`` hears what the cell shows when it shows it, see :data:`sandbox.host.connection.OnEvent`.
         Raises ValueError for a time limit that is none, :class:`SandboxError` for a closed kernel or a sandbox that
         cannot start a process, never for what the cell does.
         """
@@ -206,7 +206,7 @@ class Kernel:
             return await (await self._live()).in_workspace(get_file, path, limit_bytes)
 
     async def fork(self, reseed: bool = False) -> Kernel:
-        """A second kernel with this one's state and files; both go on independently, see :mod:`sandbox.branch`.
+        """A second kernel with this one's state and files; both go on independently, see :mod:`sandbox.state.fork`.
 
         ``reseed``: give its random generators new seeds; else they go on as here. Raises :class:`SandboxError` when
         there is no process to fork, or the kernel is stock ipykernel, whose threads would not survive it.

@@ -3,7 +3,7 @@
 Contract: one fork server, ``size`` kernels kept ready; :meth:`KernelPool.acquire` hands one out (about a millisecond
 when one is ready, one fork otherwise) and the pool forks the next in the background. Any number of pools may live on a
 machine, one per Ray actor for example; a pool belongs to the event loop that started it. A kernel is only started when
-there is room for it (:mod:`sandbox.admission`), and warm ones are given up first. A fork server that dies is started
+there is room for it (:mod:`sandbox.host.admission`), and warm ones are given up first. A fork server that dies is started
 again; its kernels are lost, counted and logged, and their handles go on with fresh ones.
 """
 
@@ -17,19 +17,19 @@ from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
-from sandbox.admission import Admission
-from sandbox.branch import fork_process
-from sandbox.checkpoint import hand_over
-from sandbox.endpoints import Endpoints
+from sandbox.host.admission import Admission
+from sandbox.host.endpoints import Endpoints
+from sandbox.host.fork_server import ForkServer
+from sandbox.host.process import Process
+from sandbox.host.watchdog import watch_over
+from sandbox.isolation.policy import Policy, settle
+from sandbox.isolation.probe import Tier, choose
 from sandbox.kernel import Kernel
 from sandbox.limits import Limits
-from sandbox.policy import Policy, settle
-from sandbox.probing import Tier, choose
-from sandbox.process import Process
 from sandbox.result import SandboxError
-from sandbox.server import ForkServer
-from sandbox.tools import Tool
-from sandbox.watch import watch_over
+from sandbox.state.checkpoint import hand_over
+from sandbox.state.fork import fork_process
+from sandbox.tools.describe import Tool
 
 REFILL_AFTER_S = 0.005
 KERNELS = ("light", "ipykernel")

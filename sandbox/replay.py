@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sandbox.record import CellDone, FilePut, Log, Seeded
-from sandbox.tools import Tool
+from sandbox.state.session_log import CellDone, FilePut, Log, Seeded
+from sandbox.tools.describe import Tool
 
 if TYPE_CHECKING:
     from sandbox.kernel import Kernel

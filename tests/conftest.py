@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rollout.engines.wire import make_app
+from rollout.servers.api import make_app
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -111,7 +111,7 @@ def serve_here() -> Iterator[Callable[[Any], str]]:
 @pytest.fixture(scope="session")
 def tiny_server(tiny_llama: Path, serve_here: Callable[[Any], str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """Base URL of the tiny Llama behind openvino-genai."""
-    from rollout.engines.openvino_backend import OpenVINOBackend, OpenVINOSettings
+    from rollout.servers.openvino import OpenVINOBackend, OpenVINOSettings
 
     settings = OpenVINOSettings(threads=1, cache_gib=1, gguf_cache=tmp_path_factory.mktemp("gguf"))
     return serve_here(OpenVINOBackend(tiny_llama, settings))

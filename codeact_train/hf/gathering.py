@@ -16,8 +16,8 @@ from torch import Tensor
 
 from codeact_train.hf.shards import join
 from codeact_train.hf.table import Weight, weight_map
-from codeact_train.model import PackedGPT
-from codeact_train.shape import ModelShape
+from codeact_train.model.gpt import PackedGPT
+from codeact_train.model.spec import ModelShape
 
 
 def gather(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[str, Tensor]]:

@@ -13,8 +13,8 @@ from megatron.core import parallel_state
 
 from codeact_train.hf.shards import cut
 from codeact_train.hf.table import weight_map
-from codeact_train.model import PackedGPT
-from codeact_train.shape import ModelShape
+from codeact_train.model.gpt import PackedGPT
+from codeact_train.model.spec import ModelShape
 
 
 class Source(Protocol):

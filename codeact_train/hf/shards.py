@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from codeact_train.hf.table import Weight
-from codeact_train.shape import ModelShape
+from codeact_train.model.spec import ModelShape
 
 
 def cut(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, size: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The one table of mappings: which Hugging Face tensors make up each Megatron parameter.
 
 Contract: :func:`weight_map` lists the parameters of one pipeline stage; loading, exporting and checking follow it. The
-families differ by what their :class:`~codeact_train.shape.ModelShape` says: biases of queries, keys and values, norms
+families differ by what their :class:`~codeact_train.model.spec.ModelShape` says: biases of queries, keys and values, norms
 of queries and keys, a head of its own. Conventions: ``linear_qkv`` rows are, for each key-value group, [its queries,
 its key, its value]; ``linear_fc1`` on each process is [gate, up]; the vocabulary is padded with zero rows until the
 processes share it evenly. Costs nothing, reads nothing.
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from codeact_train.shape import ModelShape
+from codeact_train.model.spec import ModelShape
 
 Cut: TypeAlias = Literal["whole", "columns", "qkv", "gate_up", "vocab"]
 Shapes: TypeAlias = Mapping[str, tuple[int, ...]]

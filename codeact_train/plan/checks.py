@@ -12,10 +12,10 @@ from pathlib import Path
 
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from codeact_train.config import TrainConfig
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.shape import ModelShape, read_config
-from codeact_train.vocabulary import Vocabulary
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.config.train import TrainConfig
+from codeact_train.data.vocabulary import Vocabulary
+from codeact_train.model.spec import ModelShape, read_config
 
 
 def validate(

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codeact_train.plan.dimensions import Dimensions
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.kernels import TRAINER
 from codeact_train.plan.layout import Layout, layouts
 from codeact_train.plan.memory import Memory, memory
+from codeact_train.plan.model_cost import Dimensions
 from codeact_train.plan.step_time import StepTime, step_time
 from codeact_train.plan.workload import Workload
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
-from codeact_train.settings import Settings
+from codeact_train.config.base import Settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "clusters"
 

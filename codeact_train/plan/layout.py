@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from codeact_train.config import TrainConfig
-from codeact_train.plan.dimensions import Dimensions
+from codeact_train.config.train import TrainConfig
 from codeact_train.plan.hardware import Cluster
+from codeact_train.plan.model_cost import Dimensions
 
 Recompute: TypeAlias = Literal["none", "selective", "half", "full"]
 """How much of the forward backward computes again: nothing, norms and gates, every other product (torchtitan's

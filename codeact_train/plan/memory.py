@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from codeact_train.plan.dimensions import Dimensions
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.kernels import Kernels
 from codeact_train.plan.layout import Layout
+from codeact_train.plan.model_cost import Dimensions
 
 GB = 1e9
 RESERVE_GB = 1.6

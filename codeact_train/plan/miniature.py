@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codeact_train.config import TrainConfig
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.shape import ModelShape
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.config.train import TrainConfig
+from codeact_train.model.spec import ModelShape
 
 HEAD_DIM = 8
 SEQUENCE = 256
@@ -23,7 +23,7 @@ WINDOW = 24
 
 def miniature(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
     """The job file of two small steps."""
-    from codeact_train.corpus import Corpus
+    from codeact_train.data.corpus import Corpus
     from codeact_train.prepare import prepare
 
     model = _model(shape, train, folder / "model")
@@ -102,7 +102,7 @@ def _tokenizer():  # type: ignore[no-untyped-def]
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from codeact_train.tokenizer import CHATML
+    from codeact_train.data.tokenizer import CHATML
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codeact_train.plan.dimensions import Dimensions
 from codeact_train.plan.kernels import EAGER, FUSED, TRAINER, Kernels
 from codeact_train.plan.layout import Layout, Recompute
+from codeact_train.plan.model_cost import Dimensions
 from codeact_train.plan.shapes import known_shape
 
 A40, A80, H100, H200 = "4xa100-40g", "8xa100-80g", "8xh100", "4xh200"

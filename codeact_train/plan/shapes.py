@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from codeact_train.plan.dimensions import Dimensions
-from codeact_train.shape import ModelShape
+from codeact_train.model.spec import ModelShape
+from codeact_train.plan.model_cost import Dimensions
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "shapes"
 

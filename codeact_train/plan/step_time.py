@@ -27,11 +27,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from codeact_train.plan.dimensions import Dimensions
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.kernels import Kernels
 from codeact_train.plan.layout import Layout, Recompute
 from codeact_train.plan.memory import stage_weights
+from codeact_train.plan.model_cost import Dimensions
 from codeact_train.plan.traffic import between_replicas, within_replica
 
 BANDWIDTH_SHARE = 0.60

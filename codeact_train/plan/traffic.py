@@ -6,9 +6,9 @@ are neighbours there, else that of a GPU's share of the network; ranks run throu
 
 from __future__ import annotations
 
-from codeact_train.plan.dimensions import Dimensions
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.layout import Layout
+from codeact_train.plan.model_cost import Dimensions
 
 SHARDED_EXPOSED = 0.37
 """Calibrated: share of FSDP's traffic that computing does not hide."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.config import TrainConfig
+from codeact_train.config.train import TrainConfig
 from codeact_train.plan.checks import check_steps
 
 
@@ -59,7 +59,7 @@ class Workload:
     @classmethod
     def of_corpus(cls, folder: Path, window: int | None, train: TrainConfig) -> Workload:
         """What the training side of a corpus holds."""
-        from codeact_train.corpus import Corpus
+        from codeact_train.data.corpus import Corpus
 
         corpus = Corpus(folder)
         half = corpus.ledger.train

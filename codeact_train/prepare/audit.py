@@ -18,8 +18,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from tokenizers import Tokenizer
 
-from codeact_train.corpus import Corpus
-from codeact_train.document import ROLES, Document
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.document import ROLES, Document
 
 QUANTILES = (0.1, 0.5, 0.9)
 SPELLED_OUT = 2

@@ -16,23 +16,23 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from codeact_train.chat import ChatFormat
-from codeact_train.corpus import SIDES, Corpus
-from codeact_train.ledger import Ledger
-from codeact_train.prepare import finish
-from codeact_train.prepare.account import Account, count_documents
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.chat_template import ChatFormat
+from codeact_train.data.corpus import SIDES, Corpus
+from codeact_train.data.ledger import Ledger
+from codeact_train.data.tokenizer import write_tokenizer
+from codeact_train.prepare import manifest
 from codeact_train.prepare.audit import write_audit
-from codeact_train.prepare.bunch import bunches
+from codeact_train.prepare.chunk import bunches
 from codeact_train.prepare.contamination import Screen
+from codeact_train.prepare.dedup import drop_duplicates, refuse_over_long
 from codeact_train.prepare.encode import Encoder
 from codeact_train.prepare.inputs import MixtureFile, corpus_digest, mixture_files
 from codeact_train.prepare.layout import lay_out
 from codeact_train.prepare.mixture import copies_of
-from codeact_train.prepare.settle import drop_duplicates, refuse_over_long
 from codeact_train.prepare.staging import Staged, stage
+from codeact_train.prepare.statistics import Account, count_documents
 from codeact_train.prepare.workers import encode_all, workers_for
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.tokenizer import write_tokenizer
 
 
 def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Ledger:
@@ -80,17 +80,17 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     ledger = account.ledger(config)
     ledger.files = account.by_file([file.name for file in files], repeats)
     ledger.evaluation_prompts = screen.accounts
-    ledger.dropped_records = finish.write_names(folder, files, staged, layout, same_as)
+    ledger.dropped_records = manifest.write_names(folder, files, staged, layout, same_as)
     if not ledger.train.trained:
         raise ValueError(_nothing_left(files, ledger))
     if wrong := ledger.imbalances():
         raise AssertionError("the ledger does not balance: " + "; ".join(wrong))
-    finish.write_packs(folder, layout, {side: account.pack_weights(side) for side in SIDES})
+    manifest.write_packs(folder, layout, {side: account.pack_weights(side) for side in SIDES})
     (folder / "ledger.json").write_text(ledger.model_dump_json(indent=1), encoding="utf-8")
     shutil.rmtree(folder / "stage")
-    finish.write_manifest(folder, config, digest, ledger, encoder.chat, added)
+    manifest.write_manifest(folder, config, digest, ledger, encoder.chat, added)
     write_audit(folder, np.flatnonzero(staged.rows["controls"][layout.row]).tolist())
-    finish.sync(folder)
+    manifest.sync(folder)
     return ledger
 
 

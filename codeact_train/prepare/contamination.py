@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.ledger import PromptAccount
-from codeact_train.prepare.duplicates import run_hashes
-from codeact_train.prepare.table import digest64
-from codeact_train.prepare_config import EvaluationPrompts
-from codeact_train.records import read_lines
+from codeact_train.config.prepare import EvaluationPrompts
+from codeact_train.data.ledger import PromptAccount
+from codeact_train.data.records import read_lines
+from codeact_train.prepare.near_duplicates import run_hashes
+from codeact_train.prepare.row_schema import digest64
 
 FEWEST = 8
 COMMON = 10

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.chat import ChatFormat
-from codeact_train.document import ROLES, Document, Turn
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.chat_template import ChatFormat
+from codeact_train.data.document import ROLES, Document, Turn
+from codeact_train.data.records import Record, RecordTurn
 from codeact_train.prepare import paper
 from codeact_train.prepare.contamination import Screen
-from codeact_train.prepare.duplicates import signature
-from codeact_train.prepare.table import digest64
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.records import Record, RecordTurn
+from codeact_train.prepare.near_duplicates import signature
+from codeact_train.prepare.row_schema import digest64
 
 
 @dataclass

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeact_train.corpus import SCHEMA
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import SCHEMA
+from codeact_train.data.tokenizer import TOKENIZER_FILES
 from codeact_train.prepare.contamination import set_name
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.tokenizer import TOKENIZER_FILES
 
 _NOT_CONTENT: Any = {"workers": True, "sources": {"__all__": {"path"}}, "decontaminate": {"__all__": {"path"}}}
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.columns import COLUMNS, Column, ColumnWriter, DocumentWriter
-from codeact_train.corpus import SIDES, Split
-from codeact_train.packing import PackPlan, best_fit_decreasing
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import SIDES, Split
+from codeact_train.data.indexed_dataset import COLUMNS, Column, ColumnWriter, DocumentWriter
+from codeact_train.data.packing import PackPlan, best_fit_decreasing
+from codeact_train.data.tokenizer import load_tokenizer
 from codeact_train.prepare import paper
 from codeact_train.prepare.staging import Staged
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.tokenizer import load_tokenizer
 
 
 @dataclass(frozen=True)

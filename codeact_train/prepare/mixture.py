@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.prepare.table import REASON, Rows
-from codeact_train.prepare_config import SourceSettings
+from codeact_train.config.prepare import SourceSettings
+from codeact_train.prepare.row_schema import REASON, Rows
 
 
 def copies_of(rows: Rows, sources: Sequence[SourceSettings]) -> tuple[NDArray[np.int32], list[float]]:

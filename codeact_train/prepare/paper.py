@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from codeact_train.columns import Column, DocumentWriter
-from codeact_train.document import ROLES, Document, Turn, joined
-from codeact_train.packing import PackPlan
+from codeact_train.data.document import ROLES, Document, Turn, joined
+from codeact_train.data.indexed_dataset import Column, DocumentWriter
+from codeact_train.data.packing import PackPlan
 
 IMITATED = (
     "next-fit packs, longest documents first, a begin token between two documents of a pack",

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.columns import COLUMNS, Column, DocumentWriter
-from codeact_train.prepare.bunch import EncodedBunch
-from codeact_train.prepare.duplicates import HASHES
-from codeact_train.prepare.table import ROW, Rows
+from codeact_train.data.indexed_dataset import COLUMNS, Column, DocumentWriter
+from codeact_train.prepare.chunk import EncodedBunch
+from codeact_train.prepare.near_duplicates import HASHES
+from codeact_train.prepare.row_schema import ROW, Rows
 
 
 class Names:

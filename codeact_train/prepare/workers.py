@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 
-from codeact_train.chat import ChatFormat
-from codeact_train.prepare.bunch import Bunch, EncodedBunch, encode_bunch
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.chat_template import ChatFormat
+from codeact_train.prepare.chunk import Bunch, EncodedBunch, encode_bunch
 from codeact_train.prepare.contamination import Screen
 from codeact_train.prepare.encode import Encoder
-from codeact_train.prepare_config import PrepareConfig
 
 BYTES_A_WORKER = 2**25
 UNDER_WAY = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from rollout.tasks import Task, TaskSet
+from rollout.families import Task, TaskSet
 from rollout.trajectory import digest_of
 
 

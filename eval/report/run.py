@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.results import EvalResult, read_results
-from rollout.bank import read_bank
+from rollout.store import read_bank
 from rollout.trajectory import Trajectory
 
 

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from codeact_train.config import TrainConfig
+from codeact_train.config.train import TrainConfig
+from codeact_train.model.spec import ModelShape
 from codeact_train.plan.miniature import miniature
-from codeact_train.shape import ModelShape
-from launch import torchrun
-from launch.place import LaunchConfig
-from launch.say import say
+from launch.config.launch import LaunchConfig
+from launch.console import say
+from launch.submit import torchrun
 
 MOST_PROCESSES = 8
 

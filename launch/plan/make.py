@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from codeact_train.model.spec import ModelShape
 from codeact_train.plan import validate
-from codeact_train.plan.dimensions import Dimensions
 from codeact_train.plan.estimate import Estimate, estimate, rank
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.layout import Layout
+from codeact_train.plan.model_cost import Dimensions
 from codeact_train.plan.shapes import folder_of
 from codeact_train.plan.workload import Workload
-from codeact_train.shape import ModelShape
-from launch import slurm
 from launch.config import LoopConfig
-from launch.folder import RunFolder
-from launch.models import BUILT_IN, resolve_model
+from launch.inputs.resolve_model import BUILT_IN, resolve_model
+from launch.run_dir import RunFolder
+from launch.submit import slurm
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollout.engines.serving import load_tokenizer
+from rollout.servers.backend import load_tokenizer
 from rollout.trajectory import Message
 
 _MARK = "\N{OBJECT REPLACEMENT CHARACTER}turn{}\N{OBJECT REPLACEMENT CHARACTER}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollout.engines.base import Completion, EngineError
-from rollout.tasks.base import Task
+from rollout.families.base import Task
 from rollout.trajectory import Message, Sampling, digest_of
 
 

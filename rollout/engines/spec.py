@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rollout.engines.base import Engine
 from rollout.engines.expert import ExpertEngine
-from rollout.tasks.base import Task
+from rollout.families.base import Task
 
 
 class ExpertSpec(BaseModel):
@@ -50,7 +50,7 @@ class ServerSpec(BaseModel):
 
     def build(self, task: Task) -> Engine:
         """An engine that talks to the servers; the task does not matter."""
-        from rollout.engines.openai_compatible import OpenAIEngine
+        from rollout.engines.openai_client import OpenAIEngine
 
         return OpenAIEngine(self.name, self.base_urls, self.model, self.tokenizer)
 

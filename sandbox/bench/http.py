@@ -7,8 +7,8 @@ import secrets
 import statistics
 import time
 
+from sandbox.isolation.probe import Tier
 from sandbox.pool import KernelPool
-from sandbox.probing import Tier
 from sandbox.service.client import RemotePool
 from sandbox.service.server import KernelServer, listening
 from sandbox.service.service import SandboxService

@@ -19,8 +19,8 @@ from typing import Literal, get_args
 
 from sandbox.bench.figures import Figure
 from sandbox.bench.footprint import cgroup_homes, descendants
+from sandbox.isolation.probe import Tier
 from sandbox.pool import KernelPool
-from sandbox.probing import Tier
 
 Whom = Literal["owner", "warden", "fork server"]
 VICTIMS: tuple[Whom, ...] = get_args(Whom)

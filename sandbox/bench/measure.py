@@ -3,7 +3,7 @@
 Contract: medians. A start lasts until the reply to a first cell. It is judged with numpy and pandas loaded on both
 sides: the cell imports them, which for the rival is the import and for ours nothing, as its kernels are forked with
 both. Beside it stand, not judged, the bare start, where the cell is ``1 + 1`` and the rival has nothing imported, and
-what of a start is Linux's own (:mod:`sandbox.bench.floor`). Memory is private memory (Private_Dirty) of an idle kernel
+what of a start is Linux's own (:mod:`sandbox.bench.lower_bound`). Memory is private memory (Private_Dirty) of an idle kernel
 that has both. Round trips are measured in blocks that take turns: the rival's threads are still at work when it has
 answered, and the next cell is not theirs to delay. Everything runs with one thread a library, as ours always do.
 """
@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from sandbox.bench.baseline_kernel import StockKernel, first_reply_ms
 from sandbox.bench.figures import Figure
-from sandbox.bench.floor import floor_ms
 from sandbox.bench.http import over_http
-from sandbox.bench.stock import StockKernel, first_reply_ms
+from sandbox.bench.lower_bound import floor_ms
+from sandbox.isolation.probe import Tier
+from sandbox.jupyter.provisioner import install_kernelspec
 from sandbox.pool import KernelPool
-from sandbox.probing import Tier
-from sandbox.provisioner import install_kernelspec
 
 LOADED = "import numpy, pandas"
 BARE = "1 + 1"

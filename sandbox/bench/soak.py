@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict
 from sandbox.bench import footprint
 from sandbox.bench.figures import Figure
 from sandbox.bench.footprint import Footprint
+from sandbox.isolation.probe import Tier
 from sandbox.kernel import Kernel
 from sandbox.pool import KernelPool
-from sandbox.probing import Tier
 from sandbox.result import SandboxError
 
 AT_ONCE = 8

@@ -1,7 +1,7 @@
 """The system call filter of a container that makes kernels, in the form container engines read.
 
 Contract: ``python -m sandbox.containers.profile`` prints ``seccomp.json``. It is the kernels' own filter one level up:
-what no kernel may call (:data:`sandbox.inside.seccomp.DENIED`) the container may not call either, but for the calls
+what no kernel may call (:data:`sandbox.guest.isolation.seccomp.DENIED`) the container may not call either, but for the calls
 that build kernels of tier T2, which need a user namespace's rights and which each kernel's own filter takes away again.
 Every other call that libseccomp has a name for is allowed; the rest fails with ENOSYS. The form is the plain one of the
 OCI runtime specification, without Docker's conditions, which the kubelet's runtimes ignore. Making it takes libseccomp.
@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sandbox.inside.seccomp import ANY_NAMESPACE, DENIED, NEWEST
+from sandbox.guest.isolation.seccomp import ANY_NAMESPACE, DENIED, NEWEST
 
 BUILDING = ("mount", "mount_setattr", "pivot_root", "sethostname", "setns", "umount2", "unshare")
 """What makes a kernel of tier T2."""

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from sandbox.result import SandboxError
 from sandbox.service import routes
-from sandbox.service.door import Door
+from sandbox.service.auth import Door
 from sandbox.service.errors import Kind, Refused
 from sandbox.service.legacy import Conversations
 from sandbox.service.service import SandboxService

@@ -23,11 +23,11 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from sandbox.calling import Caller
-from sandbox.client import OnEvent
+from sandbox.host.connection import OnEvent
 from sandbox.result import CellResult, SandboxError
-from sandbox.service.forms import OfferAnswer
-from sandbox.tools import Tool, describe_tools
+from sandbox.service.schemas import OfferAnswer
+from sandbox.tools.describe import Tool, describe_tools
+from sandbox.tools.invoke import Caller
 
 CONNECT_TIMEOUT_S = 30.0
 LEASE_S = 60.0

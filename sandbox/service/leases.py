@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from sandbox.kernel import Kernel
 from sandbox.service.errors import Refused
-from sandbox.service.remember import Remembered
+from sandbox.service.idempotency import Remembered
 from sandbox.service.tenants import Tenant
-from sandbox.service.toolcalls import CHANNEL, ToolChannel
+from sandbox.service.tool_calls import CHANNEL, ToolChannel
 
 if TYPE_CHECKING:
     from sandbox.service.execution import Execution

@@ -1,6 +1,6 @@
 """The HTTP of the service: one function a route, each a translation and nothing else.
 
-Contract: bodies are those of :mod:`sandbox.service.forms`, files are raw bytes. Every call that names a kernel renews
+Contract: bodies are those of :mod:`sandbox.service.schemas`, files are raw bytes. Every call that names a kernel renews
 its lease. ``Idempotency-Key`` is the request id: a repeated POST with the same key and body has the first one's answer.
 A client that goes away while it waits for a cell has let go of it (:mod:`sandbox.service.execution`).
 """
@@ -23,7 +23,8 @@ from sandbox.result import CellResult, SandboxError
 from sandbox.service import legacy
 from sandbox.service.errors import STATUS, ErrorAnswer, Refused
 from sandbox.service.execution import Execution
-from sandbox.service.forms import (
+from sandbox.service.leases import Lease
+from sandbox.service.schemas import (
     CreateForm,
     ExecuteForm,
     ForkForm,
@@ -34,10 +35,9 @@ from sandbox.service.forms import (
     OfferAnswer,
     ToolResultForm,
 )
-from sandbox.service.leases import Lease
 from sandbox.service.service import SandboxService
 from sandbox.service.tenants import Tenant
-from sandbox.service.toolcalls import stand_ins
+from sandbox.service.tool_calls import stand_ins
 
 T = TypeVar("T")
 GONE = 499  # nobody is there to read it

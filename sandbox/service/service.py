@@ -13,18 +13,18 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 
+from sandbox.isolation.probe import Tier
 from sandbox.kernel import Kernel
 from sandbox.pool import KernelPool
-from sandbox.probing import Tier
 from sandbox.result import CellResult
 from sandbox.service.errors import Refused
 from sandbox.service.execution import Execution
+from sandbox.service.idempotency import Remembered
 from sandbox.service.leases import Clock, Lease, Leases
 from sandbox.service.metrics import Metrics
-from sandbox.service.remember import Remembered
 from sandbox.service.tenants import Tenant, Tenants
-from sandbox.service.toolcalls import CHANNEL, ToolChannel
-from sandbox.tools import Tool
+from sandbox.service.tool_calls import CHANNEL, ToolChannel
+from sandbox.tools.describe import Tool
 
 OpenPool = Callable[[Tenant], KernelPool]
 """Makes a pool, not yet started, for a tenant's kernels."""

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sandbox.faults import sentences
+from sandbox.isolation.policy import Policy
 from sandbox.limits import Limits
-from sandbox.policy import Policy
+from sandbox.validation import sentences
 
 SHORTEST_TOKEN = 16
 UNSENDABLE = "no client can send blanks or characters beyond ASCII in a header; use letters, digits and -._~+/="
@@ -44,7 +44,7 @@ class Tenant(BaseModel):
     limits: Limits = Limits()
     """Budgets of each kernel and cell, see :class:`sandbox.Limits`."""
     policy: Policy = Policy()
-    """Hosts, folders and GPUs its kernels may reach, see :class:`sandbox.policy.Policy`."""
+    """Hosts, folders and GPUs its kernels may reach, see :class:`sandbox.isolation.policy.Policy`."""
     checkpoint: bool = False
     """Keep a kernel's state before each cell: a cell that kills its process then costs no more than itself."""
     operator: bool = False

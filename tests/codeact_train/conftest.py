@@ -11,8 +11,8 @@ from tokenizers import decoders as token_decoders
 from train_jobs import CHATML, WORDS, llama, write_records
 from transformers import PreTrainedTokenizerFast
 
+from codeact_train.config.prepare import PrepareConfig
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
 
 torch.set_num_threads(1)
 

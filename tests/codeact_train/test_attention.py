@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.attention.flex_attention import flex_attention
 
-from codeact_train.attention import PackedLayout, Spans, backends, choose, flash, flex, reference, sdpa, varlen
+from codeact_train.model.attention import PackedLayout, Spans, backends, choose, flash, flex, reference, sdpa, varlen
 
 BOUNDS = (0, 7, 8, 40, 95, 128)
 WINDOWS = [None, 1, 13, 200]

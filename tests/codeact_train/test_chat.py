@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codeact_train.chat import ROLES, ChatFormat, Turn
+from codeact_train.data.chat_template import ROLES, ChatFormat, Turn
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ import torch
 from test_resume import outcome
 from train_jobs import events, recipe, run_job, start_job
 
-from codeact_train import fingerprint, optimizer, sharded
-from codeact_train.checkpoint import Checkpoints
-from codeact_train.config import CheckpointSettings
+from codeact_train.backends.megatron import optimizer
+from codeact_train.checkpoint import async_save, integrity
+from codeact_train.checkpoint.manager import Checkpoints
+from codeact_train.checkpoint.retention import outdated
+from codeact_train.config.train import CheckpointSettings
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
-from codeact_train.pruning import outdated
 
 
 def fingerprints(out, step):
@@ -27,7 +28,7 @@ def unbroken(tmp_path_factory, model, corpus):
 
 
 def test_a_save_is_of_its_own_step_however_late_it_is_written(tmp_path, model, corpus, unbroken, monkeypatch):
-    taken, write, step = threading.Semaphore(0), sharded._write_bucket, optimizer.step
+    taken, write, step = threading.Semaphore(0), async_save._write_bucket, optimizer.step
     calls = []
 
     def counting(*arguments):
@@ -38,7 +39,7 @@ def test_a_save_is_of_its_own_step_however_late_it_is_written(tmp_path, model, c
         return norm
 
     monkeypatch.setattr(optimizer, "step", counting)
-    monkeypatch.setattr(sharded, "_write_bucket", lambda *own: taken.acquire(timeout=60) and write(*own))
+    monkeypatch.setattr(async_save, "_write_bucket", lambda *own: taken.acquire(timeout=60) and write(*own))
     assert run_job(tmp_path, model, corpus, recipe(checkpoint={"every_steps": 2, "keep": 9})) == 0
     assert fingerprints(tmp_path, 2) == fingerprints(unbroken, 2)
     assert outcome(tmp_path) == outcome(unbroken)
@@ -100,10 +101,10 @@ def test_an_unsound_save_ends_the_job_and_replaces_nothing(tmp_path, model, corp
     if defect == "stale":  # the optimizer no longer reaches the weights, though its moments move
         monkeypatch.setattr(optimizer, "step", without_weights(optimizer.step))
     elif defect == "torn":
-        write = sharded._copied
-        monkeypatch.setattr(sharded, "_copied", lambda tensors: [(i, t * 0) for i, t in write(tensors)])
+        write = async_save._copied
+        monkeypatch.setattr(async_save, "_copied", lambda tensors: [(i, t * 0) for i, t in write(tensors)])
     else:
-        monkeypatch.setattr(fingerprint, "of", skipping_the_first(fingerprint.of))
+        monkeypatch.setattr(integrity, "of", skipping_the_first(integrity.of))
     assert end_of(tmp_path, model, corpus, job) == UNSOUND
     assert said in (tmp_path / "log-0.txt").read_text()
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
@@ -139,7 +140,7 @@ def test_a_full_disk_ends_the_job_and_replaces_nothing(tmp_path, model, corpus, 
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sharded, "_write_bucket", no_space)
+    monkeypatch.setattr(async_save, "_write_bucket", no_space)
     assert end_of(tmp_path, model, corpus, recipe(stop_after_steps=2)) == UNSOUND
     assert "No space left on device" in (tmp_path / "log-0.txt").read_text()
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"

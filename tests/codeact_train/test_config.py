@@ -7,13 +7,13 @@ import pytest
 from pydantic import ValidationError
 from train_jobs import recipe, run_job
 
-from codeact_train import entry, exit_codes
-from codeact_train.config import TrainConfig
-from codeact_train.corpus import Corpus
+from codeact_train import exit_codes, train
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.config.train import TrainConfig
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.records import Unreadable, parse
+from codeact_train.model.spec import ModelShape
 from codeact_train.plan import validate
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.records import Unreadable, parse
-from codeact_train.shape import ModelShape
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_warm_up_must_end(model, corpus):
 def test_the_trainer_exits_with_2(tmp_path, model, corpus, capsys):
     job = {"model": str(model), "corpus": str(corpus), "out": str(tmp_path), "train": {"threads": 0}}
     (tmp_path / "job.json").write_text(json.dumps(job))
-    assert entry.main(["--config", str(tmp_path / "job.json")]) == exit_codes.BAD_CONFIG
+    assert train.main(["--config", str(tmp_path / "job.json")]) == exit_codes.BAD_CONFIG
     assert "threads" in capsys.readouterr().err
 
 
@@ -84,7 +84,7 @@ def test_a_config_that_transformers_does_not_take_is_one_sentence(tmp_path):
 
 def test_a_job_file_that_is_none_is_refused(tmp_path, capsys):
     for path in (tmp_path, tmp_path / "nowhere.json"):
-        assert entry.main(["--config", str(path)]) == exit_codes.BAD_CONFIG
+        assert train.main(["--config", str(path)]) == exit_codes.BAD_CONFIG
         assert "give the JSON file of a job" in capsys.readouterr().err
 
 

@@ -12,11 +12,13 @@ from train_jobs import SHAPE, recipe, save_model
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 from worlds import in_world
 
-from codeact_train import export, hf, parallel
-from codeact_train.config import TrainConfig, TrainJob
-from codeact_train.export import weights_digest
-from codeact_train.megatron import MegatronState
-from codeact_train.shape import ModelShape
+from codeact_train import hf
+from codeact_train.backends.megatron.state import MegatronState
+from codeact_train.config.train import TrainConfig, TrainJob
+from codeact_train.distributed import parallel_context
+from codeact_train.hf import export
+from codeact_train.hf.export import weights_digest
+from codeact_train.model.spec import ModelShape
 
 FAMILIES = {
     "llama, tied": LlamaConfig(**SHAPE, tie_word_embeddings=True),
@@ -50,12 +52,12 @@ def folders(tmp_path_factory, tokenizer) -> dict:
 
 def there_and_back(layouts, folders, corpus, out) -> None:
     """Load each folder in each layout and export it at once, in the type of its files."""
-    device = parallel.join()
+    device = parallel_context.join()
     for name, settings in layouts.items():
         for number, (family, folder) in enumerate(folders.items()):
             precision = "bf16" if family.startswith("bfloat16") else None
             train = recipe(parallel=settings, export_precision=precision)
-            place = parallel.arrange(train.parallel, 0, device)
+            place = parallel_context.arrange(train.parallel, 0, device)
             state = MegatronState(TrainJob(model=str(folder), corpus=str(corpus), out="", train=train), place, 10)
             state.export(corpus / "tokenizer", out / name / str(number), epoch=1, checkpoint="none")
 

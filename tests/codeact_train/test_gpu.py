@@ -12,11 +12,11 @@ import pytest
 import torch
 from train_jobs import events
 
-from codeact_train.attention import backends
-from codeact_train.config import TrainJob
+from codeact_train.config.train import TrainJob
 from codeact_train.exit_codes import STOPPED
-from codeact_train.prove import plain_loop, toys
-from codeact_train.prove.rows import Row
+from codeact_train.model.attention import backends
+from codeact_train.parity import reference_loop, toy_models
+from codeact_train.parity.cases import Row
 
 pytestmark = [
     pytest.mark.gpu,
@@ -27,13 +27,13 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, Path]:
     """A model with a window and grouped queries, and a corpus."""
-    models, corpus = toys.make(tmp_path_factory.mktemp("toys"))
+    models, corpus = toy_models.make(tmp_path_factory.mktemp("toys"))
     return models["mistral"], corpus
 
 
 def train(out: Path, made: tuple[Path, Path], **settings: object) -> TrainJob:
     """Run a job in bf16 until it stops as it was told to."""
-    job = Row("on a GPU", 1, {"precision": "bf16", **settings}).job(*made, out, toys.FAMILIES["mistral"].settings)
+    job = Row("on a GPU", 1, {"precision": "bf16", **settings}).job(*made, out, toy_models.FAMILIES["mistral"].settings)
     out.mkdir(exist_ok=True)
     (out / "job.json").write_text(job.model_dump_json())
     command = [sys.executable, "-m", "codeact_train", "--config", str(out / "job.json")]
@@ -49,7 +49,7 @@ def test_every_kernel_trains_like_a_plain_loop(tmp_path, made, kernel):
         pytest.skip(lacking)
     proofs = ["leak", "window", "parity", "audit", "partition"]
     job = train(tmp_path, made, attention=kernel, stop_after_steps=8, proofs=proofs)
-    theirs = plain_loop.run(job, 8)
+    theirs = reference_loop.run(job, 8)
     steps = events(tmp_path, "step")
     assert [e["loss"] for e in steps] == pytest.approx([loss for loss, _, _ in theirs], rel=0.02)
     assert [e["grad_norm"] for e in steps] == pytest.approx([norm for _, norm, _ in theirs], rel=0.05)

@@ -13,10 +13,10 @@ import pytest
 from test_resume import outcome
 from train_jobs import recipe, run_job, start_job
 
-from codeact_train import sharded
-from codeact_train.batches import Batches
+from codeact_train.backends.megatron.state import MegatronState
+from codeact_train.checkpoint import async_save
+from codeact_train.data.sampler import Batches
 from codeact_train.exit_codes import STOPPED
-from codeact_train.megatron import MegatronState
 from codeact_train.trainer import Trainer
 
 SAVED_OFTEN = {"checkpoint": {"every_steps": 1}}
@@ -24,7 +24,7 @@ MOMENTS = {
     "data": (Batches, "step", 4),
     "the first data": (Batches, "step", 1),
     "step": (MegatronState, "update", 4),
-    "save": (sharded, "_write_bucket", 6),
+    "save": (async_save, "_write_bucket", 6),
     "save put in place": (Path, "rename", 4),
     "pruning": (os, "rmdir", 1),  # the folder is empty by then
     "export": (Trainer, "_export", 1),

@@ -14,15 +14,18 @@ import torch
 from safetensors.torch import load_file
 from train_jobs import events, recipe, run_job
 
-from codeact_train import attention, exit_codes, parallel, steps
-from codeact_train.batches import Batches
-from codeact_train.config import TrainJob
-from codeact_train.corpus import Corpus
-from codeact_train.model import build
+from codeact_train import exit_codes
+from codeact_train.backends.megatron import forward_backward
+from codeact_train.config.train import TrainJob
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.sampler import Batches
+from codeact_train.distributed import parallel_context
+from codeact_train.model import attention
+from codeact_train.model.gpt import build
+from codeact_train.model.spec import ModelShape
+from codeact_train.parity import layouts, processes
+from codeact_train.parity.cases import ROWS, Row, present
 from codeact_train.plan import validate
-from codeact_train.prove import layouts, processes
-from codeact_train.prove.rows import ROWS, Row, present
-from codeact_train.shape import ModelShape
 
 STEPS = 2  # from the second on, moments of the first and a second gather of weights count
 
@@ -72,7 +75,7 @@ def mean_of_means(losses, weights, total):
 
 
 def test_a_row_fails_when_layouts_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "normalised", mean_of_means)
+    monkeypatch.setattr(forward_backward, "normalised", mean_of_means)
     proof = layouts.prove(
         1, tmp_path, rows=[Row("one document at a time", 1, {"micro_batch_tokens": 1}), Row("packed")]
     )
@@ -114,7 +117,7 @@ def test_a_pipeline_exports_what_went_in(tmp_path, model, untied_model, corpus, 
 
 
 def blind_on_the_second_stage(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
-    if parallel.parallel_state.get_pipeline_model_parallel_rank() == 1:
+    if parallel_context.parallel_state.get_pipeline_model_parallel_rank() == 1:
         spans = attention.Spans.of((0, q.shape[0]), 0, q.shape[0])
         packed_seq_params = attention.PackedLayout(spans, None, packed_seq_params.cos, packed_seq_params.sin)
     return sound_attention(self, q, k, v, packed_seq_params=packed_seq_params)
@@ -179,7 +182,7 @@ def test_global_batches_by_tokens(corpus, tokens):
 def kept_bytes(folder, corpus, recompute: str, results) -> None:
     """Bytes of activations that stay from the forward to the backward pass."""
     train = recipe(recompute=recompute)
-    place = parallel.start(train.parallel, 0)
+    place = parallel_context.start(train.parallel, 0)
     shape = ModelShape.read(folder)
     job = TrainJob(model=str(folder), corpus=str(corpus), out="", train=train)
     model = build(shape, job.train, place.device)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from train_jobs import WORDS, write_conversations
 
-from codeact_train.corpus import Corpus
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import Corpus
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,13 @@ from train_jobs import SHAPE, events, recipe, run_job, save_model
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 from worlds import in_world
 
-from codeact_train import hf, parallel
-from codeact_train.document import Document
-from codeact_train.micro_batch import lay_out
-from codeact_train.model import build
-from codeact_train.shape import ModelShape
-from launch.models import BUILT_IN, resolve_model
+from codeact_train import hf
+from codeact_train.data.collate import lay_out
+from codeact_train.data.document import Document
+from codeact_train.distributed import parallel_context
+from codeact_train.model.gpt import build
+from codeact_train.model.spec import ModelShape
+from launch.inputs.resolve_model import BUILT_IN, resolve_model
 
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -51,11 +52,11 @@ LENGTHS = (100, 3, 61)
 
 def packed_logits(layouts: list[dict], folders: dict) -> dict:
     """Logits of all positions of documents packed into one sequence, by layout and folder."""
-    device = parallel.join()
+    device = parallel_context.join()
     found = {}
     for number, settings in enumerate(layouts):
         train = recipe(parallel=settings)
-        parallel.arrange(train.parallel, 0, device)
+        parallel_context.arrange(train.parallel, 0, device)
         for name, folder in folders.items():
             shape = ModelShape.read(folder)
             model = build(shape, train, device).eval()

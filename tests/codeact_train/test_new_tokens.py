@@ -11,16 +11,16 @@ from train_jobs import SHAPE, events, run_job, save_model, write_records
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3Config, LlamaConfig, MistralConfig, ViTConfig
 from worlds import in_world
 
-from codeact_train import parallel
-from codeact_train.config import TrainConfig, TrainJob
-from codeact_train.corpus import Corpus
-from codeact_train.megatron import MegatronState
-from codeact_train.new_rows import enlarge
+from codeact_train.backends.megatron.state import MegatronState
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.config.train import TrainConfig, TrainJob
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.vocabulary import Vocabulary
+from codeact_train.distributed import parallel_context
+from codeact_train.hf.embedding_init import enlarge
+from codeact_train.hf.serving_files import write_serving_files
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.serving_files import write_serving_files
-from codeact_train.vocabulary import Vocabulary
 from launch.config import load
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -59,12 +59,12 @@ def chat_corpus(tmp_path_factory, models) -> Path:
 
 def export_untrained(models: dict, corpus: Path, out: Path) -> None:
     """Load and export in every layout, with both kinds of beginning."""
-    device = parallel.join()
+    device = parallel_context.join()
     for number, layout in enumerate(LAYOUTS):
         for name, folder in models.items():
             for start in ("mean", "last_row"):
                 train = TrainConfig(parallel=layout, new_tokens=start)
-                place = parallel.arrange(train.parallel, 0, device)
+                place = parallel_context.arrange(train.parallel, 0, device)
                 state = MegatronState(TrainJob(model=str(folder), corpus=str(corpus), out="", train=train), place, 10)
                 state.export(corpus / "tokenizer", out / name / start / str(number), epoch=1, checkpoint="none")
 
@@ -127,7 +127,7 @@ def test_a_model_whose_end_token_pads_gets_another(models, model, corpus, tmp_pa
     (source / "tokenizer_config.json").write_text(json.dumps(settings))
 
     def export(out: Path) -> None:
-        place = parallel.arrange(TrainConfig().parallel, 0, parallel.join())
+        place = parallel_context.arrange(TrainConfig().parallel, 0, parallel_context.join())
         job = TrainJob(model=str(model), corpus=str(corpus), out="", train=TrainConfig())
         MegatronState(job, place, 10).export(source, out, epoch=1, checkpoint="none")
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeact_train.packing import best_fit_decreasing
+from codeact_train.data.packing import best_fit_decreasing
 
 
 @settings(deadline=None)

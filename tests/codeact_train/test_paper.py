@@ -8,12 +8,12 @@ import pytest
 from tokenizers import Tokenizer
 from train_jobs import events, recipe, run_job, write_records
 
-from codeact_train.batches import lay_out
-from codeact_train.corpus import Corpus
-from codeact_train.document import ROLES
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.document import ROLES
+from codeact_train.data.sampler import lay_out
 from codeact_train.prepare import prepare
 from codeact_train.prepare.paper import next_fit
-from codeact_train.prepare_config import PrepareConfig
 
 LENGTH = 320
 BEGIN, END = 1, 2  # of the test tokenizer

@@ -8,10 +8,11 @@ import torch
 from train_jobs import events, recipe, run_job
 from transformers import AutoModelForCausalLM
 
-from codeact_train import entry, loss
-from codeact_train.corpus import Corpus
-from codeact_train.export import weights_digest
-from codeact_train.prove import plain_loop
+from codeact_train import train
+from codeact_train.data.corpus import Corpus
+from codeact_train.hf.export import weights_digest
+from codeact_train.model import loss
+from codeact_train.parity import reference_loop
 
 TOLERANCE = 1e-5  # relative: float32 with sums formed in another order
 
@@ -29,7 +30,7 @@ def test_an_independent_loop_trains_the_same(trained):
     """Documents one by one, by transformers and torch's AdamW."""
     _, out = trained
     ours = [(e["loss"], e["grad_norm"]) for e in events(out, "step")]
-    theirs = plain_loop.run(entry.read_job(out / "job.json"), len(ours))
+    theirs = reference_loop.run(train.read_job(out / "job.json"), len(ours))
     assert len(ours) > 10
     assert ours == [pytest.approx(point[:2], rel=TOLERANCE) for point in theirs]
 
@@ -41,7 +42,7 @@ def test_the_export_is_the_model_that_was_trained(trained, corpus):
     opened = Corpus(corpus)
     held_out = opened.packs("validation").document
     with torch.no_grad():
-        loss, _ = plain_loop.mean_losses(exported, opened, held_out)
+        loss, _ = reference_loop.mean_losses(exported, opened, held_out)
     reported = events(out, "validation")[-1]
     assert loss.item() == pytest.approx(reported["loss"], rel=TOLERANCE)
     assert sum((opened.document(int(d)).weights[1:] > 0).sum() for d in held_out) == reported["trained_tokens"]

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from train_jobs import recipe, run_job
 from transformers import Qwen2Config
 
-from codeact_train.config import TrainConfig, TrainJob
+from codeact_train.config.train import TrainConfig, TrainJob
+from codeact_train.model.spec import ModelShape
 from codeact_train.plan import published, step_time
-from codeact_train.plan.dimensions import Dimensions
 from codeact_train.plan.estimate import estimate, rank
 from codeact_train.plan.hardware import FOLDER, Cluster
 from codeact_train.plan.kernels import TRAINER
 from codeact_train.plan.layout import Layout, layouts
 from codeact_train.plan.memory import memory
 from codeact_train.plan.miniature import miniature
+from codeact_train.plan.model_cost import Dimensions
 from codeact_train.plan.shapes import folder_of, known_shape
 from codeact_train.plan.workload import Workload, mean_context
-from codeact_train.shape import ModelShape
 
 SMALL = Dimensions(layers=4, hidden=64, ffn=160, heads=8, kv_heads=4, head_dim=8, vocab=300)
 PAPER = {"global_batch_packs": 32, "epochs": 5}

@@ -6,21 +6,21 @@ from train_jobs import SHAPE, recipe, save_model
 from transformers import LlamaConfig, Qwen3Config
 from worlds import in_world
 
-from codeact_train import parallel
-from codeact_train.batches import Batches
-from codeact_train.corpus import Corpus
-from codeact_train.model import build
-from codeact_train.plan.dimensions import Dimensions
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.sampler import Batches
+from codeact_train.distributed import parallel_context
+from codeact_train.model.gpt import build
+from codeact_train.model.spec import ModelShape
 from codeact_train.plan.kernels import TRAINER
 from codeact_train.plan.layout import Layout
 from codeact_train.plan.memory import layer_activations
-from codeact_train.shape import ModelShape
+from codeact_train.plan.model_cost import Dimensions
 
 
 def kept_a_slot(folder, corpus, settings) -> float:
     """The bytes, weights aside, that a forward pass keeps for the backward pass, per slot."""
     train = recipe(**settings)
-    model = build(ModelShape.read(folder), train, parallel.start(train.parallel, 0).device)
+    model = build(ModelShape.read(folder), train, parallel_context.start(train.parallel, 0).device)
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept = []  # the tensors themselves: a freed storage's place would be taken by another
     (micro, *_) = Batches(Corpus(corpus), "train", train).step(0).micro_batches

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
 from train_jobs import CHATML, write_conversations, write_records
 
-from codeact_train.corpus import Corpus
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import Corpus
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
 
 WIDE = PrepareConfig(sequence_length=320)
 
@@ -208,7 +208,7 @@ def test_a_template_that_refuses_turns_drops_the_record_and_says_why(tmp_path, m
 
 
 def test_any_number_of_processes_makes_the_same_corpus(tmp_path, model, monkeypatch):
-    monkeypatch.setattr("codeact_train.prepare.bunch.BUNCH_BYTES", 2000)
+    monkeypatch.setattr("codeact_train.prepare.chunk.BUNCH_BYTES", 2000)
     records = write_records(tmp_path / "records.jsonl", 60)
     settings = {"sequence_length": 200, "over_long": "split", "deduplicate": "near", "validation_share": 0.2}
     for workers in (1, 2):
@@ -223,7 +223,7 @@ def test_a_prepare_that_is_killed_leaves_no_corpus(tmp_path, model):
     code = f"""
 import os
 from pathlib import Path
-from codeact_train.prepare_config import PrepareConfig
+from codeact_train.config.prepare import PrepareConfig
 from codeact_train.prepare import build
 build.drop_duplicates = lambda *_: print("half-way", flush=True) or os.read(0, 1)
 build.prepare(Path({str(records)!r}), Path({str(model)!r}), Path({str(tmp_path / "corpus")!r}), PrepareConfig())

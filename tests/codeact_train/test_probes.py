@@ -7,12 +7,14 @@ import pytest
 from train_jobs import SHAPE, events, recipe, run_job, save_model, write_conversations
 from transformers import MistralConfig
 
-from codeact_train import attention, exit_codes, probes, steps
-from codeact_train.corpus import Corpus
-from codeact_train.document import ROLES, Document
+from codeact_train import exit_codes, startup_checks
+from codeact_train.backends.megatron import forward_backward
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.document import ROLES, Document
 from codeact_train.hf import loading
+from codeact_train.model import attention
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
 
 
 def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):
@@ -68,7 +70,7 @@ sound_document = Corpus.document
         ("leak", attention.PackedAttention, "forward", blind_to_bounds),
         ("parity", loading, "cut", swapped_gate),
         ("audit", Corpus, "document", trained_observation),
-        ("partition", steps, "normalised", halved_labels),
+        ("partition", forward_backward, "normalised", halved_labels),
     ],
 )
 def test_each_proof_catches_its_defect(tmp_path, model, corpus, monkeypatch, proof, where, name, broken):
@@ -147,4 +149,4 @@ def test_a_piece_that_begins_with_an_end_token_is_no_turn_without_one():
     """Splitting left a turn's end token to the piece behind it, where nothing predicts it."""
     roles = np.array([ROLES["assistant"], ROLES["none"], ROLES["assistant"]], np.uint8)
     piece = Document(np.array([2, 7, 8], np.int32), roles, np.array([0, 0, 1], np.float32))
-    assert probes._unended_turns(piece, roles == ROLES["assistant"], end=2) == 0
+    assert startup_checks._unended_turns(piece, roles == ROLES["assistant"], end=2) == 0

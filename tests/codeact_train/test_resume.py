@@ -12,7 +12,7 @@ import pytest
 from train_jobs import events, recipe, run_job, start_job, write_job
 
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED
-from codeact_train.export import weights_digest
+from codeact_train.hf.export import weights_digest
 
 TIMED = ("step_s", "data_wait_s", "time", "memory_gib", "slots_per_s", "real_tokens_per_s", "trained_tokens_per_s")
 

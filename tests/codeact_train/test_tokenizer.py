@@ -8,12 +8,12 @@ import sentencepiece
 from train_jobs import write_records
 from transformers import AutoTokenizer
 
-from codeact_train.chat import ChatFormat
-from codeact_train.corpus import Corpus
-from codeact_train.document import ROLES, Turn
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.chat_template import ChatFormat
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.document import ROLES, Turn
+from codeact_train.data.tokenizer import write_tokenizer
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.tokenizer import write_tokenizer
 
 CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 TURNS = [

@@ -14,13 +14,15 @@ from test_resume import outcome
 from train_jobs import events, recipe, run_job, start_job, write_conversations
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codeact_train import replay, steps, trackers
-from codeact_train.batches import Batches
-from codeact_train.corpus import Corpus
-from codeact_train.document import ROLES
+from codeact_train import replay
+from codeact_train.backends.megatron import forward_backward
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.document import ROLES
+from codeact_train.data.sampler import Batches
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
+from codeact_train.observability import trackers
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
 
 POISON = "Z"  # a letter of one record only; its embedding is not a number
 ONE_STEP_AN_EPOCH = {"global_batch_packs": 99, "optimizer": {"lr": 3e-3}, "peak_tflops": 1.0, "proofs": ()}
@@ -254,7 +256,7 @@ def gradient_is_not_finite(monkeypatch, where, at):
 def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, model, corpus, monkeypatch):
     settings = {"epochs": 1, "proofs": ()}
     assert run_job(tmp_path / "named", model, corpus, recipe(**settings, guard={"skip_steps": [2]})) == 0
-    gradient_is_not_finite(monkeypatch, steps, at=2)
+    gradient_is_not_finite(monkeypatch, forward_backward, at=2)
     assert run_job(tmp_path / "met", model, corpus, recipe(**settings, guard={"skip_limit": 1})) == 0
     assert [alarm["at"] for alarm in events(tmp_path / "met", "alarm")] == [2]
     (stopped,) = start_job(tmp_path / "stopped", model, corpus, recipe(**settings))

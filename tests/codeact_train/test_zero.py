@@ -15,16 +15,16 @@ from test_watching import flops, gradient_is_not_finite
 from train_jobs import events, recipe, run_job, save_model, start_job, write_job
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, T5Config
 
-from codeact_train import entry, exit_codes
-from codeact_train.checkpoint import Checkpoints
-from codeact_train.config import TrainConfig
-from codeact_train.prove import plain_loop
+from codeact_train import exit_codes, train
+from codeact_train.checkpoint.manager import Checkpoints
+from codeact_train.config.train import TrainConfig
+from codeact_train.parity import reference_loop
 
 pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'codeact[deepspeed]'")
 
-from codeact_train.zero import state
-from codeact_train.zero.forward import Forward
-from codeact_train.zero.model import load
+from codeact_train.backends.deepspeed import state
+from codeact_train.backends.deepspeed.forward import Forward
+from codeact_train.backends.deepspeed.model import load
 
 TOLERANCE = 1e-5  # relative, in float32, of losses and gradient norms over at least 20 steps
 TOKENS = {"vocab_size": 301, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -94,7 +94,7 @@ def test_a_family_without_a_mapping_trains_like_a_plain_loop(tmp_path, gpt2, cor
     train = deepspeed(epochs=7, recompute="full", micro_batch_packs=2)
     assert run_job(tmp_path, gpt2, corpus, train) == 0
     steps = events(tmp_path, "step")
-    theirs = plain_loop.run(entry.read_job(tmp_path / "job.json"), len(steps))
+    theirs = reference_loop.run(train.read_job(tmp_path / "job.json"), len(steps))
     assert len(steps) > 20
     assert [(e["loss"], e["grad_norm"]) for e in steps] == close([point[:2] for point in theirs])
     last = events(tmp_path, "validation")[-1]["loss"]
@@ -105,7 +105,7 @@ def test_a_family_that_mixes_packed_documents_gets_a_row_for_each(tmp_path, mamb
     assert run_job(tmp_path, mamba, corpus, deepspeed(stop_after_steps=2), world=2) == 75
     (start,) = events(tmp_path, "start")
     assert start["attention"].endswith("a row a document")
-    theirs = plain_loop.run(entry.read_job(tmp_path / "job.json"), 2)
+    theirs = reference_loop.run(train.read_job(tmp_path / "job.json"), 2)
     assert curve(tmp_path) == close([point[:2] for point in theirs])
 
 
@@ -226,4 +226,4 @@ def test_a_named_kernel_that_is_absent_is_refused(gpt2, kernel):
 def test_a_model_that_does_not_predict_the_next_token_is_refused(tmp_path, corpus):
     T5Config().save_pretrained(tmp_path / "t5")
     config = write_job(tmp_path, tmp_path / "t5", corpus, deepspeed())
-    assert entry.main(["--config", str(config)]) == exit_codes.BAD_CONFIG
+    assert train.main(["--config", str(config)]) == exit_codes.BAD_CONFIG

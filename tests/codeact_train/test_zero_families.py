@@ -19,9 +19,9 @@ from transformers import (
     OPTConfig,
 )
 
-from codeact_train.document import Document
-from codeact_train.micro_batch import MicroBatch, lay_out
-from codeact_train.zero.forward import Forward
+from codeact_train.backends.deepspeed.forward import Forward
+from codeact_train.data.collate import MicroBatch, lay_out
+from codeact_train.data.document import Document
 
 VOCAB = 97
 TOKENS = {"vocab_size": VOCAB, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}

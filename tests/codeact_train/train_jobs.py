@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
-from codeact_train import entry
-from codeact_train.config import TrainConfig
+from codeact_train import train
+from codeact_train.config.train import TrainConfig
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -93,7 +93,7 @@ def _process(rank: int, world: int, port: int, config: str) -> None:
     with (Path(config).parent / f"log-{rank}.txt").open("w") as log:
         sys.stdout = sys.stderr = log
         try:
-            code = entry.main(["--config", config])
+            code = train.main(["--config", config])
         except Exception:
             traceback.print_exc()
             code = 1

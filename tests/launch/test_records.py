@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from codeact_train.prepare_config import PrepareConfig
-from codeact_train.records import Record, parse, read_lines
-from launch.records import on_this_machine, resolve_records
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.records import Record, parse, read_lines
+from launch.inputs.resolve_records import on_this_machine, resolve_records
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from codeact_train.model.spec import ModelShape
 from codeact_train.plan.shapes import folder_of
-from codeact_train.shape import ModelShape
 from launch.config import ConfigError, LoopConfig, dump, load
 
 ROOT = Path(__file__).resolve().parents[2]

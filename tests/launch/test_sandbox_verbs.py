@@ -37,7 +37,7 @@ def test_the_battery_judges_stock_kernels_and_ours(monkeypatch: pytest.MonkeyPat
     from typer.testing import CliRunner
 
     from launch.cli import app
-    from sandbox.battery import run
+    from sandbox.security_suite import run
 
     some = ("read a secret of the host", "fork bomb", "a token in the environment")
     monkeypatch.setattr(run, "CASES", [case for case in run.CASES if case.name in some])

@@ -13,8 +13,8 @@ import yaml
 from real_slurm import RealSlurm, missing_programs
 
 from codeact_train.plan.hardware import Cluster
-from launch import slurm
 from launch.config import LoopConfig, validate
+from launch.submit import slurm
 
 ROOT = Path(__file__).resolve().parents[2]
 

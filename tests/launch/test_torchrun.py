@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from codeact_train.config import TrainConfig
+from codeact_train.config.train import TrainConfig
 from codeact_train.exit_codes import ASKING
-from launch import torchrun
-from launch.place import LaunchConfig
-from launch.torchrun import TrainingStopped, run
+from launch.config.launch import LaunchConfig
+from launch.submit import torchrun
+from launch.submit.torchrun import TrainingStopped, run
 
 TRAINER = f"""#!{sys.executable}
 import pathlib, signal, sys

@@ -10,7 +10,7 @@ import pytest_asyncio
 from made_up import SERVICE_TOKEN
 
 from rollout.config import WorkerConfig
-from rollout.kernels import TOKEN, Pool, open_pool
+from rollout.kernel_source import TOKEN, Pool, open_pool
 from rollout.protocol import Protocol
 
 

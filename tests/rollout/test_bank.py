@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import record
 
-from rollout import bank as banks
-from rollout.bank import BankWriter, read_bank
+from rollout import store as banks
+from rollout.store import BankWriter, read_bank
 
 
 def test_what_was_appended_is_read_back(tmp_path: Path) -> None:

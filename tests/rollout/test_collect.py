@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from made_up import SERVICE_TOKEN
 
-from rollout.bank import read_bank
 from rollout.cluster import ray_session
 from rollout.collect import collect, jobs_of
 from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
-from rollout.kernels import TOKEN
+from rollout.families import TaskSet
+from rollout.kernel_source import TOKEN
 from rollout.protocol import Protocol
-from rollout.tasks import TaskSet
+from rollout.store import read_bank
 
 EXPERT = CollectConfig(
     sources=(Source(engine="expert", tasks=TaskSet(count=40)),),

@@ -4,8 +4,8 @@ import pytest
 
 from rollout.engines.base import ContextFull, EngineError
 from rollout.engines.chat_prompt import ChatPrompt
-from rollout.engines.openai_compatible import OpenAIEngine, restore_stop, servers_in_order
-from rollout.engines.scripted_backend import Rule, Script, ScriptedBackend
+from rollout.engines.openai_client import OpenAIEngine, restore_stop, servers_in_order
+from rollout.servers.scripted import Rule, Script, ScriptedBackend
 from rollout.trajectory import Message, Sampling
 
 STOP = ("</execute>", "</solution>")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoConfig
 
-from rollout.engines.gguf import interleave_rows, read_gguf, separate_rows, write_gguf
+from rollout.servers.gguf import interleave_rows, read_gguf, separate_rows, write_gguf
 
 
 @given(heads=st.integers(1, 8), half=st.integers(1, 8), width=st.integers(1, 4))

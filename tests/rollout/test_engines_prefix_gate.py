@@ -1,6 +1,6 @@
 """Requests wait for a beginning that is being computed, and for nothing else."""
 
-from rollout.engines.prefix_gate import BLOCK, PrefixGate
+from rollout.servers.prefix_gate import BLOCK, PrefixGate
 
 SHARED = list(range(2 * BLOCK))
 

@@ -7,9 +7,9 @@ import aiohttp
 import openai
 import pytest
 
-from rollout.engines.openvino_backend import OpenVINOBackend, OpenVINOSettings
-from rollout.engines.scripted_backend import Rule, Script, ScriptedBackend
-from rollout.engines.transformers_backend import TransformersBackend, TransformersSettings
+from rollout.servers.openvino import OpenVINOBackend, OpenVINOSettings
+from rollout.servers.scripted import Rule, Script, ScriptedBackend
+from rollout.servers.transformers import TransformersBackend, TransformersSettings
 
 PROMPT = "system user assistant <execute>print("
 

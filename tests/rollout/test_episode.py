@@ -5,9 +5,9 @@ from made_up import Says
 
 from rollout.engines.base import ContextFull, EngineError
 from rollout.episode import run_episode
-from rollout.kernels import Pool
+from rollout.families.base import Task
+from rollout.kernel_source import Pool
 from rollout.protocol import Protocol
-from rollout.tasks.base import Task
 from rollout.trajectory import Sampling, Trajectory, digest_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

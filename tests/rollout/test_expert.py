@@ -6,10 +6,10 @@ import pytest
 
 from rollout.engines.spec import ExpertSpec
 from rollout.episode import run_episode
-from rollout.kernels import Pool
+from rollout.families import TaskSet, load_tasks
+from rollout.families.base import Task
+from rollout.kernel_source import Pool
 from rollout.protocol import Protocol
-from rollout.tasks import TaskSet, load_tasks
-from rollout.tasks.base import Task
 from rollout.trajectory import Sampling, Trajectory
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -6,9 +6,9 @@ from pydantic import ValidationError
 
 from rollout.config import WorkerConfig
 from rollout.episode import run_episode
-from rollout.kernels import TOKEN, open_pool, service_token
+from rollout.families.base import Task
+from rollout.kernel_source import TOKEN, open_pool, service_token
 from rollout.protocol import Protocol
-from rollout.tasks.base import Task
 from rollout.trajectory import Sampling
 
 ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")

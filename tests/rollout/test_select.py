@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import record
 
-from rollout.bank import BankWriter
 from rollout.select import SelectConfig, choose, select, to_record
+from rollout.store import BankWriter
 from rollout.trajectory import Trajectory
 
 ANY = st.builds(

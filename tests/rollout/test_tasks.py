@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from rollout.tasks import TaskSet, load_tasks
-from rollout.tasks.procedural import KINDS, vocabulary
+from rollout.families import TaskSet, load_tasks
+from rollout.families.procedural import KINDS, vocabulary
 
 FILLERS = {*vocabulary.GOODS, *vocabulary.TEAMS}
 

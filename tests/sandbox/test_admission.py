@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from sandbox import KernelPool, SandboxError, probe
-from sandbox.admission import KERNEL_MIB, Admission
 from sandbox.bench.footprint import descendants
-from sandbox.memory import free_mib, levels
+from sandbox.host.admission import KERNEL_MIB, Admission
+from sandbox.host.free_memory import free_mib, levels
 
-MEMORY = "sandbox.memory.free_mib"
+MEMORY = "sandbox.host.free_memory.free_mib"
 MIB = 1 << 20
 BEST = probe().tier
 
@@ -184,8 +184,8 @@ async def test_free_memory_is_that_of_the_cgroups_around_too(
     cache = f"inactive_file {20 * MIB}\ntotal_inactive_file {10 * MIB}"
     for name, text in {**files, "memory.stat": cache}.items():
         (tmp_path / "above" / name).write_text(f"{text}\n")
-    monkeypatch.setattr("sandbox.memory.controller_mounts", lambda: {mount: tmp_path})
-    monkeypatch.setattr("sandbox.memory.own_paths", lambda: {"memory": "/above/own", "": "/above/own"})
+    monkeypatch.setattr("sandbox.host.free_memory.controller_mounts", lambda: {mount: tmp_path})
+    monkeypatch.setattr("sandbox.host.free_memory.own_paths", lambda: {"memory": "/above/own", "": "/above/own"})
     levels.cache_clear()
     try:
         assert (free_mib() == left) if left else free_mib() > 100

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sandbox import probe
-from sandbox.battery.run import CASES, run_battery
-from sandbox.battery.scorecard import breaches, row, summary
+from sandbox.security_suite.run import CASES, run_battery
+from sandbox.security_suite.scorecard import breaches, row, summary
 
 SLOW_GROUPS = ("time", "memory", "disk", "output", "ordinary work")
 QUICK = [case for case in CASES if case.group not in SLOW_GROUPS]
@@ -58,7 +58,7 @@ async def test_what_would_harm_the_machine_is_not_run_where_nothing_isolates() -
 
 def test_names_are_unique_and_the_card_counts_them() -> None:
     assert [name for name, count in Counter(case.name for case in CASES).items() if count > 1] == []
-    from sandbox.battery.judge import Score
+    from sandbox.security_suite.verdict import Score
 
     score = Score(case="a|b", group="g", verdict="breach", stopped_by="", seen="two\nlines", seconds=1)
     assert row(score) == "| g | a/b | BREACH |  | two lines | 1.00 |"

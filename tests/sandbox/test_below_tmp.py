@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import os, sys
-from sandbox.inside import namespaces
+from sandbox.guest import namespaces
 
 base, package = sys.argv[1:]
 namespaces.build_root(base, [package], [], {"read_only": {}, "read_write": {}, "devices": {}})

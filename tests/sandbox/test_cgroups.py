@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import KernelPool, Limits, SandboxError, cgroups, probe
+from sandbox import KernelPool, Limits, SandboxError, probe
+from sandbox.isolation import cgroups
 
 ROOT = Path(__file__).parents[2]
 AS_CONTAINER = """

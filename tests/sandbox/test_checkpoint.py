@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from sandbox import Kernel, KernelPool, Limits, probe
-from sandbox.mirror import Mirror
-from sandbox.trees import check_time
+from sandbox.workspace.snapshot import Mirror
+from sandbox.workspace.walk import check_time
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMITS = Limits(memory_mib=256, workspace_mib=16, workspace_inodes=200, cell_timeout_s=20.0, output_chars=1000,
@@ -274,7 +274,7 @@ async def test_a_kernel_that_forges_its_forks_word_runs_without_checkpoints(keep
 async def test_a_kernel_that_hangs_at_its_fork_does_so_in_its_own_time(
     keeping: KernelPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sandbox.branch.CHECKPOINT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("sandbox.state.fork.CHECKPOINT_TIMEOUT_S", 0.2)
     async with await keeping.acquire() as kernel:
         await kernel.run("import os, time\nos.fork = lambda: time.sleep(60)")
         result = await kernel.run("6 * 7", timeout_s=0.3)
@@ -331,7 +331,7 @@ async def test_a_folder_in_the_place_of_a_file_that_is_being_kept_stays_closed(
     (tmp_path / "file").touch()
     (tmp_path / "workspace" / "swapped").mkdir()
     seen = ("swapped", (tmp_path / "file").stat())
-    monkeypatch.setattr("sandbox.mirror.walk_beneath", lambda *_: [seen])
+    monkeypatch.setattr("sandbox.workspace.snapshot.walk_beneath", lambda *_: [seen])
     workspace = os.open(tmp_path / "workspace", os.O_PATH)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
@@ -351,7 +351,7 @@ async def test_files_that_take_too_long_to_keep_leave_the_cell_half_of_its_time(
     async with await keeping.acquire(files={"a": b"1"}) as kernel:
         await kernel.run("x = 1")
         with monkeypatch.context() as patched:
-            patched.setattr("sandbox.trees.check_time", slowly)
+            patched.setattr("sandbox.workspace.walk.check_time", slowly)
             assert (await kernel.run("x", timeout_s=4)).value == "1"
             result = await kernel.run(EXIT, timeout_s=4)
         assert not result.state_survived
@@ -362,7 +362,7 @@ async def test_files_that_take_too_long_to_keep_leave_the_cell_half_of_its_time(
 async def test_files_that_take_too_long_to_put_back_cost_the_state(
     keeping: KernelPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sandbox.checkpoint.RESTORE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("sandbox.state.checkpoint.RESTORE_TIMEOUT_S", 0.0)
     async with await keeping.acquire(files={"a": b"1"}) as kernel:
         result = await kernel.run("import os; os.remove('a')\n" + EXIT)
         assert not result.state_survived and "there are more files than" in result.stderr

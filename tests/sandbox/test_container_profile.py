@@ -11,14 +11,14 @@ import pytest
 
 from sandbox import probe
 from sandbox.containers import profile
-from sandbox.inside.seccomp import DENIED
+from sandbox.guest.isolation.seccomp import DENIED
 
 ROOT = Path(__file__).parents[2]
 PROFILE = json.loads((ROOT / "sandbox" / "containers" / "seccomp.json").read_text())
 # A process as a container starts one: a user without privileges, the filter on, then the program.
 IN_CONTAINER = """
 import ctypes, json, os, sys
-from sandbox.inside.linux import PR_SET_NO_NEW_PRIVS, map_self, prctl
+from sandbox.guest.isolation.linux import PR_SET_NO_NEW_PRIVS, map_self, prctl
 
 class Comparison(ctypes.Structure):
     _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]

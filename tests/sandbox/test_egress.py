@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import KernelPool, Limits, Policy, probe
-from sandbox.egress import Egress
-from sandbox.hosts import Hosts, is_public, parse_entry, split_authority
+from sandbox.isolation.allowlist import Hosts, is_public, parse_entry, split_authority
+from sandbox.isolation.egress_proxy import Egress
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Ask = Callable[[str], Awaitable[str]]
@@ -138,7 +138,7 @@ async def test_a_listed_name_leads_to_no_inner_address_unless_that_is_listed(
         lookups.append(host)
         return ["127.0.0.1"] if len(lookups) % 2 else ["192.0.2.1"]  # a name server that changes its mind
 
-    monkeypatch.setattr("sandbox.egress.look_up", look_up)
+    monkeypatch.setattr("sandbox.isolation.egress_proxy.look_up", look_up)
     asked = f"CONNECT rebound.example:{web} HTTP/1.1\r\n\r\nGET /inside HTTP/1.1\r\n\r\n"
     answer = await proxied(asked, [f"rebound.example:{web}"])
     assert answer.startswith("HTTP/1.1 403 rebound.example leads to an address that is not public")
@@ -156,7 +156,7 @@ async def test_a_name_that_is_unknown_or_silent_is_a_bad_gateway(monkeypatch: py
     async def look_up(host: str, port: int) -> list[str]:
         raise socket.gaierror
 
-    monkeypatch.setattr("sandbox.egress.look_up", look_up)
+    monkeypatch.setattr("sandbox.isolation.egress_proxy.look_up", look_up)
     answer = await proxied("CONNECT listed.example:443 HTTP/1.1\r\n\r\n", ["listed.example"])
     assert answer.startswith("HTTP/1.1 502 the name listed.example is not known")
 

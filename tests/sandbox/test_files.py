@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from sandbox import KernelPool, probe
-from sandbox.files import get_file, put_file
+from sandbox.workspace.files import get_file, put_file
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

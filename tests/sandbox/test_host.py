@@ -11,9 +11,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OWN = """
 import array, fcntl, gc, os, socket, struct, sys, termios, threading
-from sandbox.inside.wire import IOPUB, pack
+from sandbox.guest.wire import IOPUB, pack
 port = next(o for o in gc.get_objects() if type(o).__name__ == "SocketPort")
-tools = next(v for v in vars(sys.modules["sandbox.inside.toolbox"].HERE).values() if isinstance(v, socket.socket))
+tools = next(v for v in vars(sys.modules["sandbox.guest.tool_proxies"].HERE).values() if isinstance(v, socket.socket))
 """
 """The kernel's own ends of its connections, as any cell can find them."""
 
@@ -33,7 +33,7 @@ async def test_no_descriptor_can_be_handed_to_the_host(pool: KernelPool) -> None
 
 async def test_refused_tool_calls_wait(pool: KernelPool, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come faster than they could be answered; each is heard when the one before has waited."""
-    monkeypatch.setattr("sandbox.toolserver.REFUSAL_S", 60)
+    monkeypatch.setattr("sandbox.tools.server.REFUSAL_S", 60)
     call = b'{"id": 1, "name": "x", "arguments": {}}'
     flood = f"call = struct.pack('!I', {len(call)}) + {call}\ntools.sendall(call * 1000)"
     async with await pool.acquire() as kernel:

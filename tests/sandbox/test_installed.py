@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import probe
-from sandbox.boot import SOURCE
+from sandbox.isolation.spawn import SOURCE
 
 SCRIPT = """
 import asyncio, sys, sandbox

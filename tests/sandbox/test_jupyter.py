@@ -11,7 +11,7 @@ from jupyter_client.client import KernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from sandbox import KernelPool, Limits, SandboxError, probe
-from sandbox.provisioner import install_kernelspec
+from sandbox.jupyter.provisioner import install_kernelspec
 
 CONFIG = {"preload": [], "limits": {"memory_mib": 512}}
 BOMB = "import os, time\nfor _ in range(80):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
@@ -238,7 +238,7 @@ def test_a_death_is_seen_by_the_manager(code: str, tier: str, tmp_path: Path, mo
     if tier and tier not in probe().properties:
         pytest.skip(f"tier {tier} is not available here")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    monkeypatch.setattr("sandbox.watch.EVERY_S", 0.05)
+    monkeypatch.setattr("sandbox.host.watchdog.EVERY_S", 0.05)
     install_kernelspec(tmp_path, "sandboxed", tier=tier, **CONFIG)
     manager = KernelManager(kernel_name="sandboxed")
     manager.start_kernel()

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import gc
-from sandbox.inside import nursery
+from sandbox.guest import nursery
 nursery.reserve()
 import decimal, email.message, http.client, unittest.mock, xml.dom.minidom
 gc.collect()

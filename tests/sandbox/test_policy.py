@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from sandbox import KernelPool, Limits, Policy, SandboxError, probe
-from sandbox.policy import settle
+from sandbox.isolation.policy import settle
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="device nodes and mounts take root")
@@ -52,7 +52,7 @@ async def test_what_the_machine_or_the_tier_lacks_is_refused(tmp_path: Path, mon
         settle(Policy(network=("example.org",)), "T1")
     with pytest.raises(SandboxError, match=f"call '/data' '{tmp_path}' inside, too, or use T2 or T3"):
         settle(Policy(read_only={"/data": str(tmp_path)}), "T1")
-    monkeypatch.setattr("sandbox.policy.DEVICES", tmp_path)
+    monkeypatch.setattr("sandbox.isolation.policy.DEVICES", tmp_path)
     with pytest.raises(SandboxError, match=r"gpus: .*/nvidia7 is not there; the GPUs of this machine: none"):
         settle(Policy(gpus=(7,)), "T3")
 
@@ -168,7 +168,7 @@ async def test_only_the_gpus_asked_for_are_there(tier: str, tmp_path: Path, monk
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):  # nodes of the null device
         os.mknod(tmp_path / name, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
         (tmp_path / name).chmod(0o666)
-    monkeypatch.setattr("sandbox.policy.DEVICES", tmp_path)
+    monkeypatch.setattr("sandbox.isolation.policy.DEVICES", tmp_path)
     use = "import os, fcntl, glob\nfd = os.open('/dev/nvidia1', os.O_RDWR)\nos.write(fd, b'x')\n"
     use += "try: fcntl.ioctl(fd, 0x4600)\nexcept OSError as error: print(error.errno)\n"
     use += "sorted(glob.glob('/dev/nvidia*')), os.environ['CUDA_VISIBLE_DEVICES']"

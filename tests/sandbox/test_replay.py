@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from sandbox import KernelPool, Limits, probe
-from sandbox.record import CellDone, Log
 from sandbox.replay import restore
+from sandbox.state.session_log import CellDone, Log
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

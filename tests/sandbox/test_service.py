@@ -13,9 +13,9 @@ import pytest_asyncio
 from serving import served, small_pool
 
 from sandbox import Limits, probe
-from sandbox.files import get_file, put_file
 from sandbox.service.service import SandboxService
 from sandbox.service.tenants import Tenant, Tenants
+from sandbox.workspace.files import get_file, put_file
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ALICE, BOB = "alice-has-a-long-token", "bob-has-another-token"

@@ -9,8 +9,8 @@ from serving import served, small_pool
 
 from rollout.engines.spec import ExpertSpec
 from rollout.episode import run_episode
+from rollout.families import TaskSet, load_tasks
 from rollout.protocol import Protocol
-from rollout.tasks import TaskSet, load_tasks
 from rollout.trajectory import Sampling
 from sandbox import KernelPool, Limits, SandboxError, probe
 from sandbox.service.client import RemotePool

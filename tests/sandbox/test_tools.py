@@ -15,7 +15,7 @@ import pytest
 from pydantic import Field
 
 from sandbox import KernelPool, document_tools, tool_schemas
-from sandbox.calling import UNFINISHED
+from sandbox.tools.invoke import UNFINISHED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 GROUP: Any = getattr(builtins, "ExceptionGroup", None)
@@ -26,7 +26,7 @@ signal.signal(signal.SIGALRM, stop)
 def stopped_at(n):
     left = [n]
     def watch(frame, event, function):
-        if event in ('c_call', 'c_return') and frame.f_code.co_filename.endswith('toolbox.py'):
+        if event in ('c_call', 'c_return') and frame.f_code.co_filename.endswith('tool_proxies.py'):
             left[0] -= 1
             if not left[0]:
                 sys.setprofile(None)
@@ -210,7 +210,9 @@ async def test_what_is_too_large_is_refused_and_the_state_stays(pool: KernelPool
 
 
 async def test_a_kernel_that_forges_calls_is_ended_and_the_result_says_why(pool: KernelPool) -> None:
-    forge = "import sys, time\nsock = sys.modules['sandbox.inside.toolbox'].HERE._sock\nsock.sendall({})\ntime.sleep(9)"
+    forge = (
+        "import sys, time\nsock = sys.modules['sandbox.guest.tool_proxies'].HERE._sock\nsock.sendall({})\ntime.sleep(9)"
+    )
     async with await pool.acquire(tools={"convert": convert}) as kernel:
         large = await kernel.run(forge.format(r"b'\x7f\0\0\0'"))
         odd = await kernel.run(forge.format(r"b'\0\0\0\x02no'"))

@@ -1,0 +1,116 @@
+"""A Hugging Face folder of the weights as they stand, named by what is in them.
+
+Contract: the folder appears whole, by renaming, or not at all; ``export.json`` beside the weights says which step and
+epoch they are of and their digest. Cost: one parameter gathered and written at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from codeact_train import hf
+from codeact_train.hf.serving_files import write_serving_files
+from codeact_train.hf.writer import raw_bytes
+from codeact_train.model.gpt import PackedGPT
+from codeact_train.model.spec import ModelShape
+
+FILE_BYTES = 5 * 2**30
+"""Largest file of weights, as Hugging Face's own."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What ``export.json`` says. ``digest``: SHA-256 over names, types, shapes and bytes of all tensors, 16 hex
+    digits."""
+
+    step: int
+    epoch: int
+    checkpoint: str | None
+    digest: str
+
+
+def export(
+    model: PackedGPT, shape: ModelShape, source: Path, tokenizer: Path, out: Path, *, step: int, epoch: int,
+    checkpoint: str | None, dtype: torch.dtype,
+) -> Export | None:  # fmt: skip
+    """Write ``out`` with the configuration of ``source`` and the tokenizer of the corpus; returns None off the main
+    process.
+
+    Every process calls it. An ``out`` that exists is replaced.
+    """
+    tensors = hf.gather(model, shape)
+    if torch.distributed.get_rank() != 0:
+        for _ in tensors:
+            pass
+        return None
+
+    def write_weights(folder: Path) -> str:
+        digest = _Digest()
+        written = digest.passing((name, tensor.to(dtype)) for name, tensor in tensors)
+        hf.write(folder, written, hf.tensor_shapes(shape), dtype, FILE_BYTES)
+        return digest.hex()
+
+    return write_folder(
+        write_weights, source, tokenizer, out, dtype, shape.vocab, step=step, epoch=epoch, checkpoint=checkpoint
+    )
+
+
+def write_folder(
+    write_weights: Callable[[Path], str], source: Path, tokenizer: Path, out: Path, dtype: torch.dtype, vocab: int, *,
+    step: int, epoch: int, checkpoint: str | None,
+) -> Export:  # fmt: skip
+    """Make ``out`` whole around the weights that ``write_weights`` puts into a folder, and whose digest it returns."""
+    building = out.with_name(f"{out.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    digest = write_weights(building)
+    write_serving_files(source, tokenizer, building, dtype=str(dtype).removeprefix("torch."), vocab=vocab)
+    result = Export(step, epoch, checkpoint, digest)
+    (building / "export.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    _sync(building)
+    shutil.rmtree(out, ignore_errors=True)
+    building.rename(out)
+    return result
+
+
+def weights_digest(folder: Path) -> str:
+    """Digest of the weights in a Hugging Face folder, as in ``export.json``: the same weights, the same digest."""
+    digest = _Digest()
+    with hf.SafeTensors(folder) as tensors:
+        for _ in digest.passing((name, tensors[name][:]) for name in tensors.names()):
+            pass
+    return digest.hex()
+
+
+class _Digest:
+    """SHA-256 that does not depend on the order of tensors or on how they are spread over files."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, bytes] = {}
+
+    def passing(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """The same tensors, taken into account as they pass."""
+        for name, tensor in tensors:
+            own = hashlib.sha256(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            own.update(raw_bytes(tensor))
+            self._parts[name] = own.digest()
+            yield name, tensor
+
+    def hex(self) -> str:
+        """Of all that have passed."""
+        return hashlib.sha256(b"".join(self._parts[name] for name in sorted(self._parts))).hexdigest()[:16]
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -1,0 +1,193 @@
+"""Megatron-Core's GPTModel in the shape of a Hugging Face config, for packed documents.
+
+Contract: :func:`build` returns this process's stage of the model without meaningful weights (``hf.load`` fills them).
+Called on its part of a :class:`~codeact_train.data.collate.MicroBatch`, the last stage returns ``loss.token_results`` of
+the trained tokens, [2, N] float32, the others hidden states. The language-model head is computed at those N positions
+only, which is exact: no other logit enters the loss or a gradient. Dense Llama-like decoders only: RMSNorm, SwiGLU,
+rotary embedding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core import parallel_state, tensor_parallel
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.tensor_parallel.layers import ColumnParallelLinear, RowParallelLinear, VocabParallelEmbedding
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
+from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
+from torch import Tensor
+from transformers import PretrainedConfig
+
+from codeact_train.config.train import TrainConfig
+from codeact_train.data.collate import MicroBatch
+from codeact_train.distributed import megatron_cpu
+from codeact_train.model.attention import PackedAttention, PackedLayout, Spans, choose
+from codeact_train.model.layers import GatedMLP, RMSNorm, add_residual
+from codeact_train.model.loss import token_results
+from codeact_train.model.spec import ModelShape
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+RECOMPUTE: dict[str, dict[str, Any]] = {
+    "none": {},
+    "selective": {"recompute_granularity": "selective", "recompute_modules": ["layernorm"]},  # GatedMLP adds its own
+    "full": {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1},
+}
+"""Megatron's settings for each kind of recomputation."""
+
+
+class PackedGPT(GPTModel):
+    """GPTModel over a packed sequence, with the head on trained positions."""
+
+    def __init__(self, config: TransformerConfig, shape: ModelShape, train: TrainConfig):
+        super().__init__(
+            config=config,
+            transformer_layer_spec=_block_spec(config, shape, choose(train.attention, train.precision)),
+            vocab_size=shape.padded_vocab(train.parallel.tensor),
+            max_sequence_length=shape.hf.max_position_embeddings,
+            pre_process=parallel_state.is_pipeline_first_stage(),
+            post_process=parallel_state.is_pipeline_last_stage(),
+            position_embedding_type="none",  # PackedAttention turns q and k itself
+            share_embeddings_and_output_weights=shape.tied,
+        )
+        self.vocab, self.z_loss = shape.vocab, train.z_loss
+        self.window = next((window for window in shape.windows if window), None)
+        inverse_D, self.rope_scale = rope_frequencies(shape.hf)
+        self.register_buffer("rope_inverse", inverse_D, persistent=False)
+        if config.sequence_parallel and self.post_process:
+            # trained positions are picked from the whole sequence, so it is gathered before the head, not in it
+            self.output_layer.sequence_parallel = False
+            self.output_layer.disable_grad_reduce = True
+
+    def forward(self, batch: MicroBatch) -> Tensor:
+        """Loss and hit of each trained token, float32 [2, N]; before the last stage, hidden states."""
+        return super().forward(
+            input_ids=batch.tokens,
+            position_ids=batch.positions[None],
+            attention_mask=None,
+            labels=batch.labels,
+            packed_seq_params=self.layout(batch),
+            extra_block_kwargs=None,
+            loss_mask=batch.trained,
+        )
+
+    def layout(self, batch: MicroBatch) -> PackedLayout:
+        """Document bounds and rotary tables of a sequence; angles are formed in float32."""
+        angles = torch.outer(batch.positions.float(), self.rope_inverse.float())
+        angles = torch.cat((angles, angles), dim=-1)[:, None, None]
+        dtype = self.config.params_dtype
+        cos, sin = ((turned * self.rope_scale).to(dtype) for turned in (angles.cos(), angles.sin()))
+        return PackedLayout(Spans.of(batch.bounds, batch.first, batch.slots), self.window, cos, sin)
+
+    def _postprocess(self, hidden_states: Tensor, labels: Tensor, loss_mask: Tensor, **_: Any) -> Tensor:
+        """Called by GPTModel.forward: ``loss_mask`` carries the trained positions, ``labels`` their next tokens."""
+        if not self.post_process:
+            return hidden_states
+        if self.config.sequence_parallel:
+            hidden_states = tensor_parallel.gather_from_sequence_parallel_region(hidden_states)
+        hidden_N1C = hidden_states[loss_mask]
+        weight = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
+        logits_N1V, _ = self.output_layer(hidden_N1C, weight=weight)
+        return token_results(logits_N1V[:, 0], labels, self.vocab, self.z_loss if self.training else 0.0)
+
+
+def rope_frequencies(hf: PretrainedConfig) -> tuple[Tensor, float]:
+    """Inverse frequencies [head_dim / 2] float32 and the factor on cos and sin, by transformers' own rules for
+    scaling."""
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    rope = LlamaRotaryEmbedding(hf)  # type: ignore[arg-type]  # every mapped family has these fields
+    return rope.inv_freq.float(), float(rope.attention_scaling)
+
+
+def _block_spec(config: TransformerConfig, shape: ModelShape, attention: str) -> TransformerBlockSubmodules:
+    norm = ModuleSpec(module=RMSNorm)
+    core = {"backend": attention, "windows": shape.windows, "keeps_product": shape.qk_norm}
+    layer = ModuleSpec(
+        module=TransformerLayer,
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=norm,
+            self_attention=ModuleSpec(
+                module=SelfAttention,
+                params={"attn_mask_type": AttnMaskType.causal},
+                submodules=SelfAttentionSubmodules(
+                    linear_qkv=ColumnParallelLinear,
+                    core_attention=ModuleSpec(module=PackedAttention, params=core),
+                    linear_proj=RowParallelLinear,
+                    q_layernorm=norm if shape.qk_norm else None,
+                    k_layernorm=norm if shape.qk_norm else None,
+                ),
+            ),
+            self_attn_bda=add_residual,
+            pre_mlp_layernorm=norm,
+            mlp=GatedMLP,
+            mlp_bda=add_residual,
+        ),
+    )
+    return TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config), layer_norm=norm)
+
+
+def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConfig:
+    """Megatron's configuration of the model: no dropout, no fusion that needs Apex or Transformer Engine."""
+    dtype = DTYPES[train.precision]
+    return TransformerConfig(
+        num_layers=shape.layers,
+        hidden_size=shape.hidden,
+        ffn_hidden_size=shape.ffn,
+        num_attention_heads=shape.heads,
+        num_query_groups=shape.kv_heads,
+        kv_channels=shape.head_dim,
+        normalization="RMSNorm",
+        layernorm_epsilon=shape.norm_eps,
+        gated_linear_unit=True,
+        activation_func=F.silu,
+        add_bias_linear=False,
+        add_qkv_bias=shape.qkv_bias,
+        qk_layernorm=shape.qk_norm,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        tensor_model_parallel_size=train.parallel.tensor,
+        pipeline_model_parallel_size=train.parallel.pipeline,
+        context_parallel_size=train.parallel.context,
+        sequence_parallel=train.parallel.sequence_parallel,
+        **RECOMPUTE[train.recompute],
+        params_dtype=dtype,
+        pipeline_dtype=dtype,
+        bf16=train.precision == "bf16",
+        calculate_per_token_loss=True,  # the loss arrives normalised; Megatron must not divide it again
+        use_cpu_initialization=True,
+        perform_initialization=False,  # hf.load fills every weight
+        gradient_accumulation_fusion=True,  # by compat's stand-in for Apex
+        bias_activation_fusion=False,
+        bias_dropout_fusion=False,
+        masked_softmax_fusion=False,
+        apply_rope_fusion=False,
+        persist_layer_norm=False,
+        cross_entropy_loss_fusion=False,
+    )
+
+
+def build(shape: ModelShape, train: TrainConfig, device: torch.device) -> PackedGPT:
+    """This process's stage of the model, in training mode on its device, weights undefined."""
+    with megatron_cpu.cpu_tensors_pass():  # Megatron moves a tied embedding of the last stage to CUDA
+        model = PackedGPT(transformer_config(shape, train), shape, train).to(device)
+    _mark_shards(model)
+    return model
+
+
+def _mark_shards(model: PackedGPT) -> None:
+    """Tell Megatron which weights are parts of a whole: the gradient norm counts those in every process, others once.
+
+    Megatron marks them while it initialises them, which is skipped here.
+    """
+    cut_along = {ColumnParallelLinear: 0, VocabParallelEmbedding: 0, RowParallelLinear: 1}
+    for module in model.modules():
+        dim = cut_along.get(type(module))
+        if dim is not None and module.weight is not None and not hasattr(module.weight, "tensor_model_parallel"):
+            tensor_parallel.set_tensor_model_parallel_attributes(module.weight, True, dim, stride=1)

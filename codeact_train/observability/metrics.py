@@ -1,0 +1,122 @@
+"""What a run tells: one JSON line an event, the same numbers as curves, and a line for the person who waits.
+
+Contract: ``metrics.jsonl`` has the form of ``docs/files.md``; each line is on disk before the next step begins; a
+resumed job first cuts the file back to the step it resumes from. Cost: a forced write a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from codeact_train.observability.loss_stats import Outcome
+from codeact_train.observability.trackers import Tracker
+
+CURVES = ("step", "validation")
+"""Kinds of events whose numbers trackers get."""
+
+
+def of(outcome: Outcome) -> dict[str, Any]:
+    """The fields of an event that tells what a batch came to."""
+    roles = {role: asdict(own) for role, own in outcome.roles.items()}
+    return {"loss": outcome.loss, "accuracy": outcome.accuracy, "roles": roles}
+
+
+class MetricsLog:
+    """Writer of the main process."""
+
+    def __init__(self, folder: Path, resume_step: int, trackers: Sequence[Tracker] = ()):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "metrics.jsonl"
+        _truncate(self._path, resume_step)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._trackers = trackers
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """Append one event and make it durable; numbers of a step or validation also become points of curves."""
+        line = {"kind": kind, "step": step, **values}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if kind in CURVES:
+            numbers = dict(_numbers(kind, values))
+            for tracker in self._trackers:
+                tracker.add(step, numbers)
+
+    def close(self) -> None:
+        """Flush what is left."""
+        self._file.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    """The numbers in an event, each named by its way there: ``step/roles/assistant/loss``."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key != "time":
+                yield from _numbers(f"{name}/{key}", inner)
+    elif isinstance(value, int | float):
+        yield name, value
+
+
+def _truncate(path: Path, step: int) -> None:
+    """Keep the complete lines of steps up to ``step``."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(b"".join(kept))
+    temporary.rename(path)
+
+
+class Watch:
+    """Progress with rate and remaining time: a bar on a terminal, a line every few seconds elsewhere."""
+
+    LINE_EVERY_S = 10.0
+
+    def __init__(self, total: int, done: int, shown: bool):
+        self._console = Console(stderr=True, quiet=not shown)
+        self._total, self._first, self._began = total, done, time.monotonic()
+        self._last_line = 0.0
+        self._bar: Progress | None = None
+        if shown and self._console.is_terminal:
+            columns = (TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console)
+            self._task = self._bar.add_task("train", total=total, completed=done, note="")
+            self._bar.start()
+
+    def step(self, step: int, loss: float, lr: float, measured: Mapping[str, Any]) -> None:
+        """Show a finished step and what ``Meter.read`` says of it."""
+        slots, real, trained = (measured[f"{name}_per_s"] for name in ("slots", "real_tokens", "trained_tokens"))
+        note = f"loss {loss:.4f}  lr {lr:.2e}  {slots:,.0f} slots/s, {real:,.0f} real, {trained:,.0f} trained"
+        if "mfu" in measured:
+            note += f"  MFU {measured['mfu']:.1%}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, note=note)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= self.LINE_EVERY_S or step == self._total:
+            left_s = (now - self._began) / (step - self._first) * (self._total - step)
+            self._console.print(
+                f"step {step}/{self._total}  {note}  {left_s / 60:.1f} min left", highlight=False, soft_wrap=True
+            )
+            self._last_line = now
+
+    def say(self, text: str) -> None:
+        """Show a sentence."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.stop()

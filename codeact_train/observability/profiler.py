@@ -1,0 +1,50 @@
+"""A window of steps under torch's profiler.
+
+Contract: ``profile/steps-A-B-rank-R.json`` is a trace for Perfetto or chrome://tracing, the ``.txt`` beside it the
+costliest operators. Each process writes its own. Cost: nothing outside the window; within it, steps are slower by what
+recording costs, so no rate measured there means anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from codeact_train.config.train import ProfileSettings
+
+ROWS = 40
+"""Operators in the table."""
+
+
+class Profiler:
+    """Told of each step as it begins. ``settings`` of None profile nothing."""
+
+    def __init__(self, settings: ProfileSettings | None, folder: Path, rank: int):
+        self.settings, self.folder, self.rank = settings, folder, rank
+        self._running: profile | None = None
+
+    def reach(self, step: int) -> None:
+        """A step begins (or, one beyond the last, does not): open or close the window."""
+        if self.settings is None:
+            return
+        if self._running is None and step == self.settings.first_step:
+            cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+            self._running = profile(activities=[ProfilerActivity.CPU, *cuda], record_shapes=True)
+            self._running.start()
+        elif self._running is not None and step == self.settings.first_step + self.settings.steps:
+            self.close(step)
+
+    def close(self, step: int) -> None:
+        """End a window that is open before this step begins, and write what it saw."""
+        if self._running is None or self.settings is None:
+            return
+        self._running.stop()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stem = self.folder / f"steps-{self.settings.first_step}-{step - 1}-rank-{self.rank}"
+        self._running.export_chrome_trace(f"{stem}.json")
+        order = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        table = self._running.key_averages().table(sort_by=order, row_limit=ROWS)
+        stem.with_suffix(".txt").write_text(table, encoding="utf-8")
+        self._running = None

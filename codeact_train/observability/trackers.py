@@ -1,0 +1,142 @@
+"""Where curves go besides ``metrics.jsonl``: TensorBoard, Weights & Biases, MLflow.
+
+Contract: a tracker is given named numbers by step and nothing else. Each is imported when it is asked for; one that is
+asked for and not installed is refused before training. A resumed job goes on with the same curves: TensorBoard drops
+the points after the step it resumes from, the others know the run by an id that follows from its folder. One that fails
+while training goes on is told of once and gets nothing more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from codeact_train.config.train import TrainConfig
+
+
+class Tracker(Protocol):
+    """One place curves go to."""
+
+    def add(self, step: int, numbers: dict[str, float]) -> None:
+        """Points of curves, by name."""
+
+    def close(self) -> None:
+        """Send what is left."""
+
+
+def chosen(train: TrainConfig, folder: Path, resume_step: int) -> list[Tracker]:
+    """The trackers a run asks for. Raises ``ValueError`` naming one that is not installed."""
+    trackers: list[Tracker] = []
+    key = "tensorboard"
+    try:
+        if train.tensorboard:
+            trackers.append(TensorBoard(folder / "tensorboard", resume_step))
+        if train.wandb:
+            key = "wandb"
+            trackers.append(WeightsAndBiases(train.wandb, folder, train.model_dump(mode="json")))
+        if train.mlflow:
+            key = "mlflow"
+            trackers.append(MLflow(train.mlflow, folder))
+    except ImportError as missing:
+        raise ValueError(f"{key}={getattr(train, key)}: it is not installed; pip install 'codeact[{key}]'") from missing
+    return [Forgiving(tracker) for tracker in trackers]
+
+
+class Forgiving:
+    """Another tracker, whose failure does not end a job."""
+
+    def __init__(self, tracker: Tracker):
+        self._tracker: Tracker | None = tracker
+
+    def add(self, step: int, numbers: dict[str, float]) -> None:
+        """See :class:`Tracker`."""
+        self._try(lambda tracker: tracker.add(step, numbers))
+
+    def close(self) -> None:
+        """See :class:`Tracker`."""
+        self._try(Tracker.close)
+
+    def _try(self, call: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            call(self._tracker)
+        except Exception as error:  # each of them raises its own
+            name, self._tracker = type(self._tracker).__name__, None
+            print(f"{name} gets no more curves, metrics.jsonl does: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+class TensorBoard:
+    """Event files in the run's folder."""
+
+    def __init__(self, folder: Path, resume_step: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(str(folder), purge_step=resume_step + 1)
+
+    def add(self, step: int, numbers: dict[str, float]) -> None:
+        """See :class:`Tracker`."""
+        for name, number in numbers.items():
+            self._board.add_scalar(name, number, step)
+
+    def close(self) -> None:
+        """See :class:`Tracker`."""
+        self._board.close()
+
+
+class WeightsAndBiases:
+    """A run of a project; ``WANDB_MODE=offline`` keeps it on disk."""
+
+    def __init__(self, project: str, folder: Path, config: dict[str, Any]):
+        import wandb
+
+        self._run = wandb.init(
+            project=project, name=_name(folder), id=_id(folder), resume="allow", dir=str(folder), config=config
+        )
+
+    def add(self, step: int, numbers: dict[str, float]) -> None:
+        """See :class:`Tracker`."""
+        self._run.log(numbers, step=step)
+
+    def close(self) -> None:
+        """See :class:`Tracker`."""
+        self._run.finish()
+
+
+class MLflow:
+    """A run of an experiment; ``MLFLOW_TRACKING_URI`` says where."""
+
+    def __init__(self, experiment: str, folder: Path):
+        import mlflow
+
+        self._client = mlflow.MlflowClient()
+        found = self._client.get_experiment_by_name(experiment)
+        where = found.experiment_id if found else self._client.create_experiment(experiment)
+        known = self._client.search_runs([where], f"tags.codeact_run = '{_id(folder)}'")
+        tags, name = {"codeact_run": _id(folder)}, _name(folder)
+        self._run = known[0] if known else self._client.create_run(where, tags=tags, run_name=name)
+
+    def add(self, step: int, numbers: dict[str, float]) -> None:
+        """See :class:`Tracker`."""
+        from mlflow.entities import Metric
+
+        now_ms = int(time.time() * 1000)
+        points = [Metric(name, number, now_ms, step) for name, number in numbers.items()]
+        self._client.log_batch(self._run.info.run_id, metrics=points)
+
+    def close(self) -> None:
+        """See :class:`Tracker`."""
+        self._client.set_terminated(self._run.info.run_id)
+
+
+def _id(folder: Path) -> str:
+    return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+
+
+def _name(folder: Path) -> str:
+    """``runs/demo/train`` is the training of the run ``demo``."""
+    return folder.resolve().parent.name

@@ -1,0 +1,81 @@
+"""What a model costs by its shape alone: parameters and floating-point operations.
+
+Contract: exact arithmetic on the numbers of a config; no calibrated constant, no hardware. One multiply-add counts as
+two operations. Biases are left out of every count and norms out of the operations: both are below 0.1 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codeact_train.model.spec import HeadWidths, ModelShape
+
+
+@dataclass(frozen=True)
+class Dimensions(HeadWidths):
+    """The numbers of a decoder that decide its cost."""
+
+    layers: int
+    hidden: int
+    ffn: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    tied: bool = False
+    window: int | None = None
+    windowed: float = 1.0
+    """Share of the layers that have the window; the others see everything."""
+    qk_norm: bool = False
+    mlp_matrices: int = 3
+    """3 for a gated MLP (gate, up, down); 2 for a plain one."""
+
+    @classmethod
+    def of(cls, shape: ModelShape) -> Dimensions:
+        """Those of a model the trainer has a mapping for."""
+        windows = [window for window in shape.windows if window]
+        return cls(
+            layers=shape.layers,
+            hidden=shape.hidden,
+            ffn=shape.ffn,
+            heads=shape.heads,
+            kv_heads=shape.kv_heads,
+            head_dim=shape.head_dim,
+            vocab=shape.vocab,
+            tied=shape.tied,
+            window=windows[0] if windows else None,
+            windowed=len(windows) / shape.layers,
+            qk_norm=shape.qk_norm,
+        )
+
+    @property
+    def layer_matrices(self) -> int:
+        """Weights of one layer's matrices: query-key-value, projection, MLP."""
+        attention = self.hidden * (2 * self.query_width + 2 * self.kv_width)
+        return attention + self.mlp_matrices * self.hidden * self.ffn
+
+    @property
+    def head(self) -> int:
+        """Weights of the language-model head, which is also the size of the embedding."""
+        return self.vocab * self.hidden
+
+    @property
+    def matrices(self) -> int:
+        """Weights that take part in a matrix product: everything but the embedding's look-up and the norms."""
+        return self.layers * self.layer_matrices + self.head
+
+    @property
+    def parameters(self) -> int:
+        """All weights; a tied head and embedding count once."""
+        norms = (2 * self.layers + 1) * self.hidden
+        return self.layers * self.layer_matrices + self.head * (1 if self.tied else 2) + norms
+
+    def attention_forward(self, context: float) -> float:
+        """Operations of one layer's attention for one query that sees ``context`` keys: scores and weighted sum."""
+        return 4 * self.query_width * context
+
+    def model_flops(self, context: float) -> float:
+        """Operations a trained token needs, forward and backward: 6 a matrix weight (2 forward, 4 backward) and three
+        times the attention's forward over the keys it really sees. This is the numerator of MFU; recomputation and
+        the attention kernel's own recomputation are no part of it."""
+        return 6 * self.matrices + 3 * self.layers * self.attention_forward(context)

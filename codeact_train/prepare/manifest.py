@@ -1,0 +1,96 @@
+"""What stands beside the documents of a corpus: their names, the packs, the manifest.
+
+Contract: the forms are in ``docs/files.md``. Names are written row by row; none are held in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.chat_template import ChatFormat
+from codeact_train.data.corpus import SCHEMA, SIDES, Split
+from codeact_train.data.ledger import NAMED_AT_MOST, DroppedRecord, Ledger
+from codeact_train.prepare.inputs import MixtureFile
+from codeact_train.prepare.layout import Layout
+from codeact_train.prepare.paper import IMITATED
+from codeact_train.prepare.row_schema import REASON, REASONS
+from codeact_train.prepare.staging import Staged
+
+
+def write_names(
+    folder: Path, files: list[MixtureFile], staged: Staged, layout: Layout, same_as: NDArray[np.int64]
+) -> list[DroppedRecord]:
+    """Name the record of each document, and every record that is not in the corpus; returns the first of those."""
+    rows, names = staged.rows, staged.names
+    held_out = rows["held_out"]
+    with (folder / "documents.jsonl").open("w", encoding="utf-8") as out:
+        for row in layout.row.tolist():
+            name = names[row]
+            side = SIDES[int(held_out[row])]
+            out.write(_line({"id": name["id"], "source": name["source"], "split": side}))
+    first: list[DroppedRecord] = []
+    with (folder / "dropped.jsonl").open("w", encoding="utf-8") as out:
+        for row in np.flatnonzero(rows["reason"] != REASON["kept"]).tolist():
+            name = names[row]
+            twin = f"the same as {names[same_as[row]]['id']}" if same_as[row] >= 0 else None
+            dropped = DroppedRecord(
+                file=files[rows["file"][row]].name,
+                line=int(rows["line"][row]),
+                id=name["id"],
+                reason=REASONS[rows["reason"][row]],
+                detail=twin or name["detail"],
+            )
+            out.write(_line(dropped.model_dump()))
+            if len(first) < NAMED_AT_MOST:
+                first.append(dropped)
+    return first
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def write_packs(folder: Path, layout: Layout, weights: dict[Split, NDArray[np.float64]]) -> None:
+    """Store the pack plan of each side, and the loss weight of each pack: what its loss is divided by."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for side, plan in layout.plans.items():
+        arrays |= {f"{side}_document": plan.document, f"{side}_offset": plan.offset, f"{side}_weight": weights[side]}
+    np.savez(folder / "packs.npz", **arrays)  # type: ignore[arg-type]
+
+
+def write_manifest(
+    folder: Path, config: PrepareConfig, digest: str, ledger: Ledger, chat: ChatFormat, added_tokens: tuple[str, ...]
+) -> None:
+    """Write ``corpus.json``: with it the folder is a corpus."""
+    manifest = {
+        "schema": SCHEMA,
+        "digest": digest,
+        "sequence_length": config.sequence_length,
+        "documents": {"train": ledger.train.documents, "validation": ledger.validation.documents},
+        "packs": {"train": ledger.train.packs, "validation": ledger.validation.packs},
+        "packing": "next_fit" if config.parity == "paper" else "best_fit_decreasing",
+        "parity": config.parity,
+        "imitates": IMITATED if config.parity == "paper" else [],
+        "trained_roles": [role for role, weight in config.role_weights if weight],
+        "end_token": chat.end_token,
+        "vocabulary": len(chat.tokenizer),
+        "added_tokens": {token: chat.tokenizer.convert_tokens_to_ids(token) for token in added_tokens},
+        "chat_template": chat.tokenizer.chat_template,
+        "settings": config.model_dump(exclude={"workers"}),
+    }
+    (folder / "corpus.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def sync(folder: Path) -> None:
+    """Have everything on disk before the folder gets its name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())

@@ -1,0 +1,150 @@
+"""The ledger of a corpus, counted from the documents as they stand on disk and from what became of each row.
+
+Contract: tokens by role, trained tokens and the weight of packs are read back from the corpus's own files; so a ledger
+that balances says that what was meant to be written was. Cost: one pass over roles and weights, a block at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.corpus import Split
+from codeact_train.data.document import ROLES
+from codeact_train.data.indexed_dataset import Column
+from codeact_train.data.ledger import FileAccount, Half, Ledger
+from codeact_train.prepare.layout import Layout
+from codeact_train.prepare.row_schema import REASONS
+from codeact_train.prepare.staging import Staged
+
+BLOCK_TOKENS = 2**22
+
+
+@dataclass(frozen=True)
+class DocumentCounts:
+    """Of each document: ``roles`` int64 [documents, roles], ``trained`` int64 and ``weight`` float64 [documents]."""
+
+    roles: NDArray[np.int64]
+    trained: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+
+def count_documents(folder: Path) -> DocumentCounts:
+    """Count what stands in the corpus's columns."""
+    roles, weights = Column(folder / "roles"), Column(folder / "weights")
+    total = len(roles)
+    out = DocumentCounts(np.zeros((total, len(ROLES)), np.int64), np.zeros(total, np.int64), np.zeros(total))
+    for first, end in _blocks(roles.lengths):
+        starts = roles.starts[first:end] - roles.starts[first]
+        weight = weights.range(first, end)
+        out.trained[first:end] = np.add.reduceat(weight > 0, starts, dtype=np.int64)
+        out.weight[first:end] = np.add.reduceat(weight, starts, dtype=np.float64)
+        role = roles.range(first, end)
+        for code in range(len(ROLES)):
+            out.roles[first:end, code] = np.add.reduceat(role == code, starts, dtype=np.int64)
+    return out
+
+
+def _blocks(lengths: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
+    """Ranges of documents of about ``BLOCK_TOKENS`` each."""
+    total = np.cumsum(lengths, dtype=np.int64)
+    first = 0
+    while first < len(lengths):
+        before = int(total[first - 1]) if first else 0
+        end = max(first + 1, int(np.searchsorted(total, before + BLOCK_TOKENS, side="right")))
+        yield first, end
+        first = end
+
+
+class Account:
+    """What the sums of the ledger are taken over: rows, copies, documents and their places."""
+
+    def __init__(self, staged: Staged, copies: NDArray[np.int32], layout: Layout, counts: DocumentCounts):
+        self.staged, self.rows, self.copies, self.layout, self.counts = staged, staged.rows, copies, layout, counts
+        self.kept = copies > 0
+        self.lengths = counts.roles.sum(axis=1)
+        self.places = {s: np.bincount(p.document, minlength=len(self.lengths)) for s, p in layout.plans.items()}
+        self.in_all = self.places["train"] + self.places["validation"]
+
+    def ledger(self, config: PrepareConfig) -> Ledger:
+        """The sums; the files and the names of dropped records are still missing."""
+        rows, kept = self.rows, self.kept
+        again = np.maximum(self.copies, 1).astype(np.int64) - 1
+        split = kept & rows["split"]
+        ledger = Ledger(
+            records_read=len(rows),
+            records_kept=_count(kept),
+            records_split=_count(split),
+            documents_from_splits=_count(rows["pieces"][split]),
+            cuts_within_turns=_count(rows["cuts"][kept]),
+            targets_lost=_count(rows["lost"][kept]),
+            documents_repeated=_count(again * rows["pieces"]),
+            tokens_read=_count(rows["tokens"]),
+            tokens_repeated=_count(again * rows["stored"]),
+            tokens_added=self.layout.added,
+            control_text=_count(kept & rows["controls"]),
+            sources=self._by_source(),
+            train=self._half("train", config.sequence_length),
+            validation=self._half("validation", config.sequence_length),
+        )
+        for code in np.unique(rows["reason"][~kept]).tolist():
+            gone = rows["reason"] == code
+            ledger.drop(REASONS[code], _count(gone), _count(rows["tokens"][gone]))
+        cut = "truncated" if config.over_long == "truncate" else "untrained_piece"
+        ledger.drop(cut, 0, _count((rows["tokens"] - rows["stored"])[kept]))
+        return ledger
+
+    def _half(self, side: Split, sequence_length: int) -> Half:
+        places, packs = self.places[side], len(self.layout.plans[side])
+        by_role = places @ self.counts.roles
+        half = Half(
+            documents=_count(places),
+            tokens=_count(places * self.lengths),
+            by_role={role: int(by_role[code]) for role, code in ROLES.items()},
+            trained=_count(places * self.counts.trained),
+            packs=packs,
+            slots=packs * sequence_length,
+            filled=_count(places * (self.lengths - 1)),
+        )
+        half.padding = half.slots - half.filled
+        return half
+
+    def _by_source(self) -> dict[str, dict[str, int]]:
+        """Per source of the kept records: records, and documents, tokens and trained tokens of an epoch."""
+        names = self.staged.sources
+        records = np.bincount(self.rows["source"][self.kept], minlength=len(names))
+        of_document = self.rows["source"][self.layout.row]
+        sums = [
+            np.bincount(of_document, weights=self.in_all * amount, minlength=len(names)).astype(np.int64)
+            for amount in (1, self.lengths, self.counts.trained)
+        ]
+        return {
+            name: dict(zip(("records", "documents", "tokens", "trained"), map(int, amounts), strict=True))
+            for name, *amounts in zip(names, records, *sums, strict=True)
+            if amounts[0]
+        }
+
+    def by_file(self, names: list[str], repeat: list[float]) -> dict[str, FileAccount]:
+        """Per file of the mixture."""
+        read, kept = (np.bincount(self.rows["file"][which], minlength=len(names)) for which in (..., self.kept))
+        of_document = self.rows["file"][self.layout.row]
+        tokens = np.bincount(of_document, weights=self.in_all * self.lengths, minlength=len(names))
+        return {
+            name: FileAccount(read=int(read[i]), kept=int(kept[i]), tokens=int(tokens[i]), repeat=repeat[i])
+            for i, name in enumerate(names)
+        }
+
+    def pack_weights(self, side: Split) -> NDArray[np.float64]:
+        """Sum of the loss weights of each pack: what its loss is divided by."""
+        plan = self.layout.plans[side]
+        return np.add.reduceat(self.counts.weight[plan.document], plan.offset[:-1]) if len(plan) else np.zeros(0)
+
+
+def _count(values: NDArray[Any]) -> int:
+    return int(values.sum(dtype=np.int64))

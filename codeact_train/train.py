@@ -1,0 +1,66 @@
+"""Starts a training job in this process and says how it ended.
+
+How to: ``torchrun --nproc-per-node N -m codeact_train --config job.json`` (or plain ``python -m`` for one
+process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out": "runs/x/train", "train": {"epochs": 2,
+...}}``.
+
+Contract: what a person can mend is one sentence and a code of :mod:`codeact_train.exit_codes`, never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from codeact_train import exit_codes, startup_checks
+from codeact_train.checkpoint.integrity import UnsoundSave
+from codeact_train.config.train import TrainJob
+from codeact_train.data.corpus import Corpus
+from codeact_train.distributed import parallel_context
+from codeact_train.observability.anomaly import Diverged
+from codeact_train.plan import validate
+from codeact_train.trainer import Trainer
+
+
+def read_job(path: Path) -> TrainJob:
+    """The job of a JSON file. Raises ``ValueError`` naming what is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"--config={path}: {error.strerror}; give the JSON file of a job") from error
+    return TrainJob.model_validate(json.loads(text))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of each process; returns its exit code."""
+    parser = argparse.ArgumentParser(description="Train one job described by a JSON file.")
+    parser.add_argument("--config", type=Path, required=True, help="resolved job: model, corpus, out, train")
+    parser.add_argument("--export-to", type=Path, help="train nothing; write the newest checkpoint as this folder")
+    arguments = parser.parse_args(argv)
+    logging.getLogger("megatron").setLevel(logging.WARNING)
+    try:
+        job = read_job(arguments.config)
+        if job.train.threads:
+            torch.set_num_threads(job.train.threads)
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        validate(job.train, Path(job.model), processes=processes, corpus=Corpus(job.corpus).folder)
+        place = parallel_context.start(job.train.parallel, job.train.seed)
+        trainer = Trainer(job, place)
+        code = trainer.export_newest(arguments.export_to) if arguments.export_to else trainer.run()
+    except ValueError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return exit_codes.BAD_CONFIG
+    except startup_checks.ProofFailed as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return exit_codes.PROOF_FAILED
+    except (Diverged, UnsoundSave) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return exit_codes.UNSOUND
+    parallel_context.stop()
+    return code

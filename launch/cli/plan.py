@@ -1,0 +1,55 @@
+"""The options ``--plan``, ``--plan --validate`` and ``--slurm`` of ``codeact train``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from codeact_train.plan.published import compare, outside
+from launch.config import LoopConfig
+from launch.console import done, say
+from launch.plan.dry_run import dry_run
+from launch.plan.make import make_plan, named_cluster
+from launch.plan.show import show_plan, show_published
+from launch.stages import check_before_start
+from launch.submit import slurm
+
+
+def check_options(*, plan: bool, slurm: bool, of_plan: dict[str, bool]) -> None:
+    """Refuse options that would be passed over: without ``--plan`` the command trains."""
+    idle = [option for option, given in of_plan.items() if given]
+    if idle and not plan:
+        raise ValueError(f"train: {', '.join(idle)} without --plan; add --plan, or leave it out to train")
+    if plan and slurm:
+        raise ValueError("train: --plan beside --slurm; --plan shows the script, --slurm writes it: give one of them")
+
+
+def plan(config: LoopConfig, given: str, packs: int | None, *, as_json: bool, with_dry_run: bool) -> None:
+    """Print a plan of ``config``, which was ``given`` on the command line; then try it in miniature."""
+    made = make_plan(config, given, packs)
+    if as_json:
+        print(json.dumps(made.as_json(), indent=1))
+    else:
+        show_plan(made)
+    if with_dry_run:
+        done(dry_run(made.shape, config.train))
+
+
+def check_cost_model(as_json: bool) -> int:
+    """Print the published runs beside the model's figures; 1 when a fitted one is missed, else 0."""
+    compared = compare()
+    if as_json:
+        print(json.dumps([{**asdict(one), "ratio": one.ratio, "within": one.within} for one in compared], indent=1))
+    else:
+        show_published(compared)
+    missed = outside(compared)
+    if missed:
+        say(f"the cost model misses {', '.join(missed)}")
+    return 1 if missed else 0
+
+
+def write_script(config: LoopConfig) -> str:
+    """Write the SLURM script of ``config``; returns a sentence. Refuses what a job could not start with."""
+    cluster = named_cluster(config)
+    check_before_start(config.model_copy(update={"launch": slurm.on(cluster, config.launch)}))
+    return f"submit it with: sbatch {slurm.write_script(config, cluster)}"

@@ -1,0 +1,117 @@
+"""The run folder: what stands where (``docs/files.md``), and what it was made with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codeact_train.config.prepare import PrepareConfig
+from rollout.files import write_whole
+
+REPORTED_PACKAGES = (
+    "torch", "megatron-core", "transformers", "ray", "openvino-genai", "jupyter_client", "ipykernel", "numpy", "pandas",
+)  # fmt: skip
+
+NOT_OF_THE_CORPUS = {"sources", "decontaminate", "workers"}
+"""Settings of ``prepare`` that name files, or do not change what is made."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside ``runs/<name>/``."""
+
+    root: Path
+
+    @property
+    def bank(self) -> Path:
+        """Trajectories collected for training."""
+        return self.root / "bank"
+
+    @property
+    def records(self) -> Path:
+        """Training records."""
+        return self.root / "records.jsonl"
+
+    @property
+    def selection(self) -> Path:
+        """What was kept and why the rest was not."""
+        return self.root / "selection.json"
+
+    @property
+    def corpus(self) -> Path:
+        """The prepared corpus."""
+        return self.root / "corpus"
+
+    def check_corpus(self, prepare: PrepareConfig) -> None:
+        """Raises ``ValueError`` when the prepared corpus is not of these settings; where its records came from may be
+        said in other words now, and is not looked at."""
+        stored = json.loads((self.corpus / "corpus.json").read_text(encoding="utf-8"))["settings"]
+        wanted = prepare.model_dump(mode="json", exclude=NOT_OF_THE_CORPUS)
+        for key in wanted.keys() & stored.keys():
+            if wanted[key] != stored[key]:
+                raise ValueError(
+                    f"prepare.{key}: the corpus in {self.corpus} was prepared with {stored[key]!r}, this configuration "
+                    f"says {wanted[key]!r}; run `codeact prepare` with it, or give the value it was prepared with"
+                )
+
+    @property
+    def train(self) -> Path:
+        """What the trainer writes."""
+        return self.root / "train"
+
+    @property
+    def exports(self) -> Path:
+        """A Hugging Face folder an epoch."""
+        return self.train / "exports"
+
+    @property
+    def evaluation(self) -> Path:
+        """Results and transcripts of the sweep."""
+        return self.root / "eval"
+
+    @property
+    def logs(self) -> Path:
+        """Output of the model servers."""
+        return self.root / "logs"
+
+    def write_inputs(self, resolved: str) -> None:
+        """Writes ``config.yaml`` and ``environment.json``."""
+        write_whole(self.root / "config.yaml", resolved)
+        write_whole(self.root / "environment.json", json.dumps(environment(), indent=1) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and command."""
+    return {
+        "command": " ".join(["codeact", *sys.argv[1:]]),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in REPORTED_PACKAGES},
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        },
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this package is run from, or None outside of one."""
+    here = Path(__file__).resolve().parent
+    answer = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return answer.stdout.strip() if answer.returncode == 0 else None

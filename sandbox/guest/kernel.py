@@ -1,0 +1,168 @@
+"""The kernel: one Python thread that answers Jupyter requests around an IPython shell.
+
+Contract: ``execute_request`` answers with the messages of the Jupyter protocol 5.3 (busy, streams, results, reply,
+idle), all of a short cell in one write. SIGINT ends a running cell with KeyboardInterrupt and does nothing between
+cells. Not a boundary: code of a cell can change anything in this process, so the host believes nothing it says beyond
+"this is what the cell printed".
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from _signal import getsignal  # signal's own makes enum members of handlers: slow where one is a function
+from contextlib import suppress
+from traceback import clear_frames
+from types import FrameType
+from typing import Any
+
+from sandbox.guest.connection import SocketPort
+from sandbox.guest.forking import Forking
+from sandbox.guest.introspection import Introspection
+from sandbox.guest.shell import DISPLAYS, SandboxShell
+from sandbox.guest.streams import CELL, Output, OutputLimit, leave_behind
+from sandbox.guest.traceback import describe
+from sandbox.guest.wire import IOPUB, SHELL, pack
+
+
+class LightKernel(Forking, Introspection):
+    """Serves one connection until it closes or a shutdown is asked for."""
+
+    def __init__(
+        self,
+        port: SocketPort,
+        shell: SandboxShell,
+        streams: tuple[Output, Output],
+        keep: int,
+        rich_bytes: int,
+    ) -> None:
+        super().__init__()
+        self.port, self.shell, self.streams = port, shell, streams
+        self.keep, self.rich_bytes = keep, rich_bytes
+        self._cells = 0
+        shell.bind(port, keep)
+
+    def rehearse(self) -> None:
+        """Serves a host of its own: the pages a first cell would have to copy are copied before it is asked for."""
+        line = self.port.sock
+        self.port.sock, host = socket.socketpair()
+        with self.port.sock, host:
+            for code in ("print(1 + 1)", "1 + 1"):
+                header = {"msg_id": "rehearsal", "msg_type": "execute_request"}
+                host.sendall(pack(SHELL, {"header": header, "content": {"code": code}}))
+            host.shutdown(socket.SHUT_WR)
+            self.serve()
+        self.port.sock = line
+        self.shell.forget()
+        self._cells = 0
+
+    def serve(self) -> None:
+        """Answers requests, in order."""
+        signal.signal(signal.SIGINT, self._on_sigint)
+        while True:
+            try:
+                channel, message = self.port.receive()
+            except EOFError:
+                return
+            header = message["header"]
+            name = header["msg_type"]
+            answer = self.execute if name == "execute_request" else getattr(self, f"_on_{name}", None)
+            if answer is None:
+                continue
+            self.port.parent = header
+            self.port.send(IOPUB, "status", {"execution_state": "busy"})
+            reply = answer(message["content"])
+            if reply is None:  # the request is not of this process: it became a fork
+                continue
+            failed = name == "execute_request" and reply["status"] == "error"
+            stop = failed and message["content"].get("stop_on_error", True)
+            if stop:  # what comes after the reply was asked for in the knowledge of it
+                self.port.hold_waiting()
+            self.port.send(channel, name.replace("_request", "_reply"), reply, header)
+            self.port.send(IOPUB, "status", {"execution_state": "idle"}, header)
+            self.port.flush()
+            if name == "shutdown_request":
+                return
+            if stop:
+                self.port.abort_waiting()
+
+    def execute(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Runs one cell and sends what it shows; returns the content of the reply."""
+        silent = bool(content.get("silent", False))
+        self._begin(bool(content.get("followed", False)))
+        if not silent:
+            self.port.echo(content["code"], self.shell.execution_count)
+        error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)
+        count = self.shell.execution_count - 1
+        if error is None:
+            asked = content.get("user_expressions")
+            values = self.shell.user_expressions(asked) if asked else {}
+            return {"status": "ok", "execution_count": count, "payload": [], "user_expressions": values}
+        name, value, text = describe(error, self.keep, (f"{self._folder}/", f"{self._home}/"))
+        if isinstance(error, MemoryError):  # what filled the memory may be a variable of a function that has ended
+            clear_frames(error.__traceback__)
+        report = {"ename": name, "evalue": value, "traceback": text.split("\n")}
+        self.port.send(IOPUB, "error", report)
+        return {"status": "error", "execution_count": count, **report}
+
+    def _begin(self, followed: bool) -> None:
+        self._cells += 1
+        CELL.set(self._cells)
+        leave_behind(self._cells - 1)
+        for stream in self.streams:
+            stream.begin(self._cells, self.port.parent, followed)
+        sys.stdout, sys.stderr = self.streams
+        self.shell.rich_left, self.shell.displays_left = self.rich_bytes, DISPLAYS
+        if getsignal(signal.SIGINT) != self._on_sigint:
+            signal.signal(signal.SIGINT, self._on_sigint)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def _run(self, code: str, silent: bool, store: bool) -> BaseException | None:
+        """Runs the cell; the exception that ended it, if one did."""
+        error: BaseException | None
+        shield = self.port.shield
+        shield.pending = False
+        self.shell.told = None
+        try:
+            shield.running = True
+            result = self.shell.run_cell(code, store_history=store, silent=silent)
+            shield.running = False
+            error = result.error_before_exec or result.error_in_exec or self.shell.told
+        except BaseException as raised:  # an interrupt between two steps of IPython's own
+            error = raised
+        finally:
+            shield.running = False
+        for stream in self.streams:
+            with suppress(OutputLimit):
+                stream.finish()
+        return error
+
+    def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
+        self.port.shield.interrupt()
+
+    def _on_kernel_info_request(self, content: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "protocol_version": "5.3",
+            "implementation": "codeact-light",
+            "implementation_version": "0.1.0",
+            "banner": "",
+            "help_links": [],
+            "language_info": {
+                "name": "python",
+                "version": sys.version.split()[0],
+                "mimetype": "text/x-python",
+                "file_extension": ".py",
+                "pygments_lexer": "ipython3",
+                "codemirror_mode": {"name": "ipython", "version": 3},
+                "nbconvert_exporter": "python",
+            },
+        }
+
+    def _on_shutdown_request(self, content: dict[str, Any]) -> dict[str, Any]:
+        return {"status": "ok", "restart": bool(content.get("restart"))}
+
+    def _on_is_complete_request(self, content: dict[str, Any]) -> dict[str, Any]:
+        status, indent = self.shell.input_transformer_manager.check_complete(content["code"])
+        return {"status": status, "indent": " " * (indent or 0)}

@@ -1,0 +1,179 @@
+"""IPython's InteractiveShell made small and safe for a kernel that nobody watches.
+
+Contract: runs cells with IPython's semantics (magics, ``!``, top-level await, ``_`` and ``Out``), sends values and rich
+displays through a :class:`SocketPort`, and leaves errors to :mod:`sandbox.guest.traceback`. It keeps no copy of what
+is printed (IPython 9 does, without bound), no history file, no completer threads. Built once in the fork server, about
+35 ms; a forked kernel only binds its port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import linecache
+import os
+import re
+import sys
+import warnings
+from typing import Any
+
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.inputtransformer2 import TransformerManager
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets import Instance
+from traitlets.config import Config
+
+from sandbox.guest.connection import SocketPort
+from sandbox.guest.displays import Formatter, Publisher, ValueHook
+from sandbox.guest.streams import OutputLimit, shorten
+from sandbox.guest.wire import CONTAINERS
+
+DISPLAYS = 500
+"""Values and displays one cell may send."""
+SPECIAL = re.compile(
+    r"\A\s|(\A|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])\s*([%!?,;/]|>>>|\.\.\.|In \[|\[(nav|ins)\])|\?|=\s*[%!]"
+)
+"""Whatever IPython's syntax needs to be in a cell; a cell without any of it is what it is."""
+
+
+class _Compiler(CachingCompiler):
+    """Names cells the way a person counts them; the name is the same on every machine."""
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
+        return f"<cell {number}>"
+
+
+class _Transformers(TransformerManager):
+    """Searches only cells that hold something to find.
+
+    IPython tokenizes every cell several times over, in Python, to find ``%``, ``!``, ``?`` and prompts: a third of the
+    time a short cell takes, and milliseconds for a long one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._standard = self._all()
+
+    def transform_cell(self, cell: str) -> str:
+        if SPECIAL.search(cell) or self._all() != self._standard:
+            return super().transform_cell(cell)
+        return cell if cell.endswith("\n") else cell + "\n"
+
+    def _all(self) -> tuple[Any, ...]:
+        return (*self.cleanup_transforms, *self.line_transforms, *self.token_transformers)
+
+
+class SandboxShell(InteractiveShell):
+    """The shell of one kernel. ``bind`` gives it the connection after the fork."""
+
+    displayhook_class = ValueHook
+    display_pub_class = Publisher
+    compiler_class = _Compiler
+    input_transformer_manager = Instance(_Transformers, ())
+
+    port: SocketPort
+    told: BaseException | None = None
+    """The newest error IPython reported instead of raising it: of a script that ``%run`` ran, of a value's repr."""
+    rich_left = 0
+    displays_left = 0
+    keep = 10_000
+
+    def bind(self, port: SocketPort, keep: int) -> None:
+        """Connects the shell; ``keep`` characters of a value's text are sent."""
+        self.port, self.keep = port, keep
+
+    def forget(self) -> None:
+        """As new: no variables, no history, cell 1 next."""
+        self.reset(new_session=True)
+        self.execution_count = 1
+        self.last_execution_result = None
+        history: Any = self.history_manager
+        for name in ("_i", "_ii", "_iii", "_i00"):
+            setattr(history, name, "")
+        history.output_hist_reprs.clear()
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            vars(sys).pop(name, None)
+        for name in [name for name in linecache.cache if name.startswith("<cell ")]:
+            del linecache.cache[name]
+
+    def send_bundle(self, kind: str, data: dict[str, Any], metadata: dict[str, Any] | None, **extra: Any) -> None:
+        """Sends one mime bundle within the cell's budget for rich output."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "push"):
+                stream.push()
+        self.displays_left -= 1
+        if self.displays_left < 0:
+            raise OutputLimit(f"the cell showed more than {DISPLAYS} things")
+        bundle: dict[str, Any] = {}
+        left_out = []
+        containers_left = CONTAINERS - 100  # those of the message itself
+        for mime, value in data.items():
+            if isinstance(value, bytes | bytearray):
+                import base64
+
+                value = base64.b64encode(value).decode("ascii")
+            if mime == "text/plain":
+                bundle[mime] = shorten(str(value), self.keep)
+                continue
+            text = value if isinstance(value, str) else json.dumps(value)
+            size, containers = len(text), text.count("[") + text.count("{")
+            if size > self.rich_left or containers > containers_left:
+                left_out.append(f"<{mime} of {size:,} characters is over this cell's budget>")
+                continue
+            self.rich_left -= size
+            containers_left -= containers
+            bundle[mime] = value
+        if left_out:
+            bundle["text/plain"] = "\n".join([*([bundle["text/plain"]] if "text/plain" in bundle else []), *left_out])
+        self.port.publish(kind, {"data": bundle, "metadata": metadata or {}, **extra})
+
+    def should_run_async(self, raw_cell: str, **known: Any) -> bool:
+        """Spares the compilation that IPython finds it out by, where no word of the cell can need an event loop."""
+        return ("await" in raw_cell or "async" in raw_cell) and super().should_run_async(raw_cell, **known)
+
+    def _tee(self, channel: str) -> Any:
+        return contextlib.nullcontext()
+
+    def _format_exception_for_storage(self, *_: Any, **__: Any) -> dict[str, Any]:
+        return {}  # formatting for a history nobody reads takes seconds on a deep recursion
+
+    def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:
+        try:
+            _, self.told, _ = self._get_exc_info(exc_tuple)
+        except ValueError:
+            print("No traceback available to show.", file=sys.stderr)
+
+    def showsyntaxerror(self, *_: Any, **__: Any) -> None:
+        self.showtraceback()
+
+    def showindentationerror(self) -> None:
+        self.showtraceback()
+
+    def init_display_formatter(self) -> None:
+        self.display_formatter = Formatter(parent=self)
+        self.configurables.append(self.display_formatter)  # type: ignore[arg-type]
+
+    def enable_gui(self, gui: str | None = None) -> None: ...
+
+    def init_virtualenv(self) -> None: ...
+
+    def ask_exit(self) -> None:
+        raise SystemExit
+
+    def system(self, cmd: str) -> None:
+        """``!cmd``: output goes the raw way, no terminal is needed."""
+        self.user_ns["_exit_code"] = os.waitstatus_to_exitcode(os.system(self.var_expand(cmd, depth=1)))
+
+
+def build_shell() -> SandboxShell:
+    """The one shell of this process. IPython's own folder is never touched."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.HistoryManager.hist_file = ":memory:"
+    config.InteractiveShell.colors = "nocolor"
+    config.InteractiveShell.xmode = "Minimal"
+    config.InteractiveShell.separate_in = ""
+    config.IPCompleter.use_jedi = False
+    shell = SandboxShell.instance(config=config)
+    warnings.filterwarnings("ignore", message="To exit: use 'exit'")
+    return shell
