@@ -3,8 +3,8 @@
 Contract: one fork server, ``size`` kernels kept ready; :meth:`KernelPool.acquire` hands one out (about a millisecond
 when one is ready, one fork otherwise) and the pool forks the next in the background. Any number of pools may live on a
 machine, one per Ray actor for example; a pool belongs to the event loop that started it. A kernel is only started when
-there is room for it (:mod:`sandbox.host.admission`), and warm ones are given up first. A fork server that dies is started
-again; its kernels are lost, counted and logged, and their handles go on with fresh ones.
+there is room for it (:mod:`sandbox.host.admission`), and warm ones are given up first. A fork server that dies is
+started again; its kernels are lost, counted and logged, and their handles go on with fresh ones.
 """
 
 from __future__ import annotations

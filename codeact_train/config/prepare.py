@@ -1,7 +1,7 @@
 """Configuration of prepare: what a person may set about how records become a corpus.
 
-Contract: as :mod:`codeact_train.config.train`'s. It stands outside the package ``prepare`` so that launchers may read it for
-free.
+Contract: as :mod:`codeact_train.config.train`'s. It stands outside the package ``prepare`` so that launchers may read
+it for free.
 """
 
 from __future__ import annotations

@@ -150,8 +150,8 @@ class TrainConfig(Settings):
     optimizer: OptimizerSettings = OptimizerSettings()
     """Optimizer and schedule."""
     backend: Literal["megatron", "deepspeed"] = "megatron"
-    """What lays the model over processes: Megatron-Core, for the families ``codeact_train.model.spec`` lists, or DeepSpeed,
-    for any causal language model of transformers."""
+    """What lays the model over processes: Megatron-Core, for the families ``codeact_train.model.spec`` lists, or
+    DeepSpeed, for any causal language model of transformers."""
     parallel: ParallelSettings = ParallelSettings()
     """Layout over processes, with Megatron-Core."""
     zero: ZeroSettings = ZeroSettings()

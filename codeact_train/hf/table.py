@@ -1,10 +1,10 @@
 """The one table of mappings: which Hugging Face tensors make up each Megatron parameter.
 
 Contract: :func:`weight_map` lists the parameters of one pipeline stage; loading, exporting and checking follow it. The
-families differ by what their :class:`~codeact_train.model.spec.ModelShape` says: biases of queries, keys and values, norms
-of queries and keys, a head of its own. Conventions: ``linear_qkv`` rows are, for each key-value group, [its queries,
-its key, its value]; ``linear_fc1`` on each process is [gate, up]; the vocabulary is padded with zero rows until the
-processes share it evenly. Costs nothing, reads nothing.
+families differ by what their :class:`~codeact_train.model.spec.ModelShape` says: biases of queries, keys and values,
+norms of queries and keys, a head of its own. Conventions: ``linear_qkv`` rows are, for each key-value group, [its
+queries, its key, its value]; ``linear_fc1`` on each process is [gate, up]; the vocabulary is padded with zero rows
+until the processes share it evenly. Costs nothing, reads nothing.
 """
 
 from __future__ import annotations

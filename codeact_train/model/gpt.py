@@ -1,10 +1,10 @@
 """Megatron-Core's GPTModel in the shape of a Hugging Face config, for packed documents.
 
 Contract: :func:`build` returns this process's stage of the model without meaningful weights (``hf.load`` fills them).
-Called on its part of a :class:`~codeact_train.data.collate.MicroBatch`, the last stage returns ``loss.token_results`` of
-the trained tokens, [2, N] float32, the others hidden states. The language-model head is computed at those N positions
-only, which is exact: no other logit enters the loss or a gradient. Dense Llama-like decoders only: RMSNorm, SwiGLU,
-rotary embedding.
+Called on its part of a :class:`~codeact_train.data.collate.MicroBatch`, the last stage returns ``loss.token_results``
+of the trained tokens, [2, N] float32, the others hidden states. The language-model head is computed at those N
+positions only, which is exact: no other logit enters the loss or a gradient. Dense Llama-like decoders only: RMSNorm,
+SwiGLU, rotary embedding.
 """
 
 from __future__ import annotations

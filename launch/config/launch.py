@@ -1,7 +1,7 @@
 """Where a training job runs: the section ``launch`` of the configuration.
 
-Contract: settings only; ``launch.submit.torchrun`` starts processes by them, ``launch.submit.slurm`` writes a script of them, and
-``launch.plan`` reckons for the cluster they name.
+Contract: settings only; ``launch.submit.torchrun`` starts processes by them, ``launch.submit.slurm`` writes a script of
+them, and ``launch.plan`` reckons for the cluster they name.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Turns the name of a set of training records into a JSON Lines file on this machine.
 
-Contract: a file of records is itself; a file of runs of the MINT benchmark becomes one (:mod:`launch.inputs.mint_runs`);
-``NAME:SPLIT`` is a split of a data set, where NAME is a folder or a hub id (``owner/name``) that ``datasets`` can load
-and whose rows have the form of a record (``docs/files.md``). What is made is made anew each time, whole, so it is never
-staler than its source. Whatever cannot be had is one :class:`ValueError` sentence. Cost: one pass over the rows; the
-download once, in the cache of ``datasets``.
+Contract: a file of records is itself; a file of runs of the MINT benchmark becomes one
+(:mod:`launch.inputs.mint_runs`); ``NAME:SPLIT`` is a split of a data set, where NAME is a folder or a hub id
+(``owner/name``) that ``datasets`` can load and whose rows have the form of a record (``docs/files.md``). What is made
+is made anew each time, whole, so it is never staler than its source. Whatever cannot be had is one :class:`ValueError`
+sentence. Cost: one pass over the rows; the download once, in the cache of ``datasets``.
 """
 
 from __future__ import annotations

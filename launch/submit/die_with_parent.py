@@ -1,4 +1,5 @@
-"""``python -m launch.submit.die_with_parent <command> …``: runs a command that ends when the thread that started it does.
+"""``python -m launch.submit.die_with_parent <command> …``: runs a command that ends when the thread that started it
+does.
 
 Why: a model server must not outlive a driver that was killed with SIGKILL. The kernel is asked to send SIGTERM at the
 parent's end (``prctl(2)``, PR_SET_PDEATHSIG, which survives exec), then this process becomes the command. Linux only.

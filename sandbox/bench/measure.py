@@ -3,9 +3,9 @@
 Contract: medians. A start lasts until the reply to a first cell. It is judged with numpy and pandas loaded on both
 sides: the cell imports them, which for the rival is the import and for ours nothing, as its kernels are forked with
 both. Beside it stand, not judged, the bare start, where the cell is ``1 + 1`` and the rival has nothing imported, and
-what of a start is Linux's own (:mod:`sandbox.bench.lower_bound`). Memory is private memory (Private_Dirty) of an idle kernel
-that has both. Round trips are measured in blocks that take turns: the rival's threads are still at work when it has
-answered, and the next cell is not theirs to delay. Everything runs with one thread a library, as ours always do.
+what of a start is Linux's own (:mod:`sandbox.bench.lower_bound`). Memory is private memory (Private_Dirty) of an idle
+kernel that has both. Round trips are measured in blocks that take turns: the rival's threads are still at work when it
+has answered, and the next cell is not theirs to delay. Everything runs with one thread a library, as ours always do.
 """
 
 from __future__ import annotations

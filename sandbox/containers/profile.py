@@ -1,10 +1,11 @@
 """The system call filter of a container that makes kernels, in the form container engines read.
 
 Contract: ``python -m sandbox.containers.profile`` prints ``seccomp.json``. It is the kernels' own filter one level up:
-what no kernel may call (:data:`sandbox.guest.isolation.seccomp.DENIED`) the container may not call either, but for the calls
-that build kernels of tier T2, which need a user namespace's rights and which each kernel's own filter takes away again.
-Every other call that libseccomp has a name for is allowed; the rest fails with ENOSYS. The form is the plain one of the
-OCI runtime specification, without Docker's conditions, which the kubelet's runtimes ignore. Making it takes libseccomp.
+what no kernel may call (:data:`sandbox.guest.isolation.seccomp.DENIED`) the container may not call either, but for the
+calls that build kernels of tier T2, which need a user namespace's rights and which each kernel's own filter takes away
+again. Every other call that libseccomp has a name for is allowed; the rest fails with ENOSYS. The form is the plain one
+of the OCI runtime specification, without Docker's conditions, which the kubelet's runtimes ignore. Making it takes
+libseccomp.
 """
 
 from __future__ import annotations

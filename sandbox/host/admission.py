@@ -1,10 +1,11 @@
 """Whether there is room for one more kernel, and the queue of those who wait for it.
 
-Contract: a kernel is let in while fewer than ``max_kernels`` are alive and the memory left (:mod:`sandbox.host.free_memory`)
-covers ``reserve_mib`` and what a kernel needs to start. Those who must wait are served in the order they came, when a
-kernel is given back or memory returns; after ``timeout_s`` they get a :class:`SandboxError` that says what was missing.
-This bounds how many kernels start, not what they use later: the reserve is what they all may grow into, and each
-one's own limit holds it. Costs 0.1 ms per fork and nothing when a warm kernel is at hand.
+Contract: a kernel is let in while fewer than ``max_kernels`` are alive and the memory left
+(:mod:`sandbox.host.free_memory`) covers ``reserve_mib`` and what a kernel needs to start. Those who must wait are
+served in the order they came, when a kernel is given back or memory returns; after ``timeout_s`` they get a
+:class:`SandboxError` that says what was missing. This bounds how many kernels start, not what they use later: the
+reserve is what they all may grow into, and each one's own limit holds it. Costs 0.1 ms per fork and nothing when a warm
+kernel is at hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The host's end of a kernel that speaks ZeroMQ: stock ipykernel behind the same handle.
 
-Contract: the interface of :class:`sandbox.host.connection.Line`. Bounded on the host's side: a message above the frame limit
-cuts the connection, what a cell sends counts against its budget, and what has not been read stays in the kernel
+Contract: the interface of :class:`sandbox.host.connection.Line`. Bounded on the host's side: a message above the frame
+limit cuts the connection, what a cell sends counts against its budget, and what has not been read stays in the kernel
 (high-water mark). Waits for ``iopub_welcome`` before the first cell, as a subscriber that joins late misses ``idle``.
 """
 

@@ -1,8 +1,8 @@
 """Tools of a client: functions cells can call whose bodies are at the other end of the HTTP connection.
 
-Contract: a client that creates a kernel describes its tools as :func:`sandbox.tools.describe.describe_tools` does. A call
-becomes an event ``tool_call`` of the cell that runs and waits for the client's answer, within the cell's time. It can
-only be heard by a client that listens to events. A forked kernel's calls are events of its own cells.
+Contract: a client that creates a kernel describes its tools as :func:`sandbox.tools.describe.describe_tools` does. A
+call becomes an event ``tool_call`` of the cell that runs and waits for the client's answer, within the cell's time. It
+can only be heard by a client that listens to events. A forked kernel's calls are events of its own cells.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A run's state on DeepSpeed: ``RunState`` for any causal language model of transformers.
 
-Contract: see ``codeact_train.backends.run_state``. Loss, order, schedule and clipping are Megatron's to rounding. Nothing here is
-random: weights, moments, schedule and step are all a checkpoint needs.
+Contract: see ``codeact_train.backends.run_state``. Loss, order, schedule and clipping are Megatron's to rounding.
+Nothing here is random: weights, moments, schedule and step are all a checkpoint needs.
 """
 
 from __future__ import annotations

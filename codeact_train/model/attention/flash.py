@@ -1,7 +1,7 @@
 """The kernel of the package flash-attn 2, over all documents at once.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`; needs CUDA of capability 8.0 and bf16. Cost: one launch a layer,
-linear memory; keys outside document and window are not computed.
+Contract: as :mod:`~codeact_train.model.attention.backends`; needs CUDA of capability 8.0 and bf16. Cost: one launch a
+layer, linear memory; keys outside document and window are not computed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """FlexAttention with a block mask made of document bounds.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`; compiled, so it needs CUDA (on a CPU torch has no backward pass
-for it). Cost: a compilation of some seconds in the first step; blocks of 128 × 128 without a visible key are skipped,
-and which those are is counted from the bounds, not from an S × T mask.
+Contract: as :mod:`~codeact_train.model.attention.backends`; compiled, so it needs CUDA (on a CPU torch has no backward
+pass for it). Cost: a compilation of some seconds in the first step; blocks of 128 × 128 without a visible key are
+skipped, and which those are is counted from the bounds, not from an S × T mask.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Attention as the formula says it: what the other kernels are held against.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`, scores and softmax in float32 (float64 stays). Cost: a mask and
-scores of S × T; for tests and for the last resort.
+Contract: as :mod:`~codeact_train.model.attention.backends`, scores and softmax in float32 (float64 stays). Cost: a mask
+and scores of S × T; for tests and for the last resort.
 """
 
 from __future__ import annotations

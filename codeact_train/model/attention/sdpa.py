@@ -1,8 +1,8 @@
 """torch's ``scaled_dot_product_attention``, document by document.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`; runs anywhere. Cost: one fused kernel a document. Queries whose
-window or whose process leaves out the beginning of their document go in blocks, each with the keys it reaches and a
-mask of block × reach: twice the work of the window at most, and never an S × S mask.
+Contract: as :mod:`~codeact_train.model.attention.backends`; runs anywhere. Cost: one fused kernel a document. Queries
+whose window or whose process leaves out the beginning of their document go in blocks, each with the keys it reaches and
+a mask of block × reach: twice the work of the window at most, and never an S × S mask.
 """
 
 from __future__ import annotations

@@ -59,7 +59,8 @@ _shown_below_tmp: list[str] = []
 def build_root(base: str, visible: list[str], hidden: list[str], reach: dict[str, Any]) -> None:
     """Enters a root made of the system folders and ``visible`` (interpreter and packages), all read-only.
 
-    ``hidden``: folders in it that are shown empty; ``reach``: what a policy adds, see :func:`sandbox.isolation.policy.settle`.
+    ``hidden``: folders in it that are shown empty; ``reach``: what a policy adds, see
+    :func:`sandbox.isolation.policy.settle`.
     """
     unshare(CLONE_NEWNS)
     mount("", "/", flags=MS_REC | MS_PRIVATE)
