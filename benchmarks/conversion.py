@@ -72,24 +72,24 @@ def ours(model: Path, out: Path, layout: dict[str, int], dtype: str) -> dict[str
     from codeact_train.config.train import TrainConfig
     from codeact_train.distributed import parallel_context
     from codeact_train.model.gpt import DTYPES, build
-    from codeact_train.model.spec import ModelShape
+    from codeact_train.model.spec import ModelSpec
 
     train = TrainConfig.model_validate({"parallel": layout, "precision": dtype})
     place = parallel_context.start(train.parallel, 0)
-    shape = ModelShape.read(model)
+    spec = ModelSpec.read(model)
     peak = Peak()
-    built = build(shape, train, place.device)
+    built = build(spec, train, place.device)
     weights = sum(p.nbytes for p in built.parameters()) / MB
 
     def load() -> None:
         with hf.SafeTensors(model) as tensors:
-            hf.load(built, shape, tensors)
+            hf.load(built, spec, tensors)
 
     def export() -> None:
-        tensors = hf.gather(built, shape)
+        tensors = hf.gather(built, spec)
         if place.is_main:
             out.mkdir()
-            hf.write(out, tensors, hf.tensor_shapes(shape), DTYPES[dtype], 5 * 2**30)
+            hf.write(out, tensors, hf.tensor_shapes(spec), DTYPES[dtype], 5 * 2**30)
         for _ in tensors:
             pass
 

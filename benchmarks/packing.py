@@ -105,7 +105,7 @@ def collate_ms(packs: int = 40) -> float:
     from codeact_train.data.corpus import SCHEMA, Corpus
     from codeact_train.data.indexed_dataset import DocumentWriter
     from codeact_train.data.ledger import Ledger
-    from codeact_train.data.sampler import Batches
+    from codeact_train.data.sampler import Sampler
 
     lengths = lengths_like_the_recipe(1000, 16_384).astype(np.int32)
     plan = best_fit_decreasing(lengths.astype(np.int64) - 1, 16_384)
@@ -122,11 +122,11 @@ def collate_ms(packs: int = 40) -> float:
         (folder / "ledger.json").write_text(Ledger().model_dump_json())
         manifest = {"schema": SCHEMA, "digest": "", "sequence_length": 16_384, "end_token": 2}
         (folder / "corpus.json").write_text(json.dumps(manifest))
-        batches = Batches(Corpus(folder), "train", TrainConfig(global_batch_packs=1))
-        batches.step(0)
+        sampler = Sampler(Corpus(folder), "train", TrainConfig(global_batch_packs=1))
+        sampler.batch(0)
         start = time.process_time()
         for step in range(1, packs + 1):
-            batches.step(step % len(plan))
+            sampler.batch(step % len(plan))
         return (time.process_time() - start) / packs * 1000
 
 

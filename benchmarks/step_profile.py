@@ -118,7 +118,7 @@ def _without_fusion(*arguments: Any) -> Any:
 def _plain(trainer: Trainer, rival: Rival) -> Callable[[], object]:
     numbers = iter(range(10**6))
     rival.update = record_function(UPDATE)(rival.update)  # type: ignore[method-assign]
-    return lambda: rival.step(trainer.batches.step(next(numbers)).micro_batches)
+    return lambda: rival.step(trainer.sampler.batch(next(numbers)).micro_batches)
 
 
 def measure(name: str, arguments: argparse.Namespace) -> dict[str, float]:

@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     seconds, tokens, losses, pairs = {"ours": 0.0, "rival": 0.0}, 0, [], []
     processor = {"ours": 0.0, "rival": 0.0}
     for number in range(WARM_UP_STEPS + arguments.steps):
-        micro = ours.batches.step(number).micro_batches
+        micro = ours.sampler.batch(number).micro_batches
         began, began_cpu = time.perf_counter(), time.process_time()
         loss_ours = ours.train_step()
         between, between_cpu = time.perf_counter(), time.process_time()

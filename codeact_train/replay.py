@@ -19,7 +19,7 @@ import torch
 
 from codeact_train import exit_codes
 from codeact_train.config.train import ParallelSettings, TrainJob
-from codeact_train.data.collate import StepBatch, lay_out
+from codeact_train.data.collate import StepBatch, collate
 from codeact_train.distributed import parallel_context
 from codeact_train.observability.anomaly_dump import Capsule
 from codeact_train.trainer import Trainer
@@ -35,12 +35,12 @@ def replay(capsule: Capsule, folder: Path) -> int:
     state, origin = trainer.state, trainer.checkpoints.resume(trainer.state, before=capsule.step)
     _say(trainer, f"step {capsule.step} was {capsule.reason}: loss {capsule.loss}, gradient norm {capsule.grad_norm}")
     for name, document in zip(capsule.documents, capsule.read_documents(folder), strict=True):
-        whole = lay_out([document], job.train.parallel.slot_multiple, rows=state.rows)
+        whole = collate([document], job.train.parallel.slot_multiple, rows=state.rows)
         loss = _loss(trainer, StepBatch([whole], float(document.weights[1:].sum())))
         if not math.isfinite(loss):
             _say(trainer, f"  document {name['index']}, record {name['id']} of {name['source']}: loss {loss}")
     where = f"the weights of {origin.path.name}" if origin else "the base model"
-    _say(trainer, f"on {where}: loss {_loss(trainer, trainer.batches.step(capsule.step - 1)):.6g}")
+    _say(trainer, f"on {where}: loss {_loss(trainer, trainer.sampler.batch(capsule.step - 1)):.6g}")
     taken = capsule.step - 1 - state.step
     while state.step < capsule.step - 1:
         if state.step + 1 in capsule.left_out or not all(map(math.isfinite, _step(trainer))):
@@ -57,7 +57,7 @@ def replay(capsule: Capsule, folder: Path) -> int:
 def _step(trainer: Trainer) -> tuple[float, float]:
     """Loss and gradient norm of the next step, which is taken if they are finite."""
     state = trainer.state
-    batch = trainer.batches.step(state.step)
+    batch = trainer.sampler.batch(state.step)
     state.clear()
     return state.loss(batch, iter(batch.micro_batches), forward_only=False).loss, state.update()
 

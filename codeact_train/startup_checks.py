@@ -27,13 +27,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from codeact_train.config.train import TrainJob
-from codeact_train.data.collate import MicroBatch, StepBatch, lay_out
+from codeact_train.data.collate import MicroBatch, StepBatch, collate
 from codeact_train.data.document import ROLES, Document
 from codeact_train.data.vocabulary import Vocabulary
 from codeact_train.hf.embedding_init import enlarge
 from codeact_train.model.attention import PackedAttention, PackedLayout, Spans
 from codeact_train.model.gpt import DTYPES
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 
 if TYPE_CHECKING:
     from codeact_train.trainer import Trainer
@@ -96,14 +96,14 @@ def leak(trainer: Trainer) -> Proof:
 def window(trainer: Trainer) -> Proof | None:
     """Change the first key of a document one longer than the window: the last query must not move, the one before it
     must. Exact in any precision."""
-    if trainer.train.backend == "deepspeed" or not any(ModelShape.read(trainer.job.model).windows):
+    if trainer.train.backend == "deepspeed" or not any(ModelSpec.read(trainer.job.model).windows):
         return None
-    shape, device = ModelShape.read(trainer.job.model), trainer.place.device
-    size = next(size for size in shape.windows if size)
+    spec, device = ModelSpec.read(trainer.job.model), trainer.place.device
+    size = next(size for size in spec.windows if size)
     moved = torch.tensor([0.0, 0.0], device=device)  # of the last query, and what the one before it falls short of
     modules = [m for m in trainer.state.model.modules() if isinstance(m, PackedAttention) and m.windowed]
     if modules:
-        moved = torch.stack(_moved_by_the_first_key(modules[0], size, shape.head_dim, trainer)).float()
+        moved = torch.stack(_moved_by_the_first_key(modules[0], size, spec.head_dim, trainer)).float()
         moved[1] = float(moved[1] == 0)
     dist.all_reduce(moved, op=dist.ReduceOp.MAX)
     if moved[1]:
@@ -130,7 +130,7 @@ def _moved_by_the_first_key(module: PackedAttention, size: int, head_dim: int, t
 def parity(trainer: Trainer) -> Proof:
     """Loss of each trained token of a document, against transformers on the same weights."""
     document = _past_the_window(trainer)
-    batch = lay_out([document])
+    batch = collate([document])
     ours, told = trainer.state.token_losses(_lay(trainer, [document])), torch.zeros(2)
     if dist.get_rank() == 0:
         theirs, rounded = _transformers_losses(trainer.job, batch, DTYPES[trainer.train.precision])
@@ -210,14 +210,14 @@ def _past_the_window(trainer: Trainer) -> Document:
 
 
 def _lay(trainer: Trainer, documents: list[Document]) -> MicroBatch:
-    return lay_out(documents, trainer.train.parallel.slot_multiple, rows=trainer.state.rows)
+    return collate(documents, trainer.train.parallel.slot_multiple, rows=trainer.state.rows)
 
 
 def _transformers_losses(job: TrainJob, batch: MicroBatch, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """In float32, and in the run's precision."""
     disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32).eval()
-    enlarge(model, Vocabulary.of_job(job), job.train.new_tokens)
+    enlarge(model, Vocabulary.for_job(job), job.train.new_tokens)
     losses = []
     with torch.no_grad():
         for precision in (torch.float32, dtype):
@@ -231,5 +231,5 @@ def _gradient(trainer: Trainer, split: list[list[Document]]) -> Tensor:
     longest = max(sum(len(d.ids) - 1 for d in documents) for documents in split)
     multiple = trainer.train.parallel.slot_multiple
     rows = trainer.state.rows
-    batches = [lay_out(documents, multiple, 0 if rows else longest, rows=rows) for documents in split]
+    batches = [collate(documents, multiple, 0 if rows else longest, rows=rows) for documents in split]
     return trainer.state.gradient(StepBatch(batches, float(sum(b.weights.sum() for b in batches))))

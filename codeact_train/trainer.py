@@ -27,7 +27,7 @@ from codeact_train.checkpoint.manager import Checkpoint, Checkpoints
 from codeact_train.config.train import TrainJob
 from codeact_train.data.collate import MicroBatch, StepBatch
 from codeact_train.data.corpus import Corpus, Split
-from codeact_train.data.sampler import Batches
+from codeact_train.data.sampler import Sampler
 from codeact_train.distributed import parallel_context
 from codeact_train.hf.export import Export
 from codeact_train.observability import anomaly_dump, metrics
@@ -59,12 +59,12 @@ class Trainer:
         self.job, self.train, self.place = job, train, place
         self.out = Path(job.out)
         self.corpus = Corpus(job.corpus)
-        self.batches, self.validation = (
-            Batches(self.corpus, split, train, place.data_rank, place.data) for split in get_args(Split)
+        self.sampler, self.validation = (
+            Sampler(self.corpus, split, train, place.data_rank, place.data) for split in get_args(Split)
         )
-        self.steps = self.batches.steps_per_epoch * train.epochs
+        self.steps = self.sampler.steps_per_epoch * train.epochs
         self.state = build_state(job, place, self.steps)
-        self.batches.rows = self.validation.rows = self.state.rows
+        self.sampler.rows = self.validation.rows = self.state.rows
         self.checkpoints = Checkpoints(self.out / "checkpoints", self._identity(), train.checkpoint, place.device)
         self.guard = Guard(train.guard)
         self.meter = Meter(Utilisation.of(job, place))
@@ -131,7 +131,7 @@ class Trainer:
         if number in self.train.guard.skip_steps:
             return self._leave_out(number)
         self.meter.begin()
-        batch = self.batches.step(state.step)
+        batch = self.sampler.batch(state.step)
         self.meter.loaded()
         state.clear()
         outcome = self._forward(batch, forward_only=False)
@@ -143,7 +143,7 @@ class Trainer:
             self.guard.leave_out(number)
             return self._leave_out(number)
         measured = self.meter.read(batch)
-        epoch = round(number / self.batches.steps_per_epoch, 6)
+        epoch = round(number / self.sampler.steps_per_epoch, 6)
         self._write(
             "step", epoch=epoch, **metrics.of(outcome), lr=state.lr, grad_norm=norm, **measured, time=time.time()
         )
@@ -193,7 +193,7 @@ class Trainer:
     def _after_step(self) -> None:
         """Save, validate and export when this step is the one for it."""
         self._complete_save(wait=False)
-        step, per_epoch = self.state.step, self.batches.steps_per_epoch
+        step, per_epoch = self.state.step, self.sampler.steps_per_epoch
         validate, save = self.train.validate_every_steps, self.train.checkpoint.every_steps
         if step % per_epoch == 0:
             self._end_epoch(step // per_epoch)
@@ -244,7 +244,7 @@ class Trainer:
         """Write the newest checkpoint as a Hugging Face folder; returns the exit code."""
         if self.checkpoints.resume(self.state) is None:
             raise ValueError(f"out={self.out}: there is no checkpoint to export; train first")
-        self._write_export(out, self.state.step // self.batches.steps_per_epoch)
+        self._write_export(out, self.state.step // self.sampler.steps_per_epoch)
         return 0
 
     def _write_export(self, out: Path, epoch: int) -> Export | None:
@@ -274,7 +274,7 @@ class Trainer:
             self.log.write("start", begun, **about, time=time.time())
         origin = f"going on from {found.path.name}" if found else "from the base model"
         self.watch.say(
-            f"training {self.steps} steps, {self.batches.steps_per_epoch} an epoch, {origin}; "
+            f"training {self.steps} steps, {self.sampler.steps_per_epoch} an epoch, {origin}; "
             f"{self.place.world} process(es), attention {self.state.attention}, {torch.get_num_threads()} threads"
         )
         if self.meter.utilisation:

@@ -1,6 +1,6 @@
 """What one process computes at once: documents one after another in a sequence, as tensors.
 
-Contract: :func:`lay_out` makes a whole sequence of documents, :meth:`MicroBatch.part` the stretch of it that one of
+Contract: :func:`collate` makes a whole sequence of documents, :meth:`MicroBatch.part` the stretch of it that one of
 several context-parallel processes computes.
 """
 
@@ -79,7 +79,7 @@ class StepBatch:
         return sum(m.slots for m in self.micro_batches), sum(m.real for m in self.micro_batches), trained
 
 
-def lay_out(documents: list[Document], multiple: int = 1, at_least: int = 0, *, rows: bool = False) -> MicroBatch:
+def collate(documents: list[Document], multiple: int = 1, at_least: int = 0, *, rows: bool = False) -> MicroBatch:
     """Lay documents (possibly none) one after another, padded to ``at_least`` slots and a multiple of ``multiple``;
     for ``rows`` each is padded to the longest, so that the sequence can be cut into equal rows of one document each."""
     lengths = [len(d.ids) - 1 for d in documents]

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeact_train.config.train import TrainConfig
-from codeact_train.data.collate import StepBatch, lay_out
+from codeact_train.data.collate import StepBatch, collate
 from codeact_train.data.corpus import Corpus, Split
 from codeact_train.data.packing import best_fit_decreasing
 
 
-class Batches:
+class Sampler:
     """The steps of one side of a corpus, as one of ``data_world`` data-parallel processes computes them."""
 
     def __init__(self, corpus: Corpus, split: Split, train: TrainConfig, data_rank: int = 0, data_world: int = 1):
@@ -41,7 +41,7 @@ class Batches:
         epoch, within = divmod(step, self.steps_per_epoch)
         return self._cut(self._order(epoch), within)
 
-    def step(self, step: int) -> StepBatch:
+    def batch(self, step: int) -> StepBatch:
         """This process's share of a step."""
         return self._share(self.packs_of(step))
 
@@ -77,7 +77,7 @@ class Batches:
         if parallel.pipeline > 1:  # stages hand each other tensors of one shape
             longest = max(int(self._slots[documents].sum()) for documents in mine)
         batches = [
-            lay_out([self.corpus.document(int(d)) for d in documents], multiple, longest, rows=self.rows)
+            collate([self.corpus.document(int(d)) for d in documents], multiple, longest, rows=self.rows)
             for documents in mine
         ]
         return StepBatch(batches, float(self.weights[packs].sum()))

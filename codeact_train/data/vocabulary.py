@@ -27,7 +27,7 @@ class Vocabulary:
     known: int
 
     @classmethod
-    def of(cls, model: Path | str, corpus: Path | str) -> Vocabulary:
+    def read(cls, model: Path | str, corpus: Path | str) -> Vocabulary:
         """Raises ``ValueError`` when the corpus has tokens that are neither the model's nor added."""
         stored = _stored(model)
         manifest = json.loads((Path(corpus) / "corpus.json").read_text(encoding="utf-8"))
@@ -41,9 +41,9 @@ class Vocabulary:
         return cls(rows, new, min(stored, *new) if new else stored)
 
     @classmethod
-    def of_job(cls, job: TrainJob) -> Vocabulary:
+    def for_job(cls, job: TrainJob) -> Vocabulary:
         """That of a training job."""
-        return cls.of(job.model, job.corpus)
+        return cls.read(job.model, job.corpus)
 
 
 def _stored(model: Path | str) -> int:

@@ -21,7 +21,7 @@ from codeact_train import hf
 from codeact_train.hf.serving_files import write_serving_files
 from codeact_train.hf.writer import raw_bytes
 from codeact_train.model.gpt import PackedGPT
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 
 FILE_BYTES = 5 * 2**30
 """Largest file of weights, as Hugging Face's own."""
@@ -39,7 +39,7 @@ class Export:
 
 
 def export(
-    model: PackedGPT, shape: ModelShape, source: Path, tokenizer: Path, out: Path, *, step: int, epoch: int,
+    model: PackedGPT, spec: ModelSpec, source: Path, tokenizer: Path, out: Path, *, step: int, epoch: int,
     checkpoint: str | None, dtype: torch.dtype,
 ) -> Export | None:  # fmt: skip
     """Write ``out`` with the configuration of ``source`` and the tokenizer of the corpus; returns None off the main
@@ -47,7 +47,7 @@ def export(
 
     Every process calls it. An ``out`` that exists is replaced.
     """
-    tensors = hf.gather(model, shape)
+    tensors = hf.gather(model, spec)
     if torch.distributed.get_rank() != 0:
         for _ in tensors:
             pass
@@ -56,11 +56,11 @@ def export(
     def write_weights(folder: Path) -> str:
         digest = _Digest()
         written = digest.passing((name, tensor.to(dtype)) for name, tensor in tensors)
-        hf.write(folder, written, hf.tensor_shapes(shape), dtype, FILE_BYTES)
+        hf.write(folder, written, hf.tensor_shapes(spec), dtype, FILE_BYTES)
         return digest.hex()
 
     return write_folder(
-        write_weights, source, tokenizer, out, dtype, shape.vocab, step=step, epoch=epoch, checkpoint=checkpoint
+        write_weights, source, tokenizer, out, dtype, spec.vocab, step=step, epoch=epoch, checkpoint=checkpoint
     )
 
 

@@ -17,15 +17,15 @@ from torch import Tensor
 from codeact_train.hf.shards import join
 from codeact_train.hf.table import Weight, weight_map
 from codeact_train.model.gpt import PackedGPT
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 
 
-def gather(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[str, Tensor]]:
+def gather(model: PackedGPT, spec: ModelSpec) -> Iterator[tuple[str, Tensor]]:
     """Yield every Hugging Face tensor on the main process; the others yield nothing."""
-    for weight, shard in _at_first_stage(model, shape):
+    for weight, shard in _at_first_stage(model, spec):
         shards = shard[None] if weight.cut == "whole" else _at_first_process(shard)
         if dist.get_rank() == 0:
-            yield from zip(weight.hf, join(weight, shards.cpu(), shape), strict=True)
+            yield from zip(weight.hf, join(weight, shards.cpu(), spec), strict=True)
 
 
 def _at_first_process(shard: Tensor) -> Tensor:
@@ -43,13 +43,13 @@ def _at_first_process(shard: Tensor) -> Tensor:
     return shards
 
 
-def _at_first_stage(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[Weight, Tensor]]:
+def _at_first_stage(model: PackedGPT, spec: ModelSpec) -> Iterator[tuple[Weight, Tensor]]:
     """Yield each parameter's shard in the processes of the first stage, to which the other stages send theirs."""
     mine = parallel_state.get_pipeline_model_parallel_rank()
     stages = parallel_state.get_pipeline_model_parallel_world_size()
     parameters = {name: p.detach() for name, p in model.named_parameters()}
     if stages == 1:
-        yield from ((weight, parameters[weight.megatron]) for weight in weight_map(shape, 0, 1))
+        yield from ((weight, parameters[weight.megatron]) for weight in weight_map(spec, 0, 1))
         return
     group = parallel_state.get_pipeline_model_parallel_group()
     sizes: list[dict[str, torch.Size]] = [{} for _ in range(stages)]
@@ -57,7 +57,7 @@ def _at_first_stage(model: PackedGPT, shape: ModelShape) -> Iterator[tuple[Weigh
     first = dist.get_global_rank(group, 0)
     like = next(iter(parameters.values()))
     for stage in range(stages):
-        for weight in weight_map(shape, stage, stages):
+        for weight in weight_map(spec, stage, stages):
             if weight.copy:
                 continue
             if mine == stage and mine > 0:

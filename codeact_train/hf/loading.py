@@ -14,7 +14,7 @@ from megatron.core import parallel_state
 from codeact_train.hf.shards import cut
 from codeact_train.hf.table import weight_map
 from codeact_train.model.gpt import PackedGPT
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 
 
 class Source(Protocol):
@@ -23,15 +23,15 @@ class Source(Protocol):
     def __getitem__(self, name: str) -> Any: ...
 
 
-def load(model: PackedGPT, shape: ModelShape, tensors: Source) -> None:
+def load(model: PackedGPT, spec: ModelSpec, tensors: Source) -> None:
     """Fill this process's parameters from tensors of the shapes that ``hf.tensor_shapes`` lists."""
     rank, size = parallel_state.get_tensor_model_parallel_rank(), parallel_state.get_tensor_model_parallel_world_size()
     stage = parallel_state.get_pipeline_model_parallel_rank()
     stages = parallel_state.get_pipeline_model_parallel_world_size()
     parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for weight in weight_map(shape, stage, stages):
-            value = cut(weight, [tensors[name] for name in weight.hf], shape, rank, size)
+        for weight in weight_map(spec, stage, stages):
+            value = cut(weight, [tensors[name] for name in weight.hf], spec, rank, size)
             parameter = parameters.pop(weight.megatron)
             assert value.shape == parameter.shape, f"{weight.megatron}: {value.shape} for {parameter.shape}"
             parameter.copy_(value)

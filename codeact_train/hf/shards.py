@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from codeact_train.hf.table import Weight
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 
 
-def cut(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, size: int) -> Tensor:
+def cut(weight: Weight, tensors: list[Any], spec: ModelSpec, rank: int, size: int) -> Tensor:
     """The part that process ``rank`` of ``size`` holds, of tensors or lazy slices of a file."""
 
     def part(tensor: Any, dim: int = 0) -> Tensor:
@@ -29,28 +29,28 @@ def cut(weight: Weight, tensors: list[Any], shape: ModelShape, rank: int, size: 
         return part(tensors[0], dim=1)
     if weight.cut == "gate_up":
         return torch.cat([part(t) for t in tensors])
-    if weight.cut == "qkv" and shape.kv_shared(size):
-        return _part_of_group(tensors, shape, rank, size)
+    if weight.cut == "qkv" and spec.kv_shared(size):
+        return _part_of_group(tensors, spec, rank, size)
     if weight.cut == "qkv":
-        groups = shape.kv_heads // size
+        groups = spec.kv_heads // size
         parts = [part(t) for t in tensors]
         return torch.cat([p.reshape(groups, -1, *p.shape[1:]) for p in parts], dim=1).flatten(0, 1)
     assert weight.cut == "vocab"
-    rows = shape.padded_vocab(size) // size
-    first, end = rank * rows, min((rank + 1) * rows, shape.vocab)
+    rows = spec.padded_vocab(size) // size
+    first, end = rank * rows, min((rank + 1) * rows, spec.vocab)
     value = tensors[0][first:end] if first < end else tensors[0][0:0]  # a slice of a file may not begin at its end
     missing = rows - value.shape[0]
     return torch.cat((value, value.new_zeros(missing, *value.shape[1:]))) if missing else value
 
 
-def _part_of_group(tensors: list[Any], shape: ModelShape, rank: int, size: int) -> Tensor:
+def _part_of_group(tensors: list[Any], spec: ModelSpec, rank: int, size: int) -> Tensor:
     """The rows of one of several processes that share a key-value head: an even part of its queries, key and value,
     wherever that cuts. Megatron puts the products of these processes together again."""
-    group, member = divmod(rank, size // shape.kv_heads)
-    rows = (shape.heads + 2 * shape.kv_heads) * shape.head_dim // size
+    group, member = divmod(rank, size // spec.kv_heads)
+    rows = (spec.heads + 2 * spec.kv_heads) * spec.head_dim // size
     begin, before, pieces = member * rows, 0, []
     for tensor in tensors:
-        own = tensor.get_shape()[0] // shape.kv_heads
+        own = tensor.get_shape()[0] // spec.kv_heads
         first, end = max(begin - before, 0), min(begin + rows - before, own)
         if first < end:
             pieces.append(tensor[group * own + first : group * own + end])
@@ -58,7 +58,7 @@ def _part_of_group(tensors: list[Any], shape: ModelShape, rank: int, size: int) 
     return torch.cat(pieces)
 
 
-def join(weight: Weight, shards: Tensor, shape: ModelShape) -> list[Tensor]:
+def join(weight: Weight, shards: Tensor, spec: ModelSpec) -> list[Tensor]:
     """The Hugging Face tensors of a parameter from all its parts, stacked in rank order; views of them where it can
     be."""
     if weight.cut == "whole":
@@ -70,9 +70,9 @@ def join(weight: Weight, shards: Tensor, shape: ModelShape) -> list[Tensor]:
         return [halves[:, i].flatten(0, 1) for i in range(2)]
     whole = shards.flatten(0, 1)
     if weight.cut == "qkv":
-        queries = shape.heads // shape.kv_heads
-        grouped = whole.view(shape.kv_heads, (queries + 2) * shape.head_dim, *whole.shape[1:])
-        sizes = [queries * shape.head_dim, shape.head_dim, shape.head_dim]
+        queries = spec.heads // spec.kv_heads
+        grouped = whole.view(spec.kv_heads, (queries + 2) * spec.head_dim, *whole.shape[1:])
+        sizes = [queries * spec.head_dim, spec.head_dim, spec.head_dim]
         return [p.flatten(0, 1) for p in grouped.split(sizes, dim=1)]
     assert weight.cut == "vocab"
-    return [whole[: shape.vocab]]
+    return [whole[: spec.vocab]]

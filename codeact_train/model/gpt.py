@@ -31,7 +31,7 @@ from codeact_train.distributed import megatron_cpu
 from codeact_train.model.attention import PackedAttention, PackedLayout, Spans, choose
 from codeact_train.model.layers import GatedMLP, RMSNorm, add_residual
 from codeact_train.model.loss import token_results
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 RECOMPUTE: dict[str, dict[str, Any]] = {
@@ -45,20 +45,20 @@ RECOMPUTE: dict[str, dict[str, Any]] = {
 class PackedGPT(GPTModel):
     """GPTModel over a packed sequence, with the head on trained positions."""
 
-    def __init__(self, config: TransformerConfig, shape: ModelShape, train: TrainConfig):
+    def __init__(self, config: TransformerConfig, spec: ModelSpec, train: TrainConfig):
         super().__init__(
             config=config,
-            transformer_layer_spec=_block_spec(config, shape, choose(train.attention, train.precision)),
-            vocab_size=shape.padded_vocab(train.parallel.tensor),
-            max_sequence_length=shape.hf.max_position_embeddings,
+            transformer_layer_spec=_block_spec(config, spec, choose(train.attention, train.precision)),
+            vocab_size=spec.padded_vocab(train.parallel.tensor),
+            max_sequence_length=spec.hf.max_position_embeddings,
             pre_process=parallel_state.is_pipeline_first_stage(),
             post_process=parallel_state.is_pipeline_last_stage(),
             position_embedding_type="none",  # PackedAttention turns q and k itself
-            share_embeddings_and_output_weights=shape.tied,
+            share_embeddings_and_output_weights=spec.tied,
         )
-        self.vocab, self.z_loss = shape.vocab, train.z_loss
-        self.window = next((window for window in shape.windows if window), None)
-        inverse_D, self.rope_scale = rope_frequencies(shape.hf)
+        self.vocab, self.z_loss = spec.vocab, train.z_loss
+        self.window = next((window for window in spec.windows if window), None)
+        inverse_D, self.rope_scale = rope_frequencies(spec.hf)
         self.register_buffer("rope_inverse", inverse_D, persistent=False)
         if config.sequence_parallel and self.post_process:
             # trained positions are picked from the whole sequence, so it is gathered before the head, not in it
@@ -106,9 +106,9 @@ def rope_frequencies(hf: PretrainedConfig) -> tuple[Tensor, float]:
     return rope.inv_freq.float(), float(rope.attention_scaling)
 
 
-def _block_spec(config: TransformerConfig, shape: ModelShape, attention: str) -> TransformerBlockSubmodules:
+def _block_spec(config: TransformerConfig, spec: ModelSpec, attention: str) -> TransformerBlockSubmodules:
     norm = ModuleSpec(module=RMSNorm)
-    core = {"backend": attention, "windows": shape.windows, "keeps_product": shape.qk_norm}
+    core = {"backend": attention, "windows": spec.windows, "keeps_product": spec.qk_norm}
     layer = ModuleSpec(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(
@@ -120,8 +120,8 @@ def _block_spec(config: TransformerConfig, shape: ModelShape, attention: str) ->
                     linear_qkv=ColumnParallelLinear,
                     core_attention=ModuleSpec(module=PackedAttention, params=core),
                     linear_proj=RowParallelLinear,
-                    q_layernorm=norm if shape.qk_norm else None,
-                    k_layernorm=norm if shape.qk_norm else None,
+                    q_layernorm=norm if spec.qk_norm else None,
+                    k_layernorm=norm if spec.qk_norm else None,
                 ),
             ),
             self_attn_bda=add_residual,
@@ -133,23 +133,23 @@ def _block_spec(config: TransformerConfig, shape: ModelShape, attention: str) ->
     return TransformerBlockSubmodules(layer_specs=[layer] * get_num_layers_to_build(config), layer_norm=norm)
 
 
-def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConfig:
+def transformer_config(spec: ModelSpec, train: TrainConfig) -> TransformerConfig:
     """Megatron's configuration of the model: no dropout, no fusion that needs Apex or Transformer Engine."""
     dtype = DTYPES[train.precision]
     return TransformerConfig(
-        num_layers=shape.layers,
-        hidden_size=shape.hidden,
-        ffn_hidden_size=shape.ffn,
-        num_attention_heads=shape.heads,
-        num_query_groups=shape.kv_heads,
-        kv_channels=shape.head_dim,
+        num_layers=spec.layers,
+        hidden_size=spec.hidden,
+        ffn_hidden_size=spec.ffn,
+        num_attention_heads=spec.heads,
+        num_query_groups=spec.kv_heads,
+        kv_channels=spec.head_dim,
         normalization="RMSNorm",
-        layernorm_epsilon=shape.norm_eps,
+        layernorm_epsilon=spec.norm_eps,
         gated_linear_unit=True,
         activation_func=F.silu,
         add_bias_linear=False,
-        add_qkv_bias=shape.qkv_bias,
-        qk_layernorm=shape.qk_norm,
+        add_qkv_bias=spec.qkv_bias,
+        qk_layernorm=spec.qk_norm,
         hidden_dropout=0.0,
         attention_dropout=0.0,
         tensor_model_parallel_size=train.parallel.tensor,
@@ -173,10 +173,10 @@ def transformer_config(shape: ModelShape, train: TrainConfig) -> TransformerConf
     )
 
 
-def build(shape: ModelShape, train: TrainConfig, device: torch.device) -> PackedGPT:
+def build(spec: ModelSpec, train: TrainConfig, device: torch.device) -> PackedGPT:
     """This process's stage of the model, in training mode on its device, weights undefined."""
     with megatron_cpu.cpu_tensors_pass():  # Megatron moves a tied embedding of the last stage to CUDA
-        model = PackedGPT(transformer_config(shape, train), shape, train).to(device)
+        model = PackedGPT(transformer_config(spec, train), spec, train).to(device)
     _mark_shards(model)
     return model
 

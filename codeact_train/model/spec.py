@@ -37,7 +37,7 @@ beyond the model's positions, where no document reaches."""
 INSTEAD = "set train.backend=deepspeed, which trains any causal language model of transformers"
 
 
-class HeadWidths:
+class AttentionDims:
     """What follows from the numbers of heads."""
 
     heads: int
@@ -71,7 +71,7 @@ class HeadWidths:
 
 
 @dataclass(frozen=True)
-class ModelShape(HeadWidths):
+class ModelSpec(AttentionDims):
     """The numbers of a Hugging Face config that decide the model. ``windows``: of each layer, the keys a query sees at
     most, itself included."""
 
@@ -90,7 +90,7 @@ class ModelShape(HeadWidths):
     hf: PretrainedConfig
 
     @classmethod
-    def read(cls, folder: Path | str) -> ModelShape:
+    def read(cls, folder: Path | str) -> ModelSpec:
         """Read ``config.json``. Raises ``ValueError`` when there is none, or for an architecture without a mapping."""
         file = Path(folder) / "config.json"
         if not file.is_file():

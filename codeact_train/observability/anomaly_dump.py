@@ -65,8 +65,8 @@ class Capsule:
 def write(trainer: Trainer, step: int, alarm: Alarm) -> Path:
     """Write the capsule of a step, in the main process; returns its folder."""
     folder = trainer.out / "capsules" / f"step-{step:06}"
-    packs = trainer.batches.packs_of(step - 1)
-    indices = [int(d) for pack in packs for d in trainer.batches.plan[int(pack)]]
+    packs = trainer.sampler.packs_of(step - 1)
+    indices = [int(d) for pack in packs for d in trainer.sampler.plan[int(pack)]]
     names = trainer.corpus.names_of(indices)
     capsule = Capsule(
         schema=SCHEMA, step=step, reason=alarm.reason, loss=str(alarm.loss), grad_norm=str(alarm.grad_norm),

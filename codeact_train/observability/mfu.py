@@ -7,7 +7,7 @@
 Contract: 6 operations a weight and token (2 forward, 4 backward); attention counts the keys each token really sees,
 within its document and window, forward 4 operations a key and channel, backward twice that. The head counts where it is
 needed, at trained tokens: counting it everywhere would call skipped work done. Padding and recomputation are no part of
-it. The arithmetic of a model is ``plan.dimensions``'. There is no figure where no peak is known, as on a CPU.
+it. The arithmetic of a model is ``plan.model_cost``'. There is no figure where no peak is known, as on a CPU.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 from codeact_train.config.train import TrainJob
 from codeact_train.data.collate import MicroBatch
 from codeact_train.distributed.parallel_context import Place
-from codeact_train.model.spec import ModelShape
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.model.spec import ModelSpec
+from codeact_train.plan.model_cost import ModelCost
 
 PEAK_TFLOPS = {"A100": 312.0, "H100": 989.0, "H200": 989.0}
 """The maker's dense bf16 rate, by what the driver's name of a GPU contains."""
@@ -30,7 +30,7 @@ PEAK_TFLOPS = {"A100": 312.0, "H100": 989.0, "H200": 989.0}
 class Utilisation:
     """Of one run. ``peak``: operations a second of all its processes."""
 
-    model: Dimensions
+    model: ModelCost
     peak: float
 
     @classmethod
@@ -40,10 +40,10 @@ class Utilisation:
         if peak_tflops is None:
             return None
         try:
-            shape = ModelShape.read(job.model)
+            spec = ModelSpec.read(job.model)
         except ValueError:  # a family without a mapping
             return None
-        return cls(Dimensions.of(shape), peak_tflops * 1e12 * place.world)
+        return cls(ModelCost.from_spec(spec), peak_tflops * 1e12 * place.world)
 
     def keys_seen(self, micro_batches: list[MicroBatch]) -> float:
         """Keys all real tokens of these sequences attend to in a mean layer, themselves included."""

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from codeact_train.config.train import OptimizerSettings, TrainJob
 from codeact_train.data.corpus import Corpus
-from codeact_train.data.sampler import Batches
+from codeact_train.data.sampler import Sampler
 
 
 def run(job: TrainJob, steps: int) -> list[tuple[float, float, float]]:
@@ -28,15 +28,15 @@ def run(job: TrainJob, steps: int) -> list[tuple[float, float, float]]:
     matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) == wide] for wide in (True, False))
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps)
-    batches = Batches(corpus, "train", train)
-    total = batches.steps_per_epoch * train.epochs
+    sampler = Sampler(corpus, "train", train)
+    total = sampler.steps_per_epoch * train.epochs
     plan, held_out = corpus.packs("train"), corpus.packs("validation")
     curve = []
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step + 1, total)
         optimizer.zero_grad()
-        documents = [d for pack in batches.packs_of(step) for d in plan[int(pack)]]
+        documents = [d for pack in sampler.packs_of(step) for d in plan[int(pack)]]
         loss, z_loss = mean_losses(model, corpus, documents)
         (loss + train.z_loss * z_loss).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)

@@ -15,7 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.train import TrainConfig
 from codeact_train.data.vocabulary import Vocabulary
-from codeact_train.model.spec import ModelShape, read_config
+from codeact_train.model.spec import ModelSpec, read_config
 
 
 def validate(
@@ -30,9 +30,9 @@ def validate(
     if train.backend == "deepspeed":
         positions = _check_deepspeed(model)
     else:
-        shape = ModelShape.read(model)
-        _check_layout(train, shape, processes)
-        positions = shape.hf.max_position_embeddings
+        spec = ModelSpec.read(model)
+        _check_layout(train, spec, processes)
+        positions = spec.hf.max_position_embeddings
     length = prepare.sequence_length if prepare else None
     held_out = prepare is None or prepare.validation_share > 0
     if corpus is not None:
@@ -40,7 +40,7 @@ def validate(
         length = manifest["sequence_length"]
         tokens = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["train"]["filled"]
         check_steps(train, manifest["packs"]["train"], tokens, length)
-        Vocabulary.of(model, corpus)
+        Vocabulary.read(model, corpus)
         held_out = manifest["packs"]["validation"] > 0
     if train.validate_every_steps and not held_out:
         raise ValueError(
@@ -74,7 +74,7 @@ def _check_deepspeed(model: Path) -> int | None:
     return getattr(config, "max_position_embeddings", None)
 
 
-def _check_layout(train: TrainConfig, shape: ModelShape, processes: int) -> None:
+def _check_layout(train: TrainConfig, spec: ModelSpec, processes: int) -> None:
     parallel = train.parallel
     if processes % parallel.replica:
         axes = ("tensor", "pipeline", "context")
@@ -84,18 +84,18 @@ def _check_layout(train: TrainConfig, shape: ModelShape, processes: int) -> None
             f"{' × '.join(sizes)}{product} does not divide the {processes} processes of this job; "
             f"start a multiple of {parallel.replica} or change the layout"
         )
-    if not shape.fits_heads(parallel.tensor) or shape.ffn % parallel.tensor:
-        fitting = [t for t in range(1, shape.heads + 1) if shape.fits_heads(t) and not shape.ffn % t]
+    if not spec.fits_heads(parallel.tensor) or spec.ffn % parallel.tensor:
+        fitting = [t for t in range(1, spec.heads + 1) if spec.fits_heads(t) and not spec.ffn % t]
         raise ValueError(
-            f"parallel.tensor={parallel.tensor} does not fit the model: it must divide its {shape.heads} attention "
-            f"heads and its MLP width of {shape.ffn}, divide or be a multiple of its {shape.kv_heads} key-value heads, "
-            f"and divide the {(shape.heads + 2 * shape.kv_heads) * shape.head_dim} rows of queries, keys and values; "
+            f"parallel.tensor={parallel.tensor} does not fit the model: it must divide its {spec.heads} attention "
+            f"heads and its MLP width of {spec.ffn}, divide or be a multiple of its {spec.kv_heads} key-value heads, "
+            f"and divide the {(spec.heads + 2 * spec.kv_heads) * spec.head_dim} rows of queries, keys and values; "
             f"choose one of {fitting}"
         )
-    if shape.layers % parallel.pipeline:
-        fitting = [p for p in range(1, shape.layers + 1) if not shape.layers % p]
+    if spec.layers % parallel.pipeline:
+        fitting = [p for p in range(1, spec.layers + 1) if not spec.layers % p]
         raise ValueError(
-            f"parallel.pipeline={parallel.pipeline} does not divide the model's {shape.layers} layers; "
+            f"parallel.pipeline={parallel.pipeline} does not divide the model's {spec.layers} layers; "
             f"choose one of {fitting}"
         )
 

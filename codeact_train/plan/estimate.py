@@ -1,7 +1,7 @@
 """One layout of one job on one cluster, reckoned: memory, step time, rates, run time.
 
 Contract: everything here is predicted, by the models of ``memory`` and ``step_time``. Tokens are positions computed
-(padding is not), over all GPUs. MFU = tokens/s x ``Dimensions.model_flops`` / (GPUs x peak): six operations a matrix
+(padding is not), over all GPUs. MFU = tokens/s x ``ModelCost.model_flops`` / (GPUs x peak): six operations a matrix
 weight, the head included, and attention over the keys really seen.
 """
 
@@ -13,7 +13,7 @@ from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.kernels import TRAINER
 from codeact_train.plan.layout import Layout, layouts
 from codeact_train.plan.memory import Memory, memory
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 from codeact_train.plan.step_time import StepTime, step_time
 from codeact_train.plan.workload import Workload
 
@@ -31,7 +31,7 @@ class Estimate:
     """Seconds of an epoch's steps, without validation, checkpoint and export; ``None`` while its steps are unknown."""
 
 
-def estimate(model: Dimensions, cluster: Cluster, work: Workload, layout: Layout) -> Estimate:
+def estimate(model: ModelCost, cluster: Cluster, work: Workload, layout: Layout) -> Estimate:
     """Reckon one layout of the trainer."""
     micro_batches = work.micro_batches(layout.data)
     needed = memory(
@@ -59,7 +59,7 @@ def estimate(model: Dimensions, cluster: Cluster, work: Workload, layout: Layout
     return Estimate(layout, needed, time, rate, mfu, epoch)
 
 
-def rank(model: Dimensions, cluster: Cluster, work: Workload) -> list[Estimate]:
+def rank(model: ModelCost, cluster: Cluster, work: Workload) -> list[Estimate]:
     """Every layout of the cluster: those that fit, the fastest first, then the others."""
     every = [estimate(model, cluster, work, layout) for layout in layouts(model, cluster, work.micro_batches(1))]
     return sorted(every, key=lambda e: (not e.memory.fits, -e.tokens_per_s))

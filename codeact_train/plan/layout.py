@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from codeact_train.config.train import TrainConfig
 from codeact_train.plan.hardware import Cluster
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 
 Recompute: TypeAlias = Literal["none", "selective", "half", "full"]
 """How much of the forward backward computes again: nothing, norms and gates, every other product (torchtitan's
@@ -75,7 +75,7 @@ class Layout:
         return " ".join(words) or "one GPU"
 
 
-def layouts(model: Dimensions, cluster: Cluster, micro_batches: int) -> Iterator[Layout]:
+def layouts(model: ModelCost, cluster: Cluster, micro_batches: int) -> Iterator[Layout]:
     """Every layout that uses all GPUs of ``cluster``, divides the model, and leaves each replica one of the step's
     ``micro_batches``."""
     for tensor in _divisors(cluster.gpus_per_node):

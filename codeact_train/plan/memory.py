@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.kernels import Kernels
 from codeact_train.plan.layout import Layout
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 
 GB = 1e9
 RESERVE_GB = 1.6
@@ -62,7 +62,7 @@ class Memory:
 
 
 def memory(
-    model: Dimensions,
+    model: ModelCost,
     layout: Layout,
     kernels: Kernels,
     cluster: Cluster,
@@ -94,13 +94,13 @@ def memory(
     )
 
 
-def stage_weights(model: Dimensions, layout: Layout) -> float:
+def stage_weights(model: ModelCost, layout: Layout) -> float:
     """Weights of one GPU on the fullest pipeline stage: its layers, and the embedding, the head, or both."""
     ends = (1 if model.tied else 2) if layout.pipeline == 1 else 1
     return (model.layers / layout.pipeline * model.layer_matrices + ends * model.head) / layout.tensor
 
 
-def layer_activations(model: Dimensions, layout: Layout, kernels: Kernels) -> float:
+def layer_activations(model: ModelCost, layout: Layout, kernels: Kernels) -> float:
     """Elements a GPU keeps of one position in one layer until its backward."""
     cut = layout.tensor if layout.sequence_parallel else 1
     if layout.recompute == "full":

@@ -14,19 +14,19 @@ from typing import Any
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.train import TrainConfig
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 
 HEAD_DIM = 8
 SEQUENCE = 256
 WINDOW = 24
 
 
-def miniature(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
+def miniature(spec: ModelSpec, train: TrainConfig, folder: Path) -> Path:
     """The job file of two small steps."""
     from codeact_train.data.corpus import Corpus
     from codeact_train.prepare import prepare
 
-    model = _model(shape, train, folder / "model")
+    model = _model(spec, train, folder / "model")
     prepare(_records(folder / "records.jsonl"), model, folder / "corpus", PrepareConfig(sequence_length=SEQUENCE))
     packs = len(Corpus(folder / "corpus").packs("train"))
     job = {
@@ -62,21 +62,21 @@ def _two_steps(train: TrainConfig, packs: int) -> TrainConfig:
     return TrainConfig.model_validate({**train.model_dump(), **small})
 
 
-def _model(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
+def _model(spec: ModelSpec, train: TrainConfig, folder: Path) -> Path:
     """A random model of the same family, with a tokenizer of its own."""
     import torch
     from transformers import AutoModelForCausalLM
 
     tensor = train.parallel.tensor
-    kv_heads = min(shape.kv_heads, tensor) if shape.kv_heads % tensor == 0 else shape.kv_heads
-    heads = kv_heads * (shape.heads // shape.kv_heads)
+    kv_heads = min(spec.kv_heads, tensor) if spec.kv_heads % tensor == 0 else spec.kv_heads
+    heads = kv_heads * (spec.heads // spec.kv_heads)
     hidden = heads * HEAD_DIM
     tokenizer = _tokenizer()
-    config = copy.deepcopy(shape.hf)
+    config = copy.deepcopy(spec.hf)
     small: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": hidden,
-        "intermediate_size": max(1, round(hidden * shape.ffn / shape.hidden / tensor)) * tensor,
+        "intermediate_size": max(1, round(hidden * spec.ffn / spec.hidden / tensor)) * tensor,
         "num_hidden_layers": 2 * train.parallel.pipeline,
         "num_attention_heads": heads,
         "num_key_value_heads": kv_heads,
@@ -86,7 +86,7 @@ def _model(shape: ModelShape, train: TrainConfig, folder: Path) -> Path:
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    if any(shape.windows):
+    if any(spec.windows):
         small["sliding_window"] = WINDOW
     if getattr(config, "layer_types", None):
         small["layer_types"] = config.layer_types[-2 * train.parallel.pipeline :]

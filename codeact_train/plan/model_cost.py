@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codeact_train.model.spec import HeadWidths, ModelShape
+from codeact_train.model.spec import AttentionDims, ModelSpec
 
 
 @dataclass(frozen=True)
-class Dimensions(HeadWidths):
+class ModelCost(AttentionDims):
     """The numbers of a decoder that decide its cost."""
 
     layers: int
@@ -31,21 +31,21 @@ class Dimensions(HeadWidths):
     """3 for a gated MLP (gate, up, down); 2 for a plain one."""
 
     @classmethod
-    def of(cls, shape: ModelShape) -> Dimensions:
+    def from_spec(cls, spec: ModelSpec) -> ModelCost:
         """Those of a model the trainer has a mapping for."""
-        windows = [window for window in shape.windows if window]
+        windows = [window for window in spec.windows if window]
         return cls(
-            layers=shape.layers,
-            hidden=shape.hidden,
-            ffn=shape.ffn,
-            heads=shape.heads,
-            kv_heads=shape.kv_heads,
-            head_dim=shape.head_dim,
-            vocab=shape.vocab,
-            tied=shape.tied,
+            layers=spec.layers,
+            hidden=spec.hidden,
+            ffn=spec.ffn,
+            heads=spec.heads,
+            kv_heads=spec.kv_heads,
+            head_dim=spec.head_dim,
+            vocab=spec.vocab,
+            tied=spec.tied,
             window=windows[0] if windows else None,
-            windowed=len(windows) / shape.layers,
-            qk_norm=shape.qk_norm,
+            windowed=len(windows) / spec.layers,
+            qk_norm=spec.qk_norm,
         )
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from codeact_train.plan.kernels import EAGER, FUSED, TRAINER, Kernels
 from codeact_train.plan.layout import Layout, Recompute
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 from codeact_train.plan.shapes import known_shape
 
 A40, A80, H100, H200 = "4xa100-40g", "8xa100-80g", "8xh100", "4xh200"
@@ -26,8 +26,8 @@ TITAN_H100 = "github.com/pytorch/torchtitan benchmarks of December 2024"
 KEMPNER = "github.com/KempnerInstitute/KempnerForge benchmarks/mfu_scaling"
 
 # MPT has plain MLPs, ALiBi instead of a rotary embedding, and torch's fused LayerNorm
-MPT_7B = Dimensions(32, 4096, 16384, 32, 32, 128, vocab=50432, tied=True, mlp_matrices=2)
-MPT_13B = Dimensions(40, 5120, 20480, 40, 40, 128, vocab=50432, tied=True, mlp_matrices=2)
+MPT_7B = ModelCost(32, 4096, 16384, 32, 32, 128, vocab=50432, tied=True, mlp_matrices=2)
+MPT_13B = ModelCost(40, 5120, 20480, 40, 40, 128, vocab=50432, tied=True, mlp_matrices=2)
 PLAIN = replace(EAGER, hidden=10, rotary=0, gate=2, gate_kept=2)
 
 
@@ -38,7 +38,7 @@ class Run:
     name: str
     source: str
     cluster: str
-    model: Dimensions
+    model: ModelCost
     layout: Layout
     kernels: Kernels
     sequence: int

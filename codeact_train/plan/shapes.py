@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from codeact_train.model.spec import ModelShape
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.model.spec import ModelSpec
+from codeact_train.plan.model_cost import ModelCost
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "shapes"
 
 
-def known_shape(name: str) -> Dimensions:
+def known_shape(name: str) -> ModelCost:
     """A shipped shape by the name of its folder."""
-    return Dimensions.of(ModelShape.read(FOLDER / name))
+    return ModelCost.from_spec(ModelSpec.read(FOLDER / name))
 
 
 def folder_of(hub_id: str) -> Path | None:

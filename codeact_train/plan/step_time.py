@@ -4,7 +4,7 @@ The model, for a micro-batch of T positions on one GPU of a layout TP t, PP p, C
 
     products        2 operations a weight, T/c positions, 1/t of the weights, at ``gemm_tflops``;
                     backward twice forward; full recomputation one forward more
-    attention       ``Dimensions.attention_forward`` at ``attention_tflops``; backward 2.5 forward
+    attention       ``ModelCost.attention_forward`` at ``attention_tflops``; backward 2.5 forward
     element-wise    ``Kernels`` passes of 2 bytes at BANDWIDTH_SHARE of the memory's bandwidth; backward twice forward;
                     selective recomputation makes norms and gate again, full everything
     tensor          6 collectives a layer that nothing hides (4 more when recomputed): Megatron hides the other 4 of its
@@ -31,7 +31,7 @@ from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.kernels import Kernels
 from codeact_train.plan.layout import Layout, Recompute
 from codeact_train.plan.memory import stage_weights
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 from codeact_train.plan.traffic import between_replicas, within_replica
 
 BANDWIDTH_SHARE = 0.60
@@ -63,7 +63,7 @@ class StepTime:
 
 
 def step_time(
-    model: Dimensions,
+    model: ModelCost,
     layout: Layout,
     kernels: Kernels,
     cluster: Cluster,
@@ -104,7 +104,7 @@ def step_time(
     )
 
 
-def _passes(model: Dimensions, layout: Layout, kernels: Kernels) -> tuple[float, float]:
+def _passes(model: ModelCost, layout: Layout, kernels: Kernels) -> tuple[float, float]:
     """Elements one position of one layer moves in forward on a GPU: all of them, and those of norms and gate."""
     cut = layout.tensor if layout.sequence_parallel else 1
     hidden = kernels.hidden * model.hidden / cut

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.layout import Layout
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 
 SHARDED_EXPOSED = 0.37
 """Calibrated: share of FSDP's traffic that computing does not hide."""
@@ -28,7 +28,7 @@ def _bandwidth(cluster: Cluster, spanned: int) -> float:
     return cluster.intra_gb_s if spanned <= cluster.gpus_per_node else cluster.inter_gb_s
 
 
-def within_replica(model: Dimensions, layout: Layout, cluster: Cluster, *, here: float, again: float) -> float:
+def within_replica(model: ModelCost, layout: Layout, cluster: Cluster, *, here: float, again: float) -> float:
     """Tensor, context, pipeline and FSDP traffic of one micro-batch of ``here`` positions a GPU, whose forward is made
     ``again`` times once more."""
     layers = model.layers / layout.pipeline
@@ -44,7 +44,7 @@ def within_replica(model: Dimensions, layout: Layout, cluster: Cluster, *, here:
     return tensor + context + (handed if layout.pipeline > 1 else 0.0) + _sharded(model, layout, cluster)
 
 
-def _sharded(model: Dimensions, layout: Layout, cluster: Cluster) -> float:
+def _sharded(model: ModelCost, layout: Layout, cluster: Cluster) -> float:
     """Weights gathered twice and gradients scattered once a micro-batch."""
     if not layout.fully_sharded:
         return 0.0

@@ -28,7 +28,7 @@ from codeact_train.prepare.contamination import Screen
 from codeact_train.prepare.dedup import drop_duplicates, refuse_over_long
 from codeact_train.prepare.encode import Encoder
 from codeact_train.prepare.inputs import MixtureFile, corpus_digest, mixture_files
-from codeact_train.prepare.layout import lay_out
+from codeact_train.prepare.layout import pack_documents
 from codeact_train.prepare.mixture import copies_of
 from codeact_train.prepare.staging import Staged, stage
 from codeact_train.prepare.statistics import Account, count_documents
@@ -75,7 +75,7 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     same_as = drop_duplicates(staged, config)
     refuse_over_long(staged, config)
     copies, repeats = copies_of(staged.rows, config.sources)
-    layout = lay_out(staged, copies, model, folder, config)
+    layout = pack_documents(staged, copies, model, folder, config)
     account = Account(staged, copies, layout, count_documents(folder))
     ledger = account.ledger(config)
     ledger.files = account.by_file([file.name for file in files], repeats)

@@ -22,7 +22,7 @@ from codeact_train.prepare.staging import Staged
 
 
 @dataclass(frozen=True)
-class Layout:
+class CorpusLayout:
     """``row``: the row each document of the corpus belongs to. ``added``: tokens put between documents."""
 
     row: NDArray[np.int64]
@@ -30,11 +30,13 @@ class Layout:
     added: int = 0
 
 
-def lay_out(staged: Staged, copies: NDArray[np.int32], model: Path, folder: Path, config: PrepareConfig) -> Layout:
+def pack_documents(
+    staged: Staged, copies: NDArray[np.int32], model: Path, folder: Path, config: PrepareConfig
+) -> CorpusLayout:
     """Write the documents that have a copy to ``folder`` and plan their packs. The tokenizer in ``model`` says which
     tokens paper parity puts between documents."""
     if config.parity == "paper":
-        return _lay_out_as_paper(staged, copies, folder, config, paper.Marks.of(load_tokenizer(model)))
+        return _pack_as_paper(staged, copies, folder, config, paper.Marks.of(load_tokenizer(model)))
     row = staged.row_of_document
     kept = np.flatnonzero(copies[row])
     _copy(staged.columns, kept, folder)
@@ -49,12 +51,12 @@ def lay_out(staged: Staged, copies: NDArray[np.int32], model: Path, folder: Path
             plan = best_fit_decreasing(lengths[members], config.sequence_length)
             rounds.append(PackPlan(members[plan.document], plan.offset))
         plans[side] = PackPlan.joined(rounds)
-    return Layout(row, plans)
+    return CorpusLayout(row, plans)
 
 
-def _lay_out_as_paper(
+def _pack_as_paper(
     staged: Staged, copies: NDArray[np.int32], folder: Path, config: PrepareConfig, marks: paper.Marks
-) -> Layout:
+) -> CorpusLayout:
     """The same as the paper's code would (:mod:`codeact_train.prepare.paper`): a document a place, in the packs'
     order."""
     row = staged.row_of_document
@@ -75,7 +77,7 @@ def _lay_out_as_paper(
     writer.close()
     packs = sum(map(len, plans.values()))
     # behind each document stands a token, and before each but the first of its pack
-    return Layout(np.concatenate(rows), plans, added=2 * written - packs)
+    return CorpusLayout(np.concatenate(rows), plans, added=2 * written - packs)
 
 
 def _copy(columns: list[Column], kept: NDArray[np.int64], folder: Path) -> None:

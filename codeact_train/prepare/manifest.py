@@ -18,14 +18,14 @@ from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.corpus import SCHEMA, SIDES, Split
 from codeact_train.data.ledger import NAMED_AT_MOST, DroppedRecord, Ledger
 from codeact_train.prepare.inputs import MixtureFile
-from codeact_train.prepare.layout import Layout
+from codeact_train.prepare.layout import CorpusLayout
 from codeact_train.prepare.paper import IMITATED
 from codeact_train.prepare.row_schema import REASON, REASONS
 from codeact_train.prepare.staging import Staged
 
 
 def write_names(
-    folder: Path, files: list[MixtureFile], staged: Staged, layout: Layout, same_as: NDArray[np.int64]
+    folder: Path, files: list[MixtureFile], staged: Staged, layout: CorpusLayout, same_as: NDArray[np.int64]
 ) -> list[DroppedRecord]:
     """Name the record of each document, and every record that is not in the corpus; returns the first of those."""
     rows, names = staged.rows, staged.names
@@ -57,7 +57,7 @@ def _line(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
-def write_packs(folder: Path, layout: Layout, weights: dict[Split, NDArray[np.float64]]) -> None:
+def write_packs(folder: Path, layout: CorpusLayout, weights: dict[Split, NDArray[np.float64]]) -> None:
     """Store the pack plan of each side, and the loss weight of each pack: what its loss is divided by."""
     arrays: dict[str, NDArray[Any]] = {}
     for side, plan in layout.plans.items():

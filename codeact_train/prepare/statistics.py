@@ -19,7 +19,7 @@ from codeact_train.data.corpus import Split
 from codeact_train.data.document import ROLES
 from codeact_train.data.indexed_dataset import Column
 from codeact_train.data.ledger import FileAccount, Half, Ledger
-from codeact_train.prepare.layout import Layout
+from codeact_train.prepare.layout import CorpusLayout
 from codeact_train.prepare.row_schema import REASONS
 from codeact_train.prepare.staging import Staged
 
@@ -65,7 +65,7 @@ def _blocks(lengths: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
 class Account:
     """What the sums of the ledger are taken over: rows, copies, documents and their places."""
 
-    def __init__(self, staged: Staged, copies: NDArray[np.int32], layout: Layout, counts: DocumentCounts):
+    def __init__(self, staged: Staged, copies: NDArray[np.int32], layout: CorpusLayout, counts: DocumentCounts):
         self.staged, self.rows, self.copies, self.layout, self.counts = staged, staged.rows, copies, layout, counts
         self.kept = copies > 0
         self.lengths = counts.roles.sum(axis=1)

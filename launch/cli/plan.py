@@ -32,7 +32,7 @@ def plan(config: LoopConfig, given: str, packs: int | None, *, as_json: bool, wi
     else:
         show_plan(made)
     if with_dry_run:
-        done(dry_run(made.shape, config.train))
+        done(dry_run(made.spec, config.train))
 
 
 def check_cost_model(as_json: bool) -> int:

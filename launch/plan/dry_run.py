@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from codeact_train.config.train import TrainConfig
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from codeact_train.plan.miniature import miniature
 from launch.config.launch import LaunchConfig
 from launch.console import say
@@ -23,7 +23,7 @@ from launch.submit import torchrun
 MOST_PROCESSES = 8
 
 
-def dry_run(shape: ModelShape, train: TrainConfig) -> str:
+def dry_run(spec: ModelSpec, train: TrainConfig) -> str:
     """Train in miniature; returns a sentence.
 
     Raises:
@@ -32,9 +32,9 @@ def dry_run(shape: ModelShape, train: TrainConfig) -> str:
     processes = train.parallel.replica
     if processes > MOST_PROCESSES:
         return f"no dry run: one copy of the model takes {processes} processes, more than {MOST_PROCESSES}"
-    say(f"dry run: two steps of a tiny {shape.hf.model_type} on CPU, {processes} process(es)")
+    say(f"dry run: two steps of a tiny {spec.hf.model_type} on CPU, {processes} process(es)")
     with tempfile.TemporaryDirectory(prefix="codeact-plan-") as scratch, _without_gpus():
-        job = miniature(shape, train, Path(scratch))
+        job = miniature(spec, train, Path(scratch))
         torchrun.run(job, LaunchConfig(), train)
     return f"dry run: two steps, a checkpoint and an export in {processes} process(es)"
 

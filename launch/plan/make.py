@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from codeact_train.plan import validate
 from codeact_train.plan.estimate import Estimate, estimate, rank
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.layout import Layout
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 from codeact_train.plan.shapes import folder_of
 from codeact_train.plan.workload import Workload
 from launch.config import LoopConfig
@@ -25,8 +25,8 @@ class Plan:
     """Everything a plan says; all of it predicted."""
 
     model: str
-    dimensions: Dimensions
-    shape: ModelShape
+    cost: ModelCost
+    spec: ModelSpec
     cluster: Cluster
     work: Workload
     chosen: Estimate
@@ -38,7 +38,7 @@ class Plan:
         """The same as plain values."""
         return {
             "predicted": True,
-            "model": {"name": self.model, "parameters": self.dimensions.parameters, **asdict(self.dimensions)},
+            "model": {"name": self.model, "parameters": self.cost.parameters, **asdict(self.cost)},
             "cluster": self.cluster.model_dump(),
             "workload": asdict(self.work),
             "chosen": _plain(self.chosen),
@@ -66,20 +66,20 @@ def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
     if present:
         RunFolder(config.run).check_corpus(config.prepare)
     validate(config.train, folder, processes=cluster.gpus, prepare=config.prepare, corpus=corpus if present else None)
-    shape = ModelShape.read(folder)
-    dimensions = Dimensions.of(shape)
+    spec = ModelSpec.read(folder)
+    cost = ModelCost.from_spec(spec)
     if present:
-        work = Workload.of_corpus(corpus, shape.window, config.train)
+        work = Workload.of_corpus(corpus, spec.window, config.train)
     else:
-        work = Workload.assumed(config.prepare.sequence_length, shape.window, config.train, packs)
+        work = Workload.assumed(config.prepare.sequence_length, spec.window, config.train, packs)
     return Plan(
         model=config.model,
-        dimensions=dimensions,
-        shape=shape,
+        cost=cost,
+        spec=spec,
         cluster=cluster,
         work=work,
-        chosen=estimate(dimensions, cluster, work, Layout.of(config.train, cluster.gpus)),
-        ranked=rank(dimensions, cluster, work),
+        chosen=estimate(cost, cluster, work, Layout.of(config.train, cluster.gpus)),
+        ranked=rank(cost, cluster, work),
         command=f"codeact train {given} launch.processes={cluster.gpus_per_node}",
         script=slurm.script(config, cluster, given),
     )

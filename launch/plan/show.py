@@ -21,7 +21,7 @@ def show_plan(plan: Plan) -> None:
     console = Console(highlight=False, soft_wrap=True)
     chosen, work, cluster = plan.chosen, plan.work, plan.cluster
     console.print(
-        f"[bold]{plan.model}[/bold], {plan.dimensions.parameters / 1e9:.2f} B parameters, on {cluster.name}: "
+        f"[bold]{plan.model}[/bold], {plan.cost.parameters / 1e9:.2f} B parameters, on {cluster.name}: "
         f"{cluster.nodes} x {cluster.gpus_per_node} {cluster.gpu.name}"
     )
     console.print(

@@ -12,7 +12,7 @@ from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.train import TrainConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.records import Unreadable, parse
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from codeact_train.plan import validate
 
 
@@ -77,7 +77,7 @@ def test_a_damaged_corpus_is_refused(tmp_path, model, corpus, name, says):
 def test_a_config_that_transformers_does_not_take_is_one_sentence(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": "wide"}))
     with pytest.raises(ValueError, match=r"its config.json cannot be used \(.*\); fetch the model again"):
-        ModelShape.read(tmp_path)
+        ModelSpec.read(tmp_path)
     with pytest.raises(ValueError, match=r"config.json cannot be used"):
         validate(recipe(backend="deepspeed"), tmp_path / "nowhere")
 

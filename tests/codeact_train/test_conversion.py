@@ -18,7 +18,7 @@ from codeact_train.config.train import TrainConfig, TrainJob
 from codeact_train.distributed import parallel_context
 from codeact_train.hf import export
 from codeact_train.hf.export import weights_digest
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 
 FAMILIES = {
     "llama, tied": LlamaConfig(**SHAPE, tie_word_embeddings=True),
@@ -98,13 +98,13 @@ def test_several_files_are_what_transformers_reads(returned, folders):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_cuts_joined_are_what_was_cut(folders, family):
     """Without processes: every parameter of every stage, at every size."""
-    shape, tensors = ModelShape.read(folders[family]), hf.SafeTensors(folders[family])
+    spec, tensors = ModelSpec.read(folders[family]), hf.SafeTensors(folders[family])
     for size, stages in itertools.product((1, 2, 4), (1, 2)):
         found = []
-        for weight in itertools.chain(*(hf.weight_map(shape, stage, stages) for stage in range(stages))):
+        for weight in itertools.chain(*(hf.weight_map(spec, stage, stages) for stage in range(stages))):
             stored = [tensors[name] for name in weight.hf]
-            parts = torch.stack([hf.cut(weight, stored, shape, rank, size) for rank in range(size)])
-            whole = hf.join(weight, parts, shape)
+            parts = torch.stack([hf.cut(weight, stored, spec, rank, size) for rank in range(size)])
+            whole = hf.join(weight, parts, spec)
             found += [] if weight.copy else weight.hf
             assert all(torch.equal(a, b[:]) for a, b in zip(whole, stored, strict=True))
         assert sorted(found) == tensors.names()
@@ -139,7 +139,7 @@ NORM = "model.layers.1.input_layernorm.weight"
 def test_a_folder_that_is_not_what_its_config_says(tmp_path, model, change, says):
     folder = changed(model, tmp_path / "model", change)
     with hf.SafeTensors(folder) as tensors, pytest.raises(ValueError, match=says):
-        tensors.check(hf.tensor_shapes(ModelShape.read(folder)))
+        tensors.check(hf.tensor_shapes(ModelSpec.read(folder)))
 
 
 def test_what_may_stand_beside_the_weights(tmp_path, model):
@@ -150,7 +150,7 @@ def test_what_may_stand_beside_the_weights(tmp_path, model):
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
 
     folder = changed(model, tmp_path / "model", more)
-    hf.SafeTensors(folder).check(hf.tensor_shapes(ModelShape.read(folder)))
+    hf.SafeTensors(folder).check(hf.tensor_shapes(ModelSpec.read(folder)))
 
 
 def test_files_that_cannot_be_read(tmp_path, model):
@@ -188,12 +188,12 @@ def test_files_that_cannot_be_read(tmp_path, model):
 def test_what_has_no_mapping_is_named(tmp_path, config, says):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=says):
-        ModelShape.read(tmp_path)
+        ModelSpec.read(tmp_path)
 
 
 def test_a_wrong_folder(tmp_path):
     with pytest.raises(ValueError, match=r"no config.json there; give a Hugging Face model folder"):
-        ModelShape.read(tmp_path / "nowhere")
+        ModelSpec.read(tmp_path / "nowhere")
 
 
 def test_an_export_cannot_have_more_digits_than_the_training():

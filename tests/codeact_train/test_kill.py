@@ -15,14 +15,14 @@ from train_jobs import recipe, run_job, start_job
 
 from codeact_train.backends.megatron.state import MegatronState
 from codeact_train.checkpoint import async_save
-from codeact_train.data.sampler import Batches
+from codeact_train.data.sampler import Sampler
 from codeact_train.exit_codes import STOPPED
 from codeact_train.trainer import Trainer
 
 SAVED_OFTEN = {"checkpoint": {"every_steps": 1}}
 MOMENTS = {
-    "data": (Batches, "step", 4),
-    "the first data": (Batches, "step", 1),
+    "data": (Sampler, "batch", 4),
+    "the first data": (Sampler, "batch", 1),
     "step": (MegatronState, "update", 4),
     "save": (async_save, "_write_bucket", 6),
     "save put in place": (Path, "rename", 4),

@@ -18,11 +18,11 @@ from codeact_train import exit_codes
 from codeact_train.backends.megatron import forward_backward
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
-from codeact_train.data.sampler import Batches
+from codeact_train.data.sampler import Sampler
 from codeact_train.distributed import parallel_context
 from codeact_train.model import attention
 from codeact_train.model.gpt import build
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from codeact_train.parity import layouts, processes
 from codeact_train.parity.cases import ROWS, Row, present
 from codeact_train.plan import validate
@@ -139,23 +139,23 @@ def test_the_layout_must_divide_processes_and_layers(model):
         validate(recipe(parallel={"pipeline": 3}), model, processes=3)
 
 
-def documents_of(corpus: Corpus, batches: Batches, step: int) -> list[int]:
-    return sorted(d for pack in batches.packs_of(step) for d in batches.plan[int(pack)])
+def documents_of(corpus: Corpus, sampler: Sampler, step: int) -> list[int]:
+    return sorted(d for pack in sampler.packs_of(step) for d in sampler.plan[int(pack)])
 
 
 def test_micro_batches_by_tokens_hold_the_same_documents(corpus):
     opened = Corpus(corpus)
     longest = int((opened.lengths - 1)[opened.packs().document].max())
     for budget in (1, 100, longest, 700):
-        parts = [Batches(opened, "train", recipe(micro_batch_tokens=budget), rank, 3) for rank in range(3)]
-        packed = Batches(opened, "train", recipe())
+        parts = [Sampler(opened, "train", recipe(micro_batch_tokens=budget), rank, 3) for rank in range(3)]
+        packed = Sampler(opened, "train", recipe())
         for step in range(packed.steps_per_epoch):
-            shares = [part.step(step) for part in parts]
+            shares = [part.batch(step) for part in parts]
             assert len({len(share.micro_batches) for share in shares}) == 1
             micro = [m for share in shares for m in share.micro_batches]
             assert all(m.slots <= max(budget, longest) for m in micro)
             assert all(m.slots <= budget or len(m.bounds) == 2 for m in micro)
-            wanted = packed.step(step)
+            wanted = packed.batch(step)
             assert sum(m.real for m in micro) == wanted.counts[1]
             assert sum(share.counts[2] for share in shares) == wanted.counts[2]
             texts = sorted(m.tokens[0, a:b].tolist() for m in micro for a, b in _documents(m))
@@ -171,10 +171,10 @@ def _documents(micro) -> list[tuple[int, int]]:
 def test_global_batches_by_tokens(corpus, tokens):
     """Every pack once an epoch, no step empty, steps about as large as asked."""
     opened = Corpus(corpus)
-    batches = Batches(opened, "train", recipe(global_batch_tokens=tokens))
-    steps_of_epoch = [batches.packs_of(step) for step in range(batches.steps_per_epoch, 2 * batches.steps_per_epoch)]
-    assert sorted(np.concatenate(steps_of_epoch)) == list(range(len(batches.plan)))
-    sizes = [batches.step(step).counts[1] for step in range(batches.steps_per_epoch)]
+    sampler = Sampler(opened, "train", recipe(global_batch_tokens=tokens))
+    steps_of_epoch = [sampler.packs_of(step) for step in range(sampler.steps_per_epoch, 2 * sampler.steps_per_epoch)]
+    assert sorted(np.concatenate(steps_of_epoch)) == list(range(len(sampler.plan)))
+    sizes = [sampler.batch(step).counts[1] for step in range(sampler.steps_per_epoch)]
     assert min(sizes) > 0
     assert np.mean(sizes) <= max(tokens, 2 * opened.sequence_length)
 
@@ -183,9 +183,9 @@ def kept_bytes(folder, corpus, recompute: str, results) -> None:
     """Bytes of activations that stay from the forward to the backward pass."""
     train = recipe(recompute=recompute)
     place = parallel_context.start(train.parallel, 0)
-    shape = ModelShape.read(folder)
+    spec = ModelSpec.read(folder)
     job = TrainJob(model=str(folder), corpus=str(corpus), out="", train=train)
-    model = build(shape, job.train, place.device)
+    model = build(spec, job.train, place.device)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     kept = {}
@@ -195,7 +195,7 @@ def kept_bytes(folder, corpus, recompute: str, results) -> None:
         kept[id(tensor.untyped_storage())] = tensor
         return tensor
 
-    (micro, *_) = Batches(Corpus(corpus), "train", train).step(0).micro_batches
+    (micro, *_) = Sampler(Corpus(corpus), "train", train).batch(0).micro_batches
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         graph = model(micro)
     assert graph.requires_grad

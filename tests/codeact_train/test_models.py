@@ -9,11 +9,11 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2
 from worlds import in_world
 
 from codeact_train import hf
-from codeact_train.data.collate import lay_out
+from codeact_train.data.collate import collate
 from codeact_train.data.document import Document
 from codeact_train.distributed import parallel_context
 from codeact_train.model.gpt import build
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from launch.inputs.resolve_model import BUILT_IN, resolve_model
 
 LLAMA3 = {
@@ -58,16 +58,16 @@ def packed_logits(layouts: list[dict], folders: dict) -> dict:
         train = recipe(parallel=settings)
         parallel_context.arrange(train.parallel, 0, device)
         for name, folder in folders.items():
-            shape = ModelShape.read(folder)
-            model = build(shape, train, device).eval()
+            spec = ModelSpec.read(folder)
+            model = build(spec, train, device).eval()
             with hf.SafeTensors(folder) as tensors:
-                hf.load(model, shape, tensors)
+                hf.load(model, spec, tensors)
             caught = []  # copies: the loss works on the logits in place
             model.output_layer.register_forward_hook(lambda *call, caught=caught: caught.append(call[2][0].clone()))
             with torch.no_grad():
-                model(lay_out(documents()))
+                model(collate(documents()))
             logits = tensor_parallel.gather_from_tensor_model_parallel_region(caught[0])
-            found[number, name] = logits[:, 0, : shape.vocab].numpy()
+            found[number, name] = logits[:, 0, : spec.vocab].numpy()
     return found
 
 

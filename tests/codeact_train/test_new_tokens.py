@@ -98,7 +98,7 @@ def test_transformers_models_get_the_same_rows(exports, models, chat_corpus):
     """As the DeepSpeed backend and the proof of parity enlarge them."""
     for kind in ("tied", "untied"):
         model = AutoModelForCausalLM.from_pretrained(models[kind], dtype=torch.float32)
-        enlarge(model, Vocabulary.of(models[kind], chat_corpus), "mean")
+        enlarge(model, Vocabulary.read(models[kind], chat_corpus), "mean")
         wanted = load_file(exports / kind / "mean" / "0" / "model.safetensors")
         assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in wanted.items())
 
@@ -156,7 +156,7 @@ def test_the_recipes_train_a_base_model(tmp_path, models, recipe):
     assert [proof["name"] for proof in events(tmp_path / "run", "proof")] == proofs
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "run/exports/epoch-1")
     assert exported.dtype == torch.bfloat16
-    assert exported.config.vocab_size == Vocabulary.of(model, tmp_path / "corpus").known + 2
+    assert exported.config.vocab_size == Vocabulary.read(model, tmp_path / "corpus").known + 2
 
 
 def test_rows_a_padded_model_has_already_begin_anew(models, chat_corpus, tmp_path):
@@ -167,7 +167,7 @@ def test_rows_a_padded_model_has_already_begin_anew(models, chat_corpus, tmp_pat
     with torch.no_grad():
         model.get_input_embeddings().weight[known:] = 7.0
     model.save_pretrained(tmp_path / "padded")
-    vocabulary = Vocabulary.of(tmp_path / "padded", chat_corpus)
+    vocabulary = Vocabulary.read(tmp_path / "padded", chat_corpus)
     assert (vocabulary.rows, vocabulary.known, vocabulary.new) == (known + 24, known, (known, known + 1))
     enlarge(model, vocabulary, "mean")
     weight = model.get_input_embeddings().weight
@@ -187,9 +187,9 @@ def test_a_corpus_of_another_model_is_refused(models, model, tmp_path):
 
 def test_a_model_of_text_and_pictures_has_its_vocabulary_within(models, chat_corpus, tmp_path):
     source = tmp_path / "source"
-    size = Vocabulary.of(models["tied"], chat_corpus).rows
+    size = Vocabulary.read(models["tied"], chat_corpus).rows
     Gemma3Config(text_config={"vocab_size": size - 2}).save_pretrained(source)
-    assert Vocabulary.of(source, chat_corpus).rows == size
+    assert Vocabulary.read(source, chat_corpus).rows == size
     (tmp_path / "out").mkdir()
     write_serving_files(source, chat_corpus / "tokenizer", tmp_path / "out", dtype="bfloat16", vocab=size)
     written = json.loads((tmp_path / "out" / "config.json").read_text())
@@ -201,4 +201,4 @@ def test_a_model_of_text_and_pictures_has_its_vocabulary_within(models, chat_cor
 def test_a_model_without_a_vocabulary_is_refused(chat_corpus, tmp_path):
     ViTConfig().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"its config.json names no vocab_size"):
-        Vocabulary.of(tmp_path, chat_corpus)
+        Vocabulary.read(tmp_path, chat_corpus)

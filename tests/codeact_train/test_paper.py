@@ -9,9 +9,9 @@ from tokenizers import Tokenizer
 from train_jobs import events, recipe, run_job, write_records
 
 from codeact_train.config.prepare import PrepareConfig
+from codeact_train.data.collate import collate
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES
-from codeact_train.data.sampler import lay_out
 from codeact_train.prepare import prepare
 from codeact_train.prepare.paper import next_fit
 
@@ -84,7 +84,7 @@ def test_the_trainer_gets_what_the_reference_computes(paired):
     plan = corpus.packs("train")
     assert len(plan) == len(packs) > 3
     for number, pack in enumerate(packs):
-        batch = lay_out([corpus.document(d) for d in plan[number].tolist()])
+        batch = collate([corpus.document(d) for d in plan[number].tolist()])
         tokens, labels, weights, positions = reference_batch(plain, pack)
         assert batch.tokens[0].tolist() == tokens
         assert batch.positions.tolist() == positions

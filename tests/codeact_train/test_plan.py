@@ -13,7 +13,7 @@ from train_jobs import recipe, run_job
 from transformers import Qwen2Config
 
 from codeact_train.config.train import TrainConfig, TrainJob
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from codeact_train.plan import published, step_time
 from codeact_train.plan.estimate import estimate, rank
 from codeact_train.plan.hardware import FOLDER, Cluster
@@ -21,16 +21,16 @@ from codeact_train.plan.kernels import TRAINER
 from codeact_train.plan.layout import Layout, layouts
 from codeact_train.plan.memory import memory
 from codeact_train.plan.miniature import miniature
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 from codeact_train.plan.shapes import folder_of, known_shape
 from codeact_train.plan.workload import Workload, mean_context
 
-SMALL = Dimensions(layers=4, hidden=64, ffn=160, heads=8, kv_heads=4, head_dim=8, vocab=300)
+SMALL = ModelCost(layers=4, hidden=64, ffn=160, heads=8, kv_heads=4, head_dim=8, vocab=300)
 PAPER = {"global_batch_packs": 32, "epochs": 5}
 
 
 @pytest.fixture(scope="module")
-def llama() -> Dimensions:
+def llama() -> ModelCost:
     return known_shape("llama-2-7b")
 
 
@@ -63,7 +63,7 @@ def test_a_cost_model_that_is_off_is_found_out(monkeypatch):
     assert "Llama-2-7B 4k, A100 80" in published.outside(published.compare())
 
 
-def sizes(model: Dimensions, layout: Layout, cluster: Cluster, tokens: int = 4096):
+def sizes(model: ModelCost, layout: Layout, cluster: Cluster, tokens: int = 4096):
     return memory(model, layout, TRAINER, cluster, tokens=tokens, trained=tokens, in_flight=8)
 
 
@@ -165,23 +165,23 @@ def test_shapes_are_found_by_hub_id():
 def test_the_miniature_has_the_windows_of_its_model(tmp_path):
     """Qwen names the layers that have one; the miniature has fewer layers."""
     Qwen2Config(use_sliding_window=True, sliding_window=4096, max_window_layers=31).save_pretrained(tmp_path / "large")
-    shape = ModelShape.read(tmp_path / "large")
-    job = TrainJob.model_validate_json(miniature(shape, recipe(), tmp_path / "small").read_text())
-    small = ModelShape.read(job.model)
+    spec = ModelSpec.read(tmp_path / "large")
+    job = TrainJob.model_validate_json(miniature(spec, recipe(), tmp_path / "small").read_text())
+    small = ModelSpec.read(job.model)
     assert [bool(window) for window in small.windows] == [False, True]
-    assert Dimensions.of(shape).windowed == 1 / 32
-    assert (shape.window, small.qkv_bias) == (None, True)
+    assert ModelCost.from_spec(spec).windowed == 1 / 32
+    assert (spec.window, small.qkv_bias) == (None, True)
 
 
 def test_the_miniature_of_a_recipe_trains_in_its_layout(tmp_path):
-    shape = ModelShape.read(folder_of("mistralai/Mistral-7B-v0.1"))
+    spec = ModelSpec.read(folder_of("mistralai/Mistral-7B-v0.1"))
     train = recipe(
         parallel={"tensor": 4, "sequence_parallel": True}, precision="bf16", recompute="full",
         stop_after_steps=1, checkpoint={"keep_best": True},
     )  # fmt: skip
-    job = TrainJob.model_validate_json(miniature(shape, train, tmp_path).read_text())
-    small = ModelShape.read(job.model)
-    assert small.heads // small.kv_heads == shape.heads // shape.kv_heads and small.window
+    job = TrainJob.model_validate_json(miniature(spec, train, tmp_path).read_text())
+    small = ModelSpec.read(job.model)
+    assert small.heads // small.kv_heads == spec.heads // spec.kv_heads and small.window
     assert job.train.parallel == train.parallel and job.train.recompute == "full"
     assert run_job(tmp_path / "out", Path(job.model), Path(job.corpus), job.train, world=4) == 0
     assert (tmp_path / "out" / "exports" / "epoch-1" / "model.safetensors").is_file()

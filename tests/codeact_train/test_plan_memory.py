@@ -7,36 +7,36 @@ from transformers import LlamaConfig, Qwen3Config
 from worlds import in_world
 
 from codeact_train.data.corpus import Corpus
-from codeact_train.data.sampler import Batches
+from codeact_train.data.sampler import Sampler
 from codeact_train.distributed import parallel_context
 from codeact_train.model.gpt import build
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from codeact_train.plan.kernels import TRAINER
 from codeact_train.plan.layout import Layout
 from codeact_train.plan.memory import layer_activations
-from codeact_train.plan.model_cost import Dimensions
+from codeact_train.plan.model_cost import ModelCost
 
 
 def kept_a_slot(folder, corpus, settings) -> float:
     """The bytes, weights aside, that a forward pass keeps for the backward pass, per slot."""
     train = recipe(**settings)
-    model = build(ModelShape.read(folder), train, parallel_context.start(train.parallel, 0).device)
+    model = build(ModelSpec.read(folder), train, parallel_context.start(train.parallel, 0).device)
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept = []  # the tensors themselves: a freed storage's place would be taken by another
-    (micro, *_) = Batches(Corpus(corpus), "train", train).step(0).micro_batches
+    (micro, *_) = Sampler(Corpus(corpus), "train", train).batch(0).micro_batches
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         model(micro)
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in kept}
     return sum(size for place, size in storages.items() if place not in own) / micro.slots
 
 
-def kept_a_layer(root, tokenizer, corpus, config, processes, settings) -> tuple[float, Dimensions]:
+def kept_a_layer(root, tokenizer, corpus, config, processes, settings) -> tuple[float, ModelCost]:
     """Numbers that one process keeps of a slot in a layer: two models that differ by four layers tell it."""
     kept = {}
     for layers in (2, 6):
         folder = save_model(root / str(layers), tokenizer, config(layers))
         kept[layers] = in_world(processes, kept_a_slot, folder, corpus, settings)
-    return (kept[6] - kept[2]) / 4 / 4, Dimensions.of(ModelShape.read(folder))  # fp32: 4 bytes a number
+    return (kept[6] - kept[2]) / 4 / 4, ModelCost.from_spec(ModelSpec.read(folder))  # fp32: 4 bytes a number
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
@@ -44,11 +44,11 @@ def test_a_layer_keeps_what_the_plan_says(tmp_path, tokenizer, corpus, recompute
     def config(layers):
         return LlamaConfig(**{**SHAPE, "num_hidden_layers": layers})
 
-    kept, shape = kept_a_layer(tmp_path, tokenizer, corpus, config, 1, {"recompute": recompute})
-    reckoned = layer_activations(shape, Layout(recompute=recompute), TRAINER)
+    kept, spec = kept_a_layer(tmp_path, tokenizer, corpus, config, 1, {"recompute": recompute})
+    reckoned = layer_activations(spec, Layout(recompute=recompute), TRAINER)
     # what CPU kernels keep beside it: attention goes document by document, its outputs are copied together, and a
     # number a head stays; a norm that is not fused keeps what it has normalised, and a number
-    attention, norms = shape.query_width + shape.heads, 2 * (shape.hidden + 1)
+    attention, norms = spec.query_width + spec.heads, 2 * (spec.hidden + 1)
     beside = {"none": attention + norms, "selective": attention, "full": 0}[recompute]
     assert kept == pytest.approx(reckoned + beside, rel=0.01)
 
@@ -59,8 +59,8 @@ def test_processes_that_share_a_key_value_head_keep_what_the_plan_says(tmp_path,
         return family(**{**SHAPE, "num_hidden_layers": layers, "num_key_value_heads": 1}, head_dim=8)
 
     settings = {"parallel": {"tensor": 2, "sequence_parallel": True}, "recompute": "selective"}
-    kept, shape = kept_a_layer(tmp_path, tokenizer, corpus, config, 2, settings)
-    reckoned = layer_activations(shape, Layout(tensor=2, sequence_parallel=True, recompute="selective"), TRAINER)
-    attention = (shape.query_width + shape.heads) / 2
-    heads = (shape.heads / 2 + 1) * (shape.head_dim + 1) if shape.qk_norm else 0  # norms that are not fused, as above
+    kept, spec = kept_a_layer(tmp_path, tokenizer, corpus, config, 2, settings)
+    reckoned = layer_activations(spec, Layout(tensor=2, sequence_parallel=True, recompute="selective"), TRAINER)
+    attention = (spec.query_width + spec.heads) / 2
+    heads = (spec.heads / 2 + 1) * (spec.head_dim + 1) if spec.qk_norm else 0  # norms that are not fused, as above
     assert kept == pytest.approx(reckoned + attention + heads, rel=0.01)

@@ -19,7 +19,7 @@ from codeact_train.backends.megatron import forward_backward
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES
-from codeact_train.data.sampler import Batches
+from codeact_train.data.sampler import Sampler
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
 from codeact_train.observability import trackers
 from codeact_train.prepare import prepare
@@ -239,17 +239,17 @@ def test_a_step_is_left_out_by_itself_or_by_name_and_over_a_resume(tmp_path, poi
 
 def gradient_is_not_finite(monkeypatch, where, at):
     """In ``where`` the gradient of one step is NaN, at a finite loss."""
-    now, step, normalised = [], Batches.step, where.normalised
+    now, batch, normalised = [], Sampler.batch, where.normalised
 
     def noted(self, number):
         now[:] = [number + 1]
-        return step(self, number)
+        return batch(self, number)
 
     def broken(losses, weights, total):
         part = normalised(losses, weights, total)
         return part + (losses * 0).sum().sqrt() if now == [at] else part
 
-    monkeypatch.setattr(Batches, "step", noted)
+    monkeypatch.setattr(Sampler, "batch", noted)
     monkeypatch.setattr(where, "normalised", broken)
 
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from codeact_train.backends.deepspeed.forward import Forward
-from codeact_train.data.collate import MicroBatch, lay_out
+from codeact_train.data.collate import MicroBatch, collate
 from codeact_train.data.document import Document
 
 VOCAB = 97
@@ -81,6 +81,6 @@ def test_documents_are_computed_as_if_alone(family):
     forward = Forward(model, model)
     rows = not forward.keeps_apart(VOCAB, torch.device("cpu"))
     assert rows == (family in A_ROW_EACH)
-    batch = lay_out(documents(), rows=rows)
+    batch = collate(documents(), rows=rows)
     with torch.no_grad():
         torch.testing.assert_close(forward.trained_logits(batch, rows=rows), alone(model, batch), rtol=1e-4, atol=1e-5)

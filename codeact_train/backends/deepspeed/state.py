@@ -40,7 +40,7 @@ class ZeroState:
         self.step = 0
         self.source = Path(job.model)
         self.inner = load(self.source, self.train)
-        enlarge(self.inner, Vocabulary.of_job(job), self.train.new_tokens)
+        enlarge(self.inner, Vocabulary.for_job(job), self.train.new_tokens)
         self.export_dtype = DTYPES[self.train.export_precision or self.train.precision]
         self.vocab = int(self.inner.get_input_embeddings().weight.shape[0])  # type: ignore[index]
         self.attention = attention_name(self.inner)

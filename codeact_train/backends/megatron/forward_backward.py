@@ -26,18 +26,18 @@ from codeact_train.distributed.parallel_context import Place, over_parts
 from codeact_train.hf.embedding_init import Enlarged
 from codeact_train.model.gpt import build
 from codeact_train.model.loss import normalised
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from codeact_train.observability.loss_stats import COUNTS, Outcome, tally
 
 
-def build_model(job: TrainJob, shape: ModelShape, place: Place) -> DistributedDataParallel:
+def build_model(job: TrainJob, spec: ModelSpec, place: Place) -> DistributedDataParallel:
     """The model with the weights of ``job.model``, in Megatron's data-parallel wrapper. ``shape`` has the rows of the
     corpus's vocabulary."""
     train, layout = job.train, job.train.parallel
-    bare = build(shape, train, place.device)
+    bare = build(spec, train, place.device)
     with hf.SafeTensors(job.model) as tensors:
-        tensors.check(hf.tensor_shapes(ModelShape.read(job.model)))
-        hf.load(bare, shape, Enlarged(tensors, Vocabulary.of_job(job), train.new_tokens))
+        tensors.check(hf.tensor_shapes(ModelSpec.read(job.model)))
+        hf.load(bare, spec, Enlarged(tensors, Vocabulary.for_job(job), train.new_tokens))
     bare.config.finalize_model_grads_func = _finalize
     settings = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,

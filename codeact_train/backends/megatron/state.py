@@ -25,7 +25,7 @@ from codeact_train.distributed.parallel_context import Place
 from codeact_train.hf.export import Export, export
 from codeact_train.model.attention import choose
 from codeact_train.model.gpt import DTYPES
-from codeact_train.model.spec import ModelShape
+from codeact_train.model.spec import ModelSpec
 from codeact_train.observability.loss_stats import Outcome
 
 
@@ -39,10 +39,10 @@ class MegatronState:
         self.step = 0
         self.source = Path(job.model)
         self.export_dtype = DTYPES[train.export_precision or train.precision]
-        self.shape = replace(ModelShape.read(job.model), vocab=Vocabulary.of_job(job).rows)
-        self.vocab = self.shape.vocab
+        self.spec = replace(ModelSpec.read(job.model), vocab=Vocabulary.for_job(job).rows)
+        self.vocab = self.spec.vocab
         self.attention = choose(train.attention, train.precision)
-        self.model = forward_backward.build_model(job, self.shape, place)
+        self.model = forward_backward.build_model(job, self.spec, place)
         self.optimizer = optimizer.build_optimizer(self.model, train)
         self.schedule = optimizer.build_schedule(self.optimizer, train, total_steps)
 
@@ -96,7 +96,7 @@ class MegatronState:
         forward_backward.settle(self.model)
         model = self.model.module
         return export(
-            model, self.shape, self.source, tokenizer, out,
+            model, self.spec, self.source, tokenizer, out,
             step=self.step, epoch=epoch, checkpoint=checkpoint, dtype=self.export_dtype,
         )  # fmt: skip
 
