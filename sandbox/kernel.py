@@ -14,11 +14,12 @@ import secrets
 import time
 from collections.abc import Mapping
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sandbox.host.completion import end_of, result_of
 from sandbox.host.connection import Cell, Line, OnEvent
 from sandbox.host.process import Process
+from sandbox.host.process_source import ProcessSource
 from sandbox.host.zmq_connection import ZmqLine, open_line
 from sandbox.limits import Limits
 from sandbox.result import CellResult, SandboxError, Status
@@ -29,9 +30,6 @@ from sandbox.tools.invoke import Answer, Caller
 from sandbox.tools.server import ToolServer
 from sandbox.workspace.files import get_file, put_file
 
-if TYPE_CHECKING:
-    from sandbox.pool import KernelPool
-
 DEATH_TIMEOUT_S, RESUME_TIMEOUT_S = 10.0, 2.0
 SEEDS = 1 << 32
 
@@ -41,16 +39,16 @@ class Kernel:
 
     def __init__(
         self,
-        pool: KernelPool,
+        source: ProcessSource,
         tools: Mapping[str, Tool],
         files: Mapping[str, bytes],
         seed: int | None = None,
         record: bool = False,
     ) -> None:
-        self._pool, self._tools, self._files, self._seed = pool, dict(tools), dict(files), seed
-        self._limits: Limits = pool.limits
+        self._source, self._tools, self._files, self._seed = source, dict(tools), dict(files), seed
+        self._limits: Limits = source.limits
         self._described = describe_tools(self._tools)
-        self._checkpoints = Checkpoints(pool) if pool.checkpoint else None
+        self._checkpoints = Checkpoints(source) if source.checkpoint else None
         self._answer: Answer = Caller(self._tools).answer
         self.recorder = Recorder(Log.begin(seed, self._tools, self._files), self._answer) if record else None
         """Keeps the log for :func:`sandbox.replay.restore`, where it was asked for."""
@@ -65,17 +63,17 @@ class Kernel:
     @property
     def tier(self) -> str:
         """The isolation that holds for this kernel."""
-        return self._pool.tier
+        return self._source.tier
 
     async def begin(self) -> None:
         """Puts a fresh process behind the handle, with tools, files and seed; with all of them or not at all."""
-        process = await self._pool.take()
+        process = await self._source.take()
         try:
             await self._equip(process)
             self._refuse_when_closed()
         except BaseException:
             await self._discard()
-            await self._pool.discard(process)
+            await self._source.discard(process)
             raise
 
     async def _equip(self, process: Process) -> None:
@@ -216,9 +214,9 @@ class Kernel:
                 raise SandboxError("there is no state to fork: the kernel is closed or its process is gone")
             if self.process.endpoints is not None:
                 raise SandboxError("only the light kernel can be forked")
-            twin = Kernel(self._pool, self._tools, self._files, self._seed)
+            twin = Kernel(self._source, self._tools, self._files, self._seed)
             twin.recorder = self.recorder.branch() if self.recorder is not None else None
-            process = await self._pool.branch(self.process)
+            process = await self._source.fork(self.process)
             twin._connect(process, Line(process, self._limits))
             try:
                 if reseed:
@@ -284,11 +282,11 @@ class Kernel:
         try:
             copy = await self._checkpoints.go_back(dead)
         except BaseException:
-            await self._pool.discard(dead)
+            await self._source.discard(dead)
             raise
         if copy is None:
-            return await self._pool.discard(dead)
-        await self._pool.replace(dead, copy)
+            return await self._source.discard(dead)
+        await self._source.replace(dead, copy)
         self._connect(copy, Line(copy, self._limits))
         try:
             self._refuse_when_closed()  # it may have been, while its files were put back
@@ -306,4 +304,4 @@ class Kernel:
         if process is not None:
             self._line.close()
             self._server.close()
-            await self._pool.discard(process)
+            await self._source.discard(process)

@@ -138,7 +138,7 @@ class KernelPool:
         process = self._warm() if not self._admission.waiting else None
         if process is None:
             try:
-                process = await self._admission.enter(self._warm) or await self._admitted(self._fork())
+                process = await self._admission.enter(self._warm) or await self._admitted(self._start_process())
             except OSError as error:  # no descriptor left, for example
                 raise SandboxError(f"no kernel: {error}") from None
         self._served = True
@@ -146,7 +146,7 @@ class KernelPool:
         self._refill()
         return process
 
-    async def branch(self, process: Process) -> Process:
+    async def fork(self, process: Process) -> Process:
         """A fork of a process that was taken; takes the place of a warm kernel when there is no other."""
         spare = await self._admission.enter(self._warm)
         if spare is not None:
@@ -217,7 +217,7 @@ class KernelPool:
                 await spare.server.remove(spare)
                 self._admission.leave()
             while self._started and len(self._ready) < self._size and self._admission.try_enter():
-                self._ready.append(await self._admitted(self._fork(rehearse=True)))
+                self._ready.append(await self._admitted(self._start_process(rehearse=True)))
                 self._admission.announce()
 
     async def _admitted(self, start: Coroutine[Any, Any, Process]) -> Process:
@@ -228,7 +228,7 @@ class KernelPool:
             self._admission.leave()
             raise
 
-    async def _fork(self, rehearse: bool = False) -> Process:
+    async def _start_process(self, rehearse: bool = False) -> Process:
         server = await self._live_server()
         stock = self._kernel == "ipykernel"
         endpoints = Endpoints(secrets.token_hex(16), parent=server.base) if stock else None

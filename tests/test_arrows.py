@@ -48,7 +48,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "isolation": "guest limits result",
         "host": "guest isolation limits result workspace",
         "tools": "guest host limits",
-        "state": "guest host limits result tools validation workspace",
+        "state": "guest host result tools validation workspace",
         "kernel": "host limits result state tools workspace",
         "pool": "host isolation kernel limits result state tools",
         "replay": "kernel pool result state tools",

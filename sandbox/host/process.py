@@ -14,20 +14,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from sandbox.host.endpoints import Endpoints
 from sandbox.isolation.cgroups import Cgroup
 from sandbox.isolation.egress_proxy import Egress
 from sandbox.workspace.walk import closing
 
-if TYPE_CHECKING:
-    from sandbox.host.fork_server import ForkServer
-
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
 SO_PASSRIGHTS = 83
 
 
@@ -40,11 +35,26 @@ def refuse_descriptors(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
 
 
+class ProcessServer(Protocol):
+    """The fork server of a process, as far as whoever holds the process uses it."""
+
+    pid: int
+    base: str
+    alive: bool
+    died: asyncio.Future[int]
+
+    async def remove(self, process: Process) -> None:
+        """Kills a process and removes what it left."""
+
+    def abandon(self, process: Process) -> None:
+        """Removes a dead or half-started process in the background."""
+
+
 @dataclass(eq=False)
 class Process:
     """One kernel process as the host holds it."""
 
-    server: ForkServer
+    server: ProcessServer
     number: int
     line: socket.socket
     tools: socket.socket

@@ -30,7 +30,7 @@ from traitlets import Dict, List, Unicode
 
 from sandbox.host.endpoints import Endpoints
 from sandbox.host.fork_server import ForkServer
-from sandbox.host.process import Process
+from sandbox.host.process import Process, ProcessServer
 from sandbox.host.watchdog import watch_over
 from sandbox.isolation.policy import Policy
 from sandbox.isolation.probe import choose
@@ -54,7 +54,7 @@ class _Backstage:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._servers: dict[str, ForkServer] = {}
-        self._taken: dict[ForkServer, set[Process]] = {}
+        self._taken: dict[ProcessServer, set[Process]] = {}
         self._starting = asyncio.Lock()
         threading.Thread(target=self._loop.run_forever, name="codeact-fork-servers", daemon=True).start()
 

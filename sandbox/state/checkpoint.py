@@ -14,16 +14,13 @@ import itertools
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sandbox.host.orphans import end_strays
 from sandbox.host.process import Process
+from sandbox.host.process_source import ProcessSource
 from sandbox.result import SandboxError
 from sandbox.state.fork import fork_process
 from sandbox.workspace.snapshot import Mirror
-
-if TYPE_CHECKING:
-    from sandbox.pool import KernelPool
 
 EXPENDABLE, VALUED = 500, 0
 RESTORE_TIMEOUT_S = 10.0
@@ -51,8 +48,8 @@ async def hand_over(first: Process) -> Process:
 class Checkpoints:
     """The checkpoints of one kernel, at most one at a time."""
 
-    def __init__(self, pool: KernelPool) -> None:
-        self._pool = pool
+    def __init__(self, source: ProcessSource) -> None:
+        self._source = source
         self._copy: Process | None = None
         self._mirror: Mirror | None = None
         self._mirrored: Process | None = None
@@ -122,7 +119,7 @@ class Checkpoints:
         if self._mirror is None or self._mirrored is not process.root:
             if self._mirror is not None:
                 await asyncio.to_thread(self._mirror.close)
-            limits = self._pool.limits
+            limits = self._source.limits
             folder = Path(process.server.base, f"mirror-{next(_numbers)}")
             self._mirror = Mirror(folder, limits.workspace_mib, limits.workspace_inodes)
             self._mirrored = process.root

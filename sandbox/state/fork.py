@@ -19,11 +19,10 @@ from typing import Literal
 from sandbox.guest.wire import CONTROL, pack
 from sandbox.host.process import Process, refuse_descriptors
 from sandbox.result import SandboxError
-from sandbox.workspace.files import open_beneath
+from sandbox.workspace.files import BRANCHES, open_beneath
 
 FORK_TIMEOUT_S, CHECKPOINT_TIMEOUT_S = 30.0, 2.0
 """A checkpoint is taken in a cell's own time."""
-FOLDER = ".branches"
 _CREDENTIALS = struct.Struct("3i")
 Kind = Literal["branch", "checkpoint", "runner"]
 """``branch``: works in a copy of the workspace, so relative paths stay good; ``checkpoint``: sleeps beside its parent;
@@ -40,7 +39,7 @@ async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
         sock.setblocking(False)
         refuse_descriptors(sock)
     line.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    folder = f"{FOLDER}/{number}" if kind == "branch" else ""
+    folder = f"{BRANCHES}/{number}" if kind == "branch" else ""
     branch = Process(parent.server, number, line, tools, loop.create_future(), root=root, folder=folder)
     over, root.over = root.over, []
     header = {"msg_id": f"fork-{number}", "session": "host", "msg_type": f"{kind}_request", "version": "5.3"}

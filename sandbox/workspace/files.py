@@ -14,6 +14,8 @@ import stat
 from contextlib import suppress
 from pathlib import PurePosixPath
 
+BRANCHES = ".branches"
+"""Folder of a workspace that holds the workspaces of its forks."""
 SYS_OPENAT2 = 437
 RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS | NO_SYMLINKS | BENEATH
 _libc = ctypes.CDLL(None, use_errno=True)

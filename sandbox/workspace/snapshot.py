@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from sandbox.state.fork import FOLDER
-from sandbox.workspace.files import open_beneath
+from sandbox.workspace.files import BRANCHES, open_beneath
 from sandbox.workspace.walk import check_time, closing, walk_beneath
 
 RACY_NS = 50_000_000
@@ -171,7 +170,7 @@ def _walk(workspace: int, rights: int, closed: dict[str, int], until: float) -> 
 
     Folders to which their owner has not the ``rights`` get them; ``closed`` says what their modes were.
     """
-    for path, seen in chain([("", os.fstat(workspace))], walk_beneath(workspace, FOLDER, until)):
+    for path, seen in chain([("", os.fstat(workspace))], walk_beneath(workspace, BRANCHES, until)):
         if stat.S_ISDIR(seen.st_mode) and seen.st_mode & rights != rights:
             closed[path] = stat.S_IMODE(seen.st_mode)
             _set_mode(workspace, path, closed[path] | rights)
