@@ -1,6 +1,7 @@
-"""Installs the five rooms, the recipes beside them and the console command ``codeact``.
+"""Build of the distribution ``codeact``: the five rooms, the recipes and the console command.
 
-Versions that were tested together stand in ``constraints.txt``; the ranges here say only what is needed.
+Name, description, licence and classifiers are in ``pyproject.toml``; the version is ``sandbox.__version__``. The ranges
+here are the oldest versions needed, ``constraints.txt`` pins those that are tested together.
 """
 
 from pathlib import Path
@@ -11,14 +12,10 @@ ROOMS = ["sandbox", "codeact_train", "rollout", "eval", "launch"]
 SANDBOX = Path(__file__).with_name("sandbox") / "containers" / "requirements.txt"
 
 setup(
-    name="codeact",
-    version="0.1.0",
-    description="Train language-model agents that act by writing Python: collect, train, evaluate, as one loop.",
-    license="Apache-2.0",
-    python_requires=">=3.10",
     packages=[*find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]), "configs"],
     package_data={
-        "configs": ["*.yaml", "clusters/*.yaml", "shapes/*/config.json"],  # no code: what stands beside the rooms
+        "*": ["py.typed"],
+        "configs": ["*.yaml", "*.json", "clusters/*.yaml", "shapes/*/config.json"],
         "codeact_train": ["prepare/templates/*"],
         "eval": ["templates/*"],
         "launch": ["submit/templates/*"],
@@ -35,7 +32,7 @@ setup(
         "megatron-core==0.16.1",
         "openai>=2.0",
         "openvino-genai>=2026.4",
-        "psutil>=5.9",  # Megatron-Core's checkpoint writer needs it and does not say so
+        "psutil>=5.9",  # also an undeclared dependency of Megatron-Core's checkpoint writer
         "pygments>=2.17",
         "ray>=2.40",
         "safetensors>=0.4",
@@ -54,7 +51,7 @@ setup(
             "ruff>=0.6",
             "mypy>=1.11",
             "codespell>=2.3",
-            "deepspeed>=0.19",  # the tests of backend=deepspeed; nothing of it is compiled
+            "deepspeed>=0.19",  # for the tests of backend=deepspeed; no kernel of it is compiled
             "kubernetes-validate>=1.33",
             "pre-commit>=3.8",
         ],

@@ -88,7 +88,7 @@ class _Plan:
 
     def measure(self, server: ServerSpec, engine: dict[str, Any]) -> None:
         """Runs the missing episodes, then writes the result."""
-        started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+        started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
         jobs = [Job(task, server, self._sampling, self._config.seed) for task in self._tasks]
         bank = self._out / "bank"
         run_missing(jobs, self._config.workers, self._protocol, bank, f"evaluate {self._checkpoint.name}")

@@ -16,13 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed"
 LOG = VENV / "install.log"
-OLDEST = (3, 10)
+OLDEST = (3, 11)
 NEEDS_GIB = 6
 
 
 def main() -> None:
     if sys.version_info < OLDEST:
-        refuse(f"Python {sys.version.split()[0]} is too old, 3.10 or newer is needed; set PYTHON=/path/to/python3")
+        refuse(f"Python {sys.version.split()[0]} is too old, 3.11 or newer is needed; set PYTHON=/path/to/python3")
     if STAMP.exists() and STAMP.read_text() == fingerprint():
         return
     free_gib = shutil.disk_usage(ROOT).free / 2**30
@@ -35,7 +35,7 @@ def main() -> None:
 
 def fingerprint() -> str:
     """Changes when what must be installed does."""
-    names = ("setup.py", "constraints.txt", "sandbox/containers/requirements.txt")
+    names = ("setup.py", "pyproject.toml", "constraints.txt", "sandbox/containers/requirements.txt")
     texts = [(ROOT / name).read_bytes() for name in names]
     return hashlib.sha256(b"".join(texts) + sys.version.encode()).hexdigest()
 

@@ -68,14 +68,14 @@ async def run_episode(
         sampling: how completions are drawn.
         seed: stored, part of the trajectory's identity.
     """
-    started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
+    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     identity = trajectory_id(task.ref, engine.name, sampling, protocol.ref, seed)
     progress = _Progress()
     try:
         outcome = await asyncio.wait_for(
             _converse(task, engine, pool, protocol, sampling, progress, identity), protocol.deadline_s
         )
-    except asyncio.TimeoutError:
+    except TimeoutError:
         outcome = _ended("deadline")
     except ContextFull:
         outcome = _ended("context_full")

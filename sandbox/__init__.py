@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sandbox.tools.describe import document_tools
     from sandbox.tools.invoke import tool_schemas
 
+__version__ = "0.1.0"
+"""Version of the whole project; it is here because the guest reads it too, where a look into metadata would cost."""
+
 _HOMES = {
     "CellResult": "sandbox.result",
     "Kernel": "sandbox.kernel",

@@ -72,7 +72,7 @@ def context(run: Run) -> dict[str, Any]:
         "documents": corpus.documents(run.path / "corpus"),
         "environment": list(flattened(run.environment or {})),
         "config_html": _yaml(run.config) if run.config else None,
-        "made_at": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "made_at": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
 
@@ -204,7 +204,7 @@ def secs(value: float) -> str:
 
 def when(iso: str) -> str:
     """An ISO time to the minute: ``2026-08-14 10:00 UTC``."""
-    time = datetime.datetime.fromisoformat(iso.replace("Z", "+00:00")).astimezone(datetime.timezone.utc)
+    time = datetime.datetime.fromisoformat(iso.replace("Z", "+00:00")).astimezone(datetime.UTC)
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 

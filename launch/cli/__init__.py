@@ -21,6 +21,7 @@ from launch import config as configs
 from launch.cli.parity import prove_app
 from launch.cli.sandbox import sandbox_app, serve_sandbox
 from launch.console import done, refuse, say
+from sandbox import __version__
 
 INTERRUPTED = 75
 MEND = 2
@@ -71,6 +72,22 @@ serve_app.command("sandbox")(serve_sandbox)
 app.add_typer(serve_app, name="serve", rich_help_panel="Servers and kernels")
 app.add_typer(sandbox_app, name="sandbox", rich_help_panel="Servers and kernels")
 app.add_typer(prove_app, name="prove", rich_help_panel="Before a run")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"codeact {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def codeact(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
 
 ConfigFile = Annotated[Path, typer.Argument(help="YAML file of the run, for example configs/demo.yaml.")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="Values laid over the file: section.key=value.")]  # noqa: UP045
@@ -229,7 +246,3 @@ def report(file: ConfigFile, overrides: Overrides = None, print_config: PrintCon
 def main() -> None:
     """Entry point of the console command."""
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.guest.wire import IOPUB, READ_BYTES, Splitter, pack
@@ -97,7 +97,7 @@ class SocketPort:
             "msg_id": f"{self.session}-{self._count}",
             "session": self.session,
             "username": "kernel",
-            "date": datetime.now(timezone.utc).isoformat(),
+            "date": datetime.now(UTC).isoformat(),
             "msg_type": kind,
             "version": "5.3",
         }

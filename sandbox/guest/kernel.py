@@ -17,6 +17,7 @@ from traceback import clear_frames
 from types import FrameType
 from typing import Any
 
+from sandbox import __version__
 from sandbox.guest.connection import SocketPort
 from sandbox.guest.forking import Forking
 from sandbox.guest.introspection import Introspection
@@ -146,7 +147,7 @@ class LightKernel(Forking, Introspection):
             "status": "ok",
             "protocol_version": "5.3",
             "implementation": "codeact-light",
-            "implementation_version": "0.1.0",
+            "implementation_version": __version__,
             "banner": "",
             "help_links": [],
             "language_info": {

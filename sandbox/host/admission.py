@@ -46,7 +46,7 @@ class Admission:
         self.waiting += 1
         try:
             return await asyncio.wait_for(self._wait(spare), self._timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             why = self._obstacle() or "others were served first"
             raise SandboxError(f"no kernel within {self._timeout_s:g} s: {why}") from None
         finally:

@@ -79,7 +79,7 @@ class ForkServer:
         loop.add_reader(self._control.fileno(), self._on_control)
         try:
             ready = await asyncio.wait_for(self._ready, START_TIMEOUT_S)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             await self.close()
             raise SandboxError(f"the fork server was not ready after {START_TIMEOUT_S:.0f} s") from None
         except BaseException:  # nobody wants it any longer
@@ -158,7 +158,7 @@ class ForkServer:
                 if self._reach["network"]:
                     listener = socket.socket(fileno=handed[1])
                     process.egress = Egress(listener, Hosts(self._policy.network), self.limits)
-            except (asyncio.TimeoutError, OSError) as error:
+            except (TimeoutError, OSError) as error:
                 self.abandon(process)
                 raise SandboxError(f"no kernel: {error!r}") from None
             except BaseException:

@@ -112,7 +112,7 @@ class Egress:
             raise Refused(403, "this kernel has used up what it may transfer")
         try:
             addresses = await asyncio.wait_for(look_up(host, port), CONNECT_TIMEOUT_S)
-        except (OSError, UnicodeError, asyncio.TimeoutError):
+        except (TimeoutError, OSError, UnicodeError):
             raise Refused(502, f"the name {host} is not known") from None
         allowed = [address for address in addresses if self._hosts.reachable(address, port)]
         if not allowed:
@@ -158,7 +158,7 @@ async def _read_head(reader: asyncio.StreamReader) -> list[str]:
         data = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_TIMEOUT_S)
     except asyncio.LimitOverrunError:
         raise Refused(431, f"a request head of more than {HEAD_BYTES} bytes") from None
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise Refused(408, f"no request within {HEAD_TIMEOUT_S:.0f} s") from None
     return data.decode("latin-1").split("\r\n")[:-2]
 

@@ -69,7 +69,7 @@ async def _is_ended_for_its_flood(kernel: Any, scene: Scene) -> str | None:
     await kernel.put("go", b"")
     try:
         await asyncio.wait_for(asyncio.shield(kernel.process.exited), FLOODED_S)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         return "the host reads empty messages without end"
     return None
 

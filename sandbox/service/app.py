@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from sandbox import __version__
 from sandbox.result import SandboxError
 from sandbox.service import routes
 from sandbox.service.auth import Door
@@ -16,14 +17,12 @@ from sandbox.service.errors import Kind, Refused
 from sandbox.service.legacy import Conversations
 from sandbox.service.service import SandboxService
 
-VERSION = "1.0"
-
 
 def make_app(service: SandboxService) -> FastAPI:
     """An ASGI application; whoever serves it starts and closes the service."""
     app = FastAPI(
         title="Sandboxed kernels",
-        version=VERSION,
+        version=__version__,
         description="Stateful Python kernels for code nobody has read.",
         docs_url=None,  # those pages load their scripts from elsewhere
         redoc_url=None,

@@ -11,7 +11,6 @@ costs about a millisecond, for the check.
 from __future__ import annotations
 
 import asyncio
-import builtins
 import inspect
 import json
 import threading
@@ -35,7 +34,6 @@ Outcome = tuple[Any, BaseException | None]
 Bound = tuple[tuple[Any, ...], dict[str, Any]]
 _UNKNOWN = (PydanticUserError, PydanticUndefinedAnnotation, NameError, TypeError, AttributeError, KeyError)
 """What pydantic and typing say of annotations they cannot read."""
-_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # Python 3.10 has none
 
 
 class Caller:
@@ -196,7 +194,7 @@ def _answer_of(error: BaseException) -> dict[str, Any]:
 def _message(error: BaseException) -> str:
     """What it says, and what the first members of a group say."""
     message = str(error.args[0]) if len(error.args) == 1 else str(error)
-    if isinstance(error, _GROUP):
+    if isinstance(error, BaseExceptionGroup):
         message += ": " + "; ".join(map(_told, error.exceptions[:3]))
     return message
 

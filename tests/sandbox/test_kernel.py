@@ -3,7 +3,6 @@
 import asyncio
 import os
 import resource
-import sys
 from pathlib import Path
 
 import pytest
@@ -88,7 +87,6 @@ async def test_errors_that_ipython_reports_and_does_not_raise_are_errors(pool: K
         assert (await kernel.run("1")).status == "ok"
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python has groups of exceptions since 3.11")
 async def test_a_group_of_exceptions_says_what_is_in_it(pool: KernelPool) -> None:
     inner = "ExceptionGroup('inner', [KeyError(n) for n in range(30)])"
     async with await pool.acquire() as kernel:
