@@ -18,12 +18,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from rollout.files import write_whole
-from rollout.trajectory import ProtocolRef, Reason, Record, Sampling, Trajectory, digest_of
+from rollout.trajectory import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, digest_of
 
 Group = Literal["trained", "unseen_wording", "unseen_tool"]
 
 
-class CheckpointRef(Record):
+class CheckpointRef(StoredModel):
     """Which weights were asked. The base model is ``name="base", epoch=0``."""
 
     name: str
@@ -32,7 +32,7 @@ class CheckpointRef(Record):
     path: str
 
 
-class BenchmarkRef(Record):
+class BenchmarkRef(StoredModel):
     """Which tasks were asked; ``digest`` changes when any of them does."""
 
     name: str
@@ -40,7 +40,7 @@ class BenchmarkRef(Record):
     tasks: int = Field(ge=1)
 
 
-class EpisodeResult(Record):
+class EpisodeResult(StoredModel):
     """One task's outcome; the transcript is in ``eval/bank`` under ``trajectory_id``."""
 
     task_id: str
@@ -81,7 +81,7 @@ class EpisodeResult(Record):
         )
 
 
-class EvalResult(Record):
+class EvalResult(StoredModel):
     """One checkpoint on one benchmark under one protocol, sampling and seed: every task exactly once."""
 
     schema_version: Literal[1] = Field(1, alias="schema")

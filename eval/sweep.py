@@ -32,9 +32,9 @@ from eval.results import (
 from rollout.collect import run_missing
 from rollout.engines.spec import ServerSpec
 from rollout.families import Task, load_tasks
-from rollout.protocol import Protocol
-from rollout.store import read_bank
-from rollout.workers import Job
+from rollout.protocol import EpisodeProtocol
+from rollout.store import read_trajectories
+from rollout.workers import EpisodeJob
 
 Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
 """Starts a server for a checkpoint and ends it again."""
@@ -42,7 +42,7 @@ Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
 
 def sweep(
     config: EvaluateConfig,
-    protocol: Protocol,
+    protocol: EpisodeProtocol,
     checkpoints: Sequence[CheckpointRef],
     out: Path,
     serve: Serve,
@@ -75,7 +75,12 @@ class _Plan:
     """One checkpoint on one benchmark."""
 
     def __init__(
-        self, config: EvaluateConfig, protocol: Protocol, checkpoint: CheckpointRef, benchmark: Benchmark, out: Path
+        self,
+        config: EvaluateConfig,
+        protocol: EpisodeProtocol,
+        checkpoint: CheckpointRef,
+        benchmark: Benchmark,
+        out: Path,
     ) -> None:
         self._config, self._protocol, self._checkpoint, self._out = config, protocol, checkpoint, out
         self._tasks: list[Task] = load_tasks(benchmark.tasks)
@@ -89,11 +94,11 @@ class _Plan:
     def measure(self, server: ServerSpec, engine: dict[str, Any]) -> None:
         """Runs the missing episodes, then writes the result."""
         started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-        jobs = [Job(task, server, self._sampling, self._config.seed) for task in self._tasks]
+        jobs = [EpisodeJob(task, server, self._sampling, self._config.seed) for task in self._tasks]
         bank = self._out / "bank"
         run_missing(jobs, self._config.workers, self._protocol, bank, f"evaluate {self._checkpoint.name}")
         wanted = {job.id(self._protocol) for job in jobs}
-        done = {record.id: record for record in read_bank(bank) if record.id in wanted}
+        done = {record.id: record for record in read_trajectories(bank) if record.id in wanted}
         episodes = [done[job.id(self._protocol)] for job in jobs]
         write_result(
             self.path.parent,
@@ -108,6 +113,6 @@ class _Plan:
                 isolation=episodes[0].isolation,
                 started_at=started.isoformat(timespec="seconds"),
                 wall_s=round(time.monotonic() - clock, 3),
-                episodes=tuple(map(EpisodeResult.of, episodes)),
+                episodes=tuple(map(EpisodeResult.from_trajectory, episodes)),
             ),
         )

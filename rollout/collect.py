@@ -16,13 +16,13 @@ from rollout.config import CollectConfig, WorkerConfig
 from rollout.engines.spec import ExpertSpec, ServerSpec
 from rollout.families import load_tasks
 from rollout.progress import progress
-from rollout.protocol import Protocol
-from rollout.store import BankWriter, read_bank
+from rollout.protocol import EpisodeProtocol
+from rollout.store import TrajectoryStore, read_trajectories
 from rollout.trajectory import Trajectory
-from rollout.workers import Job, run_jobs
+from rollout.workers import EpisodeJob, run_jobs
 
 
-def jobs_of(config: CollectConfig, server: ServerSpec | None) -> list[Job]:
+def plan_jobs(config: CollectConfig, server: ServerSpec | None) -> list[EpisodeJob]:
     """Every episode of the collection, in a fixed order."""
     jobs = []
     for source in config.sources:
@@ -30,20 +30,22 @@ def jobs_of(config: CollectConfig, server: ServerSpec | None) -> list[Job]:
         assert engine is not None, "a source of kind model needs a server"
         for task in load_tasks(source.tasks):
             for sample in range(source.samples):
-                jobs.append(Job(task, engine, source.sampling.model_copy(update={"seed": sample}), seed=sample))
+                jobs.append(EpisodeJob(task, engine, source.sampling.model_copy(update={"seed": sample}), seed=sample))
     return jobs
 
 
-def is_complete(config: CollectConfig, protocol: Protocol, bank: Path, server: ServerSpec | None = None) -> bool:
+def is_complete(config: CollectConfig, protocol: EpisodeProtocol, bank: Path, server: ServerSpec | None = None) -> bool:
     """Whether the bank holds every episode, so that neither Ray nor the server has to be there.
 
     ``server`` may be one that does not run yet: episodes are known by its name alone.
     """
-    done = {record.id for record in read_bank(bank)}
-    return all(job.id(protocol) in done for job in jobs_of(config, server))
+    done = {record.id for record in read_trajectories(bank)}
+    return all(job.id(protocol) in done for job in plan_jobs(config, server))
 
 
-def collect(config: CollectConfig, protocol: Protocol, bank: Path, server: ServerSpec | None = None) -> Counter[str]:
+def collect(
+    config: CollectConfig, protocol: EpisodeProtocol, bank: Path, server: ServerSpec | None = None
+) -> Counter[str]:
     """Runs what the bank does not hold yet.
 
     Returns:
@@ -52,10 +54,10 @@ def collect(config: CollectConfig, protocol: Protocol, bank: Path, server: Serve
     Raises:
         ValueError: too many episodes were lost to the infrastructure.
     """
-    jobs = jobs_of(config, server)
+    jobs = plan_jobs(config, server)
     run_missing(jobs, config.workers, protocol, bank, "collect")
     wanted = {job.id(protocol) for job in jobs}
-    records = [record for record in read_bank(bank) if record.id in wanted]
+    records = [record for record in read_trajectories(bank) if record.id in wanted]
     lost = sum(_lost(record) for record in records)
     if records and lost / len(records) > config.max_infra_share:
         raise ValueError(
@@ -65,9 +67,11 @@ def collect(config: CollectConfig, protocol: Protocol, bank: Path, server: Serve
     return Counter(record.outcome.reason for record in records)
 
 
-def run_missing(jobs: Sequence[Job], workers: WorkerConfig, protocol: Protocol, bank: Path, title: str) -> None:
+def run_missing(
+    jobs: Sequence[EpisodeJob], workers: WorkerConfig, protocol: EpisodeProtocol, bank: Path, title: str
+) -> None:
     """Runs the jobs whose trajectories are not in the bank and appends each as it finishes."""
-    with BankWriter(bank) as writer:
+    with TrajectoryStore(bank) as writer:
         missing = [job for job in jobs if job.id(protocol) not in writer.ids]
         if not missing:
             return

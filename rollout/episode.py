@@ -20,7 +20,7 @@ from rollout.engines.base import Completion, ContextFull, Engine, EngineError
 from rollout.families.base import Task
 from rollout.graders import GRADERS
 from rollout.kernel_source import AnyKernel, Pool
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import (
     CellOutcome,
     EpisodeError,
@@ -36,7 +36,7 @@ from rollout.trajectory import (
 from sandbox import SandboxError
 
 
-class TaskFault(Exception):
+class TaskError(Exception):
     """The task itself is broken: its set-up code fails."""
 
 
@@ -56,7 +56,7 @@ class _Progress:
 
 
 async def run_episode(
-    task: Task, engine: Engine, pool: Pool, protocol: Protocol, sampling: Sampling, seed: int = 0
+    task: Task, engine: Engine, pool: Pool, protocol: EpisodeProtocol, sampling: Sampling, seed: int = 0
 ) -> Trajectory:
     """Works on a task until it is solved or a limit is met.
 
@@ -83,7 +83,7 @@ async def run_episode(
         outcome = _faulted(fault.kind, fault)
     except SandboxError as fault:
         outcome = _faulted("infra", fault)
-    except TaskFault as fault:
+    except TaskError as fault:
         outcome = _faulted("task", fault)
     return Trajectory(
         id=identity,
@@ -105,7 +105,7 @@ async def _converse(
     task: Task,
     engine: Engine,
     pool: Pool,
-    protocol: Protocol,
+    protocol: EpisodeProtocol,
     sampling: Sampling,
     progress: _Progress,
     identity: str,
@@ -125,16 +125,16 @@ async def _converse(
         await kernel.close()
 
 
-async def _set_up(kernel: AnyKernel, task: Task, protocol: Protocol) -> None:
+async def _set_up(kernel: AnyKernel, task: Task, protocol: EpisodeProtocol) -> None:
     if not task.setup:
         return
     result = await kernel.run(task.setup, timeout_s=protocol.cell_timeout_s)
     if result.status != "ok":
-        raise TaskFault(f"set-up of {task.id}: {result.status} {result.error_name or ''}: {result.error_value or ''}")
+        raise TaskError(f"set-up of {task.id}: {result.status} {result.error_name or ''}: {result.error_value or ''}")
 
 
 async def _take_turn(
-    task: Task, kernel: AnyKernel, protocol: Protocol, progress: _Progress, completion: Completion
+    task: Task, kernel: AnyKernel, protocol: EpisodeProtocol, progress: _Progress, completion: Completion
 ) -> Outcome | None:
     """Records an assistant turn and the reply to it. An outcome ends the episode."""
     action = parse(completion.text)
@@ -167,7 +167,7 @@ async def _take_turn(
 
 
 def _answer(
-    protocol: Protocol, progress: _Progress, kind: MessageKind, render: Callable[[int, int], str], **extra: Any
+    protocol: EpisodeProtocol, progress: _Progress, kind: MessageKind, render: Callable[[int, int], str], **extra: Any
 ) -> Outcome | None:
     """Adds the user turn, unless no step is left to answer it (a finished trajectory ends with an assistant turn)."""
     steps_left = protocol.max_steps - progress.usage["steps"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from rollout.config import WorkerConfig
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 from sandbox import Kernel, KernelPool, Limits, RemoteKernel, RemotePool, SandboxError
 from sandbox.service.schemas import OfferAnswer
 
@@ -29,7 +29,7 @@ def service_token(config: WorkerConfig) -> str | None:
     return os.environ[TOKEN]
 
 
-async def open_pool(config: WorkerConfig, protocol: Protocol, token: str | None) -> Pool:
+async def open_pool(config: WorkerConfig, protocol: EpisodeProtocol, token: str | None) -> Pool:
     """A pool that runs. Raises ValueError for a service that cannot be used, SandboxError for this machine."""
     if config.service is not None:
         return await _open_remote(config.service, token or "", config, protocol)
@@ -44,7 +44,7 @@ async def open_pool(config: WorkerConfig, protocol: Protocol, token: str | None)
     return pool
 
 
-async def _open_remote(url: str, token: str, config: WorkerConfig, protocol: Protocol) -> RemotePool:
+async def _open_remote(url: str, token: str, config: WorkerConfig, protocol: EpisodeProtocol) -> RemotePool:
     pool = RemotePool(url, token)
     try:
         await pool.start()
@@ -56,7 +56,7 @@ async def _open_remote(url: str, token: str, config: WorkerConfig, protocol: Pro
     return pool
 
 
-def _lacking(offer: OfferAnswer, config: WorkerConfig, protocol: Protocol) -> str | None:
+def _lacking(offer: OfferAnswer, config: WorkerConfig, protocol: EpisodeProtocol) -> str | None:
     """What is asked for and not offered, with the fix."""
     at_once, most = config.workers * config.episodes_per_worker, min(offer.max_kernels, offer.max_cells)
     weak = sorted(set(config.require) - set(offer.enforced))

@@ -1,7 +1,7 @@
 """How model and environment talk: prompts, limits, the wording of observations.
 
-Contract: a :class:`Protocol` is a value with a name and a digest; both are stored with every trajectory, so results
-under different wordings are never mixed by accident. It renders text and decides nothing.
+Contract: an :class:`EpisodeProtocol` is a value with a name and a digest. Both are stored with every trajectory, so
+that results under different wordings are never mixed. It renders text and decides nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rollout.trajectory import ProtocolRef, digest_of
 from sandbox import CellResult
 
 
-class Protocol(BaseModel):
+class EpisodeProtocol(BaseModel):
     """The rules of an episode (the paper's are 5 steps, 2 proposals, a countdown, 2,000 characters of output)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

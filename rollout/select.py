@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from rollout.files import write_whole
-from rollout.store import read_bank
+from rollout.store import read_trajectories
 from rollout.trajectory import Trajectory, digest_of
 
 
@@ -51,7 +51,7 @@ def select(bank: Path, records: Path, summary: Path, config: SelectConfig) -> di
     Raises:
         ValueError: the bank is empty, or nothing in it is worth keeping.
     """
-    trajectories = list(read_bank(bank))
+    trajectories = list(read_trajectories(bank))
     if not trajectories:
         raise ValueError(f"select: there is no trajectory in {bank}; collect first")
     kept, dropped = choose(trajectories, config)

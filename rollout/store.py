@@ -22,7 +22,7 @@ from rollout.trajectory import Trajectory
 SHARD_BYTES = 256 * 2**20
 
 
-def read_bank(folder: Path) -> Iterator[Trajectory]:
+def read_trajectories(folder: Path) -> Iterator[Trajectory]:
     """Every whole record of a bank, in the order it was written.
 
     Raises:
@@ -36,7 +36,7 @@ def read_bank(folder: Path) -> Iterator[Trajectory]:
                 yield _parse(line, shard, number)
 
 
-class BankWriter:
+class TrajectoryStore:
     """Holds a bank open for appending. Use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +47,7 @@ class BankWriter:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(f"bank: {folder} is being written by another process; wait for it or end it") from None
-        self.ids = {record.id for record in read_bank(folder)}
+        self.ids = {record.id for record in read_trajectories(folder)}
         self._shard = self._open_last()
 
     def append(self, record: Trajectory) -> None:
@@ -71,7 +71,7 @@ class BankWriter:
         self._shard.close()
         self._lock.close()
 
-    def __enter__(self) -> BankWriter:
+    def __enter__(self) -> TrajectoryStore:
         return self
 
     def __exit__(

@@ -18,13 +18,13 @@ Reason = Literal["solved", "wrong_answer", "max_steps", "max_invalid", "context_
 ErrorKind = Literal["infra", "sandbox", "model", "task"]
 
 
-class Record(BaseModel):
+class StoredModel(BaseModel):
     """Base of everything stored: immutable, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CellOutcome(Record):
+class CellOutcome(StoredModel):
     """What running one cell came to, without its output (that is the message's content)."""
 
     status: str
@@ -32,7 +32,7 @@ class CellOutcome(Record):
     seconds: float = 0.0
 
 
-class Message(Record):
+class Message(StoredModel):
     """One turn. ``token_ids`` and ``logprobs`` are the engine's own, never re-tokenised text."""
 
     role: Role
@@ -43,7 +43,7 @@ class Message(Record):
     cell: CellOutcome | None = None
 
 
-class TaskRef(Record):
+class TaskRef(StoredModel):
     """Which task was worked on; ``digest`` changes when its prompt, data, tools or answer change."""
 
     family: str
@@ -54,7 +54,7 @@ class TaskRef(Record):
     digest: str
 
 
-class Sampling(Record):
+class Sampling(StoredModel):
     """How completions are drawn. Temperature 0 is greedy."""
 
     temperature: float = Field(0.0, ge=0.0)
@@ -64,21 +64,21 @@ class Sampling(Record):
     seed: int = 0
 
 
-class ProtocolRef(Record):
+class ProtocolRef(StoredModel):
     """Name and content digest of the protocol the episode followed."""
 
     name: str
     digest: str
 
 
-class EpisodeError(Record):
+class EpisodeError(StoredModel):
     """Why an episode could not run to an outcome. Only ``infra`` is worth a retry."""
 
     kind: ErrorKind
     message: str
 
 
-class Outcome(Record):
+class Outcome(StoredModel):
     """How the episode ended."""
 
     success: bool
@@ -87,7 +87,7 @@ class Outcome(Record):
     error: EpisodeError | None = None
 
 
-class Usage(Record):
+class Usage(StoredModel):
     """What the episode took."""
 
     steps: int = 0
@@ -99,7 +99,7 @@ class Usage(Record):
     completion_tokens: int = 0
 
 
-class Trajectory(Record):
+class Trajectory(StoredModel):
     """The finished record of an episode."""
 
     id: str

@@ -23,12 +23,12 @@ from rollout.engines.spec import ExpertSpec, ServerSpec
 from rollout.episode import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import Pool, open_pool, service_token
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling, Trajectory, trajectory_id
 
 
 @dataclass(frozen=True)
-class Job:
+class EpisodeJob:
     """One episode to run."""
 
     task: Task
@@ -36,7 +36,7 @@ class Job:
     sampling: Sampling
     seed: int = 0
 
-    def id(self, protocol: Protocol) -> str:
+    def id(self, protocol: EpisodeProtocol) -> str:
         """The id its trajectory will have."""
         return trajectory_id(self.task.ref, self.engine.name, self.sampling, protocol.ref, self.seed)
 
@@ -44,13 +44,13 @@ class Job:
 class RolloutWorker:
     """The actor: one kernel pool, many episodes."""
 
-    def __init__(self, config: WorkerConfig, protocol: Protocol, token: str | None) -> None:
+    def __init__(self, config: WorkerConfig, protocol: EpisodeProtocol, token: str | None) -> None:
         self._config, self._protocol, self._token = config, protocol, token
         self._pool: Pool | None = None
         self._opening = asyncio.Lock()
         self._servers: dict[str, Engine] = {}
 
-    async def run(self, job: Job) -> Trajectory:
+    async def run(self, job: EpisodeJob) -> Trajectory:
         """Runs one episode. Raises what :func:`rollout.kernel_source.open_pool` does."""
         async with self._opening:
             if self._pool is None:
@@ -64,7 +64,7 @@ class RolloutWorker:
         if self._pool is not None:
             await self._pool.close()
 
-    def _engine(self, job: Job) -> Engine:
+    def _engine(self, job: EpisodeJob) -> Engine:
         if isinstance(job.engine, ExpertSpec):
             return job.engine.build(job.task)
         if job.engine.name not in self._servers:
@@ -72,36 +72,36 @@ class RolloutWorker:
         return self._servers[job.engine.name]
 
 
-def run_jobs(jobs: Sequence[Job], config: WorkerConfig, protocol: Protocol) -> Iterator[Trajectory]:
+def run_jobs(jobs: Sequence[EpisodeJob], config: WorkerConfig, protocol: EpisodeProtocol) -> Iterator[Trajectory]:
     """Runs every job on Ray actors (a session must be there: :func:`rollout.cluster.ray_session`).
 
     Raises:
         ValueError: a worker gets no kernels, or any other fault that no retry mends.
         RuntimeError: an actor dies again and again.
     """
-    fleet = _Fleet(config, protocol)
+    actors = ActorPool(config, protocol)
     waiting = deque((job, 0) for job in jobs)
-    running: dict[ray.ObjectRef, tuple[Job, int, int]] = {}
+    running: dict[ray.ObjectRef, tuple[EpisodeJob, int, int]] = {}
     try:
         while waiting or running:
-            for place in fleet.free_places(running, len(waiting)):
+            for place in actors.free_places(running, len(waiting)):
                 job, attempt = waiting.popleft()
-                running[fleet.submit(place, job)] = (job, attempt, place)
+                running[actors.submit(place, job)] = (job, attempt, place)
             finished, _ = ray.wait(list(running), num_returns=1)
             job, attempt, place = running.pop(finished[0])
-            trajectory = fleet.result(finished[0], place, attempt)
+            trajectory = actors.result(finished[0], place, attempt)
             if trajectory is None or (_is_infra(trajectory) and attempt < config.infra_retries):
                 waiting.append((job, attempt + 1))
             else:
                 yield trajectory
     finally:
-        fleet.close()
+        actors.close()
 
 
-class _Fleet:
+class ActorPool:
     """The actors, each replaced when it dies."""
 
-    def __init__(self, config: WorkerConfig, protocol: Protocol) -> None:
+    def __init__(self, config: WorkerConfig, protocol: EpisodeProtocol) -> None:
         self._config, self._protocol, self._token = config, protocol, service_token(config)
         self._actors: list[Any] = [self._start() for _ in range(config.workers)]
 
@@ -109,7 +109,7 @@ class _Fleet:
         actor = ray.remote(num_cpus=self._config.cpus_per_worker)(RolloutWorker)
         return actor.remote(self._config, self._protocol, self._token)
 
-    def free_places(self, running: dict[Any, tuple[Job, int, int]], wanted: int) -> list[int]:
+    def free_places(self, running: dict[Any, tuple[EpisodeJob, int, int]], wanted: int) -> list[int]:
         """Indices of actors that can take a job, the least busy first, at most `wanted` of them."""
         load = [0] * len(self._actors)
         for _, _, place in running.values():
@@ -118,7 +118,7 @@ class _Fleet:
                 for taken in range(self._config.episodes_per_worker - count)]  # fmt: skip
         return [place for _, place in sorted(free)[:wanted]]
 
-    def submit(self, place: int, job: Job) -> Any:
+    def submit(self, place: int, job: EpisodeJob) -> Any:
         """Starts a job on an actor."""
         return self._actors[place].run.remote(job)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from rollout.servers.api import make_app
+from rollout.servers.api import create_app
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -92,7 +92,7 @@ def serve_here() -> Iterator[Callable[[Any], str]]:
     ends: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     async def start(backend: Any) -> str:
-        runner = web.AppRunner(make_app(backend), handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(create_app(backend), handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         ends.extend([backend.close, runner.cleanup])

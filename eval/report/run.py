@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.results import EvalResult, read_results
-from rollout.store import read_bank
+from rollout.store import read_trajectories
 from rollout.trajectory import Trajectory
 
 
@@ -54,8 +54,8 @@ def read_run(path: Path) -> Run:
         ledger=_read_json(path / "corpus" / "ledger.json"),
         metrics=[_parse(line, path / "train" / "metrics.jsonl") for line in _lines(path / "train" / "metrics.jsonl")],
         results=read_results(path / "eval" / "results"),
-        bank=list(read_bank(path / "bank")),
-        transcripts={one.id: one for one in read_bank(path / "eval" / "bank")},
+        bank=list(read_trajectories(path / "bank")),
+        transcripts={one.id: one for one in read_trajectories(path / "eval" / "bank")},
     )
 
 

@@ -26,7 +26,7 @@ from launch.config.launch import LaunchConfig
 from launch.inputs.resolve_model import BUILT_IN
 from launch.serve import ServeConfig
 from rollout.config import CollectConfig
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 from rollout.select import SelectConfig
 
 RECIPES = Path(__file__).resolve().parents[2] / "configs"
@@ -55,7 +55,7 @@ class LoopConfig(BaseModel):
     """Folder of the run."""
     model: str = BUILT_IN
     """A Hugging Face folder, a hub id, or the built-in small model."""
-    protocol: Protocol = Protocol()
+    protocol: EpisodeProtocol = EpisodeProtocol()
     """How model and environment talk, in collection and evaluation alike."""
     collect: CollectConfig = CollectConfig()
     """Episodes for training."""

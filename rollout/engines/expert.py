@@ -22,11 +22,11 @@ class ExpertEngine:
         if task.expert is None:
             raise ValueError(f"collect.sources.engine: family '{task.family}' has no expert; use a model")
         self._expert = task.expert
-        self._errs = int(digest_of(["errs", task.ref.digest], 8), 16) / 16**8 < error_share
+        self._make_mistake = int(digest_of(["errs", task.ref.digest], 8), 16) / 16**8 < error_share
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
         """The next turn of the demonstration."""
-        demonstration = self._expert(self._errs)
+        demonstration = self._expert(self._make_mistake)
         text = next(demonstration)
         try:
             for message in messages:

@@ -11,7 +11,7 @@ import copy
 import importlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,7 +27,10 @@ FAMILIES = {"procedural": "rollout.families.procedural"}
 class Toolset:
     """Functions offered to the cells of one episode; a subclass may hold state, and each episode gets its own copy."""
 
+    kind: ClassVar[str | None] = None
+    """Name of the toolset in task digests, the class name by default. It stays when the class is renamed."""
     names: tuple[str, ...] = ()
+    """Methods that are offered."""
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Name → bound method, whose signature and docstring are the documentation the model sees."""
@@ -36,7 +39,7 @@ class Toolset:
 
     def description(self) -> Any:
         """Everything that distinguishes this toolset from another, JSON-serialisable, for the task's digest."""
-        return [type(self).__name__, *sorted(vars(self).items())]
+        return [self.kind or type(self).__name__, *sorted(vars(self).items())]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Task:
     fails_first: bool = False
     """The straightforward code raises, so the episode contains an error to recover from."""
     expert: Callable[[bool], Demonstration] | None = field(default=None, compare=False)
-    """Called with ``errs`` (make a plain mistake first); see :data:`Demonstration`."""
+    """Called with ``make_mistake``: whether to make a plain mistake first and repair it."""
 
     @property
     def ref(self) -> TaskRef:

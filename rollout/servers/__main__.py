@@ -17,7 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from rollout.servers.api import make_app
+from rollout.servers.api import create_app
 from rollout.servers.backend import Backend
 
 BACKENDS = ("openvino", "transformers", "scripted")
@@ -43,7 +43,7 @@ async def serve_until_signalled(backend: Backend, host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(make_app(backend), handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(create_app(backend), handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     url = f"http://{host}:{runner.addresses[0][1]}/v1"

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rollout.servers.backend import Backend, Generated, Job, cut_at_stop, first_stop
+from rollout.servers.backend import Backend, Generation, GenerationRequest, cut_at_stop, first_stop
 
 BACKEND = web.AppKey("backend", Backend)
 
@@ -61,7 +61,7 @@ class ChatRequest(_Request):
     logprobs: bool = False
 
 
-def make_app(backend: Backend) -> web.Application:
+def create_app(backend: Backend) -> web.Application:
     """The application; run it with ``handler_cancellation=True``, or disconnected clients keep their place."""
     app = web.Application(middlewares=[_errors_as_json], client_max_size=64 * 2**20)
     app[BACKEND] = backend
@@ -155,7 +155,7 @@ async def _chat(request: web.Request) -> web.Response:
     return _answer("chat.completion", backend, prompt_ids, made, choice, extra)
 
 
-async def _generate(backend: Backend, body: _Request, prompt_ids: list[int], max_tokens: int) -> Generated:
+async def _generate(backend: Backend, body: _Request, prompt_ids: list[int], max_tokens: int) -> Generation:
     if not prompt_ids:
         raise BadRequest("prompt: empty; give at least one token")
     if len(prompt_ids) + max_tokens > backend.context_length:
@@ -165,15 +165,15 @@ async def _generate(backend: Backend, body: _Request, prompt_ids: list[int], max
             code="context_length_exceeded",
         )
     seed = uuid.uuid4().int % 2**31 if body.seed is None else body.seed
-    job = Job(tuple(prompt_ids), max_tokens, body.temperature, body.top_p, seed, body.stops)
+    job = GenerationRequest(tuple(prompt_ids), max_tokens, body.temperature, body.top_p, seed, body.stops)
     return await backend.generate(job)
 
 
-def _text(backend: Backend, body: _Request, made: Generated) -> str:
+def _text(backend: Backend, body: _Request, made: Generation) -> str:
     return cut_at_stop(backend.codec.decode(made.token_ids), body.stops, include=body.include_stop_str_in_output)
 
 
-def _ending(backend: Backend, body: _Request, made: Generated) -> dict[str, str | None]:
+def _ending(backend: Backend, body: _Request, made: Generation) -> dict[str, str | None]:
     """Why it ended; ``stop_reason`` is vLLM's: the stop string, or null for an end token."""
     which = first_stop(backend.codec.decode(made.token_ids), body.stops)
     return {"finish_reason": made.finish_reason, "stop_reason": which}
@@ -183,7 +183,7 @@ def _answer(
     kind: str,
     backend: Backend,
     prompt_ids: list[int],
-    made: Generated,
+    made: Generation,
     choice: dict[str, Any],
     extra: dict[str, Any] | None = None,
 ) -> web.Response:

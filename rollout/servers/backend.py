@@ -1,8 +1,10 @@
-"""What a model server's backend is: the seam between the HTTP surface and whatever produces tokens.
+"""The interface between the HTTP routes of a model server and the model.
 
-Contract: a :class:`Backend` turns one :class:`Job` (prompt as token ids) into one :class:`Generated`; many jobs may be
-in flight at once, and cancelling the awaiting task takes the job out of the batch. :class:`Codec` is the text side.
-Does not do: HTTP (``wire.py``), models (``openvino_server.py``, ``transformers_backend.py``, ``scripted_backend.py``).
+Contract: a :class:`Backend` turns one :class:`GenerationRequest` (prompt as token ids) into one :class:`Generation`.
+Many requests may be in flight at once; cancelling the awaiting task takes its request out of the batch.
+:class:`Codec` converts between text and token ids.
+
+Does not do: HTTP (``api.py``), models (``openvino.py``, ``transformers.py``, ``scripted.py``).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
-class Job:
+class GenerationRequest:
     """One completion to make. ``stop`` are strings; the token that completes one is the last one generated."""
 
     prompt_ids: tuple[int, ...]
@@ -30,7 +32,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Generated:
+class Generation:
     """Token ids as sampled, end token included, each with its raw (temperature 1) log-probability."""
 
     token_ids: tuple[int, ...]
@@ -66,7 +68,7 @@ class Backend(Protocol):
     @property
     def in_flight(self) -> int: ...
 
-    async def generate(self, job: Job) -> Generated: ...
+    async def generate(self, job: GenerationRequest) -> Generation: ...
 
     async def load(self, folder: Path) -> None:
         """Finish the jobs in flight, then serve the model in ``folder``; jobs that come meanwhile wait."""

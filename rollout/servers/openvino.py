@@ -31,8 +31,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rollout.servers.backend import (
     FinishReason,
-    Generated,
-    Job,
+    Generation,
+    GenerationRequest,
     TokenizerCodec,
     context_length,
     end_token_ids,
@@ -70,8 +70,8 @@ class _Request:
     """A job on its way; ``handle`` is the pipeline's, once it is in."""
 
     number: int
-    job: Job
-    done: Future[Generated]
+    job: GenerationRequest
+    done: Future[Generation]
     handle: Any = None
 
 
@@ -92,7 +92,7 @@ class OpenVINOBackend:
         """Jobs waiting or in work."""
         return len(self._running) + len(self._waiting) + self._inbox.qsize()
 
-    async def generate(self, job: Job) -> Generated:
+    async def generate(self, job: GenerationRequest) -> Generation:
         """See :class:`~rollout.servers.backend.Backend`."""
         request = _Request(self._next_number, job, Future())
         self._next_number += 1
@@ -211,7 +211,7 @@ def _pipeline(file: Path, settings: OpenVINOSettings) -> Any:
     return openvino_genai.ContinuousBatchingPipeline(file, scheduler, "CPU", properties)
 
 
-def _generation_config(job: Job, end_tokens: tuple[int, ...]) -> Any:
+def _generation_config(job: GenerationRequest, end_tokens: tuple[int, ...]) -> Any:
     config = openvino_genai.GenerationConfig()
     config.max_new_tokens = job.max_tokens
     config.do_sample = job.temperature > 0
@@ -237,7 +237,7 @@ def _settle(request: _Request) -> None:
         return
     output = request.handle.read_all()[0]
     reason: FinishReason = "length" if output.finish_reason.name == "LENGTH" else "stop"
-    request.done.set_result(Generated(tuple(output.generated_ids), tuple(output.generated_log_probs), reason))
+    request.done.set_result(Generation(tuple(output.generated_ids), tuple(output.generated_log_probs), reason))
 
 
 def cached_gguf(folder: Path, cache: Path, digest: str) -> Path:

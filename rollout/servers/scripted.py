@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rollout.servers.backend import Generated, Job, cut_at_stop
+from rollout.servers.backend import Generation, GenerationRequest, cut_at_stop
 from rollout.trajectory import digest_of
 
 _END = 256
@@ -83,7 +83,7 @@ class ScriptedBackend:
         self.codec = BytesCodec()
         self.in_flight = 0
 
-    async def generate(self, job: Job) -> Generated:
+    async def generate(self, job: GenerationRequest) -> Generation:
         """See :class:`~rollout.servers.backend.Backend`."""
         self.in_flight += 1
         try:
@@ -91,7 +91,7 @@ class ScriptedBackend:
         finally:
             self.in_flight -= 1
 
-    async def _reply(self, job: Job, rule: Rule) -> Generated:
+    async def _reply(self, job: GenerationRequest, rule: Rule) -> Generation:
         if rule.fault == "error":
             raise RuntimeError("the script says this request fails")
         if rule.fault == "slow":
@@ -103,7 +103,7 @@ class ScriptedBackend:
             ids = [token for token in ids if token != _END]  # a stop string ends the turn before its end token
         kept = tuple(ids[: job.max_tokens])
         cut_short = rule.fault == "truncated" or len(kept) < len(ids)
-        return Generated(kept, (0.0,) * len(kept), "length" if cut_short else "stop")
+        return Generation(kept, (0.0,) * len(kept), "length" if cut_short else "stop")
 
     async def load(self, folder: Path) -> None:
         """Takes the new model's name; the rules stay."""

@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM
 
 from rollout.servers.backend import (
     FinishReason,
-    Generated,
-    Job,
+    Generation,
+    GenerationRequest,
     TokenizerCodec,
     end_token_ids,
     folder_digest,
@@ -54,7 +54,7 @@ class TransformersBackend:
         self._end_tokens = end_token_ids(folder)
         self.context_length = int(self._model.config.max_position_embeddings)
 
-    async def generate(self, job: Job) -> Generated:
+    async def generate(self, job: GenerationRequest) -> Generation:
         """See :class:`~rollout.servers.backend.Backend`."""
         self.in_flight += 1
         try:
@@ -71,7 +71,7 @@ class TransformersBackend:
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
     @torch.no_grad()
-    def _generate(self, job: Job) -> Generated:
+    def _generate(self, job: GenerationRequest) -> Generation:
         torch.manual_seed(job.seed)
         prompt_1t = torch.tensor([job.prompt_ids])
         sampling: dict[str, Any] = {"do_sample": False}
@@ -95,4 +95,4 @@ class TransformersBackend:
         ids = tuple(int(token) for token in new_t)
         stopped = ids[-1] in self._end_tokens or any(stop in self.codec.decode(ids) for stop in job.stop)
         reason: FinishReason = "stop" if stopped else "length"
-        return Generated(ids, tuple(float(value) for value in logprobs_t), reason)
+        return Generation(ids, tuple(float(value) for value in logprobs_t), reason)

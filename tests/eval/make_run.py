@@ -173,7 +173,7 @@ def write_evaluations(path: Path, rng: random.Random, epochs: int, tasks: int) -
             isolation="process",
             started_at=f"2026-08-14T1{epoch}:00:00+00:00",
             wall_s=sum(one.wall_s for one in done) / 8,
-            episodes=tuple(EpisodeResult.of(one) for one in done),
+            episodes=tuple(EpisodeResult.from_trajectory(one) for one in done),
         )
         write_result(path / "eval" / "results", result)
     _write_lines(path / "eval" / "bank" / "shard-000.jsonl", shards)

@@ -13,11 +13,11 @@ from eval.report.run import read_run
 from eval.report.success import headline, slices, suites
 from eval.report.transcripts import MESSAGE_CHARS, comparisons, highlighted
 from eval.results import write_result
-from rollout.store import read_bank
+from rollout.store import read_trajectories
 
 
 def test_trained_tokens_are_exactly_what_the_assistant_said(whole_run: Path) -> None:
-    bank = {one.id: one for one in read_bank(whole_run / "bank")}
+    bank = {one.id: one for one in read_trajectories(whole_run / "bank")}
     views = documents(whole_run / "corpus", quantiles=(0.0, 0.5, 1.0))
     assert len(views) == 3 and views[0].tokens < views[2].tokens
     for view in views:

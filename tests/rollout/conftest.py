@@ -11,13 +11,13 @@ from made_up import SERVICE_TOKEN
 
 from rollout.config import WorkerConfig
 from rollout.kernel_source import TOKEN, Pool, open_pool
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[Pool]:
     """A small pool as a worker opens it."""
-    kernels = await open_pool(WorkerConfig(warm_kernels=4, kernel_memory_mib=256), Protocol(), None)
+    kernels = await open_pool(WorkerConfig(warm_kernels=4, kernel_memory_mib=256), EpisodeProtocol(), None)
     yield kernels
     await kernels.close()
 

@@ -12,13 +12,13 @@ import pytest
 from made_up import SERVICE_TOKEN
 
 from rollout.cluster import ray_session
-from rollout.collect import collect, jobs_of
+from rollout.collect import collect, plan_jobs
 from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
 from rollout.families import TaskSet
 from rollout.kernel_source import TOKEN
-from rollout.protocol import Protocol
-from rollout.store import read_bank
+from rollout.protocol import EpisodeProtocol
+from rollout.store import read_trajectories
 
 EXPERT = CollectConfig(
     sources=(Source(engine="expert", tasks=TaskSet(count=40)),),
@@ -30,15 +30,15 @@ from pathlib import Path
 from rollout.cluster import ray_session
 from rollout.collect import collect
 from rollout.config import CollectConfig
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 
 with ray_session():
-    collect(CollectConfig.model_validate_json(sys.argv[2]), Protocol(), Path(sys.argv[1]))
+    collect(CollectConfig.model_validate_json(sys.argv[2]), EpisodeProtocol(), Path(sys.argv[1]))
 """
 
 
 def ids(bank: Path) -> list[str]:
-    return [record.id for record in read_bank(bank)]
+    return [record.id for record in read_trajectories(bank)]
 
 
 def test_killed_and_started_again_it_loses_and_repeats_no_episode(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_killed_and_started_again_it_loses_and_repeats_no_episode(tmp_path: Path
     subprocess.run(command, check=True)
     whole = before[: before.rfind(b"\n") + 1]
     assert (tmp_path / "trajectories-00001.jsonl").read_bytes().startswith(whole)
-    assert sorted(ids(tmp_path)) == sorted(job.id(Protocol()) for job in jobs_of(EXPERT, None))
+    assert sorted(ids(tmp_path)) == sorted(job.id(EpisodeProtocol()) for job in plan_jobs(EXPERT, None))
 
 
 def test_workers_and_services_do_not_change_what_is_collected_and_a_lost_server_is_retried_then_refused(
@@ -70,18 +70,20 @@ def test_workers_and_services_do_not_change_what_is_collected_and_a_lost_server_
     away = few.model_copy(update={"sources": (Source(engine="model", tasks=TaskSet(count=2)),)})
     nowhere = ServerSpec(name="gone", base_urls=("http://127.0.0.1:9/v1",), model="gone")
     with ray_session():
-        assert collect(few, Protocol(), tmp_path / "one") == {"solved": 8}
-        assert collect(many, Protocol(), tmp_path / "two") == {"solved": 8}
-        assert collect(many, Protocol(), tmp_path / "two") == {"solved": 8}  # nothing left to do
-        assert collect(there, Protocol(), tmp_path / "three") == {"solved": 8}
+        assert collect(few, EpisodeProtocol(), tmp_path / "one") == {"solved": 8}
+        assert collect(many, EpisodeProtocol(), tmp_path / "two") == {"solved": 8}
+        assert collect(many, EpisodeProtocol(), tmp_path / "two") == {"solved": 8}  # nothing left to do
+        assert collect(there, EpisodeProtocol(), tmp_path / "three") == {"solved": 8}
         with pytest.raises(ValueError, match=r"rollout worker: .*127\.0\.0\.1:9 does not answer"):
-            collect(nobody, Protocol(), tmp_path / "nobody")
+            collect(nobody, EpisodeProtocol(), tmp_path / "nobody")
         with pytest.raises(ValueError, match="2 of 2 episodes were lost to the infrastructure"):
-            collect(away, Protocol(), tmp_path / "away", nowhere)
+            collect(away, EpisodeProtocol(), tmp_path / "away", nowhere)
     one, *others = (
-        {r.id: [m.content for m in r.messages] for r in read_bank(tmp_path / name)} for name in ("one", "two", "three")
+        {r.id: [m.content for m in r.messages] for r in read_trajectories(tmp_path / name)}
+        for name in ("one", "two", "three")
     )
     assert others == [one, one]
     assert all(
-        json.loads(r.model_dump_json())["outcome"]["error"]["kind"] == "infra" for r in read_bank(tmp_path / "away")
+        json.loads(r.model_dump_json())["outcome"]["error"]["kind"] == "infra"
+        for r in read_trajectories(tmp_path / "away")
     )

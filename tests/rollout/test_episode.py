@@ -7,7 +7,7 @@ from rollout.engines.base import ContextFull, EngineError
 from rollout.episode import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import Pool
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling, Trajectory, digest_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,7 +22,7 @@ ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "numb
 
 
 async def run(engine: Says, pool: Pool, task: Task = ADD, **limits: object) -> Trajectory:
-    return await run_episode(task, engine, pool, Protocol(**limits), Sampling())  # type: ignore[arg-type]
+    return await run_episode(task, engine, pool, EpisodeProtocol(**limits), Sampling())  # type: ignore[arg-type]
 
 
 def cell(code: str) -> str:
@@ -74,9 +74,9 @@ async def test_a_cell_that_kills_its_kernel_costs_itself_and_not_the_episode(poo
 
 
 async def test_checkpoints_are_part_of_a_protocol_and_without_them_it_is_what_it_was() -> None:
-    before_there_were_any = Protocol().model_dump(exclude={"checkpoint"})
-    assert Protocol(checkpoint=False).ref.digest == digest_of(before_there_were_any)
-    assert Protocol(checkpoint=True).ref.digest != Protocol(checkpoint=False).ref.digest
+    before_there_were_any = EpisodeProtocol().model_dump(exclude={"checkpoint"})
+    assert EpisodeProtocol(checkpoint=False).ref.digest == digest_of(before_there_were_any)
+    assert EpisodeProtocol(checkpoint=True).ref.digest != EpisodeProtocol(checkpoint=False).ref.digest
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rollout.episode import run_episode
 from rollout.families import TaskSet, load_tasks
 from rollout.families.base import Task
 from rollout.kernel_source import Pool
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling, Trajectory
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -20,7 +20,7 @@ async def demonstrate(tasks: list[Task], pool: Pool, error_share: float = 0.0) -
 
     async def one(task: Task) -> Trajectory:
         async with at_once:
-            return await run_episode(task, spec.build(task), pool, Protocol(), Sampling())
+            return await run_episode(task, spec.build(task), pool, EpisodeProtocol(), Sampling())
 
     return await asyncio.gather(*map(one, tasks))
 

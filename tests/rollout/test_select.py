@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_up import record
 
 from rollout.select import SelectConfig, choose, select, to_record
-from rollout.store import BankWriter
+from rollout.store import TrajectoryStore
 from rollout.trajectory import Trajectory
 
 ANY = st.builds(
@@ -48,7 +48,7 @@ def test_the_models_own_episode_goes_before_the_experts() -> None:
 
 
 def test_the_files(tmp_path: Path) -> None:
-    with BankWriter(tmp_path / "bank") as bank:
+    with TrajectoryStore(tmp_path / "bank") as bank:
         for one in (record(0, fails=1), record(1, success=False), record(2, kind="sql")):
             bank.append(one)
     summary = select(tmp_path / "bank", tmp_path / "records.jsonl", tmp_path / "selection.json", SelectConfig())
@@ -74,7 +74,7 @@ def test_a_failed_turn_can_be_trained_too() -> None:
 def test_an_empty_choice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="collect first"):
         select(tmp_path, tmp_path / "r", tmp_path / "s", SelectConfig())
-    with BankWriter(tmp_path) as bank:
+    with TrajectoryStore(tmp_path) as bank:
         bank.append(record(0, success=False))
     with pytest.raises(ValueError, match="nothing is left of 1 trajectories"):
         select(tmp_path, tmp_path / "r", tmp_path / "s", SelectConfig())

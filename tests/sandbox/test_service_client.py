@@ -10,7 +10,7 @@ from serving import served, small_pool
 from rollout.engines.spec import ExpertSpec
 from rollout.episode import run_episode
 from rollout.families import TaskSet, load_tasks
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling
 from sandbox import KernelPool, Limits, SandboxError, probe
 from sandbox.service.client import RemotePool
@@ -224,7 +224,8 @@ async def test_episodes_run_on_remote_kernels_as_on_local_ones(remote: RemotePoo
     spec = ExpertSpec(error_share=0.5)
     for task in load_tasks(TaskSet(count=6, kinds=("math", "sql", "tool"))):
         local, there = [
-            await run_episode(task, spec.build(task), kernels, Protocol(), Sampling()) for kernels in (pool, remote)
+            await run_episode(task, spec.build(task), kernels, EpisodeProtocol(), Sampling())
+            for kernels in (pool, remote)
         ]
         assert there.outcome.success and there.outcome == local.outcome
         assert [message.content for message in there.messages] == [message.content for message in local.messages]

@@ -1,10 +1,10 @@
-"""The built-in family: unlimited, seeded, automatically graded tasks that need code over several turns.
+"""The built-in family: seeded, automatically graded tasks that need code over several turns. Their number is unlimited.
 
 Four kinds: ``table`` (a pandas table whose columns must be looked at), ``sql`` (the same questions over sqlite),
-``math`` (word problems whose answer needs computation) and ``tool`` (functions given to the model must be combined).
-On a fixed share of tasks the straightforward code fails and has to be repaired.
+``math`` (word problems that need a computation) and ``tool`` (the model combines functions that it is given).
+On a fixed share of the tasks the straightforward code fails and has to be repaired.
 
-A task belongs to the split its content hashes to, so the splits are disjoint for every seed and count. The held-out
+A hash of a task's content decides its split, so the splits are disjoint for every seed and count. The held-out
 split has three groups: ``trained`` (other data, wordings and tools of training), ``unseen_wording`` and
 ``unseen_tool``.
 """

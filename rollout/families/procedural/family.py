@@ -1,4 +1,4 @@
-"""Generates the family: which kind, which group, which split; ids and digests."""
+"""Generates the tasks: chooses kind, group and split, and gives each task its id."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from random import Random
 
 from rollout.families.base import Task
 from rollout.families.procedural import math, sql, table, tool
-from rollout.families.procedural.task_template import Draft
+from rollout.families.procedural.task_template import TaskTemplate
 from rollout.trajectory import digest_of
 
 KINDS = {"table": table.make, "sql": sql.make, "math": math.make, "tool": tool.make}
-"""Kind → ``make(rng, group) -> Draft``."""
+"""Kind → ``make(rng, group) -> TaskTemplate``."""
 
 HELDOUT_SHARE = 0.25
 """Share of all possible tasks that belong to the held-out split."""
 
 HELDOUT_GROUPS = ("trained", "trained", "trained", "unseen_wording", "unseen_tool")
-"""The held-out split goes round these groups; an unseen tool exists only for the kind ``tool``."""
+"""Groups of the held-out split, in turn; only the kind ``tool`` has an ``unseen_tool`` group."""
 
 
 def generate(split: str, count: int, seed: int, kinds: tuple[str, ...] | None = None) -> list[Task]:
-    """`count` different tasks of a split, the kinds (and on the held-out split the groups) in turn.
+    """``count`` different tasks of a split. Kinds alternate, and so do the groups of the held-out split.
 
     Raises:
         ValueError: for an unknown split or kind.
@@ -38,7 +38,7 @@ def generate(split: str, count: int, seed: int, kinds: tuple[str, ...] | None = 
     taken: set[str] = set()
     while len(tasks) < count:
         kind, group = next(cycle)
-        draft = _draw(kind, group, split, rng, taken)
+        template = _draw(kind, group, split, rng, taken)
         tasks.append(
             Task(
                 family="procedural",
@@ -46,14 +46,14 @@ def generate(split: str, count: int, seed: int, kinds: tuple[str, ...] | None = 
                 split=split,
                 group=group,
                 id=f"{split}-{seed}-{len(tasks):05d}",
-                prompt=draft.prompt,
-                answer=draft.answer,
-                grader=draft.grader,
-                setup=draft.setup,
-                toolset=draft.toolset,
-                min_cells=draft.min_cells,
-                fails_first=draft.fails_first,
-                expert=draft.expert,
+                prompt=template.prompt,
+                answer=template.answer,
+                grader=template.grader,
+                setup=template.setup,
+                toolset=template.toolset,
+                min_cells=template.min_cells,
+                fails_first=template.fails_first,
+                expert=template.expert,
             )
         )
     return tasks
@@ -62,20 +62,20 @@ def generate(split: str, count: int, seed: int, kinds: tuple[str, ...] | None = 
 def _kinds_of(group: str, kinds: tuple[str, ...]) -> tuple[str, ...]:
     if group != "unseen_tool":
         return kinds
-    # As many tasks as a group of its size would have, all of the one kind that has unseen tools.
+    # As many tasks as any other group has, all of the kind that has unseen tools.
     return ("tool",) * len(kinds) if "tool" in kinds else ()
 
 
-def _draw(kind: str, group: str, split: str, rng: Random, taken: set[str]) -> Draft:
-    """Draws until the content belongs to the split and has not been drawn before."""
+def _draw(kind: str, group: str, split: str, rng: Random, taken: set[str]) -> TaskTemplate:
+    """Draws until the content belongs to the split and is new."""
     while True:
-        draft = KINDS[kind](rng, group)
-        key = digest_of([kind, draft.key])
+        template = KINDS[kind](rng, group)
+        key = digest_of([kind, template.key])
         if split_of(key) == split and key not in taken:
             taken.add(key)
-            return draft
+            return template
 
 
 def split_of(key: str) -> str:
-    """The split a content digest belongs to."""
+    """The split that a content digest belongs to."""
     return "heldout" if int(key[:8], 16) / 16**8 < HELDOUT_SHARE else "train"

@@ -1,4 +1,4 @@
-"""What the toolsets of kind ``tool`` share: a line that may be busy, and how a function presents itself."""
+"""What the toolsets of kind ``tool`` share: a first call that may fail, and custom signatures."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from rollout.families.base import Toolset
 
 
-class BusyLine(Toolset):
-    """A toolset whose first call may find the line busy."""
+class FlakyToolset(Toolset):
+    """A toolset whose first call fails when ``busy`` is set."""
 
     def __init__(self, busy: bool) -> None:
         self.busy = busy
 
-    def dial(self) -> None:
+    def connect(self) -> None:
         """Raises ConnectionError once, when the line is busy."""
         if self.busy:
             self.busy = False
             raise ConnectionError("the line is busy, call again")
 
 
-def described(
+def documented(
     function: Callable[..., Any], name: str, doc: str, parameters: tuple[str, ...] = ("text",)
 ) -> Callable[..., Any]:
-    """Gives a function the name, signature and documentation the model is to see."""
+    """Sets the name, signature and docstring that the model sees; returns the function."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     returns = inspect.signature(function, eval_str=True).return_annotation
     function.__name__, function.__doc__ = name, doc

@@ -1,28 +1,29 @@
-"""Tools of the held-out split only. Their names, the words of their trade and the keys of what they return are never in
-training."""
+"""Tools of the held-out split. Their names, vocabulary and result keys never occur in training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
 
-from rollout.families.procedural.listing_service import Desk, desk_task
-from rollout.families.procedural.task_template import Draft
-from rollout.families.procedural.tool import cipher_task
+from rollout.families.procedural.cipher import cipher_task
+from rollout.families.procedural.listing_service import ListingService, listing_task
+from rollout.families.procedural.task_template import TaskTemplate
 from rollout.families.procedural.vocabulary import TOWNS
 
-DESKS = (
-    Desk("search_rooms", {"place": TOWNS}, "at {0}", ("reserve",), "room", "voucher", ("rate",), ("stars",)),
-    Desk("show_boats", {"harbor": TOWNS}, "in {0}", ("hire",), "boat", "permit", ("charge",), ("berths",), ("length",)),
+SERVICES = (
+    ListingService("search_rooms", {"place": TOWNS}, "at {0}", ("reserve",), "room", "voucher", ("rate",), ("stars",)),
+    ListingService(
+        "show_boats", {"harbor": TOWNS}, "in {0}", ("hire",), "boat", "permit", ("charge",), ("berths",), ("length",)
+    ),
 )
 
 
-def _decoder(rng: Random, group: str) -> Draft:
+def _cipher(rng: Random, group: str) -> TaskTemplate:
     return cipher_task(rng, group, "from_numbers")
 
 
-def _desk(rng: Random, group: str) -> Draft:
-    return desk_task(rng, group, rng.choice(DESKS))
+def _listing(rng: Random, group: str) -> TaskTemplate:
+    return listing_task(rng, group, rng.choice(SERVICES))
 
 
-TASKS: tuple[Callable[[Random, str], Draft], ...] = (_decoder, _desk)
+TASKS: tuple[Callable[[Random, str], TaskTemplate], ...] = (_cipher, _listing)

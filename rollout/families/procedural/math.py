@@ -1,4 +1,4 @@
-"""Kind ``math``: word problems whose answer needs a computation, not a guess."""
+"""Kind ``math``: word problems that need a computation."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from datetime import date
 from random import Random
 
 from rollout.families.base import Demonstration
-from rollout.families.procedural.task_template import Draft, Wordings, act, failed, propose
+from rollout.families.procedural.task_template import TaskTemplate, Wordings, act, failed, propose
 from rollout.families.procedural.vocabulary import NAMES
 
 
-def make(rng: Random, group: str) -> Draft:
+def make(rng: Random, group: str) -> TaskTemplate:
     """One of the problems below."""
     return rng.choice(PROBLEMS)(rng, group)
 
 
-def _problem(prompt: str, answer: object, code: str, needs: str = "") -> Draft:
-    """A problem one cell solves. ``needs`` is an import the erring expert forgets; else it mistypes a name."""
+def _problem(prompt: str, answer: object, code: str, needs: str = "") -> TaskTemplate:
+    """A problem that one cell solves. As its mistake the expert forgets the import in ``needs``, or mistypes a name."""
     full = f"{needs}\n{code}" if needs else code
 
-    def demonstrate(errs: bool) -> Demonstration:
+    def demonstrate(make_mistake: bool) -> Demonstration:
         result = ""
-        if errs:
+        if make_mistake:
             result = yield act("I compute it.", code if needs else code.replace("print", "prnt", 1))
-        if not errs or failed(result):
-            thought = "That name was not defined, I correct it." if errs else "I compute it."
+        if not make_mistake or failed(result):
+            thought = "That name was not defined, I correct it." if make_mistake else "I compute it."
             result = yield act(thought, full)
         yield propose(result)
 
-    return Draft(key=(code,), prompt=prompt, answer=str(answer), grader="number", expert=demonstrate)
+    return TaskTemplate(key=(code,), prompt=prompt, answer=str(answer), grader="number", expert=demonstrate)
 
 
-def _savings(rng: Random, group: str) -> Draft:
+def _savings(rng: Random, group: str) -> TaskTemplate:
     start, rate = rng.randrange(400, 3000, 50), rng.choice((2, 3, 4, 5, 6, 8))
     goal = start + rng.randrange(300, 2500, 50)
     balance, years = float(start), 0
@@ -54,7 +54,7 @@ def _savings(rng: Random, group: str) -> Draft:
     return _problem(prompt, years, code)
 
 
-def _divisible(rng: Random, group: str) -> Draft:
+def _divisible(rng: Random, group: str) -> TaskTemplate:
     low, high = rng.randint(10, 300), rng.randint(400, 2000)
     yes, no = rng.sample((3, 4, 5, 6, 7, 8, 9, 11, 13), 2)
     answer = sum(n % yes == 0 and n % no != 0 for n in range(low, high + 1))
@@ -71,7 +71,7 @@ def _divisible(rng: Random, group: str) -> Draft:
     return _problem(prompt, answer, code)
 
 
-def _tickets(rng: Random, group: str) -> Draft:
+def _tickets(rng: Random, group: str) -> TaskTemplate:
     adults, children = rng.randint(3, 60), rng.randint(3, 60)
     full, half, off = rng.randint(8, 30), rng.randint(2, 7), rng.choice((5, 10, 15, 20, 25))
     answer = round((adults * full + children * half) * (1 - off / 100), 2)
@@ -97,7 +97,7 @@ def _tickets(rng: Random, group: str) -> Draft:
     return _problem(prompt, answer, code)
 
 
-def _together(rng: Random, group: str) -> Draft:
+def _together(rng: Random, group: str) -> TaskTemplate:
     first, second = rng.sample(range(6, 90), 2)
     prompt = Wordings(
         (
@@ -114,7 +114,7 @@ def _together(rng: Random, group: str) -> Draft:
     return _problem(prompt, math.lcm(first, second), f"print(math.lcm({first}, {second}))", needs="import math")
 
 
-def _days(rng: Random, group: str) -> Draft:
+def _days(rng: Random, group: str) -> TaskTemplate:
     # Calendar dates as (year, month, day); the difference is left to datetime.
     start = (rng.randint(2001, 2012), rng.randint(1, 12), rng.randint(1, 28))
     end = (rng.randint(2013, 2025), rng.randint(1, 12), rng.randint(1, 28))
@@ -133,4 +133,4 @@ def _days(rng: Random, group: str) -> Draft:
     return _problem(prompt, answer, code, needs="from datetime import date")
 
 
-PROBLEMS: tuple[Callable[[Random, str], Draft], ...] = (_savings, _divisible, _tickets, _together, _days)
+PROBLEMS: tuple[Callable[[Random, str], TaskTemplate], ...] = (_savings, _divisible, _tickets, _together, _days)

@@ -1,7 +1,7 @@
 """Small generated data sets and questions about them, shared by the kinds ``table`` (pandas) and ``sql`` (sqlite).
 
-The measured column is never called as in the question: behind "price" may be ``price_eur`` or ``unit_price``. The names
-have to be looked at before the question can be answered.
+The name of the measured column differs from the word in the question: "price" may be ``price_eur`` or ``unit_price``.
+The column names have to be looked at before the question can be answered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Theme:
-    """A subject: what the rows are, what they are called by, grouped by and measured by."""
+    """A subject: the things in the rows, and the columns that label, group and measure them."""
 
     things: str
     label: tuple[str, Sequence[str]]
@@ -109,7 +109,7 @@ class Question:
     name: str
     grader: str
     plan: str
-    """What the expert says it will do: the choice of an operation, made in words before its code."""
+    """The sentence that the expert writes before its code: it names the operation."""
     wordings: Wordings
     answer: Callable[[DataSet, dict[str, object]], object]
 
@@ -192,16 +192,16 @@ QUESTIONS = (
 )
 
 
-def _worth_asking(data: DataSet) -> list[str]:
-    """The groups a question may be about: where an entry is not a number, its own, so that it cannot be passed by."""
+def _groups_to_ask_about(data: DataSet) -> list[str]:
+    """The groups that a question may ask about; with a non-numeric entry, only the group of that entry."""
     pairs = list(zip(data.column(data.group), data.column(data.number), strict=True))
     spoiled = {str(group) for group, value in pairs if not isinstance(value, (int, float))}
     return sorted(spoiled or {str(group) for group, _ in pairs})
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A data set with a question about it: everything both kinds need."""
+class PosedQuestion:
+    """A data set and a question about it."""
 
     data: DataSet
     question: Question
@@ -210,8 +210,8 @@ class Asked:
     answer: str
 
 
-def ask(rng: Random, group: str, spoil: Callable[[Random, DataSet], DataSet] | None = None) -> Asked:
-    """Draws until the question has one answer. `spoil` may put values into the data that are not numbers."""
+def ask(rng: Random, group: str, spoil: Callable[[Random, DataSet], DataSet] | None = None) -> PosedQuestion:
+    """Draws until the question has one answer. ``spoil`` may put non-numeric values into the data."""
     while True:
         data = draw(rng)
         if spoil is not None:
@@ -219,7 +219,7 @@ def ask(rng: Random, group: str, spoil: Callable[[Random, DataSet], DataSet] | N
         question = rng.choice(QUESTIONS)
         measured = sorted(value for _, value in _measured(data, data.label))
         slots: dict[str, object] = {
-            "value": rng.choice(_worth_asking(data)),
+            "value": rng.choice(_groups_to_ask_about(data)),
             "limit": rng.choice(measured[1:-1]),
         }
         if not _of_group(data, slots):
@@ -232,7 +232,7 @@ def ask(rng: Random, group: str, spoil: Callable[[Random, DataSet], DataSet] | N
         }
         answer = question.answer(data, slots)
         text = question.wordings.pick(rng, group, **words, **slots)
-        return Asked(data, question, slots, text, str(answer))
+        return PosedQuestion(data, question, slots, text, str(answer))
 
 
 def find_column(shown: str, concept: str) -> str:

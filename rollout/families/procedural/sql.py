@@ -1,7 +1,7 @@
 """Kind ``sql``: the same questions over an sqlite database, open in the kernel as ``conn``.
 
-Table and column names have to be read from the schema. On two in five tasks the number column's name holds a space,
-which plain SQL cannot say.
+Table and column names have to be read from the schema. On two in five tasks the name of the number column contains a
+space and needs brackets in SQL.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from dataclasses import replace
 from random import Random
 
 from rollout.families.base import Demonstration
-from rollout.families.procedural.records import Asked, DataSet, ask
-from rollout.families.procedural.task_template import Draft, act, failed, propose
+from rollout.families.procedural.records import DataSet, PosedQuestion, ask
+from rollout.families.procedural.task_template import TaskTemplate, act, failed, propose
 
 SCHEMA = 'print(conn.execute("SELECT sql FROM sqlite_master").fetchone()[0])'
 SPOILED_SHARE = 0.4
 
 
-def make(rng: Random, group: str) -> Draft:
+def make(rng: Random, group: str) -> TaskTemplate:
     """A question over a database."""
     spoiled = rng.random() < SPOILED_SHARE
     asked = ask(rng, group, _spoil if spoiled else None)
     table = asked.data.theme.things + rng.choice(("", "_2024", "_list"))
-    return Draft(
+    return TaskTemplate(
         key=(asked.question.name, table, asked.data.rows, tuple(asked.slots.items())),
         prompt=f"The sqlite database conn lists {asked.data.theme.things}. {asked.text}",
         answer=asked.answer,
         grader=asked.question.grader,
-        expert=lambda errs: _demonstrate(asked, errs),
+        expert=lambda make_mistake: _demonstrate(asked, make_mistake),
         setup=_setup(asked.data, table),
         min_cells=2,
         fails_first=spoiled,
@@ -56,7 +56,7 @@ def _setup(data: DataSet, table: str) -> str:
     )
 
 
-def _query(asked: Asked, table: str, number: str, label: str, group: str) -> str:
+def _query(asked: PosedQuestion, table: str, number: str, label: str, group: str) -> str:
     value, limit = asked.slots["value"], asked.slots["limit"]
     return {
         "total": f"SELECT SUM({number}) FROM {table} WHERE {group} = '{value}'",
@@ -70,10 +70,10 @@ def _run(query: str) -> str:
     return f'print(conn.execute("{query}").fetchone()[0])'
 
 
-def _demonstrate(asked: Asked, errs: bool) -> Demonstration:
+def _demonstrate(asked: PosedQuestion, make_mistake: bool) -> Demonstration:
     theme = asked.data.theme
     words = asked.data.concept, theme.label[0], theme.group[0]
-    if errs:  # takes the words of the question for table and column names
+    if make_mistake:  # uses the words of the question as table and column names
         yield act("I query it.", _run(_query(asked, theme.things, *words)))
     schema = yield act("I look at the schema.", SCHEMA)
     table, columns = _parse(schema)

@@ -1,7 +1,7 @@
 """Kind ``table``: questions over a pandas data frame ``df`` that is already in the kernel.
 
-On two in five tasks the number column holds an entry that is not a number, below the first rows: plain
-arithmetic raises, and the column has to be converted first.
+On two in five tasks the number column has a non-numeric entry below the first rows: arithmetic raises until the column
+is converted.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from dataclasses import replace
 from random import Random
 
 from rollout.families.base import Demonstration
-from rollout.families.procedural.records import Asked, DataSet, ask, find_column
-from rollout.families.procedural.task_template import Draft, act, failed, propose
+from rollout.families.procedural.records import DataSet, PosedQuestion, ask, find_column
+from rollout.families.procedural.task_template import TaskTemplate, act, failed, propose
 
 SPOILED_SHARE = 0.4
 
 
-def make(rng: Random, group: str) -> Draft:
+def make(rng: Random, group: str) -> TaskTemplate:
     """A question over a table."""
     spoiled = rng.random() < SPOILED_SHARE
     asked = ask(rng, group, _spoil if spoiled else None)
     columns = {name: asked.data.column(name) for name in asked.data.columns}
-    return Draft(
+    return TaskTemplate(
         key=(asked.question.name, asked.data.rows, tuple(asked.slots.items())),
         prompt=f"The pandas table df lists {asked.data.theme.things}. {asked.text}",
         answer=asked.answer,
         grader=asked.question.grader,
-        expert=lambda errs: _demonstrate(asked, errs),
+        expert=lambda make_mistake: _demonstrate(asked, make_mistake),
         setup=f"import pandas as pd\ndf = pd.DataFrame({columns!r})",
         min_cells=2,
         fails_first=spoiled,
@@ -34,14 +34,14 @@ def make(rng: Random, group: str) -> Draft:
 
 
 def _spoil(rng: Random, data: DataSet) -> DataSet:
-    """Puts "n/a" for one number, below the first rows, so that it shows only when it hurts."""
+    """Replaces one number by "n/a", below the rows that ``df.head(3)`` shows."""
     row, column = rng.randrange(3, len(data.rows)), data.columns.index(data.number)
     rows = [list(values) for values in data.rows]
     rows[row][column] = "n/a"
     return replace(data, rows=tuple(map(tuple, rows)))
 
 
-def _code(asked: Asked, number: str, label: str, group: str) -> str:
+def _code(asked: PosedQuestion, number: str, label: str, group: str) -> str:
     value, limit = asked.slots["value"], asked.slots["limit"]
     rows = f'rows = df[df["{group}"] == "{value}"]'
     return {
@@ -52,9 +52,9 @@ def _code(asked: Asked, number: str, label: str, group: str) -> str:
     }[asked.question.name]
 
 
-def _demonstrate(asked: Asked, errs: bool) -> Demonstration:
+def _demonstrate(asked: PosedQuestion, make_mistake: bool) -> Demonstration:
     label, group = asked.data.theme.label[0], asked.data.theme.group[0]
-    if errs:  # takes the words of the question for column names
+    if make_mistake:  # uses the words of the question as column names
         yield act("I compute it.", _code(asked, asked.data.concept, label, group))
     shown = yield act("I look at the columns.", "print(list(df.columns))")
     number = find_column(shown, asked.data.concept)

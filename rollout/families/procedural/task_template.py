@@ -1,4 +1,4 @@
-"""What a kind returns before the family gives it an id, and how experts write their turns."""
+"""A task before the family gives it an id, and helpers to write an expert's turns."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rollout.families.base import Demonstration, Toolset
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A task without identity. ``key`` holds what makes it this task whatever the wording: it decides the split."""
+class TaskTemplate:
+    """A task without an id. ``key`` identifies its content independently of the wording and decides the split."""
 
     key: tuple[object, ...]
     prompt: str
@@ -26,13 +26,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class Wordings:
-    """Ways to ask the same thing; the unseen ones never occur in training."""
+    """Wordings of one question; the unseen ones never occur in training."""
 
     seen: Sequence[str]
     unseen: Sequence[str]
 
     def pick(self, rng: Random, group: str, /, **slots: object) -> str:
-        """One wording of the group, its slots filled."""
+        """A random wording of the group, with its slots filled."""
         return rng.choice(self.unseen if group == "unseen_wording" else self.seen).format(**slots)
 
 
@@ -47,7 +47,7 @@ def propose(answer: str) -> str:
 
 
 def failed(observation: str) -> bool:
-    """Did the last cell end in an exception? Its last line then reads ``SomeError: message``."""
+    """True when the last cell ended in an exception, that is, in a line ``SomeError: message``."""
     last = observation.strip().rsplit("\n", 1)[-1]
     name = last.split(":", 1)[0]
     return name.isidentifier() and name.endswith(("Error", "Exception"))

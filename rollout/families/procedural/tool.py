@@ -1,111 +1,42 @@
-"""Kind ``tool``: functions are given, and the answer needs their results combined.
+"""Kind ``tool``: the model gets functions and must combine their results.
 
-What a function returns is not documented in full, so it has to be called and looked at. On half of the tasks the
-first call fails: a line that is busy, or a code the service wants instead of a name. The unseen tools stand in
-``unseen.py``.
+The documentation of a function does not describe its return value in full, so the model has to call it and look. On
+half of the tasks the first call fails: the line is busy, or the service expects a code instead of a name. The group
+``unseen_tool`` draws from ``heldout_tools.py``.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
-from typing import Any
 
-from rollout.families.base import Demonstration, Toolset
-from rollout.families.procedural.flaky_toolset import BusyLine, described
-from rollout.families.procedural.listing_service import DESKS, desk_task
-from rollout.families.procedural.task_template import Draft, Wordings, act, failed, propose
-from rollout.families.procedural.vocabulary import GOODS, WORDS
+from rollout.families.base import Demonstration
+from rollout.families.procedural import heldout_tools
+from rollout.families.procedural.cipher import cipher_task
+from rollout.families.procedural.flaky_toolset import FlakyToolset
+from rollout.families.procedural.listing_service import SERVICES, listing_task
+from rollout.families.procedural.task_template import TaskTemplate, Wordings, act, failed, propose
+from rollout.families.procedural.vocabulary import GOODS
 
 COUNTRIES = {"Norway": "NO", "Italy": "IT", "Peru": "PE", "Egypt": "EG", "India": "IN", "France": "FR", "Japan": "JP",
              "Spain": "ES", "Kenya": "KE", "Chile": "CL"}  # fmt: skip
 CURRENCIES = ("USD", "EUR", "GBP", "NOK", "JPY", "CHF", "INR")
 
 
-def make(rng: Random, group: str) -> Draft:
-    """A decoder, a customs or an itinerary task; in the group ``unseen_tool`` one of the tools training never shows."""
-    from rollout.families.procedural import heldout_tools
-
+def make(rng: Random, group: str) -> TaskTemplate:
+    """A cipher, customs or listing task; in the group ``unseen_tool``, one with tools that training never shows."""
     return rng.choice(heldout_tools.TASKS if group == "unseen_tool" else TASKS)(rng, group)
 
 
-class Decoder(Toolset):
-    """A function that reads a code under its own name, and one that moves letters in the alphabet."""
-
-    def __init__(self, reader: str, doc: str) -> None:
-        self.reader, self.doc = reader, doc
-
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The reader and ``shift``."""
-
-        def read(text: str) -> str:
-            return READERS[self.reader].read(text)
-
-        return {self.reader: described(read, self.reader, self.doc), "shift": shift}
-
-
-def shift(text: str, by: int) -> str:
-    """Move each letter forward in the alphabet by a number of places."""
-    return "".join(chr((ord(c) - 97 + by) % 26 + 97) if c.islower() else c for c in text)
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A code: how text is written in it and read from it."""
-
-    doc: str
-    write: Callable[[str], str]
-    read: Callable[[str], str]
-
-
-READERS = {
-    "from_hex": Reader("Turn hex digits into text.", lambda t: t.encode().hex(), lambda c: bytes.fromhex(c).decode()),
-    "from_mirror": Reader("Turn mirrored text round.", lambda t: t[::-1], lambda c: c[::-1]),
-    "from_numbers": Reader(
-        "Turn letter numbers into text.",
-        lambda t: "-".join(str(ord(c)) for c in t),
-        lambda c: "".join(chr(int(n)) for n in c.split("-")),
-    ),
-}
-"""Name of the function → code. ``from_numbers`` is for the held-out split only."""
-
-
-def cipher_task(rng: Random, group: str, reader: str) -> Draft:
-    """A message whose shift shows only once it is decoded: ``"3 fdvwoh"`` was moved forward by 3."""
-    word, by = rng.choice(WORDS), rng.randint(1, 9)
-    coded = READERS[reader].write(f"{by} {shift(word, by)}")
-    prompt = Wordings(
-        (
-            "Decode {coded} with {reader}. It gives a number and a word that was shifted by that number. "
-            "What was the word before?",
-            "The code {coded} can be read with {reader}. It holds a number and a word shifted by it. Find the word.",
-            "Use {reader} on {coded}. You get a number and a word whose letters moved on by it. Give the real word.",
-            "{reader} turns {coded} into a number and a word; the word was shifted by the number. Which word was it?",
-        ),
-        ("Somebody sent {coded}. Read it with {reader}: a number, then a word moved forward by it. Undo that.",),
-    ).pick(rng, group, coded=coded, reader=reader)
-
-    def demonstrate(errs: bool) -> Demonstration:
-        if errs:  # gives it a second value
-            yield act("I read it.", f'print({reader}("{coded}", 1))')
-        shown = yield act("It takes one value. I read it." if errs else "I read it.", f'print({reader}("{coded}"))')
-        number, shifted = shown.split()
-        result = yield act("I shift it back.", f'print(shift("{shifted}", -{number}))')
-        yield propose(result)
-
-    toolset = Decoder(reader, READERS[reader].doc)
-    return Draft((coded,), prompt, word, "text", demonstrate, toolset=toolset, min_cells=2)
-
-
-def _decoder(rng: Random, group: str) -> Draft:
+def _cipher(rng: Random, group: str) -> TaskTemplate:
     return cipher_task(rng, group, rng.choice(("from_hex", "from_mirror")))
 
 
-class Customs(BusyLine):
+class Customs(FlakyToolset):
     """Exchange rates and tariffs."""
 
+    kind = "Customs"
     names = ("exchange_rate", "tariff")
 
     def __init__(self, busy: bool, wants_code: bool, rate: float, percent: float, country: str) -> None:
@@ -114,7 +45,7 @@ class Customs(BusyLine):
 
     def exchange_rate(self, source: str, target: str) -> float:
         """How many units of target one unit of source buys."""
-        self.dial()
+        self.connect()
         return self.rate
 
     def tariff(self, country: str, product: str) -> float:
@@ -126,7 +57,7 @@ class Customs(BusyLine):
         return self.percent
 
 
-def _customs(rng: Random, group: str) -> Draft:
+def _customs(rng: Random, group: str) -> TaskTemplate:
     source, target = rng.sample(CURRENCIES, 2)
     country, product, amount = rng.choice(sorted(COUNTRIES)), rng.choice(GOODS), rng.randrange(50, 900, 10)
     rate, percent = rng.randint(20, 250) / 100, rng.choice((2.5, 4.0, 5.0, 7.5, 10.0, 12.5, 20.0))
@@ -147,8 +78,8 @@ def _customs(rng: Random, group: str) -> Draft:
     ).pick(rng, group, product=product, amount=amount, source=source, target=target, country=country)
     look_up = 'rate = exchange_rate("{}", "{}")\nduty = tariff("{}", "{}")\nprint(rate, duty)'
 
-    def demonstrate(errs: bool) -> Demonstration:
-        if errs:  # forgets which currency comes first
+    def demonstrate(make_mistake: bool) -> Demonstration:
+        if make_mistake:  # forgets which currency comes first
             yield act("I look up both.", f'rate = exchange_rate("{source}")\nprint(rate)')
         shown = yield act("I look up both.", look_up.format(source, target, country, product))
         if "busy" in shown:
@@ -161,11 +92,11 @@ def _customs(rng: Random, group: str) -> Draft:
 
     key = (source, target, country, product, amount, rate, percent, trouble)
     answer = str(round(amount * rate * (1 + percent / 100), 2))
-    return Draft(key, prompt, answer, "number", demonstrate, toolset=toolset, fails_first=bool(trouble))
+    return TaskTemplate(key, prompt, answer, "number", demonstrate, toolset=toolset, fails_first=bool(trouble))
 
 
-def _desk(rng: Random, group: str) -> Draft:
-    return desk_task(rng, group, rng.choice(DESKS))
+def _listing(rng: Random, group: str) -> TaskTemplate:
+    return listing_task(rng, group, rng.choice(SERVICES))
 
 
-TASKS: tuple[Callable[[Random, str], Draft], ...] = (_decoder, _customs, _desk)
+TASKS: tuple[Callable[[Random, str], TaskTemplate], ...] = (_cipher, _customs, _listing)

@@ -1,4 +1,4 @@
-"""Words the tasks are made of."""
+"""Words that fill the slots of the tasks."""
 
 NAMES = (
     "Ada", "Bruno", "Clara", "Dario", "Elin", "Farid", "Greta", "Hugo", "Ines", "Jonas", "Karin", "Luca", "Mina",

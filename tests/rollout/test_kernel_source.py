@@ -8,7 +8,7 @@ from rollout.config import WorkerConfig
 from rollout.episode import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import TOKEN, open_pool, service_token
-from rollout.protocol import Protocol
+from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling
 
 ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")
@@ -17,9 +17,9 @@ ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "numb
 async def test_an_episode_goes_on_after_a_fatal_cell_on_a_service(service: str) -> None:
     turns = ("<execute>\ny = x + 1\n</execute>", "<execute>\ny = 0; import os; os._exit(1)\n</execute>",
              "<execute>\nprint(y)\n</execute>", "<solution>42</solution>")  # fmt: skip
-    pool = await open_pool(WorkerConfig(service=service), Protocol(), SERVICE_TOKEN)
+    pool = await open_pool(WorkerConfig(service=service), EpisodeProtocol(), SERVICE_TOKEN)
     try:
-        done = await run_episode(ADD, Says(*turns), pool, Protocol(), Sampling())
+        done = await run_episode(ADD, Says(*turns), pool, EpisodeProtocol(), Sampling())
     finally:
         await pool.close()
     observations = [message.content for message in done.messages if message.kind == "observation"]
@@ -44,7 +44,7 @@ async def test_a_service_that_gives_something_else_is_refused_in_a_sentence(
     service: str, workers: dict[str, object], protocol: dict[str, object], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said) as refused:
-        await open_pool(WorkerConfig(service=service, **workers), Protocol(**protocol), SERVICE_TOKEN)  # type: ignore[arg-type]
+        await open_pool(WorkerConfig(service=service, **workers), EpisodeProtocol(**protocol), SERVICE_TOKEN)  # type: ignore[arg-type]
     assert str(refused.value).endswith(f"(workers.service is {service})")
 
 
@@ -59,7 +59,7 @@ async def test_a_service_that_is_not_there_or_knows_us_not(
     service: str, url: str | None, token: str, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        await open_pool(WorkerConfig(service=url or service), Protocol(), token)
+        await open_pool(WorkerConfig(service=url or service), EpisodeProtocol(), token)
 
 
 def test_the_token_comes_from_the_environment_and_no_address_holds_one(monkeypatch: pytest.MonkeyPatch) -> None:
