@@ -13,7 +13,7 @@ import os
 from rollout.config import WorkerConfig
 from rollout.protocol import EpisodeProtocol
 from sandbox import Kernel, KernelPool, Limits, RemoteKernel, RemotePool, SandboxError
-from sandbox.service.schemas import OfferAnswer
+from sandbox.service import OfferResponse
 
 Pool = KernelPool | RemotePool
 AnyKernel = Kernel | RemoteKernel
@@ -56,7 +56,7 @@ async def _open_remote(url: str, token: str, config: WorkerConfig, protocol: Epi
     return pool
 
 
-def _lacking(offer: OfferAnswer, config: WorkerConfig, protocol: EpisodeProtocol) -> str | None:
+def _lacking(offer: OfferResponse, config: WorkerConfig, protocol: EpisodeProtocol) -> str | None:
     """What is asked for and not offered, with the fix."""
     at_once, most = config.workers * config.episodes_per_worker, min(offer.max_kernels, offer.max_cells)
     weak = sorted(set(config.require) - set(offer.enforced))

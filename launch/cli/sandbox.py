@@ -19,7 +19,7 @@ import typer
 from launch.console import say
 
 if TYPE_CHECKING:
-    from sandbox.service.tenants import Tenant, Tenants
+    from sandbox.service import Tenant, Tenants
 
 MISSED = 1
 TierName = Literal["T3", "T2", "T1", "T0"]
@@ -186,7 +186,7 @@ def serve_sandbox(
     The traffic is plain HTTP: put TLS before it.
     """
     from sandbox import KernelPool
-    from sandbox.service.server import check_address, serve
+    from sandbox.service import check_address, serve
 
     check_address(host, chosen=tenants is not None or token is not None)
     allowed = _tenants(tenants, token, open_execute, checkpoint)
@@ -202,14 +202,13 @@ def serve_sandbox(
 
 
 def _tenants(file: Path | None, token: str | None, open_execute: bool, checkpoint: bool) -> Tenants:
-    from sandbox.service.server import lone_tenant
-    from sandbox.service.tenants import load
+    from sandbox.service import load_tenants, single_tenant
 
     if file is not None:
         if token is not None or open_execute or checkpoint:
             raise ValueError("--tenants: the file says this; leave --token, --open-execute and --checkpoint out")
-        return load(file)
-    made = lone_tenant(token, open_execute, checkpoint)
+        return load_tenants(file)
+    made = single_tenant(token, open_execute, checkpoint)
     if token is None:
         say(f"token: {made.all[0].token}")
     return made

@@ -10,7 +10,7 @@ import time
 from sandbox.isolation.probe import Tier
 from sandbox.pool import KernelPool
 from sandbox.service.client import RemotePool
-from sandbox.service.server import KernelServer, listening
+from sandbox.service.server import KernelServer, open_socket
 from sandbox.service.service import SandboxService
 from sandbox.service.tenants import Tenant, Tenants
 
@@ -21,7 +21,7 @@ async def over_http(tier: Tier, code: str, cells: int) -> float:
     service = SandboxService(Tenants([tenant]), lambda tenant: KernelPool(size=0, limits=tenant.limits, tier=tier))
     server = KernelServer(service)
     took = []
-    with listening("127.0.0.1", 0) as sock:
+    with open_socket("127.0.0.1", 0) as sock:
         serving = asyncio.ensure_future(server.serve(sockets=[sock]))
         while not server.started:
             await asyncio.sleep(0.01)

@@ -1,11 +1,11 @@
-"""A pool of remote kernels: what :class:`sandbox.KernelPool` offers, through the HTTP service.
+"""Python client of the HTTP service: a pool of remote kernels with the interface of :class:`sandbox.KernelPool`.
 
 Contract: ``async with RemotePool(url, token) as pool`` and ``pool.acquire(tools, files)`` give handles with the methods
-of :class:`sandbox.Kernel`; episodes use one in the place of the other. Tools run here, in the caller's process. Kernels
-live as long as the pool, which renews their leases, and a minute longer when its process is killed. A request whose
-connection breaks is sent once more under the same request id, so nothing happens twice. What the service refuses, or a
-service that does not answer, is a :class:`sandbox.SandboxError`; bad paths and sizes of files are ValueErrors, missing
-files FileNotFoundErrors.
+of :class:`sandbox.Kernel`, so callers can use either. Tools run in the caller's process. Kernels live as long as the
+pool, which renews their leases, and up to a minute longer when its process is killed. A request whose connection breaks
+is sent once more under the same idempotency key, so nothing happens twice. Errors: :class:`sandbox.SandboxError` when
+the service refuses a request or does not answer, ValueError for bad paths and sizes of files, FileNotFoundError for
+missing files.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
+import httpx2
 
 from sandbox.host.connection import OnEvent
 from sandbox.result import CellResult, SandboxError
-from sandbox.service.schemas import OfferAnswer
+from sandbox.service.schemas import OfferResponse
 from sandbox.tools.describe import Tool, describe_tools
 from sandbox.tools.invoke import Caller
 
 CONNECT_TIMEOUT_S = 30.0
+KEEPALIVE_S = 4.0  # less than the 5 s after which uvicorn closes an idle connection
 LEASE_S = 60.0
-ACQUIRE_TIMEOUT_S = 90.0  # longer than a lease: by then the kernels of a client that was killed are given back
-LOOK_AGAIN_S = 0.5
+ACQUIRE_TIMEOUT_S = 90.0  # longer than a lease: the kernels of a killed client have expired by then
+RETRY_EVERY_S = 0.5
+CONNECTION_ERRORS = (httpx2.RequestError, httpx2.InvalidURL)
 
 
 class RemotePool:
@@ -41,111 +42,117 @@ class RemotePool:
     def __init__(
         self, url: str, token: str, lease_s: float = LEASE_S, acquire_timeout_s: float = ACQUIRE_TIMEOUT_S
     ) -> None:
-        """``url``: where ``codeact serve sandbox`` answers; ``lease_s``: time kernels outlive a client that is killed;
-        ``acquire_timeout_s``: how long to wait while the token has as many kernels as it may."""
+        """``url``: base URL of ``codeact serve sandbox``; ``lease_s``: time kernels outlive a killed client;
+        ``acquire_timeout_s``: how long to wait while the tenant has its maximum number of kernels."""
         self._url, self._token = url.rstrip("/"), token
         self._lease_s, self._acquire_timeout_s = lease_s, acquire_timeout_s
-        self._session: aiohttp.ClientSession | None = None
+        self._client: httpx2.AsyncClient | None = None
         self._kernels: set[RemoteKernel] = set()
-        self._keeping: asyncio.Task[None] | None = None
-        self.offer: OfferAnswer
-        """What the service gives this token, known from :meth:`start`."""
+        self._renewing: asyncio.Task[None] | None = None
+        self.offer: OfferResponse
+        """The tier and limits the service gives this token; set by :meth:`start`."""
 
     @property
     def tier(self) -> str:
-        """The isolation of the service's kernels."""
+        """The isolation tier of the service's kernels."""
         return self.offer.tier
 
     async def start(self) -> None:
-        """Opens the connection. Raises :class:`SandboxError` when nothing answers."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
-        headers = {"Authorization": f"Bearer {self._token}"}
-        connector = aiohttp.TCPConnector(limit=0)
-        self._session = aiohttp.ClientSession(
-            headers=headers, timeout=timeout, connector=connector, read_bufsize=1 << 20
+        """Connects to the service. Raises :class:`SandboxError` when it does not answer."""
+        self._client = httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {self._token}"},
+            timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            limits=httpx2.Limits(keepalive_expiry=KEEPALIVE_S),
+            follow_redirects=True,
+            trust_env=False,
         )
         try:
-            self.offer = OfferAnswer.model_validate(await self.request("GET", "/v1/offer"))
+            self.offer = OfferResponse.model_validate(await self.request("GET", "/v1/offer"))
         except BaseException:
             await self.close()
             raise
         self._lease_s = min(self._lease_s, self.offer.max_lease_s)
-        self._keeping = asyncio.ensure_future(self._keep())
+        self._renewing = asyncio.ensure_future(self._renew_leases())
 
     async def close(self) -> None:
-        """Ends the kernels this pool has acquired, and the connection."""
-        if self._keeping is not None:
-            self._keeping.cancel()
+        """Ends the kernels this pool has acquired and closes its connections."""
+        if self._renewing is not None:
+            self._renewing.cancel()
         try:
             await asyncio.gather(*(kernel.close() for kernel in tuple(self._kernels)))
         finally:
-            if self._session is not None:
-                await self._session.close()
-                self._session = None
+            if self._client is not None:
+                await self._client.aclose()
+                self._client = None
 
     async def acquire(
         self, tools: Mapping[str, Tool] | None = None, files: Mapping[str, bytes] | None = None
     ) -> RemoteKernel:
-        """A kernel of one's own with these functions of the caller's and these files in its working folder."""
+        """A new kernel with these functions of the caller as tools and these files in its working folder."""
         tools = dict(tools or {})
         body: dict[str, Any] = {
             "files": {path: base64.b64encode(data).decode() for path, data in (files or {}).items()},
             "tools": describe_tools(tools),
             "lease_s": self._lease_s,
         }
-        until = time.monotonic() + self._acquire_timeout_s
+        deadline = time.monotonic() + self._acquire_timeout_s
         while True:
             try:
-                return self._lent(await self.request("POST", "/v1/kernels", body), tools)
-            except TooMany:
-                if time.monotonic() > until:
+                return self._add_kernel(await self.request("POST", "/v1/kernels", body), tools)
+            except TooManyKernels:
+                if time.monotonic() > deadline:
                     raise
-                await asyncio.sleep(LOOK_AGAIN_S)
+                await asyncio.sleep(RETRY_EVERY_S)
 
     async def request(self, method: str, path: str, body: Any = None) -> Any:
-        """One call; the answer's JSON or bytes. Raises :class:`SandboxError`, ValueError for what was wrong with it."""
-        headers = {"Idempotency-Key": secrets.token_hex(16)} if method == "POST" else {}
-        given = {"data": body} if isinstance(body, bytes) else {} if body is None else {"json": body}
+        """One request; the response's JSON, or its bytes. ``body``: bytes, or a value sent as JSON.
+
+        Raises :class:`SandboxError`, ValueError for a bad request, FileNotFoundError.
+        """
+        key = secrets.token_hex(16) if method == "POST" else None
         for attempt in (1, 2):
             try:
-                async with self.session.request(method, self.address(path), headers=headers, **given) as answer:
-                    await raise_for(answer)
-                    return await (answer.json() if answer.content_type == "application/json" else answer.read())
-            except aiohttp.ClientError as error:
+                async with self.stream(method, path, body, key) as response:
+                    await raise_for_error(response)
+                    content = await response.aread()
+                return _parsed(response, content)
+            except CONNECTION_ERRORS as error:
                 if attempt == 2:
                     raise SandboxError(f"{self._url} does not answer: {error}") from None
         raise AssertionError
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """The open connection."""
-        if self._session is None:
+    def stream(
+        self, method: str, path: str, body: Any = None, idempotency_key: str | None = None
+    ) -> AbstractAsyncContextManager[httpx2.Response]:
+        """Sends a request once; a block in which the response can be read. ``path`` is percent-encoded."""
+        if self._client is None:
             raise SandboxError("the pool is not running: use `async with pool` or `await pool.start()`")
-        return self._session
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        content: bytes | None = body
+        if body is not None and not isinstance(body, bytes):
+            content = json.dumps(body).encode()  # httpx's own encoder refuses NaN and lone surrogates
+            headers["Content-Type"] = "application/json"
+        return self._client.stream(method, self._url + path, content=content, headers=headers)
 
-    def address(self, path: str) -> URL:
-        """A full URL, of a path that is quoted already."""
-        return URL(self._url + path, encoded=True)
-
-    def _lent(self, answer: dict[str, Any], tools: dict[str, Tool]) -> RemoteKernel:
+    def _add_kernel(self, answer: dict[str, Any], tools: dict[str, Tool]) -> RemoteKernel:
         kernel = RemoteKernel(self, answer["id"], answer["tier"], tools)
         self._kernels.add(kernel)
         return kernel
 
     async def fork(self, kernel: RemoteKernel, reseed: bool) -> RemoteKernel:
-        """A branch of one of its kernels."""
+        """A fork of one of the pool's kernels."""
         answer = await self.request("POST", f"{kernel.path}/fork", {"reseed": reseed})
-        return self._lent(answer, kernel.tools)
+        return self._add_kernel(answer, kernel.tools)
 
     async def end(self, kernel: RemoteKernel) -> None:
-        """Ends one of its kernels; one that is gone already is fine."""
+        """Ends one of the pool's kernels; does nothing if it has ended already."""
         if kernel in self._kernels:
             self._kernels.discard(kernel)
-            with suppress(Gone):
+            with suppress(NotFound):
                 await self.request("DELETE", kernel.path)
 
-    async def _keep(self) -> None:
-        """Renews the leases: between two cells a model may think for longer than a lease."""
+    async def _renew_leases(self) -> None:
+        """Renews the leases, because a model may think for longer than a lease between two cells."""
         while True:
             await asyncio.sleep(self._lease_s / 3)
             kernels = tuple(self._kernels)
@@ -166,18 +173,18 @@ class RemoteKernel:
         self._pool, self.tools, self.tier = pool, tools, tier
         self._caller = Caller(tools)
         self.path = f"/v1/kernels/{kernel_id}"
-        """Where it lives in the service."""
+        """The kernel's URL path."""
 
     async def run(self, code: str, timeout_s: float | None = None, on_event: OnEvent | None = None) -> CellResult:
         """Runs one cell to its end, see :meth:`sandbox.Kernel.run`; cancelling it interrupts the cell."""
         body = {"code": code, "stream": True, **({} if timeout_s is None else {"timeout_s": timeout_s})}
-        headers = {"Idempotency-Key": secrets.token_hex(16)}
-        asked: set[str] = set()
+        key = secrets.token_hex(16)
+        answered: set[str] = set()
         for attempt in (1, 2):
             answers: set[asyncio.Task[None]] = set()
             try:
-                return await self._follow(body, headers, asked, answers, on_event)
-            except aiohttp.ClientError as error:
+                return await self._execute(body, key, answered, answers, on_event)
+            except CONNECTION_ERRORS as error:
                 if attempt == 2:
                     raise SandboxError(f"the service does not answer: {error}") from None
             except asyncio.CancelledError:
@@ -188,34 +195,37 @@ class RemoteKernel:
                     task.cancel()
         raise AssertionError
 
-    async def _follow(
+    async def _execute(
         self,
         body: dict[str, Any],
-        headers: dict[str, str],
-        asked: set[str],
+        key: str,
+        answered: set[str],
         answers: set[asyncio.Task[None]],
         on_event: OnEvent | None,
     ) -> CellResult:
-        where = self._pool.address(f"{self.path}/execute")
-        async with self._pool.session.post(where, json=body, headers=headers) as answer:
-            await raise_for(answer)
-            async for event in _events(answer):
+        """One attempt. ``answered``: ids of tool calls that have an answer; ``answers``: tasks that send them."""
+        result = None
+        async with self._pool.stream("POST", f"{self.path}/execute", body, key) as response:
+            await raise_for_error(response)
+            async for event in _events(response):  # read to the end: only then is the connection used again
                 kind = event.pop("event")
                 if kind == "result":
-                    return CellResult.model_validate(event["result"])
-                if kind == "error":
+                    result = CellResult.model_validate(event["result"])
+                elif kind == "error":
                     raise SandboxError(event["error"]["message"])
-                if kind == "tool_call":
-                    if event["call"] not in asked:  # after a break they are all told again
-                        asked.add(event["call"])
+                elif kind == "tool_call":
+                    if event["call"] not in answered:  # a second attempt gets every event again
+                        answered.add(event["call"])
                         answers.add(asyncio.ensure_future(self._answer(event)))
                 elif on_event is not None:
                     on_event(kind, event)
-        raise aiohttp.ClientPayloadError("the answer ended before the result")
+        if result is None:
+            raise httpx2.RemoteProtocolError("the answer ended before the result")
+        return result
 
     async def _answer(self, event: dict[str, Any]) -> None:
         answer = await self._caller.answer(event["name"], event["arguments"])
-        with suppress(Gone):  # the cell has ended meanwhile
+        with suppress(NotFound):  # the cell has ended
             await self._pool.request("POST", f"{self.path}/calls/{event['call']}", answer)
 
     async def put(self, path: str, data: bytes) -> None:
@@ -228,7 +238,8 @@ class RemoteKernel:
         return data
 
     def _file(self, path: str) -> str:
-        return f"{self.path}/files/{quote(path, safe='')}"
+        encoded = quote(path, safe="").replace(".", "%2E")  # httpx would resolve a path of "." or ".."
+        return f"{self.path}/files/{encoded}"
 
     async def fork(self, reseed: bool = False) -> RemoteKernel:
         """A second kernel with this one's state and files."""
@@ -253,33 +264,42 @@ class RemoteKernel:
         await self.close()
 
 
-async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    rest = b""
-    async for chunk in answer.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield json.loads(line)
+async def _events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    """The JSON objects of a response with one object a line."""
+    pending = bytearray()
+    async for chunk in response.aiter_bytes():
+        pending += chunk
+        if b"\n" in chunk:
+            *lines, pending = pending.split(b"\n")
+            for line in lines:
+                yield json.loads(line)
 
 
-class Gone(SandboxError):
-    """The service does not know what was named."""
+def _parsed(response: httpx2.Response, content: bytes) -> Any:
+    if not response.headers.get("Content-Type", "").startswith("application/json"):
+        return content
+    return json.loads(content) if content else None  # status 204
 
 
-class TooMany(SandboxError):
-    """The token has as many kernels as it may."""
+class NotFound(SandboxError):
+    """The service has no such kernel or tool call."""
 
 
-async def raise_for(answer: aiohttp.ClientResponse) -> None:
-    """Raises what the service said is wrong, if it did."""
-    if answer.status < 400:
+class TooManyKernels(SandboxError):
+    """The tenant has its maximum number of kernels."""
+
+
+async def raise_for_error(response: httpx2.Response) -> None:
+    """Raises the error of a response with a status of 400 or more."""
+    if response.status_code < 400:
         return
     try:
-        fault = (await answer.json())["error"]
-        kind, message = str(fault["kind"]), str(fault["message"])
-    except (ValueError, KeyError, TypeError, aiohttp.ClientError):
-        raise SandboxError(f"the service answered {answer.status}") from None
+        error = json.loads(await response.aread())["error"]
+        kind, message = str(error["kind"]), str(error["message"])
+    except (ValueError, KeyError, TypeError, httpx2.RequestError):
+        raise SandboxError(f"the service answered {response.status_code}") from None
     if kind in ("bad_request", "too_large"):
         raise ValueError(message)
     if kind == "no_file":
         raise FileNotFoundError(message)
-    raise {"not_found": Gone, "too_many_kernels": TooMany}.get(kind, SandboxError)(message)
+    raise {"not_found": NotFound, "too_many_kernels": TooManyKernels}.get(kind, SandboxError)(message)

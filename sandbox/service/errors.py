@@ -1,4 +1,4 @@
-"""What a request can be refused with, and the one form every refusal has."""
+"""Errors of the HTTP API and the one JSON format they share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal[
+ErrorKind = Literal[
     "unauthorized",
     "forbidden",
     "bad_request",
@@ -19,7 +19,7 @@ Kind = Literal[
     "sandbox",
     "internal",
 ]
-STATUS: dict[Kind, int] = {
+STATUS: dict[ErrorKind, int] = {
     "unauthorized": 401,
     "forbidden": 403,
     "bad_request": 422,
@@ -34,12 +34,12 @@ STATUS: dict[Kind, int] = {
 }
 
 
-class Refused(Exception):
-    """Why a request is not done: a kind for programs and a sentence for people."""
+class ApiError(Exception):
+    """An error response: a kind for programs and a sentence for people."""
 
-    def __init__(self, kind: Kind, message: str) -> None:
+    def __init__(self, kind: ErrorKind, message: str) -> None:
         super().__init__(message)
-        self.kind: Kind = kind
+        self.kind: ErrorKind = kind
 
     @property
     def status(self) -> int:
@@ -51,18 +51,18 @@ class Refused(Exception):
         return {"error": {"kind": self.kind, "message": str(self)}}
 
 
-class Fault(BaseModel):
-    """What went wrong."""
+class ErrorDetail(BaseModel):
+    """Kind and message of an error."""
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Kind
+    kind: ErrorKind
     message: str
 
 
-class ErrorAnswer(BaseModel):
-    """The body of every answer with a status of 400 or more."""
+class ErrorResponse(BaseModel):
+    """The body of every response with a status of 400 or more."""
 
     model_config = ConfigDict(frozen=True)
 
-    error: Fault
+    error: ErrorDetail

@@ -1,8 +1,9 @@
-"""Requests that are repeated: the same id is the same request, and has the same answer.
+"""Idempotency keys: repeated requests with the same id share one piece of work and one answer.
 
-Contract: :meth:`Remembered.recall` makes a piece of work at the first call with an id and returns that same piece,
-running or done, at every further one; the same id with another body is a conflict. The last ``keep`` pieces are
-remembered, running ones always. Not on disk: a service that is started again has forgotten, and its kernels are gone.
+Contract: :meth:`IdempotencyCache.get_or_run` starts the work at the first call with an id and returns the same work,
+running or done, at every further call; the same id with a different body is a conflict. The cache holds the last
+``keep`` finished pieces of work and every running one. It is in memory only: after a restart of the service it is
+empty, and so are the kernels.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from sandbox.service.errors import Refused
+from sandbox.service.errors import ApiError
 
 
 class Work(Protocol):
@@ -24,30 +25,33 @@ class Work(Protocol):
 W = TypeVar("W", bound=Work)
 
 
-class Remembered(Generic[W]):
+class IdempotencyCache(Generic[W]):
     """Pieces of work by request id."""
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self._known: dict[str, tuple[str, W]] = {}
+        self._entries: dict[str, tuple[str, W]] = {}
 
-    def recall(self, request_id: str | None, digest: str, make: Callable[[], W]) -> W:
-        """The work of this id. ``digest`` stands for all the request says. Raises :class:`Refused`."""
+    def get_or_run(self, request_id: str | None, digest: str, run: Callable[[], W]) -> W:
+        """The work of this id, started by ``run`` if the id is new. ``digest`` identifies the request's content.
+
+        Raises :class:`ApiError` when the id was used for a request with another digest.
+        """
         if request_id is None:
-            return make()
-        if request_id in self._known:
-            known, work = self._known[request_id]
+            return run()
+        if request_id in self._entries:
+            known, work = self._entries[request_id]
             if known != digest:
-                raise Refused("conflict", f"request id {request_id!r} was used for another request; use a new one")
+                raise ApiError("conflict", f"request id {request_id!r} was used for another request; use a new one")
             return work
-        work = make()
-        self._known[request_id] = (digest, work)
-        finished = [key for key, (_, piece) in self._known.items() if piece.done()]
-        for key in finished[: max(0, len(self._known) - self._keep)]:
-            del self._known[key]
+        work = run()
+        self._entries[request_id] = (digest, work)
+        finished = [key for key, (_, piece) in self._entries.items() if piece.done()]
+        for key in finished[: max(0, len(self._entries) - self._keep)]:
+            del self._entries[key]
         return work
 
     def forget(self, request_id: str | None) -> None:
-        """The work failed for a reason that may pass: the id is free again."""
+        """Frees the id, because its work failed for a reason that may pass."""
         if request_id is not None:
-            self._known.pop(request_id, None)
+            self._entries.pop(request_id, None)

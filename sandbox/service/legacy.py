@@ -1,9 +1,9 @@
 """``POST /execute {"convid", "code"}`` for clients of the first CodeAct service: a conversation is a kernel.
 
 Contract: the answer is ``{"result", "new_kernel_created"}`` with the text as those clients know it: streams, values,
-pictures as Markdown with a data address, tracebacks, in the order they appeared; a fixed sentence when there is none or
-the time is over. Unlike there, two first calls at once get one kernel, text printed before a timeout is kept, and
-``new_kernel_created`` is also true when the cell before cost the kernel its state.
+pictures as Markdown with a data URL, tracebacks, in the order they appeared; a fixed sentence for a cell without output
+or one that timed out. Differences from the first service: two simultaneous first calls get one kernel, text printed
+before a timeout is kept, and ``new_kernel_created`` is also true when the previous cell cost the kernel its state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.result import CellResult
-from sandbox.service.errors import Refused
+from sandbox.service.errors import ApiError
 from sandbox.service.execution import Execution
 from sandbox.service.leases import Lease
 from sandbox.service.service import SandboxService
@@ -36,18 +36,18 @@ LOST, ROLLED_BACK = "its variables are gone", "its variables are as before this 
 class _Conversation:
     opening: asyncio.Task[Lease]
     fresh: bool = True
-    """No cell has found its state yet."""
+    """No cell has used its state yet."""
 
 
 class Conversations:
-    """Which kernel belongs to which conversation."""
+    """The kernel of each conversation."""
 
     def __init__(self, service: SandboxService) -> None:
         self._service = service
         self._known: dict[tuple[str, str], _Conversation] = {}
 
     async def open(self, tenant: Tenant, convid: str) -> tuple[Lease, bool]:
-        """The conversation's kernel, and whether the client has to be told that it is a new one."""
+        """The conversation's kernel, and whether it is new to the client."""
         key = (tenant.name, convid)
         known = self._known.get(key)
         if known is None or self._ended(tenant, known):
@@ -58,8 +58,8 @@ class Conversations:
         fresh, known.fresh = known.fresh, False
         return lease, fresh
 
-    def lost(self, tenant: Tenant, convid: str) -> None:
-        """The kernel's state is gone: the next cell finds a new one."""
+    def mark_fresh(self, tenant: Tenant, convid: str) -> None:
+        """Marks the kernel as new, because it has lost its state."""
         self._known[tenant.name, convid].fresh = True
 
     def _ended(self, tenant: Tenant, known: _Conversation) -> bool:
@@ -69,12 +69,12 @@ class Conversations:
             return True
         try:
             self._service.leases.find(tenant, known.opening.result().id)
-        except Refused:
+        except ApiError:
             return True
         return False
 
     def _sweep(self) -> None:
-        """Forgets conversations whose kernel is gone, so that their number is bounded by the kernels'."""
+        """Forgets conversations whose kernel has ended, so that there are no more of them than kernels."""
         tenants = {tenant.name: tenant for tenant in self._service.tenants.all}
         for key, known in list(self._known.items()):
             if self._ended(tenants[key[0]], known):
@@ -82,33 +82,33 @@ class Conversations:
 
 
 def timeout_s(tenant: Tenant) -> float:
-    """What a cell of such a client gets: it cannot ask."""
+    """The time limit of a cell; legacy requests cannot set one."""
     return min(TIMEOUT_S, tenant.max_cell_timeout_s)
 
 
-async def told(execution: Execution, limit_s: float) -> tuple[str, CellResult]:
-    """The answer's text, and what the cell came to."""
+async def collect_text(execution: Execution, limit_s: float) -> tuple[str, CellResult]:
+    """The answer's text and the cell's result, when the cell has ended."""
     text = ""
-    with execution.listening() as queue:
+    with execution.listen() as queue:
         while (event := await queue.get()) is not None:
-            text += _shown(event)
+            text += _event_text(event)
         result = await execution.result()
-    for line in _ending(result, limit_s):
+    for line in _closing_lines(result, limit_s):
         text += line if not text or text.endswith("\n") else f"\n{line}"
     return text or NO_OUTPUT, result
 
 
-def _ending(result: CellResult, limit_s: float) -> list[str]:
+def _closing_lines(result: CellResult, limit_s: float) -> list[str]:
     lines = [result.traceback] if result.status == "error" and result.traceback else []
     if result.status.startswith("timeout"):
         lines.append(TIMED_OUT.format(limit_s))
     if result.status in ENDED:
-        fate = ROLLED_BACK if result.rolled_back else None if result.state_survived else LOST
-        lines.append(f"[{'; '.join(filter(None, (ENDED[result.status], fate)))}.]")
+        state = ROLLED_BACK if result.rolled_back else None if result.state_survived else LOST
+        lines.append(f"[{'; '.join(filter(None, (ENDED[result.status], state)))}.]")
     return lines
 
 
-def _shown(event: dict[str, Any]) -> str:
+def _event_text(event: dict[str, Any]) -> str:
     if event["event"] == "stream":
         return str(event["text"])
     data = event.get("data", {})

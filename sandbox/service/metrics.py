@@ -1,6 +1,6 @@
-"""What Prometheus gets to see: kernels, cells and refusals, tenant by tenant.
+"""Prometheus metrics of the service: kernels, cells and refused requests per tenant.
 
-Contract: figures only, never code, output or tokens. Each service has a registry of its own.
+Contract: numbers only, never code, output or tokens. Each service has its own registry.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ START_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 10)
 
 
 class Metrics:
-    """The instruments of one service."""
+    """The metrics of one service."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -31,8 +31,8 @@ class Metrics:
         self._cells = self._counter("cells", "Cells that ended, by outcome.", "status")
         self._seconds = self._histogram("cell_seconds", "Time cells took.", CELL_BUCKETS_S)
 
-    def watch(self, pools: Collection[KernelPool]) -> None:
-        """Also shows what the pools say of themselves, as it is when somebody asks."""
+    def observe_pools(self, pools: Collection[KernelPool]) -> None:
+        """Adds gauges that read the pools' own counts when the metrics are rendered."""
         for name, what, get in (
             ("pool_ready", "Warm kernels.", lambda pool: pool.ready),
             ("pool_waiting", "Callers that wait for room.", lambda pool: pool.waiting),
@@ -41,15 +41,15 @@ class Metrics:
             gauge = Gauge(PREFIX + name, what, registry=self._registry)
             gauge.set_function(lambda get=get: sum(map(get, pools)))  # type: ignore[misc]
 
-    def ended(self, tenant: str, result: CellResult | None) -> None:
-        """A cell is over; None: it never came to a result."""
+    def cell_ended(self, tenant: str, result: CellResult | None) -> None:
+        """Counts a cell that has ended; None if it has no result."""
         self.running.labels(tenant).dec()
         self._cells.labels(tenant, result.status if result else "no_result").inc()
         if result is not None:
             self._seconds.labels(tenant).observe(result.seconds)
 
-    def text(self) -> bytes:
-        """Prometheus' text format."""
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _gauge(self, name: str, what: str) -> Gauge:

@@ -1,4 +1,4 @@
-"""The bodies of requests and answers; ``/openapi.json`` is made from them."""
+"""Schemas of request and response bodies; ``/openapi.json`` is generated from them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sandbox.isolation.probe import Tier, enforced
 from sandbox.service.leases import Lease
 from sandbox.service.tenants import Tenant
-from sandbox.service.tool_calls import ToolForm
+from sandbox.service.tool_calls import ToolSpec
 
 CODE_CHARS = 1 << 20
 
 
-class _Form(BaseModel):
+class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class CreateForm(_Form):
+class CreateKernelRequest(_Schema):
     """A new kernel."""
 
     files: dict[str, str] = {}
     """Files of the workspace: relative path to content in base64. They are there again after a restart."""
-    tools: list[ToolForm] = Field([], max_length=200)
+    tools: list[ToolSpec] = Field([], max_length=200)
     """Functions cells can call; the client answers their calls, see the event `tool_call`."""
     lease_s: float | None = Field(None, gt=0)
-    """Seconds the kernel lives without a call that names it; when not given 600, or the most you may ask for."""
+    """Seconds the kernel lives without a call that names it; by default 600, or your `max_lease_s` if less."""
 
     @field_validator("files")
     @classmethod
@@ -44,8 +44,8 @@ class CreateForm(_Form):
         return {path: base64.b64decode(content) for path, content in self.files.items()}
 
 
-class KernelAnswer(_Form):
-    """A kernel that is lent."""
+class KernelResponse(_Schema):
+    """A kernel you have."""
 
     id: str
     tier: str
@@ -53,22 +53,22 @@ class KernelAnswer(_Form):
     lease_s: float
     """Seconds it lives without a call."""
     left_s: float
-    """Seconds until it ends if nobody calls."""
+    """Seconds until it ends without a further call."""
 
     @classmethod
-    def of(cls, lease: Lease) -> KernelAnswer:
-        """What the client gets to know of a lease."""
+    def from_lease(cls, lease: Lease) -> KernelResponse:
+        """The client's view of a lease."""
         left_s = round(lease.left_s(), 3)
         return cls(id=lease.id, tier=lease.kernel.tier, lease_s=lease.lease_s, left_s=left_s)
 
 
-class OfferAnswer(_Form):
-    """What your kernels are, and how many you may have."""
+class OfferResponse(_Schema):
+    """The isolation and limits of your kernels, and how many you may have."""
 
     tier: str
     """Isolation: T3, T2, T1 or T0."""
     enforced: list[str]
-    """Properties that hold, of files, network, processes, memory, disk and cpu."""
+    """Properties that are enforced, of files, network, processes, memory, disk and cpu."""
     checkpoint: bool
     """Whether a cell that kills its process is rolled back."""
     memory_mib: int
@@ -83,51 +83,51 @@ class OfferAnswer(_Form):
     """The longest lease a kernel may ask for."""
 
     @classmethod
-    def of(cls, tenant: Tenant, tier: Tier) -> OfferAnswer:
-        """What a tenant gets in a tier."""
+    def from_tenant(cls, tenant: Tenant, tier: Tier) -> OfferResponse:
+        """The offer to a tenant whose kernels have this tier."""
         limits = {name: getattr(tenant, name) for name in cls.model_fields if name in Tenant.model_fields}
         return cls(tier=tier, enforced=enforced(tier), memory_mib=tenant.limits.memory_mib, **limits)
 
 
-class ExecuteForm(_Form):
+class ExecuteRequest(_Schema):
     """A cell."""
 
     code: str = Field(max_length=CODE_CHARS)
     timeout_s: float | None = Field(None, gt=0)
-    """Seconds it may take; the tenant's `cell_timeout_s` when not given."""
+    """Seconds it may take; by default the tenant's `cell_timeout_s`."""
     stream: bool = False
     """Answer with a JSON object a line while it runs: `stream`, `display`, `value`, `tool_call`, and last `result`."""
 
 
-class ForkForm(_Form):
-    """A branch of a kernel."""
+class ForkRequest(_Schema):
+    """A fork of a kernel."""
 
     reseed: bool = False
-    """Give its random generators new seeds; else they go on as in the original."""
+    """Give its random generators new seeds; otherwise they continue as in the original."""
 
 
-class ToolErrorForm(_Form):
-    """What a tool raised."""
+class ToolError(_Schema):
+    """The exception a tool raised."""
 
     type: str = Field(max_length=200)
     message: str = Field(max_length=100_000)
 
 
-class ToolResultForm(_Form):
+class ToolResultRequest(_Schema):
     """The client's answer to a `tool_call`: a result or an error."""
 
     result: object = None
-    error: ToolErrorForm | None = None
+    error: ToolError | None = None
 
 
-class InterruptAnswer(_Form):
+class InterruptResponse(_Schema):
     """Whether a cell was running."""
 
     interrupted: bool
 
 
-class LegacyForm(BaseModel):
-    """What clients of the first CodeAct service send."""
+class LegacyRequest(BaseModel):
+    """The request of clients of the first CodeAct service."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -135,8 +135,8 @@ class LegacyForm(BaseModel):
     code: str = Field(max_length=CODE_CHARS)
 
 
-class LegacyAnswer(_Form):
-    """What they get."""
+class LegacyResponse(_Schema):
+    """The answer to them."""
 
     result: str
     new_kernel_created: bool

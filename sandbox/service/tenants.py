@@ -1,7 +1,7 @@
-"""Who may use the service, and how much of it.
+"""Tenants of the service: tokens and limits.
 
-Contract: a YAML or JSON file maps names to tenants; :func:`load` reads it whole or raises ValueError with one sentence
-a fault. A token is looked up in constant time, whoever it belongs to.
+Contract: a YAML or JSON file maps names to tenants; :func:`load_tenants` reads it or raises ValueError with one
+sentence per fault. A token lookup takes constant time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sandbox.limits import Limits
 from sandbox.validation import sentences
 
 SHORTEST_TOKEN = 16
-UNSENDABLE = "no client can send blanks or characters beyond ASCII in a header; use letters, digits and -._~+/="
+TOKEN_CHARACTERS = "no client can send blanks or characters beyond ASCII in a header; use letters, digits and -._~+/="
 
 
 class Tenant(BaseModel):
@@ -30,15 +30,15 @@ class Tenant(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     token: str = Field(min_length=SHORTEST_TOKEN, repr=False)
-    """What its requests bring as ``Authorization: Bearer …``."""
+    """Sent by its requests as ``Authorization: Bearer …``."""
     max_kernels: int = Field(16, ge=1)
     """Kernels alive at once, forks included."""
     max_cells: int = Field(16, ge=1)
     """Cells running or waiting at once."""
     max_cell_timeout_s: float = Field(300.0, gt=0)
-    """The most a request may ask for one cell; ``limits.cell_timeout_s`` is what it gets without asking."""
+    """The longest time a request may ask for one cell; ``limits.cell_timeout_s`` is the default."""
     max_lease_s: float = Field(3600.0, gt=0)
-    """The most a request may ask for the time a kernel lives without a call."""
+    """The longest lease a request may ask for: the time a kernel lives without a call."""
     max_file_mib: int = Field(16, ge=1)
     """Size of one file in either direction."""
     limits: Limits = Limits()
@@ -46,21 +46,21 @@ class Tenant(BaseModel):
     policy: Policy = Policy()
     """Hosts, folders and GPUs its kernels may reach, see :class:`sandbox.isolation.policy.Policy`."""
     checkpoint: bool = False
-    """Keep a kernel's state before each cell: a cell that kills its process then costs no more than itself."""
+    """Keep a kernel's state before each cell: a cell that kills its process then loses only its own effects."""
     operator: bool = False
     """May read ``/metrics``, which shows every tenant."""
     open_execute: bool = False
-    """Requests to ``POST /execute`` that bring no token are this tenant's: for old clients, on a private network."""
+    """Requests to ``POST /execute`` without a token are this tenant's: for old clients, on a private network."""
 
     @field_validator("token")
     @classmethod
     def _sendable(cls, token: str) -> str:
-        if not sendable(token):
-            raise ValueError(UNSENDABLE)
+        if not fits_in_header(token):
+            raise ValueError(TOKEN_CHARACTERS)
         return token
 
-    def kernels_like(self) -> str:
-        """Equal for tenants whose kernels are alike."""
+    def kernel_settings(self) -> str:
+        """A key that is equal for tenants with the same kernel settings."""
         return self.model_dump_json(include={"limits", "policy", "checkpoint"})
 
 
@@ -82,7 +82,7 @@ class Tenants:
         self._digests = [(_digest(tenant.token), tenant) for tenant in self.all]
 
     def find(self, token: str) -> Tenant | None:
-        """The tenant of a token; takes as long for a wrong one."""
+        """The tenant of a token; takes the same time for a wrong one."""
         given, found = _digest(token), None
         for digest, tenant in self._digests:
             if hmac.compare_digest(digest, given):
@@ -90,24 +90,24 @@ class Tenants:
         return found
 
 
-def sendable(token: str) -> bool:
-    """Whether an HTTP header can carry it as one word."""
+def fits_in_header(token: str) -> bool:
+    """Whether an HTTP header can carry the token as one word."""
     return all("!" <= character <= "~" for character in token)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is a fault: one of its values would be lost."""
+    """YAML loader that refuses duplicate keys, because one of the values would be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set[str]()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands there twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {key.value!r}", problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
-def load(file: Path) -> Tenants:
+def load_tenants(file: Path) -> Tenants:
     """Reads ``{tenants: {name: {token, …}}}``. Raises ValueError."""
     try:
         read = yaml.load(file.read_text(), _Loader)

@@ -1,8 +1,8 @@
-"""Tools of a client: functions cells can call whose bodies are at the other end of the HTTP connection.
+"""Tools of HTTP clients: functions that cells call and the client runs.
 
 Contract: a client that creates a kernel describes its tools as :func:`sandbox.tools.describe.describe_tools` does. A
-call becomes an event ``tool_call`` of the cell that runs and waits for the client's answer, within the cell's time. It
-can only be heard by a client that listens to events. A forked kernel's calls are events of its own cells.
+call becomes an event ``tool_call`` of the running cell and waits for the client's answer, within the cell's time limit.
+Only a client that streams events receives it. A forked kernel's calls are events of its own cells.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sandbox.guest.tool_proxies import Shown, exception_of
-from sandbox.service.errors import Refused
+from sandbox.service.errors import ApiError
 from sandbox.tools.describe import Tool
 
-CHANNEL: ContextVar[ToolChannel] = ContextVar("channel")
-"""The channel of the kernel being worked for; its tool server inherits it from whatever call started its process."""
-Say = Callable[[dict[str, Any]], None]
+CURRENT_CHANNEL: ContextVar[ToolChannel] = ContextVar("channel")
+"""The channel of the kernel in use; its tool server inherits it from the call that started the kernel's process."""
+Emit = Callable[[dict[str, Any]], None]
 
 
-class ParameterForm(BaseModel):
+class ParameterSpec(BaseModel):
     """One parameter of a tool."""
 
     model_config = ConfigDict(extra="forbid")
@@ -35,80 +35,80 @@ class ParameterForm(BaseModel):
     kind: Literal["POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD", "VAR_POSITIONAL", "KEYWORD_ONLY", "VAR_KEYWORD"]
     annotation: str | None = Field(None, max_length=1000)
     default: Any = None
-    """The default as JSON, when it is given at all (null counts)."""
+    """The default as JSON; null is a default, an absent key is none."""
     shown: str | None = Field(None, max_length=1000)
-    """How a default that is no JSON is shown; the client fills it in."""
+    """The text that signatures show for a default that is no JSON; the client fills the value in."""
 
 
-class ToolForm(BaseModel):
-    """A tool as the kernel shows it to cells."""
+class ToolSpec(BaseModel):
+    """Name, docstring and signature of a tool."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(max_length=100)
     doc: str | None = Field(None, max_length=20_000)
     returns: str | None = Field(None, max_length=1000)
-    parameters: list[ParameterForm] = Field([], max_length=50)
+    parameters: list[ParameterSpec] = Field([], max_length=50)
 
 
 class ToolChannel:
-    """The calls of one kernel's tools on their way to its client and back."""
+    """Carries calls of one kernel's tools to its client and the answers back."""
 
     def __init__(self) -> None:
-        self._say: Say | None = None
+        self._emit: Emit | None = None
         self._waiting: dict[str, asyncio.Future[Any]] = {}
 
     @contextmanager
-    def through(self, say: Say) -> Iterator[None]:
-        """While a cell runs: its events carry the calls. Calls without an answer end with it, as errors."""
-        self._say = say
+    def connect(self, emit: Emit) -> Iterator[None]:
+        """Sends calls as events of the cell that runs in this block. Calls without an answer fail at its end."""
+        self._emit = emit
         try:
             yield
         finally:
-            self._say = None
+            self._emit = None
             for future in self._waiting.values():
-                if not future.done():  # cancelling it would cancel whoever serves the kernel's calls
+                if not future.done():  # cancelling it would cancel the task that serves the kernel's calls
                     future.set_exception(RuntimeError("the cell ended before the call was answered"))
 
     async def call(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Asks the client; raises what it answered."""
-        if self._say is None:
+        """The client's answer to a call. Raises the exception it answered with."""
+        if self._emit is None:
             raise RuntimeError(f"{name}() can be called only while a cell runs")
         number = secrets.token_hex(8)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            self._say({"event": "tool_call", "call": number, "name": name, "arguments": arguments})
+            self._emit({"event": "tool_call", "call": number, "name": name, "arguments": arguments})
             return await future
         finally:
             del self._waiting[number]
 
     def answer(self, call: str, result: Any, error: tuple[str, str] | None) -> None:
-        """The client's answer. Raises :class:`Refused` when nobody waits for it."""
+        """Delivers the client's answer. Raises :class:`ApiError` when no call waits for it."""
         future = self._waiting.get(call)
         if future is None or future.done():
-            raise Refused("not_found", f"no cell waits for an answer to call {call!r}")
+            raise ApiError("not_found", f"no cell waits for an answer to call {call!r}")
         if error is None:
             future.set_result(result)
         else:
             future.set_exception(_exception(*error))
 
 
-def stand_ins(forms: list[ToolForm]) -> dict[str, Tool]:
-    """Functions with the tools' signatures that ask the client.
+def remote_tools(forms: list[ToolSpec]) -> dict[str, Tool]:
+    """Functions with the tools' signatures that call the client.
 
-    Raises ValueError for what is no signature, and for two tools of one name.
+    Raises ValueError for an invalid signature, and for two tools of one name.
     """
     tools: dict[str, Tool] = {}
     for form in forms:
         if form.name in tools:
-            raise ValueError(f"tools: two are named {form.name}; give each a name of its own")
-        tools[form.name] = _stand_in(form)
+            raise ValueError(f"tools: two are named {form.name}; names must differ")
+        tools[form.name] = _remote_tool(form)
     return tools
 
 
-def _stand_in(form: ToolForm) -> Tool:
+def _remote_tool(form: ToolSpec) -> Tool:
     async def ask(*args: Any, **kwargs: Any) -> Any:
-        return await CHANNEL.get().call(form.name, dict(signature.bind(*args, **kwargs).arguments))
+        return await CURRENT_CHANNEL.get().call(form.name, dict(signature.bind(*args, **kwargs).arguments))
 
     returns = inspect.Signature.empty if form.returns is None else form.returns
     try:
@@ -120,7 +120,7 @@ def _stand_in(form: ToolForm) -> Tool:
     return ask
 
 
-def _parameter(form: ParameterForm) -> inspect.Parameter:
+def _parameter(form: ParameterSpec) -> inspect.Parameter:
     default: Any = inspect.Parameter.empty
     if form.shown is not None:
         default = Shown(form.shown)

@@ -1,9 +1,11 @@
 """One pool for the tests of the handle, one per tier for those of the isolation."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from serving import Api, two_tenants
 
 from sandbox import KernelPool, Limits, probe
 
@@ -23,3 +25,17 @@ async def isolated(request: pytest.FixtureRequest) -> AsyncIterator[KernelPool]:
     limits = LIMITS.model_copy(update={"workspace_mib": 8, "workspace_inodes": 200, "processes": 16, "memory_mib": 256})
     async with KernelPool(size=2, limits=limits, preload=(), tier=request.param) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service_of_two_tenants() -> AsyncIterator[Api]:
+    async with two_tenants() as api:
+        yield api
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def api(service_of_two_tenants: Api) -> AsyncIterator[Api]:
+    """The running service; every kernel a test has left is ended."""
+    service = service_of_two_tenants.service
+    yield service_of_two_tenants
+    await asyncio.gather(*(service.delete(lease) for lease in service.leases.all()))

@@ -13,9 +13,8 @@ from rollout.families import TaskSet, load_tasks
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling
 from sandbox import KernelPool, Limits, SandboxError, probe
+from sandbox.service import SandboxService, Tenant, Tenants
 from sandbox.service.client import RemotePool
-from sandbox.service.service import SandboxService
-from sandbox.service.tenants import Tenant, Tenants
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TOKEN = "a-token-for-this-test"
@@ -53,8 +52,11 @@ async def test_a_remote_kernel_is_used_like_a_local_one(remote: RemotePool) -> N
         assert (result.status, result.stdout, result.value) == ("ok", "first\n", "42")
         await kernel.put("c d.bin", b"\0\xff")
         assert await kernel.get("c d.bin") == b"\0\xff"
-        with pytest.raises(ValueError, match="up"):
-            await kernel.put("../up", b"")
+        for path in ("../up", "..", "."):
+            with pytest.raises(ValueError):
+                await kernel.put(path, b"")
+        with pytest.raises(ValueError, match=r"^code: "):
+            await kernel.run("'\ud800'")
         with pytest.raises(FileNotFoundError):
             await kernel.get("none")
         branch = await kernel.fork()
@@ -72,6 +74,7 @@ async def test_tools_run_at_the_callers_end(remote: RemotePool) -> None:
         result = await kernel.run("convert(2, unit='mi'), convert(amount=1), slow('a')")
         assert (result.value, result.tool_calls) == ("('2 mi', '1 km', 'A')", 3)
         assert (await kernel.run("convert(1, 'parsec')")).error_value == "too far"
+        assert (await kernel.run("convert(float('nan'))")).value == "'nan km'"
         assert "amount: float, unit: str = 'km'" in (await kernel.run("help(convert)")).stdout
         assert (await kernel.run("import os; os._exit(1)")).status == "died"
         assert (await kernel.run("convert(3)")).value == "'3 km'"  # a fresh process has them too
@@ -204,7 +207,7 @@ async def test_a_pool_keeps_its_kernels_and_waits_for_those_of_a_client_that_was
     service = SandboxService(Tenants([tenant]), small_pool, clock=lambda: now[0])
     async with served(service) as url, RemotePool(url, TOKEN, lease_s=0.15) as brisk, RemotePool(url, TOKEN) as pool:
         async with await brisk.acquire():
-            (lease,) = service.leases.every()
+            (lease,) = service.leases.all()
             for _ in range(3):  # nobody calls it, but it is renewed
                 now[0] += 0.1
                 while lease.left_s() < 0.14:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.service.server import check_address, is_loopback, listening, lone_tenant
-from sandbox.service.tenants import Tenant, Tenants, load
+from sandbox.service.server import check_address, is_loopback, open_socket, single_tenant
+from sandbox.service.tenants import Tenant, Tenants, load_tenants
 
 TOKEN = "sixteen-characters-or-more"
 
@@ -24,7 +24,7 @@ tenants:
     token: another-{TOKEN}
     open_execute: true
 """)
-    tenants = load(file)
+    tenants = load_tenants(file)
     research = tenants.find(TOKEN)
     assert research is not None and (research.name, research.max_kernels) == ("research", 3)
     assert (research.limits.memory_mib, research.policy.network) == (2048, ("example.org",))
@@ -43,7 +43,7 @@ tenants:
         (f"tenants: {{a: {{token: {TOKEN}}}, b: {{token: {TOKEN}}}}}", "same token"),
         (f"tenants: {{a: {{token: '{TOKEN} b'}}}}", "tenants.a.token: no client can send blanks"),
         (f"tenants: {{a: {{token: '{TOKEN}é'}}}}", "tenants.a.token: no client can send blanks"),
-        (f"tenants: {{a: {{token: {TOKEN}}}, a: {{token: b-{TOKEN}}}}}", "line 1: 'a' stands there twice"),
+        (f"tenants: {{a: {{token: {TOKEN}}}, a: {{token: b-{TOKEN}}}}}", "line 1: duplicate key 'a'"),
         ("tenants: {}", "there is none"),
         ("tenants: {a: 3}", "tenants.a"),
         ("other: 3", "one key, tenants"),
@@ -58,20 +58,20 @@ def test_a_faulty_file_is_refused_with_the_key_and_without_the_token(tmp_path: P
     file = tmp_path / "tenants.yaml"
     file.write_text(text)
     with pytest.raises(ValueError, match=r"tenants|open_execute") as refused:
-        load(file)
+        load_tenants(file)
     assert "\n" not in str(refused.value)
     assert said in str(refused.value) and "short" not in str(refused.value).replace("shorter", "")
 
 
 def test_a_lone_tenant_has_the_token_given_or_a_random_one() -> None:
-    assert lone_tenant(TOKEN, False).find(TOKEN) is not None
-    one, two = (lone_tenant(None, False).all[0] for _ in range(2))
+    assert single_tenant(TOKEN, False).find(TOKEN) is not None
+    one, two = (single_tenant(None, False).all[0] for _ in range(2))
     assert len(one.token) >= 32 and one.token != two.token
     with pytest.raises(ValueError, match="16 or more"):
-        lone_tenant("guess me", False)
+        single_tenant("guess me", False)
     for token in (f"{TOKEN} b", f"{TOKEN}é"):
         with pytest.raises(ValueError, match=r"^--token: no client can send blanks"):
-            lone_tenant(token, False)
+            single_tenant(token, False)
 
 
 def test_an_address_others_can_reach_needs_a_choice_of_who_may_come_in() -> None:
@@ -85,14 +85,14 @@ def test_an_address_others_can_reach_needs_a_choice_of_who_may_come_in() -> None
 
 def test_small_answers_are_not_held_back() -> None:
     """asyncio switches Nagle's delay off where a socket says that it is TCP; else every cell takes 40 ms more."""
-    with listening("127.0.0.1", 0) as sock:
+    with open_socket("127.0.0.1", 0) as sock:
         assert sock.proto == socket.IPPROTO_TCP
         with pytest.raises(ValueError, match="cannot listen there"):
-            listening("127.0.0.1", sock.getsockname()[1])
+            open_socket("127.0.0.1", sock.getsockname()[1])
 
 
 def test_tenants_with_equal_kernels_share_a_pool_and_others_do_not() -> None:
     one, two = Tenant(name="one", token=TOKEN), Tenant(name="two", token=f"2-{TOKEN}", max_kernels=99)
     three = Tenant(name="three", token=f"3-{TOKEN}", checkpoint=True)
-    assert one.kernels_like() == two.kernels_like() != three.kernels_like()
+    assert one.kernel_settings() == two.kernel_settings() != three.kernel_settings()
     assert len(Tenants([one, two, three]).all) == 3
