@@ -8,11 +8,11 @@ import sentencepiece
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tokenizers import decoders as token_decoders
-from train_jobs import CHATML, WORDS, llama, write_records
 from transformers import PreTrainedTokenizerFast
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.prepare import prepare
+from tests.helpers.training import CHATML, WORDS, llama, write_records
 
 torch.set_num_threads(1)
 

@@ -5,8 +5,6 @@ import threading
 
 import pytest
 import torch
-from test_resume import outcome
-from train_jobs import events, recipe, run_job, start_job
 
 from codeact_train.backends.megatron import optimizer
 from codeact_train.checkpoint import async_save, integrity
@@ -14,10 +12,8 @@ from codeact_train.checkpoint.manager import Checkpoints
 from codeact_train.checkpoint.retention import outdated
 from codeact_train.config.train import CheckpointSettings
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
-
-
-def fingerprints(out, step):
-    return json.loads((out / "checkpoints" / f"step-{step:06}" / "meta.json").read_text())["fingerprints"]
+from tests.helpers.runs import fingerprints, outcome, reads_and_writes
+from tests.helpers.training import events, recipe, run_job, start_job
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +42,6 @@ def test_a_save_is_of_its_own_step_however_late_it_is_written(tmp_path, model, c
     saves = events(tmp_path, "checkpoint")
     assert [save["step"] for save in saves] == [2, 3, 4, 6]
     assert all(save["waited_s"] <= save["save_s"] for save in saves)
-
-
-def reads_and_writes(out, model, corpus, layouts, settings):
-    """Each layout reads what the one before it wrote, leaves its only step out, and writes the same again. Returns the
-    number of the last step."""
-    for step, (layout, world) in enumerate(layouts, start=1):
-        leave = {"skip_steps": list(range(2, step + 1))}
-        job = recipe(**settings, **layout, stop_after_steps=step, guard=leave, checkpoint={"keep": 9})
-        assert run_job(out, model, corpus, job, world=world) == STOPPED
-        assert fingerprints(out, step) == fingerprints(out, 1)
-    return len(layouts)
 
 
 SHARED = {"distributed_optimizer": True}

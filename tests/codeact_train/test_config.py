@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 from pydantic import ValidationError
-from train_jobs import recipe, run_job
 
 from codeact_train import exit_codes, train
 from codeact_train.config.prepare import PrepareConfig
@@ -14,6 +13,7 @@ from codeact_train.data.corpus import Corpus
 from codeact_train.data.records import Unreadable, parse
 from codeact_train.model.spec import ModelSpec
 from codeact_train.plan import validate
+from tests.helpers.training import recipe, run_job
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from train_jobs import SHAPE, recipe, save_model
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
-from worlds import in_world
 
 from codeact_train import hf
 from codeact_train.backends.megatron.state import MegatronState
@@ -19,6 +17,8 @@ from codeact_train.distributed import parallel_context
 from codeact_train.hf import export
 from codeact_train.hf.export import weights_digest
 from codeact_train.model.spec import ModelSpec
+from tests.helpers.processes import in_world
+from tests.helpers.training import SHAPE, recipe, save_model
 
 FAMILIES = {
     "llama, tied": LlamaConfig(**SHAPE, tie_word_embeddings=True),

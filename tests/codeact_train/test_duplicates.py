@@ -5,13 +5,13 @@ import random
 
 import numpy as np
 import pytest
-from train_jobs import WORDS, write_conversations
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.prepare import prepare
 from codeact_train.prepare.contamination import Screen
 from codeact_train.prepare.near_duplicates import near_duplicates, signature
+from tests.helpers.training import WORDS, write_conversations
 
 LONG = " ".join(f"word{i}" for i in range(60))
 

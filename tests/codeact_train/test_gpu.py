@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_jobs import events
 
 from codeact_train.config.train import TrainJob
 from codeact_train.exit_codes import STOPPED
 from codeact_train.model.attention import backends
 from codeact_train.parity import reference_loop, toy_models
 from codeact_train.parity.cases import Row
+from tests.helpers.training import events
 
 pytestmark = [
     pytest.mark.gpu,

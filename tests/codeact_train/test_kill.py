@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_resume import outcome
-from train_jobs import recipe, run_job, start_job
 
 from codeact_train.backends.megatron.state import MegatronState
 from codeact_train.checkpoint import async_save
 from codeact_train.data.sampler import Sampler
 from codeact_train.exit_codes import STOPPED
 from codeact_train.trainer import Trainer
+from tests.helpers.runs import outcome
+from tests.helpers.training import recipe, run_job, start_job
 
 SAVED_OFTEN = {"checkpoint": {"every_steps": 1}}
 MOMENTS = {

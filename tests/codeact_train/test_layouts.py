@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_jobs import events, recipe, run_job
 
 from codeact_train import exit_codes
 from codeact_train.backends.megatron import forward_backward
@@ -26,6 +25,7 @@ from codeact_train.model.spec import ModelSpec
 from codeact_train.parity import layouts, processes
 from codeact_train.parity.cases import ROWS, Row, present
 from codeact_train.plan import validate
+from tests.helpers.training import events, recipe, run_job
 
 STEPS = 2  # from the second on, moments of the first and a second gather of weights count
 

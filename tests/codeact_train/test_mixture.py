@@ -6,11 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from train_jobs import WORDS, write_conversations
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.prepare import prepare
+from tests.helpers.training import WORDS, write_conversations
 
 
 @pytest.fixture(scope="module")

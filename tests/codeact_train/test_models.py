@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 from megatron.core import tensor_parallel
-from train_jobs import SHAPE, events, recipe, run_job, save_model
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
-from worlds import in_world
 
 from codeact_train import hf
 from codeact_train.data.collate import collate
@@ -15,6 +13,8 @@ from codeact_train.distributed import parallel_context
 from codeact_train.model.gpt import build
 from codeact_train.model.spec import ModelSpec
 from launch.inputs.resolve_model import BUILT_IN, resolve_model
+from tests.helpers.processes import in_world
+from tests.helpers.training import SHAPE, events, recipe, run_job, save_model
 
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,

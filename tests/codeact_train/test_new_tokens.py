@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from train_jobs import SHAPE, events, run_job, save_model, write_records
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3Config, LlamaConfig, MistralConfig, ViTConfig
-from worlds import in_world
 
 from codeact_train.backends.megatron.state import MegatronState
 from codeact_train.config.prepare import PrepareConfig
@@ -22,6 +20,8 @@ from codeact_train.hf.serving_files import write_serving_files
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare
 from launch.config import load
+from tests.helpers.processes import in_world
+from tests.helpers.training import SHAPE, events, run_job, save_model, write_records
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 LAYOUTS = [{}, {"tensor": 2}, {"tensor": 4}, {"tensor": 2, "pipeline": 2}]

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
-from train_jobs import events, recipe, run_job, write_records
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.collate import collate
@@ -14,6 +13,7 @@ from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES
 from codeact_train.prepare import prepare
 from codeact_train.prepare.paper import next_fit
+from tests.helpers.training import events, recipe, run_job, write_records
 
 LENGTH = 320
 BEGIN, END = 1, 2  # of the test tokenizer

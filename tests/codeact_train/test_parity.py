@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_jobs import events, recipe, run_job
 from transformers import AutoModelForCausalLM
 
 from codeact_train import train
@@ -13,6 +12,7 @@ from codeact_train.data.corpus import Corpus
 from codeact_train.hf.export import weights_digest
 from codeact_train.model import loss
 from codeact_train.parity import reference_loop
+from tests.helpers.training import events, recipe, run_job
 
 TOLERANCE = 1e-5  # relative: float32 with sums formed in another order
 

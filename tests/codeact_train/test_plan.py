@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from train_jobs import recipe, run_job
 from transformers import Qwen2Config
 
 from codeact_train.config.train import TrainConfig, TrainJob
@@ -24,6 +23,7 @@ from codeact_train.plan.miniature import miniature
 from codeact_train.plan.model_cost import ModelCost
 from codeact_train.plan.shapes import folder_of, known_shape
 from codeact_train.plan.workload import Workload, mean_context
+from tests.helpers.training import recipe, run_job
 
 SMALL = ModelCost(layers=4, hidden=64, ffn=160, heads=8, kv_heads=4, head_dim=8, vocab=300)
 PAPER = {"global_batch_packs": 32, "epochs": 5}

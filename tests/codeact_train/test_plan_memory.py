@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from train_jobs import SHAPE, recipe, save_model
 from transformers import LlamaConfig, Qwen3Config
-from worlds import in_world
 
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.sampler import Sampler
@@ -15,6 +13,8 @@ from codeact_train.plan.kernels import TRAINER
 from codeact_train.plan.layout import Layout
 from codeact_train.plan.memory import layer_activations
 from codeact_train.plan.model_cost import ModelCost
+from tests.helpers.processes import in_world
+from tests.helpers.training import SHAPE, recipe, save_model
 
 
 def kept_a_slot(folder, corpus, settings) -> float:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from megatron.core.datasets.indexed_dataset import IndexedDataset
-from train_jobs import CHATML, write_conversations, write_records
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.prepare import prepare
+from tests.helpers.training import CHATML, write_conversations, write_records
 
 WIDE = PrepareConfig(sequence_length=320)
 

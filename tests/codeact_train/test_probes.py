@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from train_jobs import SHAPE, events, recipe, run_job, save_model, write_conversations
 from transformers import MistralConfig
 
 from codeact_train import exit_codes, startup_checks
@@ -15,6 +14,7 @@ from codeact_train.data.document import ROLES, Document
 from codeact_train.hf import loading
 from codeact_train.model import attention
 from codeact_train.prepare import prepare
+from tests.helpers.training import SHAPE, events, recipe, run_job, save_model, write_conversations
 
 
 def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):

@@ -9,18 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from train_jobs import events, recipe, run_job, start_job, write_job
 
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED
-from codeact_train.hf.export import weights_digest
-
-TIMED = ("step_s", "data_wait_s", "time", "memory_gib", "slots_per_s", "real_tokens_per_s", "trained_tokens_per_s")
-
-
-def outcome(out: Path) -> tuple[list[dict], list[str]]:
-    """What a run computed: its steps without clock readings, and the digests of its exports."""
-    steps = [{k: v for k, v in event.items() if k not in TIMED} for event in events(out, "step")]
-    return steps, [weights_digest(path) for path in sorted((out / "exports").iterdir())]
+from tests.helpers.runs import outcome
+from tests.helpers.training import events, recipe, run_job, start_job, write_job
 
 
 @pytest.fixture(scope="module")

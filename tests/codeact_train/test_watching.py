@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_resume import outcome
-from train_jobs import events, recipe, run_job, start_job, write_conversations
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codeact_train import replay
@@ -19,10 +17,11 @@ from codeact_train.backends.megatron import forward_backward
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES
-from codeact_train.data.sampler import Sampler
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
 from codeact_train.observability import trackers
 from codeact_train.prepare import prepare
+from tests.helpers.runs import flops, gradient_is_not_finite, outcome
+from tests.helpers.training import events, recipe, run_job, start_job, write_conversations
 
 POISON = "Z"  # a letter of one record only; its embedding is not a number
 ONE_STEP_AN_EPOCH = {"global_batch_packs": 99, "optimizer": {"lr": 3e-3}, "peak_tflops": 1.0, "proofs": ()}
@@ -80,10 +79,6 @@ def test_a_layout_tells_the_same(tmp_path, model, talkative, whole, parallel, wo
             assert own["roles"][role] == {**told, "loss": pytest.approx(told["loss"], rel=1e-5)}
         assert own["accuracy"] == other["accuracy"]
         assert flops(own) * world == pytest.approx(flops(other), rel=1e-3)  # a share of so many processes' peak
-
-
-def flops(step):
-    return step["mfu"] * step["step_s"]
 
 
 def test_utilisation_is_the_formula_it_prints(whole, talkative):
@@ -235,22 +230,6 @@ def test_a_step_is_left_out_by_itself_or_by_name_and_over_a_resume(tmp_path, poi
     newest = (tmp_path / "limit" / "checkpoints" / "latest").read_text()
     meta = json.loads((tmp_path / "limit" / "checkpoints" / newest / "meta.json").read_text())
     assert meta["guard"]["left_out"] == [bad]
-
-
-def gradient_is_not_finite(monkeypatch, where, at):
-    """In ``where`` the gradient of one step is NaN, at a finite loss."""
-    now, batch, normalised = [], Sampler.batch, where.normalised
-
-    def noted(self, number):
-        now[:] = [number + 1]
-        return batch(self, number)
-
-    def broken(losses, weights, total):
-        part = normalised(losses, weights, total)
-        return part + (losses * 0).sum().sqrt() if now == [at] else part
-
-    monkeypatch.setattr(Sampler, "batch", noted)
-    monkeypatch.setattr(where, "normalised", broken)
 
 
 def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, model, corpus, monkeypatch):

@@ -9,16 +9,14 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from test_checkpoints import reads_and_writes
-from test_resume import outcome
-from test_watching import flops, gradient_is_not_finite
-from train_jobs import events, recipe, run_job, save_model, start_job, write_job
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, T5Config
 
 from codeact_train import exit_codes, train
 from codeact_train.checkpoint.manager import Checkpoints
 from codeact_train.config.train import TrainConfig
 from codeact_train.parity import reference_loop
+from tests.helpers.runs import flops, gradient_is_not_finite, outcome, reads_and_writes
+from tests.helpers.training import events, recipe, run_job, save_model, start_job, write_job
 
 pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'codeact[deepspeed]'")
 

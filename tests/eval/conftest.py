@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from make_run import make_run
+
+from tests.helpers.example_run import make_run
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from real_slurm import RealSlurm, missing_programs
 
 from codeact_train.plan.hardware import Cluster
 from launch.config import LoopConfig, validate
 from launch.submit import slurm
+from tests.helpers.slurm_cluster import RealSlurm, missing_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 

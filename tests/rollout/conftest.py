@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from made_up import SERVICE_TOKEN
 
 from rollout.config import WorkerConfig
 from rollout.kernel_source import TOKEN, Pool, open_pool
 from rollout.protocol import EpisodeProtocol
+from tests.helpers.episodes import SERVICE_TOKEN
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -24,7 +24,7 @@ async def pool() -> AsyncIterator[Pool]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[str]:
-    """The address of ``codeact serve sandbox``, a process of its own, for :data:`made_up.SERVICE_TOKEN`."""
+    """The address of ``codeact serve sandbox``, a process of its own, for :data:`SERVICE_TOKEN`."""
     command = [sys.executable, "-m", "launch.cli", "serve", "sandbox", "--port", "0", "--warm", "1", "--checkpoint"]
     environment = os.environ | {TOKEN: SERVICE_TOKEN}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as child:

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-from made_up import SERVICE_TOKEN
 
 from rollout.cluster import ray_session
 from rollout.collect import collect, plan_jobs
@@ -19,6 +18,7 @@ from rollout.families import TaskSet
 from rollout.kernel_source import TOKEN
 from rollout.protocol import EpisodeProtocol
 from rollout.store import read_trajectories
+from tests.helpers.episodes import SERVICE_TOKEN
 
 EXPERT = CollectConfig(
     sources=(Source(engine="expert", tasks=TaskSet(count=40)),),

@@ -1,7 +1,6 @@
 """One episode: limits, observations, typed failures; always a trajectory."""
 
 import pytest
-from made_up import Says
 
 from rollout.engines.base import ContextFull, EngineError
 from rollout.episode import run_episode
@@ -9,6 +8,7 @@ from rollout.families.base import Task
 from rollout.kernel_source import Pool
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling, Trajectory, digest_of
+from tests.helpers.episodes import Says
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 DEAF = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\nwhile True: pass"

@@ -1,7 +1,6 @@
 """Where episodes get their kernels: what a service must give, and that an episode goes on there, too."""
 
 import pytest
-from made_up import SERVICE_TOKEN, Says
 from pydantic import ValidationError
 
 from rollout.config import WorkerConfig
@@ -10,6 +9,7 @@ from rollout.families.base import Task
 from rollout.kernel_source import TOKEN, open_pool, service_token
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling
+from tests.helpers.episodes import SERVICE_TOKEN, Says
 
 ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import record
 
 from rollout.select import SelectConfig, choose, select, to_record
 from rollout.store import TrajectoryStore
 from rollout.trajectory import Trajectory
+from tests.helpers.episodes import record
 
 ANY = st.builds(
     record,

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up import record
 
 from rollout import store as banks
 from rollout.store import TrajectoryStore, read_trajectories
+from tests.helpers.episodes import record
 
 
 def test_what_was_appended_is_read_back(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from serving import Api, two_tenants
 
 from sandbox import KernelPool, Limits, probe
+from tests.helpers.kernel_service import Api, two_tenants
 
 LIMITS = Limits(cell_timeout_s=10.0, output_chars=1000, interrupt_grace_s=1.0, tool_calls_per_cell=20)
 

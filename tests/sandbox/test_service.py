@@ -5,10 +5,10 @@ import base64
 import json
 
 import pytest
-from serving import ALICE, BOB, Api, exists, until
 
 from sandbox import probe
 from sandbox.workspace.files import put_file
+from tests.helpers.kernel_service import ALICE, BOB, Api, exists, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

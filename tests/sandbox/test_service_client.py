@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from serving import served, small_pool
 
 from rollout.engines.spec import ExpertSpec
 from rollout.episode import run_episode
@@ -15,6 +14,7 @@ from rollout.trajectory import Sampling
 from sandbox import KernelPool, Limits, SandboxError, probe
 from sandbox.service import SandboxService, Tenant, Tenants
 from sandbox.service.client import RemotePool
+from tests.helpers.kernel_service import served, small_pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TOKEN = "a-token-for-this-test"

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 import pytest
-from serving import ALICE, BOB, Api, served, small_pool, until
 
 from sandbox.service import SandboxService, Tenant, Tenants
+from tests.helpers.kernel_service import ALICE, BOB, Api, served, small_pool, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,7 +5,8 @@ import re
 from typing import Any
 
 import pytest
-from serving import BOB, Api
+
+from tests.helpers.kernel_service import BOB, Api
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -2,7 +2,7 @@
 
 ``make_run(path, seed=0, epochs=3, tasks=96)`` writes every file of ``docs/files.md`` that the report reads, the same
 bytes for the same seed. The numbers in it are drawn, not measured. It can be run to look at a report:
-``python tests/eval/make_run.py FOLDER``.
+``python -m tests.helpers.example_run FOLDER``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-from make_texts import example_turns, hopeless_turns
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from eval.results import BenchmarkRef, CheckpointRef, EpisodeResult, EvalResult, write_result
@@ -29,6 +28,7 @@ from rollout.trajectory import (
     digest_of,
     trajectory_id,
 )
+from tests.helpers.example_conversations import example_turns, hopeless_turns
 
 ROLES = ("none", "system", "user", "assistant")
 KINDS = ("table", "sql", "math", "tool")

@@ -1,0 +1,1 @@
+"""Tests of the five rooms; each folder tests the room it is named after."""
