@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from rollout.files import write_whole
+from rollout.files import write_atomically
 from rollout.trajectory import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, digest_of
 
 Group = Literal["trained", "unseen_wording", "unseen_tool"]
@@ -129,7 +129,7 @@ def result_path(folder: Path, key: str) -> Path:
 def write_result(folder: Path, result: EvalResult) -> Path:
     """Writes ``result`` atomically and returns its path; a reader sees the whole file or none."""
     path = result_path(folder, result.key)
-    write_whole(path, result.model_dump_json(by_alias=True, indent=1) + "\n")
+    write_atomically(path, result.model_dump_json(by_alias=True, indent=1) + "\n")
     return path
 
 

@@ -31,7 +31,6 @@ from eval.results import (
 )
 from rollout.collect import run_missing
 from rollout.engines.spec import ServerSpec
-from rollout.families import Task, load_tasks
 from rollout.protocol import EpisodeProtocol
 from rollout.store import read_trajectories
 from rollout.workers import EpisodeJob
@@ -83,7 +82,7 @@ class _Plan:
         out: Path,
     ) -> None:
         self._config, self._protocol, self._checkpoint, self._out = config, protocol, checkpoint, out
-        self._tasks: list[Task] = load_tasks(benchmark.tasks)
+        self._tasks = benchmark.load()
         self._benchmark = BenchmarkRef(
             name=benchmark.name, digest=benchmark_digest(self._tasks), tasks=len(self._tasks)
         )

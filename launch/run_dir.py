@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codeact_train.config.prepare import PrepareConfig
-from rollout.files import write_whole
+from rollout.files import write_atomically
 
 REPORTED_PACKAGES = (
     "torch", "megatron-core", "transformers", "ray", "openvino-genai", "jupyter_client", "ipykernel", "numpy", "pandas",
@@ -83,8 +83,8 @@ class RunFolder:
 
     def write_inputs(self, resolved: str) -> None:
         """Writes ``config.yaml`` and ``environment.json``."""
-        write_whole(self.root / "config.yaml", resolved)
-        write_whole(self.root / "environment.json", json.dumps(environment(), indent=1) + "\n")
+        write_atomically(self.root / "config.yaml", resolved)
+        write_atomically(self.root / "environment.json", json.dumps(environment(), indent=1) + "\n")
 
 
 def environment() -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Collect: tasks × engines → trajectories in the bank.
 
-Contract: every episode lands in the bank the moment it finishes. What the bank holds already is not run again, so a
-collection that was killed is started again with the same command and goes on where it was. A collection in which too
-many episodes failed for reasons of the infrastructure is refused: what is left of it would be biased towards the
-episodes that were lucky.
+Contract: every episode is written to the bank when it finishes. Episodes that are in the bank are not run again, so the
+same command resumes a collection that was killed. A collection that lost too many episodes to infrastructure failures
+is refused: the remaining ones would be a biased sample.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollout.config import CollectConfig, WorkerConfig
-from rollout.engines.spec import ExpertSpec, ServerSpec
+from rollout.config import CollectConfig, Source, WorkerConfig
+from rollout.engines.spec import EngineSpec, ExpertSpec, ServerSpec
 from rollout.families import load_tasks
 from rollout.progress import progress
 from rollout.protocol import EpisodeProtocol
+from rollout.registry import ENGINES
 from rollout.store import TrajectoryStore, read_trajectories
 from rollout.trajectory import Trajectory
 from rollout.workers import EpisodeJob, run_jobs
@@ -26,18 +26,32 @@ def plan_jobs(config: CollectConfig, server: ServerSpec | None) -> list[EpisodeJ
     """Every episode of the collection, in a fixed order."""
     jobs = []
     for source in config.sources:
-        engine = ExpertSpec(error_share=source.error_share) if source.engine == "expert" else server
-        assert engine is not None, "a source of kind model needs a server"
+        engine = _engine(source, server)
         for task in load_tasks(source.tasks):
             for sample in range(source.samples):
                 jobs.append(EpisodeJob(task, engine, source.sampling.model_copy(update={"seed": sample}), seed=sample))
     return jobs
 
 
-def is_complete(config: CollectConfig, protocol: EpisodeProtocol, bank: Path, server: ServerSpec | None = None) -> bool:
-    """Whether the bank holds every episode, so that neither Ray nor the server has to be there.
+def _engine(source: Source, server: ServerSpec | None) -> EngineSpec:
+    if source.engine == "expert":
+        return ExpertSpec(error_share=source.error_share)
+    if source.engine == "model":
+        assert server is not None, "the engine 'model' needs a server"
+        return server
+    describe = ENGINES.get(source.engine)
+    try:
+        return describe(**source.engine_options)
+    except (TypeError, ValueError) as fault:
+        raise ValueError(
+            f"collect.sources.engine_options: the engine {source.engine!r} refuses them: {fault}"
+        ) from None
 
-    ``server`` may be one that does not run yet: episodes are known by its name alone.
+
+def is_complete(config: CollectConfig, protocol: EpisodeProtocol, bank: Path, server: ServerSpec | None = None) -> bool:
+    """Whether the bank holds every episode, so that neither Ray nor a server needs to start.
+
+    Only the name of ``server`` is used; it does not need to run.
     """
     done = {record.id for record in read_trajectories(bank)}
     return all(job.id(protocol) in done for job in plan_jobs(config, server))
@@ -46,10 +60,10 @@ def is_complete(config: CollectConfig, protocol: EpisodeProtocol, bank: Path, se
 def collect(
     config: CollectConfig, protocol: EpisodeProtocol, bank: Path, server: ServerSpec | None = None
 ) -> Counter[str]:
-    """Runs what the bank does not hold yet.
+    """Runs the episodes that are not in the bank.
 
     Returns:
-        Episodes of this collection by their reason of ending, those of earlier calls included.
+        Number of episodes by the reason they ended, including those of earlier calls.
 
     Raises:
         ValueError: too many episodes were lost to the infrastructure.
@@ -62,7 +76,7 @@ def collect(
     if records and lost / len(records) > config.max_infra_share:
         raise ValueError(
             f"collect.max_infra_share: {lost} of {len(records)} episodes were lost to the infrastructure, more than "
-            f"{config.max_infra_share:.0%}; mend the cause (`outcome.error` in the bank) and collect into a new folder"
+            f"{config.max_infra_share:.0%}; fix the cause (`outcome.error` in the bank) and collect into a new folder"
         )
     return Counter(record.outcome.reason for record in records)
 
@@ -70,15 +84,15 @@ def collect(
 def run_missing(
     jobs: Sequence[EpisodeJob], workers: WorkerConfig, protocol: EpisodeProtocol, bank: Path, title: str
 ) -> None:
-    """Runs the jobs whose trajectories are not in the bank and appends each as it finishes."""
-    with TrajectoryStore(bank) as writer:
-        missing = [job for job in jobs if job.id(protocol) not in writer.ids]
+    """Runs the jobs whose trajectories are not in the bank and appends each when it finishes."""
+    with TrajectoryStore(bank) as store:
+        missing = [job for job in jobs if job.id(protocol) not in store.ids]
         if not missing:
             return
         solved = done = 0
         with progress(title, len(missing)) as advance:
             for trajectory in run_jobs(missing, workers, protocol):
-                writer.append(trajectory)
+                store.append(trajectory)
                 done, solved = done + 1, solved + trajectory.outcome.success
                 advance(f"{solved}/{done} solved")
 

@@ -1,76 +1,104 @@
-"""Configuration of collection. Imports neither Ray nor a model, so that launchers may read it for free."""
+"""Configuration of collection. Imports neither Ray nor torch, so reading it is cheap."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rollout.families import TaskSet
+from rollout.registry import ENGINES, KERNEL_SOURCES
 from rollout.trajectory import Sampling
 
 
 class WorkerConfig(BaseModel):
-    """How episodes are run."""
+    """Workers that run episodes, and their kernels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     workers: int = Field(1, gt=0)
-    """Ray actors; one a node or one a few cores."""
+    """Ray actors: one for each node, or one for a few cores."""
     cpus_per_worker: float = Field(1.0, gt=0)
-    """CPUs Ray reserves for an actor and its kernels."""
+    """CPUs that Ray reserves for an actor and its kernels."""
     episodes_per_worker: int = Field(16, gt=0)
-    """Episodes an actor runs at once."""
+    """Episodes that an actor runs at once."""
     service: str | None = None
-    """Address of `codeact serve sandbox` to get kernels from, its token in CODEACT_SANDBOX_TOKEN; null: from here."""
+    """Address of a `codeact serve sandbox` that gives the kernels, its token in CODEACT_SANDBOX_TOKEN; null: local."""
+    kernel_source: Annotated[str, AfterValidator(KERNEL_SOURCES.check)] | None = None
+    """Name of a registered kernel source; null: `service` when an address is given, else `local`."""
+    kernel_options: dict[str, Any] = {}
+    """Settings of a kernel source that an installed package adds."""
     warm_kernels: int = Field(8, gt=0)
-    """Kernels an actor keeps started ahead of need; a service keeps its own."""
+    """Kernels that an actor keeps started for the next episodes; a service keeps its own."""
     kernel_memory_mib: int = Field(512, gt=0)
-    """Memory of one kernel; with a service the least it must give."""
+    """Memory of one kernel; with a service, the minimum that it must offer."""
     require: tuple[str, ...] = ()
-    """Isolation that must hold, else nothing starts: any of files, network, processes, memory, disk."""
+    """Isolation that must be enforced, else nothing starts: any of files, network, processes, memory, disk."""
     infra_retries: int = Field(2, ge=0)
-    """How often an episode is run again after a fault of the infrastructure."""
+    """Retries of an episode after an infrastructure failure."""
 
     @field_validator("service")
     @classmethod
-    def _an_address(cls, service: str | None) -> str | None:
+    def _check_address(cls, service: str | None) -> str | None:
         if service is not None and not re.fullmatch(r"https?://[^/@\s]+(/\S*)?", service):
             raise ValueError("write it as http://HOST:PORT; the token belongs into CODEACT_SANDBOX_TOKEN")
         return service
 
+    @model_validator(mode="after")
+    def _check_kernel_source(self) -> WorkerConfig:
+        if self.kernel_source == "local" and self.service is not None:
+            raise ValueError("kernel_source=local ignores the address in service; remove one of them")
+        if self.kernel_source == "service" and self.service is None:
+            raise ValueError("kernel_source=service needs the address in service; write http://HOST:PORT")
+        if self.kernel_options and self.chosen_kernel_source in ("local", "service"):
+            raise ValueError(f"kernel_options: the kernel source {self.chosen_kernel_source!r} has none; remove them")
+        return self
+
+    @property
+    def chosen_kernel_source(self) -> str:
+        """Name of the kernel source."""
+        return self.kernel_source or ("local" if self.service is None else "service")
+
 
 class Source(BaseModel):
-    """Who works on which tasks."""
+    """An engine and the tasks that it works on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    engine: Literal["expert", "model"] = "expert"
-    """`expert`: the family's scripted expert; `model`: the model being trained, behind a server."""
+    engine: Annotated[str, AfterValidator(ENGINES.check)] = "expert"
+    """`expert`: the family's scripted expert; `model`: the model in training, behind a server; or a registered name."""
+    engine_options: dict[str, Any] = {}
+    """Settings of an engine that an installed package adds."""
     tasks: TaskSet = TaskSet()
     """The tasks."""
     samples: int = Field(1, gt=0)
-    """Episodes a task, each with its own seed."""
+    """Episodes of each task, each with its own seed."""
     sampling: Sampling = Sampling()
     """How the model's completions are drawn; the expert ignores it."""
     error_share: float = Field(0.15, ge=0.0, le=1.0)
     """Expert: share of tasks on which it makes a plain mistake first and repairs it."""
 
+    @model_validator(mode="after")
+    def _check_engine_options(self) -> Source:
+        if self.engine_options and self.engine in ("expert", "model"):
+            raise ValueError(f"engine_options: the engine {self.engine!r} has none; remove them")
+        return self
+
 
 class CollectConfig(BaseModel):
-    """A collection."""
+    """A collection of trajectories."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     sources: tuple[Source, ...] = (Source(),)
-    """Worked through in order."""
+    """Engines and their tasks, in order."""
     workers: WorkerConfig = WorkerConfig()
     """How episodes are run."""
     max_infra_share: float = Field(0.05, ge=0.0, le=1.0)
-    """Largest share of episodes lost to the infrastructure with which a collection still counts."""
+    """Largest share of episodes that may be lost to infrastructure failures before the collection is refused."""
 
     @property
     def needs_model(self) -> bool:
-        """Does any source need a model server?"""
+        """Whether any source needs a model server."""
         return any(source.engine == "model" for source in self.sources)

@@ -1,9 +1,8 @@
-"""One task, from its prompt to its outcome.
+"""The episode loop: model ⇄ environment, from a task's prompt to its outcome.
 
-Contract: :func:`run_episode` always returns a trajectory; what goes wrong is in its outcome. A failed episode is
-data, not a crash: errors are typed ``infra`` (worth a retry), ``sandbox``, ``model`` or ``task``. Grading happens
-here, on the host, from the proposed text alone; the kernel never learns the answer. An episode owns its kernel and
-destroys it.
+Contract: :func:`run_episode` returns a trajectory even when the episode fails: a failed episode is data. Its error says
+who failed: ``infra`` (server, kernel or actor: worth a retry), ``model`` (the engine refuses) or ``task`` (the task is
+broken). What actions do and how answers are graded is the environment's part (:mod:`rollout.environment`).
 """
 
 from __future__ import annotations
@@ -11,23 +10,22 @@ from __future__ import annotations
 import asyncio
 import datetime
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.actions import parse
+from rollout.codeact import CodeActEnvironment
 from rollout.engines.base import Completion, ContextFull, Engine, EngineError
+from rollout.environment import Budget, Environment, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
-from rollout.graders import GRADERS
-from rollout.kernel_source import AnyKernel, Pool
+from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import (
-    CellOutcome,
     EpisodeError,
+    ErrorKind,
     Message,
     MessageKind,
     Outcome,
-    Reason,
+    Role,
     Sampling,
     Trajectory,
     Usage,
@@ -36,65 +34,77 @@ from rollout.trajectory import (
 from sandbox import SandboxError
 
 
-class TaskError(Exception):
-    """The task itself is broken: its set-up code fails."""
-
-
 @dataclass
-class _Progress:
-    """What has happened so far; the loop below adds to it."""
+class _Transcript:
+    """The episode so far: messages, usage and rewards of its steps."""
 
     messages: list[Message] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Usage.model_fields, 0))
+    reward: float = 0.0
 
-    def add(self, role: str, kind: MessageKind, content: str, **extra: Any) -> None:
+    def add(self, role: Role, kind: MessageKind, content: str, **extra: Any) -> None:
         self.messages.append(Message(role=role, kind=kind, content=content, **extra))
+
+    def observe(self, observation: Observation) -> None:
+        self.add("user", observation.kind, observation.content, cell=observation.cell)
 
     def count(self, **amounts: int) -> None:
         for name, amount in amounts.items():
             self.usage[name] += amount
 
+    def budget(self, protocol: EpisodeProtocol) -> Budget:
+        return Budget(
+            steps_left=protocol.max_steps - self.usage["steps"],
+            proposals_left=protocol.max_proposals - self.usage["proposals"],
+            invalid_left=protocol.max_invalid - self.usage["invalid"],
+        )
+
 
 async def run_episode(
-    task: Task, engine: Engine, pool: Pool, protocol: EpisodeProtocol, sampling: Sampling, seed: int = 0
+    task: Task,
+    engine: Engine,
+    kernels: KernelSource,
+    protocol: EpisodeProtocol,
+    sampling: Sampling,
+    seed: int = 0,
 ) -> Trajectory:
-    """Works on a task until it is solved or a limit is met.
+    """Works on a task until it is solved or a limit is reached.
 
     Args:
-        task: what to do. Its toolset is copied, so that state of tools never leaks between episodes.
+        task: what to do, and in which environment.
         engine: completes the chat; called once a turn.
-        pool: gives the episode's kernel; of this machine or of a service.
+        kernels: where the episode's kernel comes from.
         protocol: wording and limits.
         sampling: how completions are drawn.
         seed: stored, part of the trajectory's identity.
     """
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     identity = trajectory_id(task.ref, engine.name, sampling, protocol.ref, seed)
-    progress = _Progress()
+    transcript = _Transcript()
     try:
         outcome = await asyncio.wait_for(
-            _converse(task, engine, pool, protocol, sampling, progress, identity), protocol.deadline_s
+            _converse(task, engine, kernels, protocol, sampling, transcript, identity), protocol.deadline_s
         )
     except TimeoutError:
-        outcome = _ended("deadline")
+        outcome = ended("deadline")
     except ContextFull:
-        outcome = _ended("context_full")
-    except EngineError as fault:
-        outcome = _faulted(fault.kind, fault)
+        outcome = ended("context_full")
+    except (EngineError, EnvironmentFault) as fault:
+        outcome = _failed(fault.kind, fault)
     except SandboxError as fault:
-        outcome = _faulted("infra", fault)
-    except TaskError as fault:
-        outcome = _faulted("task", fault)
+        outcome = _failed("infra", fault)
+    if transcript.reward:
+        outcome = outcome.model_copy(update={"reward": outcome.reward + transcript.reward})
     return Trajectory(
         id=identity,
         task=task.ref,
         model=engine.name,
         sampling=sampling,
         protocol=protocol.ref,
-        messages=tuple(progress.messages),
+        messages=tuple(transcript.messages),
         outcome=outcome,
-        usage=Usage(**progress.usage),
-        isolation=pool.tier,
+        usage=Usage(**transcript.usage),
+        isolation=kernels.tier,
         seed=seed,
         started_at=started.isoformat(timespec="seconds"),
         wall_s=round(time.monotonic() - clock, 3),
@@ -104,83 +114,59 @@ async def run_episode(
 async def _converse(
     task: Task,
     engine: Engine,
-    pool: Pool,
+    kernels: KernelSource,
     protocol: EpisodeProtocol,
     sampling: Sampling,
-    progress: _Progress,
+    transcript: _Transcript,
     identity: str,
 ) -> Outcome:
-    tools = task.toolset.functions() if task.toolset else {}
-    progress.add("system", "instruction", protocol.system(tools))
-    progress.add("user", "task", protocol.task(task.prompt))
-    kernel = await pool.acquire(tools=tools)
+    environment: Environment = (task.environment or CodeActEnvironment)(task, kernels, protocol)
+    transcript.messages.extend(environment.prompt())
     try:
-        await _set_up(kernel, task, protocol)
+        first = await environment.reset()
+        if first is not None:
+            transcript.observe(first)
         while True:
-            completion = await engine.complete(progress.messages, sampling, session=identity)
-            outcome = await _take_turn(task, kernel, protocol, progress, completion)
+            completion = await engine.complete(transcript.messages, sampling, session=identity)
+            outcome = await _take_turn(environment, protocol, transcript, completion)
             if outcome is not None:
                 return outcome
     finally:
-        await kernel.close()
-
-
-async def _set_up(kernel: AnyKernel, task: Task, protocol: EpisodeProtocol) -> None:
-    if not task.setup:
-        return
-    result = await kernel.run(task.setup, timeout_s=protocol.cell_timeout_s)
-    if result.status != "ok":
-        raise TaskError(f"set-up of {task.id}: {result.status} {result.error_name or ''}: {result.error_value or ''}")
+        await environment.close()
 
 
 async def _take_turn(
-    task: Task, kernel: AnyKernel, protocol: EpisodeProtocol, progress: _Progress, completion: Completion
+    environment: Environment, protocol: EpisodeProtocol, transcript: _Transcript, completion: Completion
 ) -> Outcome | None:
     """Records an assistant turn and the reply to it. An outcome ends the episode."""
-    action = parse(completion.text)
-    progress.add(
+    action = environment.parse(completion.text)
+    transcript.add(
         "assistant",
         action.kind,
         completion.text,
         token_ids=completion.token_ids,
         logprobs=completion.logprobs,
     )
-    progress.count(steps=1, prompt_tokens=completion.prompt_tokens, completion_tokens=completion.completion_tokens)
-    if action.kind == "proposal":
-        progress.count(proposals=1)
-        if GRADERS[task.grader](action.body, task.answer):
-            return _ended("solved")
-        if progress.usage["proposals"] >= protocol.max_proposals:
-            return _ended("wrong_answer")
-        return _answer(protocol, progress, "feedback", lambda *left: protocol.feedback(protocol.wrong_feedback, *left))
-    if action.kind == "invalid":
-        progress.count(invalid=1)
-        if progress.usage["invalid"] >= protocol.max_invalid:
-            return _ended("max_invalid")
-        return _answer(
-            protocol, progress, "feedback", lambda *left: protocol.feedback(protocol.invalid_feedback, *left)
-        )
-    result = await kernel.run(action.body, timeout_s=protocol.cell_timeout_s)
-    progress.count(cells=1, error_cells=int(result.status != "ok"))
-    cell = CellOutcome(status=result.status, error_name=result.error_name, seconds=round(result.seconds, 4))
-    return _answer(protocol, progress, "observation", lambda *left: protocol.observation(result, *left), cell=cell)
-
-
-def _answer(
-    protocol: EpisodeProtocol, progress: _Progress, kind: MessageKind, render: Callable[[int, int], str], **extra: Any
-) -> Outcome | None:
-    """Adds the user turn, unless no step is left to answer it (a finished trajectory ends with an assistant turn)."""
-    steps_left = protocol.max_steps - progress.usage["steps"]
-    if steps_left <= 0:
-        return _ended("max_steps")
-    progress.add("user", kind, render(steps_left, protocol.max_proposals - progress.usage["proposals"]), **extra)
+    transcript.count(
+        steps=1,
+        proposals=int(action.kind == "proposal"),
+        invalid=int(action.kind == "invalid"),
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+    )
+    budget = transcript.budget(protocol)
+    reply = await environment.step(action, budget)
+    if isinstance(reply, Outcome):
+        return reply
+    transcript.reward += reply.reward
+    if reply.cell is not None:
+        transcript.count(cells=1, error_cells=int(reply.cell.status != "ok"))
+    if budget.steps_left <= 0:
+        return ended("max_steps")  # without the observation: a finished trajectory ends with an assistant turn
+    transcript.observe(reply)
     return None
 
 
-def _ended(reason: Reason) -> Outcome:
-    return Outcome(success=reason == "solved", reward=float(reason == "solved"), reason=reason)
-
-
-def _faulted(kind: str, fault: Exception) -> Outcome:
+def _failed(kind: ErrorKind, fault: Exception) -> Outcome:
     error = EpisodeError(kind=kind, message=str(fault))
     return Outcome(success=False, reward=0.0, reason="error", error=error)

@@ -1,7 +1,10 @@
-"""Graders: is a proposed answer the reference answer? They run on the host and see text only.
+"""Graders compare a proposed answer with the reference answer. They run on the host and see only text.
 
-No substring matching (a long enough answer contains anything) and no percentage tolerance (both are known faults of the
-system this project follows, which also could never accept a negative number).
+Contract: a :data:`Grader` returns a bool or a reward; 1 or more solves the task. Graders are found by name in
+:data:`rollout.registry.GRADERS`.
+
+These graders use neither substring matching (a long enough answer contains anything) nor a percentage tolerance. Both
+are known faults of the system that this project follows, which also can never accept a negative number.
 """
 
 from __future__ import annotations
@@ -9,6 +12,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+
+Grader = Callable[[str, str], bool | float]
+"""``grade(proposed, reference)``."""
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
@@ -25,13 +31,9 @@ def number(proposed: str, reference: str) -> bool:
 
 
 def text(proposed: str, reference: str) -> bool:
-    """The same words, whatever the case, surrounding quotes, spaces or a final full stop."""
+    """The same words. Case, surrounding quotes, spaces and a final full stop do not count."""
     return _plain(proposed) == _plain(reference)
 
 
 def _plain(answer: str) -> str:
     return " ".join(answer.strip().strip("\"'`").rstrip(".").split()).casefold()
-
-
-GRADERS: dict[str, Callable[[str, str], bool]] = {"number": number, "text": text}
-"""Name → ``grader(proposed, reference) -> bool``."""

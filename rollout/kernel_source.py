@@ -1,38 +1,73 @@
-"""Where episodes get their kernels: a pool on the worker's own machine, or a service elsewhere.
+"""Kernel sources: where the kernels of episodes come from.
 
-Contract: :func:`open_pool` gives a pool that runs and is what configuration and protocol ask for, or raises ValueError
-with one sentence. Kernels of a service are its operator's: what it offers is compared with what is asked, because
-trajectories say what their kernels were. The token comes from the driver's environment (:func:`service_token`) and
-travels to the workers as an argument, never through a file.
+Contract: :func:`open_kernel_source` returns a running source that fits configuration and protocol, or raises
+ValueError with one sentence. Built in are ``local`` (a pool on the worker's machine) and ``service`` (a sandbox
+service elsewhere); packages add others through :data:`rollout.registry.KERNEL_SOURCES`. The operator configures the
+kernels of a service: its offer is compared with what is asked for, because trajectories record their kernels. The
+token comes from the driver's environment (:func:`service_token`) and travels to the workers as an argument, never
+through a file.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 from rollout.config import WorkerConfig
 from rollout.protocol import EpisodeProtocol
-from sandbox import Kernel, KernelPool, Limits, RemoteKernel, RemotePool, SandboxError
+from rollout.registry import KERNEL_SOURCES
+from sandbox import CellResult, KernelPool, Limits, RemotePool, SandboxError
 from sandbox.service import OfferResponse
 
-Pool = KernelPool | RemotePool
-AnyKernel = Kernel | RemoteKernel
 TOKEN = "CODEACT_SANDBOX_TOKEN"
 
 
+class EpisodeKernel(Protocol):
+    """A stateful Python process that runs the cells of one episode."""
+
+    async def run(self, code: str, timeout_s: float | None = None) -> CellResult:
+        """Runs one cell. Raises :class:`sandbox.SandboxError` when the sandbox fails, never for what the cell does."""
+
+    async def close(self) -> None:
+        """Ends the process."""
+
+
+class KernelSource(Protocol):
+    """Gives kernels to episodes. One worker opens one source and runs many episodes at once with it."""
+
+    @property
+    def tier(self) -> str:
+        """The isolation of its kernels, stored with every trajectory."""
+
+    async def acquire(self, tools: Mapping[str, Callable[..., Any]]) -> EpisodeKernel:
+        """A fresh kernel whose cells can call ``tools``. Raises :class:`sandbox.SandboxError` when there is none."""
+
+    async def close(self) -> None:
+        """Ends the kernels and the source."""
+
+
+OpenKernelSource = Callable[[WorkerConfig, EpisodeProtocol, str | None], Awaitable[KernelSource]]
+"""What is registered: ``async open(config, protocol, token)``; the token is that of ``CODEACT_SANDBOX_TOKEN``."""
+
+
+async def open_kernel_source(config: WorkerConfig, protocol: EpisodeProtocol, token: str | None) -> KernelSource:
+    """A running source. Raises ValueError when it does not fit, SandboxError when this machine cannot run kernels."""
+    opening: OpenKernelSource = KERNEL_SOURCES.get(config.chosen_kernel_source)
+    return await opening(config, protocol, token)
+
+
 def service_token(config: WorkerConfig) -> str | None:
-    """The token of ``config.service``. Raises ValueError when there is a service and no token."""
+    """The token for ``config.service``. Raises ValueError when there is a service and no token."""
     if config.service is None:
         return None
     if not os.environ.get(TOKEN):
-        raise ValueError(f"workers.service: {config.service} wants a token and {TOKEN} is not set; export it")
+        raise ValueError(f"workers.service: {config.service} needs a token and {TOKEN} is not set; export it")
     return os.environ[TOKEN]
 
 
-async def open_pool(config: WorkerConfig, protocol: EpisodeProtocol, token: str | None) -> Pool:
-    """A pool that runs. Raises ValueError for a service that cannot be used, SandboxError for this machine."""
-    if config.service is not None:
-        return await _open_remote(config.service, token or "", config, protocol)
+async def open_local(config: WorkerConfig, protocol: EpisodeProtocol, token: str | None) -> KernelSource:
+    """A pool on this machine. Raises SandboxError."""
     pool = KernelPool(
         size=config.warm_kernels,
         limits=Limits(memory_mib=config.kernel_memory_mib, cell_timeout_s=protocol.cell_timeout_s),
@@ -44,20 +79,23 @@ async def open_pool(config: WorkerConfig, protocol: EpisodeProtocol, token: str 
     return pool
 
 
-async def _open_remote(url: str, token: str, config: WorkerConfig, protocol: EpisodeProtocol) -> RemotePool:
-    pool = RemotePool(url, token)
+async def open_service(config: WorkerConfig, protocol: EpisodeProtocol, token: str | None) -> KernelSource:
+    """The kernels of ``config.service``. Raises ValueError when it does not answer or offers something else."""
+    if config.service is None:
+        raise ValueError("workers.service: the kernel source 'service' needs an address; write http://HOST:PORT")
+    pool = RemotePool(config.service, token or "")
     try:
         await pool.start()
     except SandboxError as error:
         raise ValueError(f"workers.service: {error}; start `codeact serve sandbox` there, check {TOKEN}") from None
-    if lacking := _lacking(pool.offer, config, protocol):
+    if mismatch := _mismatch(pool.offer, config, protocol):
         await pool.close()
-        raise ValueError(f"{lacking} (workers.service is {url})")
+        raise ValueError(f"{mismatch} (workers.service is {config.service})")
     return pool
 
 
-def _lacking(offer: OfferResponse, config: WorkerConfig, protocol: EpisodeProtocol) -> str | None:
-    """What is asked for and not offered, with the fix."""
+def _mismatch(offer: OfferResponse, config: WorkerConfig, protocol: EpisodeProtocol) -> str | None:
+    """The first requirement that the offer does not meet, with the fix."""
     at_once, most = config.workers * config.episodes_per_worker, min(offer.max_kernels, offer.max_cells)
     weak = sorted(set(config.require) - set(offer.enforced))
     if protocol.checkpoint and not offer.checkpoint:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rollout.files import write_whole
+from rollout.files import write_atomically
 from rollout.store import read_trajectories
 from rollout.trajectory import Trajectory, digest_of
 
@@ -59,8 +59,8 @@ def select(bank: Path, records: Path, summary: Path, config: SelectConfig) -> di
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
         raise ValueError(f"select: nothing is left of {len(trajectories)} trajectories ({reasons}); loosen `select`")
     report = _summary(trajectories, kept, dropped)
-    write_whole(records, "".join(json.dumps(to_record(t, config), ensure_ascii=False) + "\n" for t in kept))
-    write_whole(summary, json.dumps(report, indent=1) + "\n")
+    write_atomically(records, "".join(json.dumps(to_record(t, config), ensure_ascii=False) + "\n" for t in kept))
+    write_atomically(summary, json.dumps(report, indent=1) + "\n")
     return report
 
 

@@ -1,9 +1,9 @@
-"""The append-only store of trajectories.
+"""The append-only store of trajectories: a bank, one folder of JSON Lines shards.
 
-Contract: ``append`` returns after the record is on disk (fsync), so a record that was seen is never lost and a killed
-writer leaves at most one unfinished last line, which readers ignore and the next writer cuts off. One writer a folder
-(an advisory lock refuses a second); any number of readers at any time. Ids are unique: appending a known id is
-refused, so nothing is collected twice. Reading is linear in the file; nothing is kept in memory but ids.
+Contract: ``append`` returns after the record is on disk (fsync). A killed writer leaves at most one unfinished last
+line, which readers ignore and the next writer cuts off. A folder has one writer (an advisory lock refuses a second) and
+any number of readers at any time. Ids are unique: appending a known id is refused, so no episode is stored twice.
+Reading is linear in the file; only ids are kept in memory.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SHARD_BYTES = 256 * 2**20
 
 
 def read_trajectories(folder: Path) -> Iterator[Trajectory]:
-    """Every whole record of a bank, in the order it was written.
+    """The complete records of a bank, in the order they were written.
 
     Raises:
-        ValueError: naming shard and line of a record that is whole and yet not a trajectory.
+        ValueError: a complete line is not a trajectory; the message names shard and line.
     """
     for shard in sorted(folder.glob("*.jsonl")):
         with shard.open("rb") as lines:
@@ -37,7 +37,11 @@ def read_trajectories(folder: Path) -> Iterator[Trajectory]:
 
 
 class TrajectoryStore:
-    """Holds a bank open for appending. Use as a context manager."""
+    """A bank that is open for appending. Use it as a context manager.
+
+    Raises:
+        ValueError: another process writes the bank.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,7 +90,7 @@ class TrajectoryStore:
         return (self.folder / f"trajectories-{number:05d}.jsonl").open("ab")
 
     def _open_last(self) -> BinaryIO:
-        """The last shard, without the unfinished line a killed writer may have left."""
+        """The last shard, without an unfinished line that a killed writer may have left."""
         shard = self._open(max(1, self._count()))
         with Path(shard.name).open("rb") as written:
             content = written.read()
@@ -102,5 +106,5 @@ def _parse(line: bytes, shard: Path, number: int) -> Trajectory:
         return Trajectory.model_validate_json(line)
     except ValidationError as fault:
         first = fault.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the record"
-        raise ValueError(f"bank: {shard}, line {number}: {place}: {first['msg']}; delete or mend the line") from None
+        key = ".".join(map(str, first["loc"])) or "the record"
+        raise ValueError(f"bank: {shard}, line {number}: {key}: {first['msg']}; delete or correct the line") from None

@@ -1,7 +1,7 @@
-"""The record of one episode, as it stands in the bank.
+"""The record of one episode, as stored in the bank.
 
-Contract: a :class:`Trajectory` is complete and immutable; everything needed to select it, train on it, replay it or
-doubt it is inside. ``docs/files.md`` holds the form for readers who do not use Python. Nothing here runs anything.
+Contract: a :class:`Trajectory` is complete and immutable: it holds everything needed to select it, train on it, replay
+it or check it. ``docs/files.md`` documents the JSON form. This module runs nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
 MessageKind = Literal["instruction", "task", "action", "observation", "proposal", "feedback", "invalid"]
-Reason = Literal["solved", "wrong_answer", "max_steps", "max_invalid", "context_full", "deadline", "error"]
-ErrorKind = Literal["infra", "sandbox", "model", "task"]
+Reason = Literal["solved", "wrong_answer", "failed", "max_steps", "max_invalid", "context_full", "deadline", "error"]
+"""Why an episode ended; ``failed`` is for environments that end one without an answer, such as games."""
+ErrorKind = Literal["infra", "model", "task"]
+"""Who failed. A sandbox that cannot run a kernel is ``infra``: another attempt can help."""
 
 
 class StoredModel(BaseModel):
@@ -25,7 +27,7 @@ class StoredModel(BaseModel):
 
 
 class CellOutcome(StoredModel):
-    """What running one cell came to, without its output (that is the message's content)."""
+    """How a cell ended, without its output (the content of the message)."""
 
     status: str
     error_name: str | None = None
@@ -33,7 +35,7 @@ class CellOutcome(StoredModel):
 
 
 class Message(StoredModel):
-    """One turn. ``token_ids`` and ``logprobs`` are the engine's own, never re-tokenised text."""
+    """One turn. ``token_ids`` and ``logprobs`` are those that the engine sampled, never re-tokenised text."""
 
     role: Role
     kind: MessageKind
@@ -44,7 +46,7 @@ class Message(StoredModel):
 
 
 class TaskRef(StoredModel):
-    """Which task was worked on; ``digest`` changes when its prompt, data, tools or answer change."""
+    """Identity of a task; ``digest`` changes when its prompt, data, tools or answer change."""
 
     family: str
     kind: str
@@ -72,14 +74,14 @@ class ProtocolRef(StoredModel):
 
 
 class EpisodeError(StoredModel):
-    """Why an episode could not run to an outcome. Only ``infra`` is worth a retry."""
+    """Why an episode failed before an outcome. Only ``infra`` is retried."""
 
     kind: ErrorKind
     message: str
 
 
 class Outcome(StoredModel):
-    """How the episode ended."""
+    """How the episode ended. ``reward`` may be any number; the built-in graders give 0 or 1."""
 
     success: bool
     reward: float
@@ -88,7 +90,7 @@ class Outcome(StoredModel):
 
 
 class Usage(StoredModel):
-    """What the episode took."""
+    """Counts of turns, cells, proposals and tokens in an episode."""
 
     steps: int = 0
     cells: int = 0
@@ -117,11 +119,11 @@ class Trajectory(StoredModel):
 
 
 def digest_of(value: Any, length: int = 16) -> str:
-    """Short SHA-256 of a JSON-serialisable value; stable over processes and key order."""
+    """First ``length`` hex digits of the SHA-256 of a JSON-serialisable value, independent of key order."""
     blob = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(blob.encode()).hexdigest()[:length]
 
 
 def trajectory_id(task: TaskRef, model: str, sampling: Sampling, protocol: ProtocolRef, seed: int) -> str:
-    """Identity of a piece of work: what is already in the bank is never run again."""
+    """Id of an episode, known before it runs: an id that is in the bank is not run again."""
     return digest_of([task.model_dump(), model, sampling.model_dump(), protocol.model_dump(), seed])

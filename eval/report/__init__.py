@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 
 from eval.report.page import context, render
 from eval.report.run import read_run
-from rollout.files import write_whole
+from rollout.files import write_atomically
 
 __all__ = ["terminal_report", "write_report"]
 
@@ -25,8 +25,8 @@ def write_report(run: Path) -> Path:
     Raises ``ValueError`` when ``run`` is not a folder or one of its files is damaged.
     """
     values = context(read_run(run))
-    write_whole(run / "report.md", render("report.md.j2", values))
-    write_whole(run / "report.html", render("report.html.j2", values))
+    write_atomically(run / "report.md", render("report.md.j2", values))
+    write_atomically(run / "report.html", render("report.html.j2", values))
     return run / "report.html"
 
 

@@ -9,15 +9,13 @@ sentence. Cost: one pass over the rows; the download once, in the cache of ``dat
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from codeact_train.config.prepare import PrepareConfig, SourceSettings
 from launch.console import say
 from launch.inputs import mint_runs
 from launch.inputs.resolve_model import default_cache
+from rollout.files import atomic_file
 
 
 def on_this_machine(config: PrepareConfig) -> PrepareConfig:
@@ -50,7 +48,7 @@ def _from_data_set(name: str, split: str, folder: Path) -> Path:
             f"prepare.sources path='{name}:{split}': rows have no {' and no '.join(sorted(missing))}; "
             "convert them to records"
         )
-    with _written_whole(folder / f"{_flat(name)}-{split}.jsonl") as file:
+    with atomic_file(folder / f"{_flat(name)}-{split}.jsonl") as file:
         rows.to_json(file, force_ascii=False)
     return folder / f"{_flat(name)}-{split}.jsonl"
 
@@ -58,25 +56,13 @@ def _from_data_set(name: str, split: str, folder: Path) -> Path:
 def _from_runs(path: Path, folder: Path) -> Path:
     say(f"records: the runs in {path}")
     out = folder / f"{_flat(str(path.resolve()))}.jsonl"
-    with _written_whole(out) as file, file.open("w", encoding="utf-8") as lines:
+    with atomic_file(out) as file, file.open("w", encoding="utf-8") as lines:
         lines.writelines(mint_runs.records(path))
     return out
 
 
 def _flat(name: str) -> str:
     return name.strip("/").replace("/", "--")
-
-
-@contextmanager
-def _written_whole(out: Path) -> Iterator[Path]:
-    """A file to write, which becomes ``out`` when it is complete."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f"{out.name}.{os.getpid()}.tmp")
-    try:
-        yield unfinished
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _load(name: str, split: str):  # type: ignore[no-untyped-def]  # datasets is slow to import

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from codeact_train.plan.hardware import Cluster
 from launch.config import LoopConfig, dump
 from launch.config.launch import LaunchConfig
-from rollout.files import write_whole
+from rollout.files import write_atomically
 
 GRACE_S = 300
 """Seconds before the time limit at which the job is asked to save."""
@@ -46,8 +46,8 @@ def script(config: LoopConfig, cluster: Cluster, train: str) -> str:
 def write_script(config: LoopConfig, cluster: Cluster) -> Path:
     """Freeze the configuration and write the script that trains it; returns the script."""
     frozen = config.run / "train.yaml"
-    write_whole(frozen, dump(config))
+    write_atomically(frozen, dump(config))
     path = config.run / "train.sbatch"
-    write_whole(path, script(config, cluster, shlex.quote(str(frozen))))
+    write_atomically(path, script(config, cluster, shlex.quote(str(frozen))))
     (config.run / "logs").mkdir(exist_ok=True)  # SLURM does not make the folder of its log
     return path

@@ -23,7 +23,7 @@ import psutil
 from codeact_train.config.train import TrainConfig
 from codeact_train.exit_codes import ASKING, STOPPED
 from launch.config.launch import LaunchConfig
-from rollout.files import write_whole
+from rollout.files import write_atomically
 
 
 class TrainingStopped(Exception):
@@ -43,7 +43,7 @@ def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
         "train": train.model_dump(mode="json"),
     }
     path = out / "job.json"
-    write_whole(path, json.dumps(job, indent=1) + "\n")
+    write_atomically(path, json.dumps(job, indent=1) + "\n")
     return path
 
 

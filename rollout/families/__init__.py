@@ -1,5 +1,5 @@
-"""Task families. One module or package a family; :func:`load_tasks` finds them by name."""
+"""Tasks and task families. :func:`load_tasks` finds a family by name in :data:`rollout.registry.TASK_FAMILIES`."""
 
-from rollout.families.base import Task, TaskSet, load_tasks
+from rollout.families.base import Demonstration, Task, TaskFamily, TaskSet, Toolset, load_tasks
 
-__all__ = ["Task", "TaskSet", "load_tasks"]
+__all__ = ["Demonstration", "Task", "TaskFamily", "TaskSet", "Toolset", "load_tasks"]

@@ -1,31 +1,29 @@
-"""What a task is, and where task families are found by name.
+"""Tasks, and the families that generate them.
 
-Contract: a :class:`Task` is a picklable value: a prompt, what the kernel holds before the first turn, the functions
-offered to cells, the reference answer with the name of its grader, and (for families that have one) an expert that
-can demonstrate it. The answer and the grader stay on the host; nothing that decides success enters the kernel.
+Contract: a :class:`Task` is a picklable value: a prompt, set-up code for the kernel, the functions offered to cells,
+the reference answer with the name of its grader and, optionally, an expert that demonstrates it and an environment of
+its own. The answer and the grader stay on the host; nothing that decides success enters the kernel.
 """
 
 from __future__ import annotations
 
 import copy
-import importlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from rollout.environment import Environment
+from rollout.registry import GRADERS, TASK_FAMILIES
 from rollout.trajectory import TaskRef, digest_of
 
 Demonstration = Generator[str, str, None]
 """Yields assistant turns and is sent the observation that followed each."""
 
-FAMILIES = {"procedural": "rollout.families.procedural"}
-"""Family name → module with ``generate(split, count, seed, **options) -> list[Task]``."""
-
 
 class Toolset:
-    """Functions offered to the cells of one episode; a subclass may hold state, and each episode gets its own copy."""
+    """Functions offered to the cells of an episode. A subclass may hold state: each episode gets its own copy."""
 
     kind: ClassVar[str | None] = None
     """Name of the toolset in task digests, the class name by default. It stays when the class is renamed."""
@@ -33,7 +31,7 @@ class Toolset:
     """Methods that are offered."""
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """Name → bound method, whose signature and docstring are the documentation the model sees."""
+        """Name → bound method of a fresh copy. The model sees its signature and the first line of its docstring."""
         fresh = copy.deepcopy(self)
         return {name: getattr(fresh, name) for name in self.names}
 
@@ -44,7 +42,7 @@ class Toolset:
 
 @dataclass(frozen=True)
 class Task:
-    """One task. ``group`` says how it relates to training: ``trained``, ``unseen_wording`` or ``unseen_tool``."""
+    """One task. ``group`` says how it relates to training, such as ``trained`` or ``unseen_tool``; reports show it."""
 
     family: str
     kind: str
@@ -55,19 +53,29 @@ class Task:
     answer: str
     grader: str
     setup: str = ""
-    """Code run in the kernel before the first turn; the model does not see it."""
+    """Code that runs in the kernel before the first turn; the model does not see it."""
     toolset: Toolset | None = None
     min_cells: int = 1
-    """Fewest cells in which the task can be solved without guessing."""
+    """Smallest number of cells that solves the task without guessing."""
     fails_first: bool = False
     """The straightforward code raises, so the episode contains an error to recover from."""
     expert: Callable[[bool], Demonstration] | None = field(default=None, compare=False)
     """Called with ``make_mistake``: whether to make a plain mistake first and repair it."""
+    environment: Callable[..., Environment] | None = field(default=None, compare=False)
+    """``factory(task, kernels, protocol)``; None is :class:`rollout.codeact.CodeActEnvironment`."""
 
     @property
     def ref(self) -> TaskRef:
         """The task's identity as stored with every trajectory."""
-        content = [self.prompt, self.answer, self.grader, self.setup, self.toolset and self.toolset.description()]
+        content: list[Any] = [
+            self.prompt,
+            self.answer,
+            self.grader,
+            self.setup,
+            self.toolset and self.toolset.description(),
+        ]
+        if self.environment is not None:
+            content.append(f"{self.environment.__module__}.{self.environment.__qualname__}")
         return TaskRef(
             family=self.family,
             kind=self.kind,
@@ -78,31 +86,42 @@ class Task:
         )
 
 
+class TaskFamily(Protocol):
+    """What a family registers in :data:`rollout.registry.TASK_FAMILIES`: a function that generates its tasks."""
+
+    def __call__(self, split: str, count: int, seed: int, kinds: tuple[str, ...] | None = None) -> list[Task]:
+        """``count`` different tasks of a split, the same for the same arguments.
+
+        Raises:
+            ValueError: for a split or kind that does not exist.
+        """
+
+
 class TaskSet(BaseModel):
-    """A choice of tasks: which family, which split, how many, from which seed."""
+    """A choice of tasks: family, split, number and seed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    family: str = "procedural"
-    """Name of a task family."""
+    family: Annotated[str, AfterValidator(TASK_FAMILIES.check)] = "procedural"
+    """Name of a registered task family."""
     split: str = "train"
-    """`train` or `heldout`; no task is ever in both."""
+    """`train` or `heldout`; no task is in both."""
     count: int = Field(160, gt=0)
-    """How many tasks."""
+    """Number of tasks."""
     seed: int = 0
-    """The same seed gives the same tasks, whatever the number of workers."""
+    """The same seed gives the same tasks for every number of workers."""
     kinds: tuple[str, ...] | None = None
-    """Restrict to these kinds; all when absent."""
+    """Only these kinds of tasks; null: all."""
 
 
 def load_tasks(chosen: TaskSet) -> list[Task]:
     """The tasks of a set, in a fixed order.
 
     Raises:
-        ValueError: for a family, split or kind that does not exist.
+        ValueError: for a family, split, kind or grader that does not exist.
     """
-    if chosen.family not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise ValueError(f"tasks.family: '{chosen.family}' is not a task family; choose one of: {known}")
-    module = importlib.import_module(FAMILIES[chosen.family])
-    return module.generate(chosen.split, chosen.count, chosen.seed, kinds=chosen.kinds)
+    generate: TaskFamily = TASK_FAMILIES.get(chosen.family)
+    tasks = generate(chosen.split, chosen.count, chosen.seed, kinds=chosen.kinds)
+    for grader in {task.grader for task in tasks}:
+        GRADERS.check(grader)
+    return tasks

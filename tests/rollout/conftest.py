@@ -9,15 +9,15 @@ import pytest
 import pytest_asyncio
 
 from rollout.config import WorkerConfig
-from rollout.kernel_source import TOKEN, Pool, open_pool
+from rollout.kernel_source import TOKEN, KernelSource, open_kernel_source
 from rollout.protocol import EpisodeProtocol
 from tests.helpers.episodes import SERVICE_TOKEN
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool() -> AsyncIterator[Pool]:
+async def pool() -> AsyncIterator[KernelSource]:
     """A small pool as a worker opens it."""
-    kernels = await open_pool(WorkerConfig(warm_kernels=4, kernel_memory_mib=256), EpisodeProtocol(), None)
+    kernels = await open_kernel_source(WorkerConfig(warm_kernels=4, kernel_memory_mib=256), EpisodeProtocol(), None)
     yield kernels
     await kernels.close()
 

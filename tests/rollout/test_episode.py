@@ -5,7 +5,7 @@ import pytest
 from rollout.engines.base import ContextFull, EngineError
 from rollout.episode import run_episode
 from rollout.families.base import Task
-from rollout.kernel_source import Pool
+from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling, Trajectory, digest_of
 from tests.helpers.episodes import Says
@@ -21,7 +21,7 @@ time.sleep(60)"""
 ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")
 
 
-async def run(engine: Says, pool: Pool, task: Task = ADD, **limits: object) -> Trajectory:
+async def run(engine: Says, pool: KernelSource, task: Task = ADD, **limits: object) -> Trajectory:
     return await run_episode(task, engine, pool, EpisodeProtocol(**limits), Sampling())  # type: ignore[arg-type]
 
 
@@ -29,7 +29,7 @@ def cell(code: str) -> str:
     return f"<execute>\n{code}\n</execute>"
 
 
-async def test_variables_stay_and_the_answer_is_graded(pool: Pool) -> None:
+async def test_variables_stay_and_the_answer_is_graded(pool: KernelSource) -> None:
     engine = Says(cell("y = x + 1"), cell("print(y)"), "<solution>42</solution>")
     done = await run(engine, pool)
     assert done.outcome.success and done.outcome.reason == "solved" and done.outcome.reward == 1.0
@@ -40,7 +40,7 @@ async def test_variables_stay_and_the_answer_is_graded(pool: Pool) -> None:
     assert done.isolation == pool.tier
 
 
-async def test_an_exception_is_one_line_and_state_survives(pool: Pool) -> None:
+async def test_an_exception_is_one_line_and_state_survives(pool: KernelSource) -> None:
     done = await run(Says(cell("z = 1 / 0"), cell("print(x)"), "<solution>41</solution>"), pool)
     first, second = (message for message in done.messages if message.kind == "observation")
     assert first.content == "Observation:\nZeroDivisionError: division by zero"
@@ -49,7 +49,7 @@ async def test_an_exception_is_one_line_and_state_survives(pool: Pool) -> None:
     assert done.outcome.reason == "wrong_answer" and done.usage.error_cells == 1
 
 
-async def test_an_endless_cell_costs_its_time_and_not_the_episode(pool: Pool) -> None:
+async def test_an_endless_cell_costs_its_time_and_not_the_episode(pool: KernelSource) -> None:
     done = await run(
         Says(cell("while True: pass"), cell("print(x)"), "<solution>42</solution>"), pool, cell_timeout_s=0.5
     )
@@ -64,7 +64,9 @@ async def test_an_endless_cell_costs_its_time_and_not_the_episode(pool: Pool) ->
     [("import os; os._exit(1)", "died"), (DEAF, "timeout killed"), (HOG, "out of memory")],
     ids=["exit", "deaf loop", "hog"],
 )
-async def test_a_cell_that_kills_its_kernel_costs_itself_and_not_the_episode(pool: Pool, fatal: str, told: str) -> None:
+async def test_a_cell_that_kills_its_kernel_costs_itself_and_not_the_episode(
+    pool: KernelSource, fatal: str, told: str
+) -> None:
     engine = Says(cell("y = x + 1"), cell(f"y = 0\n{fatal}"), cell("print(y)"), "<solution>42</solution>")
     done = await run(engine, pool, cell_timeout_s=0.5 if fatal == DEAF else 10)
     _, lost, after = (message.content for message in done.messages if message.kind == "observation")
@@ -89,14 +91,14 @@ async def test_checkpoints_are_part_of_a_protocol_and_without_them_it_is_what_it
         ([ContextFull("4097 tokens")], {}, "context_full"),
     ],
 )
-async def test_limits(pool: Pool, turns: list[str | Exception], limits: dict[str, float], reason: str) -> None:
+async def test_limits(pool: KernelSource, turns: list[str | Exception], limits: dict[str, float], reason: str) -> None:
     done = await run(Says(*turns), pool, **limits)
     assert (done.outcome.reason, done.outcome.success, done.outcome.error) == (reason, False, None)
     if reason == "max_steps":
         assert done.messages[-1].role == "assistant"  # nobody is left to read an observation
 
 
-async def test_a_second_proposal_may_be_right_and_the_countdown_is_shown(pool: Pool) -> None:
+async def test_a_second_proposal_may_be_right_and_the_countdown_is_shown(pool: KernelSource) -> None:
     engine = Says("<solution>1</solution>", "<solution>42</solution>")
     done = await run(engine, pool, max_proposals=2, max_steps=5, countdown=True)
     assert done.outcome.success
@@ -104,20 +106,20 @@ async def test_a_second_proposal_may_be_right_and_the_countdown_is_shown(pool: P
 
 
 @pytest.mark.parametrize("kind", ["infra", "model"])
-async def test_engine_faults_are_typed(pool: Pool, kind: str) -> None:
+async def test_engine_faults_are_typed(pool: KernelSource, kind: str) -> None:
     done = await run(Says(EngineError(kind, "the server is away")), pool)  # type: ignore[arg-type]
     assert done.outcome.reason == "error" and done.outcome.error
     assert (done.outcome.error.kind, done.outcome.error.message) == (kind, "the server is away")
 
 
-async def test_a_broken_task_is_not_the_models_fault(pool: Pool) -> None:
+async def test_a_broken_task_is_not_the_models_fault(pool: KernelSource) -> None:
     broken = Task("f", "math", "train", "trained", "t-2", "?", "1", "number", setup="import nothing_of_the_kind")
     done = await run(Says("<solution>1</solution>"), pool, broken)
     assert done.outcome.error and done.outcome.error.kind == "task"
     assert "nothing_of_the_kind" in done.outcome.error.message
 
 
-async def test_long_output_keeps_both_ends(pool: Pool) -> None:
+async def test_long_output_keeps_both_ends(pool: KernelSource) -> None:
     done = await run(Says(cell("print('a' * 500 + 'b' * 500)"), "<solution>1</solution>"), pool, output_chars=100)
     shown = next(message.content for message in done.messages if message.kind == "observation")
     assert shown.startswith("Observation:\n" + "a" * 50) and shown.endswith("b" * 50) and "900 characters" in shown

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from rollout.config import WorkerConfig
 from rollout.episode import run_episode
 from rollout.families.base import Task
-from rollout.kernel_source import TOKEN, open_pool, service_token
+from rollout.kernel_source import TOKEN, open_kernel_source, service_token
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling
 from tests.helpers.episodes import SERVICE_TOKEN, Says
@@ -17,7 +17,7 @@ ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "numb
 async def test_an_episode_goes_on_after_a_fatal_cell_on_a_service(service: str) -> None:
     turns = ("<execute>\ny = x + 1\n</execute>", "<execute>\ny = 0; import os; os._exit(1)\n</execute>",
              "<execute>\nprint(y)\n</execute>", "<solution>42</solution>")  # fmt: skip
-    pool = await open_pool(WorkerConfig(service=service), EpisodeProtocol(), SERVICE_TOKEN)
+    pool = await open_kernel_source(WorkerConfig(service=service), EpisodeProtocol(), SERVICE_TOKEN)
     try:
         done = await run_episode(ADD, Says(*turns), pool, EpisodeProtocol(), Sampling())
     finally:
@@ -44,7 +44,7 @@ async def test_a_service_that_gives_something_else_is_refused_in_a_sentence(
     service: str, workers: dict[str, object], protocol: dict[str, object], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said) as refused:
-        await open_pool(WorkerConfig(service=service, **workers), EpisodeProtocol(**protocol), SERVICE_TOKEN)  # type: ignore[arg-type]
+        await open_kernel_source(WorkerConfig(service=service, **workers), EpisodeProtocol(**protocol), SERVICE_TOKEN)  # type: ignore[arg-type]
     assert str(refused.value).endswith(f"(workers.service is {service})")
 
 
@@ -59,7 +59,7 @@ async def test_a_service_that_is_not_there_or_knows_us_not(
     service: str, url: str | None, token: str, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        await open_pool(WorkerConfig(service=url or service), EpisodeProtocol(), token)
+        await open_kernel_source(WorkerConfig(service=url or service), EpisodeProtocol(), token)
 
 
 def test_the_token_comes_from_the_environment_and_no_address_holds_one(monkeypatch: pytest.MonkeyPatch) -> None:

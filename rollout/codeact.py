@@ -1,0 +1,83 @@
+"""The environment of the code-writing agent: actions are cells in a kernel, answers are graded.
+
+Contract: an episode owns its kernel and destroys it. Grading happens on the host from the proposed text alone; neither
+the answer nor the grader enters the kernel. A grader's reward of 1 or more solves the task; a smaller one is the
+reward of the last answer that the protocol allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rollout.actions import Action, parse
+from rollout.environment import Budget, EnvironmentFault, Observation, ended
+from rollout.families.base import Task
+from rollout.kernel_source import EpisodeKernel, KernelSource
+from rollout.protocol import EpisodeProtocol
+from rollout.registry import GRADERS
+from rollout.trajectory import CellOutcome, Message, Outcome
+
+
+class CodeActEnvironment:
+    """A task, a kernel and a grader. Its toolset is copied, so no state of tools leaks between episodes."""
+
+    def __init__(self, task: Task, kernels: KernelSource, protocol: EpisodeProtocol) -> None:
+        self._task, self._kernels, self._protocol = task, kernels, protocol
+        self._kernel: EpisodeKernel | None = None
+        self.tools: Mapping[str, Callable[..., Any]] = task.toolset.functions() if task.toolset else {}
+
+    def prompt(self) -> Sequence[Message]:
+        """The instructions with the list of tools, then the task."""
+        return (
+            Message(role="system", kind="instruction", content=self._protocol.system(self.tools)),
+            Message(role="user", kind="task", content=self._protocol.task(self._task.prompt)),
+        )
+
+    async def reset(self) -> None:
+        """Acquires a kernel and runs the task's set-up code in it."""
+        self._kernel = await self._kernels.acquire(tools=self.tools)
+        if not self._task.setup:
+            return
+        result = await self._kernel.run(self._task.setup, timeout_s=self._protocol.cell_timeout_s)
+        if result.status != "ok":
+            error = f"{result.status} {result.error_name or ''}: {result.error_value or ''}"
+            raise EnvironmentFault("task", f"set-up of {self._task.id}: {error}")
+
+    def parse(self, text: str) -> Action:
+        """See :func:`rollout.actions.parse`."""
+        return parse(text)
+
+    async def step(self, action: Action, budget: Budget) -> Observation | Outcome:
+        """Runs a cell, grades a proposal, or explains the format after a turn without either."""
+        if action.kind == "proposal":
+            return self._answer(action.body, budget)
+        if action.kind == "invalid":
+            if budget.invalid_left <= 0:
+                return ended("max_invalid")
+            return Observation(self._protocol.feedback(self._protocol.invalid_feedback, budget), "feedback")
+        assert self._kernel is not None, "step before reset"
+        result = await self._kernel.run(action.body, timeout_s=self._protocol.cell_timeout_s)
+        cell = CellOutcome(status=result.status, error_name=result.error_name, seconds=round(result.seconds, 4))
+        return Observation(self._protocol.observation(result, budget), cell=cell)
+
+    async def close(self) -> None:
+        """Destroys the kernel."""
+        if self._kernel is not None:
+            await self._kernel.close()
+
+    def _answer(self, proposed: str, budget: Budget) -> Observation | Outcome:
+        reward = self._grade(proposed)
+        if reward >= 1.0:
+            return ended("solved", reward)
+        if budget.proposals_left <= 0:
+            return ended("wrong_answer", reward)
+        return Observation(self._protocol.feedback(self._protocol.wrong_feedback, budget), "feedback")
+
+    def _grade(self, proposed: str) -> float:
+        grade = GRADERS.get(self._task.grader)
+        try:
+            return float(grade(proposed, self._task.answer))
+        except Exception as fault:  # a grader may come from another package
+            error = f"{type(fault).__name__}: {fault}"
+            raise EnvironmentFault("task", f"grader {self._task.grader} of {self._task.id}: {error}") from fault

@@ -1,0 +1,103 @@
+"""Parts found by name: the built-in ones, and those that installed packages add through entry points.
+
+Contract: a name is looked up among the built-in parts first, then among the entry points of the registry's group, so
+that a package adds a part without a change here and cannot replace a built-in one. A part is imported when it is first
+used: importing this module and checking a name import neither torch nor Ray nor the part. An unknown name is a
+``ValueError`` that lists the known ones; a part that cannot be imported, one that names its distribution.
+
+A package registers a grader like this, in its ``pyproject.toml``::
+
+    [project.entry-points."codeact.graders"]
+    exact = "my_package.graders:exact"
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+
+class Registry:
+    """Name → part of one kind, such as graders.
+
+    Args:
+        group: entry-point group that is read.
+        kind: what a part is called in messages, such as "grader".
+        builtin: name → ``module:attribute`` of the parts in this tree.
+    """
+
+    def __init__(self, group: str, kind: str, builtin: Mapping[str, str]) -> None:
+        self.group, self._kind, self._builtin = group, kind, builtin
+        self._loaded: dict[str, Any] = {}
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        return sorted({*self._builtin, *entry_points(group=self.group).names})
+
+    def check(self, name: str) -> str:
+        """Returns ``name``. Raises ``ValueError`` when nothing is registered under it. Imports nothing."""
+        if name not in self._loaded and name not in self._builtin:
+            self._entry_point(name)
+        return name
+
+    def get(self, name: str) -> Any:
+        """The part, imported on first use.
+
+        Raises:
+            ValueError: the name is unknown, two packages claim it, or the part cannot be imported.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> Any:
+        if name in self._builtin:
+            module, _, attribute = self._builtin[name].partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        found = self._entry_point(name)
+        try:
+            return found.load()
+        except Exception as fault:  # the code is another package's and may raise anything
+            raise ValueError(
+                f"the {self._kind} {name!r} of {_distribution(found)} cannot be loaded from {found.value}: "
+                f"{type(fault).__name__}: {fault}; repair or uninstall that package"
+            ) from fault
+
+    def _entry_point(self, name: str) -> EntryPoint:
+        found = list(entry_points(group=self.group, name=name))
+        if not found:
+            raise ValueError(
+                f"{name!r} is not a registered {self._kind}; known: {', '.join(self.names())}; a package can add one "
+                f"as an entry point of the group {self.group}"
+            )
+        if len(found) > 1:
+            owners = " and ".join(sorted(map(_distribution, found)))
+            raise ValueError(f"the {self._kind} {name!r} is registered by {owners}; uninstall all but one")
+        return found[0]
+
+
+def _distribution(found: EntryPoint) -> str:
+    return f"{found.dist.name} {found.dist.version}" if found.dist else "an unknown distribution"
+
+
+TASK_FAMILIES = Registry("codeact.task_families", "task family", {"procedural": "rollout.families.procedural:generate"})
+"""Family name → ``generate(split, count, seed, kinds=None) -> list[Task]``, a :class:`rollout.families.TaskFamily`."""
+
+GRADERS = Registry("codeact.graders", "grader", {"number": "rollout.graders:number", "text": "rollout.graders:text"})
+"""Grader name → ``grade(proposed, reference) -> bool | float``, a :data:`rollout.graders.Grader`."""
+
+ENGINES = Registry(
+    "codeact.engines",
+    "engine",
+    {"expert": "rollout.engines.spec:ExpertSpec", "model": "rollout.engines.spec:ServerSpec"},
+)
+"""Engine name → ``describe(**options) -> EngineSpec`` (:class:`rollout.engines.spec.EngineSpec`)."""
+
+KERNEL_SOURCES = Registry(
+    "codeact.kernel_sources",
+    "kernel source",
+    {"local": "rollout.kernel_source:open_local", "service": "rollout.kernel_source:open_service"},
+)
+"""Kernel source name → ``async open(config, protocol, token) -> KernelSource`` (:mod:`rollout.kernel_source`)."""
