@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-gpu lint bench sandbox sandbox-bench sandbox-soak setup clean
+.PHONY: demo test test-slow test-gpu lint docs bench sandbox sandbox-bench sandbox-soak setup clean
 
 demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
@@ -21,6 +21,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+
+# Builds the documentation into site/; a warning is an error. What only this needs is installed first.
+docs: setup
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[docs]
+	$(BIN)/mkdocs build
 
 bench: setup
 	$(BIN)/python benchmarks/train_throughput.py

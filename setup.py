@@ -50,12 +50,14 @@ setup(
             "hypothesis>=6",
             "ruff>=0.6",
             "mypy>=1.11",
+            "nbclient>=0.10",  # the notebooks among the examples
             "codespell>=2.3",
             "deepspeed>=0.19",  # for the tests of backend=deepspeed; no kernel of it is compiled
             "kubernetes-validate>=1.33",
             "pre-commit>=3.8",
         ],
         "deepspeed": ["deepspeed>=0.19"],
+        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "flash": ["flash-attn>=2.8"],
         "mlflow": ["mlflow-skinny>=3.0"],
         "vllm": ["vllm>=0.30"],

@@ -1,0 +1,150 @@
+"""Writes the reference pages that follow from the code: configuration, command line, Python API.
+
+Contract: run as a program it rewrites ``configuration.md``, ``cli.md`` and ``python-api.md`` of ``docs/reference``; as
+a hook of mkdocs it does so before each build. ``tests/test_docs.py`` fails when a committed page differs. The
+configuration comes from the JSON schema of :class:`launch.config.LoopConfig`, the command line from the commands of
+:mod:`launch.cli`, the names of the API from ``__all__`` of each room; mkdocstrings fills in their docstrings.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+ROOMS = ("sandbox", "codeact_train", "rollout", "eval")
+NOTE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
+BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
+Schema = dict[str, Any]
+
+
+def on_pre_build(config: Any) -> None:
+    """Hook of mkdocs: bring the pages up to date before a build."""
+    write()
+
+
+def write() -> None:
+    """Write every page whose text has changed."""
+    for path, text in pages().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def pages() -> dict[Path, str]:
+    """Path and text of each generated page."""
+    os.environ["COLUMNS"] = "120"
+    sys.path.insert(0, str(ROOT))
+    return {
+        REFERENCE / "configuration.md": configuration(),
+        REFERENCE / "cli.md": command_line(),
+        REFERENCE / "python-api.md": python_api(),
+    }
+
+
+def configuration() -> str:
+    """A table for each section of the configuration."""
+    from launch.config import LoopConfig
+
+    schema = LoopConfig.model_json_schema()
+    parts = [
+        "# Configuration\n\n" + NOTE,
+        "One YAML file describes a run; each section belongs to the verb of its name. Every value can be overridden on "
+        "the command line as `section.key=value`, and `--print-config` prints the result. Unknown keys are errors. The "
+        "JSON schema, for completion in an editor, is `configs/schema.json`.\n\n",
+        "## The file\n\n" + _table(schema, schema),
+    ]
+    for name, section in schema["properties"].items():
+        reference = _reference(section)
+        if reference:
+            parts.append(f"\n## {name}\n\n" + _section(schema, reference, name))
+    return "".join(parts)
+
+
+def _section(schema: Schema, name: str, path: str) -> str:
+    """The table of one model, then those of the models its keys hold."""
+    model = schema["$defs"][name]
+    text = _one_line(model.get("description", "")) + "\n\n" + _table(schema, model)
+    for key, field in model["properties"].items():
+        inner = _reference(field)
+        if inner:
+            text += f"\n### {path}.{key}\n\n" + _section(schema, inner, f"{path}.{key}")
+    return text
+
+
+def _table(schema: Schema, model: Schema) -> str:
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for key, field in model["properties"].items():
+        default = "see below" if _reference(field) else f"`{json.dumps(field.get('default'), ensure_ascii=False)}`"
+        meaning = _one_line(field.get("description") or _described(schema, field))
+        cells = (f"`{key}`", _type(field), default, meaning)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _type(field: Schema) -> str:
+    """The type of a value in words, with its bounds."""
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "anyOf" in field:
+        return " or ".join(_type(choice) for choice in field["anyOf"])
+    if "$ref" in field:
+        return "section"
+    if field.get("type") == "array":
+        return f"list of {_type(field.get('items', {}))}".replace("list of section", "list of sections")
+    bounds = [text.format(field[key]) for key, text in BOUNDS.items() if key in field]
+    return " ".join([field.get("type", "any"), *bounds])
+
+
+def _reference(field: Schema) -> str | None:
+    """The model a key holds, alone or in a list."""
+    inner = field.get("items", field)
+    choices = [inner, *inner.get("anyOf", [])]
+    found = [choice["$ref"] for choice in choices if "$ref" in choice]
+    return found[0].rpartition("/")[2] if found else None
+
+
+def _described(schema: Schema, field: Schema) -> str:
+    """The description of the model a key holds; pydantic leaves the key's own out where both are equal."""
+    name = _reference(field)
+    return str(schema["$defs"][name].get("description", "")) if name else ""
+
+
+def _one_line(text: str) -> str:
+    """Prose of a docstring as Markdown on one line."""
+    plain = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text.partition("\n\n")[0].replace("``", "`"))
+    return " ".join(plain.split())
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, as ``--help`` shows them."""
+    import typer
+    from typer.cli import get_docs_for_click
+
+    from launch.cli import app
+
+    command = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="codeact", title="Command line")
+    title, _, rest = text.partition("\n")
+    return title + "\n\n" + NOTE + re.sub(r"(?<!`)``(?!`)", "`", rest.strip()) + "\n"
+
+
+def python_api() -> str:
+    """The public names of each room, for mkdocstrings to fill in."""
+    text = "# Python API\n\n" + NOTE + "The names each room exports. Everything else may change without notice.\n"
+    for room in ROOMS:
+        module = importlib.import_module(room)
+        text += f"\n## {room}\n\n{(module.__doc__ or '').partition(chr(10))[0]}\n"
+        text += "".join(f"\n::: {room}.{name}\n" for name in sorted(getattr(module, "__all__", ())))
+    return text
+
+
+if __name__ == "__main__":
+    write()
