@@ -2,7 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-gpu lint docs bench sandbox sandbox-bench sandbox-soak setup clean
+PYTHON312 ?= python3.12
+NEXT := .venv-next
+
+.PHONY: demo test test-slow test-gpu test-next lint docs bench sandbox sandbox-bench sandbox-soak setup clean
 
 demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
@@ -15,6 +18,13 @@ test-slow: setup
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+# The trainer's tests on Python 3.12 with the newest megatron-core. Its own environment, about 7 GB with CUDA's libraries.
+test-next:
+	test -x $(NEXT)/bin/python || $(PYTHON312) -m venv $(NEXT)
+	grep -v '^megatron-core' constraints.txt > $(NEXT)/constraints.txt
+	$(NEXT)/bin/python -m pip install -q -c $(NEXT)/constraints.txt -e .[dev] megatron-core==0.19.2
+	$(NEXT)/bin/python -m pytest -m "not slow and not gpu" tests/codeact_train
 
 lint: setup
 	$(BIN)/ruff check .
@@ -46,4 +56,4 @@ setup:
 	@$(PYTHON) launch/install.py
 
 clean:
-	rm -rf .venv .cache
+	rm -rf .venv .venv-next .cache

@@ -29,7 +29,7 @@ setup(
         "huggingface_hub>=0.30",
         "jinja2>=3.1",
         "markupsafe>=2.1",
-        "megatron-core==0.16.1",
+        "megatron-core>=0.16.1,<0.20",
         "openai>=2.0",
         "openvino-genai>=2026.4",
         "psutil>=5.9",  # also an undeclared dependency of Megatron-Core's checkpoint writer

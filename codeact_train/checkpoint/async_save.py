@@ -10,6 +10,7 @@ parameter in fp32: weight and two moments); the copy stays in memory until it is
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import queue
 import threading
@@ -29,11 +30,16 @@ from codeact_train.checkpoint import integrity
 from codeact_train.checkpoint.integrity import Fingerprints, UnsoundSave
 from codeact_train.distributed import megatron_cpu
 
+_SAVE_OPTIONS: dict[str, Any] = (
+    {"async_strategy": "mcore"} if "async_strategy" in inspect.signature(dist_checkpointing.save).parameters else {}
+)
+"""Megatron-Core 0.17 and later default to the package nvidia-resiliency-ext, which this module does not need."""
+
 
 def write(tree: dict[str, Any], folder: Path) -> Writing:
     """Begin to write a tree; every process calls it with its own."""
     with megatron_cpu.cpu_tensors_pass():
-        return Writing(dist_checkpointing.save(tree, str(folder), async_sharded_save=True), folder)
+        return Writing(dist_checkpointing.save(tree, str(folder), async_sharded_save=True, **_SAVE_OPTIONS), folder)
 
 
 def read(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
