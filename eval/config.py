@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from eval.benchmarks import Benchmark
-from rollout.config import WorkerConfig
-from rollout.trajectory import Sampling
+from rollout import Sampling, WorkerConfig
 
 
 class EvaluateConfig(BaseModel):

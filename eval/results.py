@@ -17,8 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from rollout.files import write_atomically
-from rollout.trajectory import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, digest_of
+from rollout import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, digest_of, write_atomically
 
 Group = Literal["trained", "unseen_wording", "unseen_tool"]
 

@@ -29,17 +29,14 @@ from eval.results import (
     result_path,
     write_result,
 )
-from rollout.collect import run_missing
-from rollout.engines.spec import ServerSpec
-from rollout.protocol import EpisodeProtocol
-from rollout.store import read_trajectories
-from rollout.workers import EpisodeJob
+from rollout import EpisodeJob, EpisodeProtocol, read_trajectories, run_missing
+from rollout.engines import ServerSpec
 
 Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
 """Starts a server for a checkpoint and ends it again."""
 
 
-def sweep(
+def evaluate_checkpoints(
     config: EvaluateConfig,
     protocol: EpisodeProtocol,
     checkpoints: Sequence[CheckpointRef],

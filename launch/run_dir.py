@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codeact_train.config.prepare import PrepareConfig
-from rollout.files import write_atomically
+from rollout import write_atomically
 
 REPORTED_PACKAGES = (
     "torch", "megatron-core", "transformers", "ray", "openvino-genai", "jupyter_client", "ipykernel", "numpy", "pandas",

@@ -15,21 +15,16 @@ from pathlib import Path
 from codeact_train.data.ledger import Ledger
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
-from eval.report import write_report
-from eval.results import CheckpointRef
-from eval.sweep import sweep
+from eval import CheckpointRef, evaluate_checkpoints, write_report
 from launch.config import LoopConfig
 from launch.inputs.resolve_model import resolve_model
 from launch.inputs.resolve_records import on_this_machine
 from launch.run_dir import RunFolder
 from launch.serve import serve
 from launch.submit import torchrun
-from rollout.cluster import ray_session
-from rollout.collect import collect as run_collection
-from rollout.collect import is_complete
-from rollout.engines.spec import ServerSpec
-from rollout.select import select as run_selection
-from rollout.servers.backend import folder_digest
+from rollout import collect_trajectories, is_complete, ray_session, select_records
+from rollout.engines import ServerSpec
+from rollout.servers import folder_digest
 
 
 def collect(config: LoopConfig) -> str:
@@ -41,7 +36,7 @@ def collect(config: LoopConfig) -> str:
         if not is_complete(config.collect, config.protocol, folder.bank, server):
             running.enter_context(ray_session(config.ray.address))
             server = running.enter_context(_serving(config, base)) if base else None
-        reasons = run_collection(config.collect, config.protocol, folder.bank, server)
+        reasons = collect_trajectories(config.collect, config.protocol, folder.bank, server)
     counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return f"{sum(reasons.values())} episodes in {folder.bank}: {counted}"
 
@@ -49,7 +44,7 @@ def collect(config: LoopConfig) -> str:
 def select(config: LoopConfig) -> str:
     """Trajectories → records."""
     folder = RunFolder(config.run)
-    summary = run_selection(folder.bank, folder.records, folder.selection, config.select)
+    summary = select_records(folder.bank, folder.records, folder.selection, config.select)
     dropped = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items()) or "none"
     return f"{summary['kept']} of {summary['input']} trajectories kept in {folder.records}; dropped: {dropped}"
 
@@ -98,7 +93,9 @@ def evaluate(config: LoopConfig) -> str:
             return _serving(config, checkpoint)
 
         description = config.serve.description()
-        results = sweep(config.evaluate, config.protocol, checkpoints, folder.evaluation, measured, description)
+        results = evaluate_checkpoints(
+            config.evaluate, config.protocol, checkpoints, folder.evaluation, measured, description
+        )
     shares = (f"{r.checkpoint.name} {sum(e.success for e in r.episodes)}/{len(r.episodes)}" for r in results)
     return f"solved: {', '.join(shares)}"
 

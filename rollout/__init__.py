@@ -1,0 +1,183 @@
+"""Episodes: tasks × models × kernels → trajectories, run on Ray; and the selection of training records.
+
+Contract: these names are what other rooms use. They are imported on first use, so that reading a configuration imports
+neither Ray nor torch. Model servers are in :mod:`rollout.servers`, clients of models in :mod:`rollout.engines`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rollout.actions import (
+        Action,
+    )
+    from rollout.cluster import (
+        ray_session,
+    )
+    from rollout.collect import (
+        collect_trajectories,
+        is_complete,
+        run_missing,
+    )
+    from rollout.config import (
+        CollectConfig,
+        Source,
+        WorkerConfig,
+    )
+    from rollout.environment import (
+        Budget,
+        Environment,
+        EnvironmentFault,
+        Observation,
+        ended,
+    )
+    from rollout.episode import (
+        run_episode,
+    )
+    from rollout.families import (
+        Demonstration,
+        Task,
+        TaskSet,
+        Toolset,
+        load_tasks,
+    )
+    from rollout.files import (
+        atomic_file,
+        write_atomically,
+    )
+    from rollout.kernel_source import (
+        EpisodeKernel,
+        KernelSource,
+        open_kernel_source,
+    )
+    from rollout.protocol import (
+        EpisodeProtocol,
+    )
+    from rollout.registry import (
+        ENGINES,
+        GRADERS,
+        KERNEL_SOURCES,
+        TASK_FAMILIES,
+        Registry,
+    )
+    from rollout.select import (
+        SelectConfig,
+        select_records,
+    )
+    from rollout.store import (
+        TrajectoryStore,
+        read_trajectories,
+    )
+    from rollout.trajectory import (
+        Message,
+        Outcome,
+        ProtocolRef,
+        Reason,
+        Sampling,
+        StoredModel,
+        TaskRef,
+        Trajectory,
+        digest_of,
+    )
+    from rollout.workers import (
+        EpisodeJob,
+    )
+
+_MODULES = {
+    "Action": "actions",
+    "Budget": "environment",
+    "CollectConfig": "config",
+    "Demonstration": "families",
+    "ENGINES": "registry",
+    "Environment": "environment",
+    "EnvironmentFault": "environment",
+    "EpisodeJob": "workers",
+    "EpisodeKernel": "kernel_source",
+    "EpisodeProtocol": "protocol",
+    "GRADERS": "registry",
+    "KERNEL_SOURCES": "registry",
+    "KernelSource": "kernel_source",
+    "Message": "trajectory",
+    "Observation": "environment",
+    "Outcome": "trajectory",
+    "ProtocolRef": "trajectory",
+    "Reason": "trajectory",
+    "Registry": "registry",
+    "Sampling": "trajectory",
+    "SelectConfig": "select",
+    "Source": "config",
+    "StoredModel": "trajectory",
+    "TASK_FAMILIES": "registry",
+    "Task": "families",
+    "TaskRef": "trajectory",
+    "TaskSet": "families",
+    "Toolset": "families",
+    "Trajectory": "trajectory",
+    "TrajectoryStore": "store",
+    "WorkerConfig": "config",
+    "atomic_file": "files",
+    "collect_trajectories": "collect",
+    "digest_of": "trajectory",
+    "ended": "environment",
+    "is_complete": "collect",
+    "load_tasks": "families",
+    "open_kernel_source": "kernel_source",
+    "ray_session": "cluster",
+    "read_trajectories": "store",
+    "run_episode": "episode",
+    "run_missing": "collect",
+    "select_records": "select",
+    "write_atomically": "files",
+}
+__all__ = [
+    "ENGINES",
+    "GRADERS",
+    "KERNEL_SOURCES",
+    "TASK_FAMILIES",
+    "Action",
+    "Budget",
+    "CollectConfig",
+    "Demonstration",
+    "Environment",
+    "EnvironmentFault",
+    "EpisodeJob",
+    "EpisodeKernel",
+    "EpisodeProtocol",
+    "KernelSource",
+    "Message",
+    "Observation",
+    "Outcome",
+    "ProtocolRef",
+    "Reason",
+    "Registry",
+    "Sampling",
+    "SelectConfig",
+    "Source",
+    "StoredModel",
+    "Task",
+    "TaskRef",
+    "TaskSet",
+    "Toolset",
+    "Trajectory",
+    "TrajectoryStore",
+    "WorkerConfig",
+    "atomic_file",
+    "collect_trajectories",
+    "digest_of",
+    "ended",
+    "is_complete",
+    "load_tasks",
+    "open_kernel_source",
+    "ray_session",
+    "read_trajectories",
+    "run_episode",
+    "run_missing",
+    "select_records",
+    "write_atomically",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -57,7 +57,7 @@ def is_complete(config: CollectConfig, protocol: EpisodeProtocol, bank: Path, se
     return all(job.id(protocol) in done for job in plan_jobs(config, server))
 
 
-def collect(
+def collect_trajectories(
     config: CollectConfig, protocol: EpisodeProtocol, bank: Path, server: ServerSpec | None = None
 ) -> Counter[str]:
     """Runs the episodes that are not in the bank.

@@ -42,7 +42,7 @@ class SelectConfig(BaseModel):
     """Loss weight of assistant turns whose cell failed."""
 
 
-def select(bank: Path, records: Path, summary: Path, config: SelectConfig) -> dict[str, Any]:
+def select_records(bank: Path, records: Path, summary: Path, config: SelectConfig) -> dict[str, Any]:
     """Writes ``records.jsonl`` and ``selection.json``.
 
     Returns:

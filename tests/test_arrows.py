@@ -58,7 +58,43 @@ PACKAGES: dict[str, dict[str, str]] = {
         "security_suite": "host isolation kernel limits pool result",
         "containers": "guest",
     },
+    "rollout": {
+        "actions": "",
+        "cluster": "",
+        "files": "",
+        "graders": "",
+        "progress": "",
+        "registry": "",
+        "trajectory": "",
+        "store": "trajectory",
+        "select": "files store trajectory",
+        "environment": "actions trajectory",
+        "families": "environment registry trajectory",
+        "config": "families registry trajectory",
+        "protocol": "environment trajectory",
+        "kernel_source": "config protocol registry",
+        "codeact": "actions environment families kernel_source protocol registry trajectory",
+        "servers": "trajectory",
+        "engines": "families servers trajectory",
+        "episode": "codeact engines environment families kernel_source protocol trajectory",
+        "workers": "config engines episode families kernel_source protocol trajectory",
+        "collect": "config engines families progress protocol registry store trajectory workers",
+    },
+    "eval": {
+        "stats": "",
+        "parity": "",
+        "benchmarks": "",
+        "config": "benchmarks",
+        "results": "",
+        "sweep": "benchmarks config parity results",
+        "report": "results stats",
+    },
 }
+PUBLIC = {
+    "rollout": {"rollout", "rollout.engines", "rollout.servers"},
+    "eval": {"eval"},
+}
+"""The packages of a room that other rooms may import from."""
 GPU_ONLY = {"flash_attn", "transformer_engine", "liger_kernel", "vllm", "deepspeed"}
 
 
@@ -99,6 +135,16 @@ def test_packages_of_a_room_import_only_what_they_may(room: str) -> None:
         assert package in table, f"{room}/{package} is in no table; give it a line"
         used = {name.split(".")[1] for name in imported(path) if name.startswith(f"{room}.")} & set(table)
         wrong += [f"{path.relative_to(ROOT)} imports {other}" for other in sorted(used - table[package])]
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_other_rooms_import_only_the_public_packages_of_a_room(room: str) -> None:
+    wrong = []
+    for path in (path for other in set(ROOMS) - {room} for path in sorted((ROOT / other).rglob("*.py"))):
+        modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        used = {module for module in modules if module and module.split(".")[0] == room}
+        wrong += [f"{path.relative_to(ROOT)} imports from {module}" for module in sorted(used - PUBLIC[room])]
     assert not wrong
 
 

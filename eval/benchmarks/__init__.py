@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from rollout.families import Task, TaskSet, load_tasks
-from rollout.registry import Registry
-from rollout.trajectory import digest_of
+from rollout import Registry, Task, TaskSet, digest_of, load_tasks
 
 BENCHMARKS = Registry("codeact.benchmarks", "benchmark", {"procedural-heldout": "eval.benchmarks:procedural_heldout"})
 """Benchmark name → ``tasks() -> list[Task]``, the same tasks in the same order at each call."""

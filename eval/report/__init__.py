@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 
 from eval.report.page import context, render
 from eval.report.run import read_run
-from rollout.files import write_atomically
+from rollout import write_atomically
 
 __all__ = ["terminal_report", "write_report"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval.report.success import by_reason
-from rollout.trajectory import Trajectory
+from rollout import Trajectory
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from eval.report.success import (
 )
 from eval.report.transcripts import Comparison, comparisons
 from eval.stats import Interval
-from rollout.trajectory import Trajectory
+from rollout import Trajectory
 
 GROUP_COLOURS = {"all": "c-all", "trained": "c-1", "unseen_wording": "c-2", "unseen_tool": "c-3"}
 NAMED_ELSEWHERE = ("name", "model", "tokenizer", "base_urls")

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.results import EvalResult, read_results
-from rollout.store import read_trajectories
-from rollout.trajectory import Trajectory
+from rollout import Trajectory, read_trajectories
 
 
 @dataclass(frozen=True)

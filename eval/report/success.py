@@ -16,7 +16,7 @@ from typing import get_args
 
 from eval.results import EpisodeResult, EvalResult
 from eval.stats import Interval, Paired, bootstrap_mean, compare_paired, holm, minimum_detectable_effect, wilson
-from rollout.trajectory import Reason
+from rollout import Reason
 
 GROUP_NAMES = {
     "trained": "Trained kinds",

@@ -20,7 +20,7 @@ from pygments.lexers import PythonLexer
 
 from eval.report.success import Belongs, Suite, having
 from eval.results import EpisodeResult
-from rollout.trajectory import Message, Trajectory
+from rollout import Message, Trajectory
 
 MESSAGE_CHARS = 4000
 FAILURES = 2

@@ -139,7 +139,7 @@ def loop(
 ) -> None:
     """Run everything: collect, select, prepare, train, evaluate, report."""
     config = _loaded(file, _with_parity(overrides, parity), print_config)
-    from eval.report import terminal_report
+    from eval import terminal_report
     from launch.loop import run_loop
 
     run_loop(config)
@@ -236,7 +236,7 @@ def evaluate(file: ConfigFile, overrides: Overrides = None, print_config: PrintC
 def report(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
     """Write report.html and report.md of a run, and show the latter."""
     config = _loaded(file, overrides, print_config)
-    from eval.report import terminal_report
+    from eval import terminal_report
     from launch import stages
 
     done(stages.report(config))

@@ -20,14 +20,12 @@ from pydantic_core import ErrorDetails
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.train import TrainConfig
-from eval.config import EvaluateConfig
+from eval import EvaluateConfig
 from launch.config import yaml12
 from launch.config.launch import LaunchConfig
 from launch.inputs.resolve_model import BUILT_IN
 from launch.serve import ServeConfig
-from rollout.config import CollectConfig
-from rollout.protocol import EpisodeProtocol
-from rollout.select import SelectConfig
+from rollout import CollectConfig, EpisodeProtocol, SelectConfig
 
 RECIPES = Path(__file__).resolve().parents[2] / "configs"
 """The recipes that come with the project."""

@@ -166,7 +166,7 @@ def dequantise(gguf_file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig, LlamaForCausalLM
 
-    from rollout.servers.gguf import read_gguf
+    from rollout.servers import read_gguf
 
     source, name = str(gguf_file.parent), gguf_file.name
     config = AutoConfig.from_pretrained(source, gguf_file=name)

@@ -15,7 +15,7 @@ from codeact_train.config.prepare import PrepareConfig, SourceSettings
 from launch.console import say
 from launch.inputs import mint_runs
 from launch.inputs.resolve_model import default_cache
-from rollout.files import atomic_file
+from rollout import atomic_file
 
 
 def on_this_machine(config: PrepareConfig) -> PrepareConfig:

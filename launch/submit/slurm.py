@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from codeact_train.plan.hardware import Cluster
 from launch.config import LoopConfig, dump
 from launch.config.launch import LaunchConfig
-from rollout.files import write_atomically
+from rollout import write_atomically
 
 GRACE_S = 300
 """Seconds before the time limit at which the job is asked to save."""

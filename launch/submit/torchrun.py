@@ -23,7 +23,7 @@ import psutil
 from codeact_train.config.train import TrainConfig
 from codeact_train.exit_codes import ASKING, STOPPED
 from launch.config.launch import LaunchConfig
-from rollout.files import write_atomically
+from rollout import write_atomically
 
 
 class TrainingStopped(Exception):

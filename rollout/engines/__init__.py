@@ -1,0 +1,46 @@
+"""Engines complete chats: the scripted expert, and clients of OpenAI-compatible servers.
+
+Contract: an :class:`EngineSpec` is a picklable description; a worker builds an :class:`Engine` from it. Engines are
+found by name in :data:`rollout.registry.ENGINES`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rollout.engines.base import (
+        Completion,
+        ContextFull,
+        Engine,
+        EngineError,
+    )
+    from rollout.engines.spec import (
+        EngineSpec,
+        ExpertSpec,
+        ServerSpec,
+    )
+
+_MODULES = {
+    "Completion": "base",
+    "ContextFull": "base",
+    "Engine": "base",
+    "EngineError": "base",
+    "EngineSpec": "spec",
+    "ExpertSpec": "spec",
+    "ServerSpec": "spec",
+}
+__all__ = [
+    "Completion",
+    "ContextFull",
+    "Engine",
+    "EngineError",
+    "EngineSpec",
+    "ExpertSpec",
+    "ServerSpec",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rollout.cluster import ray_session
-from rollout.collect import collect, plan_jobs
+from rollout.collect import collect_trajectories, plan_jobs
 from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
 from rollout.families import TaskSet
@@ -28,12 +28,12 @@ DRIVER = """
 import sys
 from pathlib import Path
 from rollout.cluster import ray_session
-from rollout.collect import collect
+from rollout.collect import collect_trajectories
 from rollout.config import CollectConfig
 from rollout.protocol import EpisodeProtocol
 
 with ray_session():
-    collect(CollectConfig.model_validate_json(sys.argv[2]), EpisodeProtocol(), Path(sys.argv[1]))
+    collect_trajectories(CollectConfig.model_validate_json(sys.argv[2]), EpisodeProtocol(), Path(sys.argv[1]))
 """
 
 
@@ -70,14 +70,14 @@ def test_workers_and_services_do_not_change_what_is_collected_and_a_lost_server_
     away = few.model_copy(update={"sources": (Source(engine="model", tasks=TaskSet(count=2)),)})
     nowhere = ServerSpec(name="gone", base_urls=("http://127.0.0.1:9/v1",), model="gone")
     with ray_session():
-        assert collect(few, EpisodeProtocol(), tmp_path / "one") == {"solved": 8}
-        assert collect(many, EpisodeProtocol(), tmp_path / "two") == {"solved": 8}
-        assert collect(many, EpisodeProtocol(), tmp_path / "two") == {"solved": 8}  # nothing left to do
-        assert collect(there, EpisodeProtocol(), tmp_path / "three") == {"solved": 8}
+        assert collect_trajectories(few, EpisodeProtocol(), tmp_path / "one") == {"solved": 8}
+        assert collect_trajectories(many, EpisodeProtocol(), tmp_path / "two") == {"solved": 8}
+        assert collect_trajectories(many, EpisodeProtocol(), tmp_path / "two") == {"solved": 8}  # nothing left to do
+        assert collect_trajectories(there, EpisodeProtocol(), tmp_path / "three") == {"solved": 8}
         with pytest.raises(ValueError, match=r"rollout worker: .*127\.0\.0\.1:9 does not answer"):
-            collect(nobody, EpisodeProtocol(), tmp_path / "nobody")
+            collect_trajectories(nobody, EpisodeProtocol(), tmp_path / "nobody")
         with pytest.raises(ValueError, match="2 of 2 episodes were lost to the infrastructure"):
-            collect(away, EpisodeProtocol(), tmp_path / "away", nowhere)
+            collect_trajectories(away, EpisodeProtocol(), tmp_path / "away", nowhere)
     one, *others = (
         {r.id: [m.content for m in r.messages] for r in read_trajectories(tmp_path / name)}
         for name in ("one", "two", "three")

@@ -11,7 +11,7 @@ from rollout.engines.expert import ExpertEngine
 from rollout.engines.spec import ExpertSpec
 from rollout.families import TaskSet, load_tasks
 from rollout.protocol import EpisodeProtocol
-from rollout.select import SelectConfig, select
+from rollout.select import SelectConfig, select_records
 from rollout.store import TrajectoryStore, read_trajectories
 from rollout.trajectory import Sampling, digest_of, trajectory_id
 
@@ -48,7 +48,7 @@ def test_an_old_bank_is_read_written_and_selected_as_before(tmp_path: Path) -> N
             store.append(record)
     (shard,) = (tmp_path / "bank").glob("*.jsonl")
     assert shard.read_bytes() == (COMPAT / "bank" / shard.name).read_bytes()
-    select(COMPAT / "bank", tmp_path / "records.jsonl", tmp_path / "selection.json", SelectConfig())
+    select_records(COMPAT / "bank", tmp_path / "records.jsonl", tmp_path / "selection.json", SelectConfig())
     for name in ("records.jsonl", "selection.json"):
         assert (tmp_path / name).read_bytes() == (COMPAT / name).read_bytes()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.select import SelectConfig, choose, select, to_record
+from rollout.select import SelectConfig, choose, select_records, to_record
 from rollout.store import TrajectoryStore
 from rollout.trajectory import Trajectory
 from tests.helpers.episodes import record
@@ -51,7 +51,7 @@ def test_the_files(tmp_path: Path) -> None:
     with TrajectoryStore(tmp_path / "bank") as bank:
         for one in (record(0, fails=1), record(1, success=False), record(2, kind="sql")):
             bank.append(one)
-    summary = select(tmp_path / "bank", tmp_path / "records.jsonl", tmp_path / "selection.json", SelectConfig())
+    summary = select_records(tmp_path / "bank", tmp_path / "records.jsonl", tmp_path / "selection.json", SelectConfig())
     assert summary == json.loads((tmp_path / "selection.json").read_text())
     assert (summary["input"], summary["kept"], summary["dropped"]) == (3, 2, {"not solved: wrong_answer": 1})
     assert summary["by_model"]["m"] == {"episodes": 3, "successes": 2, "kept": 2}
@@ -73,9 +73,9 @@ def test_a_failed_turn_can_be_trained_too() -> None:
 
 def test_an_empty_choice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="collect first"):
-        select(tmp_path, tmp_path / "r", tmp_path / "s", SelectConfig())
+        select_records(tmp_path, tmp_path / "r", tmp_path / "s", SelectConfig())
     with TrajectoryStore(tmp_path) as bank:
         bank.append(record(0, success=False))
     with pytest.raises(ValueError, match="nothing is left of 1 trajectories"):
-        select(tmp_path, tmp_path / "r", tmp_path / "s", SelectConfig())
+        select_records(tmp_path, tmp_path / "r", tmp_path / "s", SelectConfig())
     assert not (tmp_path / "r").exists()
