@@ -82,7 +82,7 @@ class Kernel:
             await self._put(process, path, data)
         if self._described:
             told = json.dumps(self._described)
-            code = "import json as _j, sys as _s; _s.modules['sandbox.guest.tool_proxies'].HERE.install"
+            code = "import json as _j, sys as _s; _s.modules['sandbox.guest.tool_proxies'].TOOLS.install"
             await self._prepare(f"{code}(_j.loads({told!r}), globals()); del _j, _s")
         if self._seed is not None:
             await self._sow(self._seed)

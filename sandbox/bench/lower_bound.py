@@ -16,16 +16,16 @@ from sandbox.isolation.spawn import environment
 PAGE = 4096
 PROGRAM = """
 import gc, mmap, os, sys, time
-from sandbox.guest import nursery
+from sandbox.guest import heap_layout
 from sandbox.guest.isolation.linux import collapse_memory
-nursery.reserve()
+heap_layout.reserve_arenas()
 import IPython, numpy, pandas
 pages, starts = int(sys.argv[1]), int(sys.argv[2])
 memory = mmap.mmap(-1, pages * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 for page in range(pages):
     memory[page * 4096] = 1
 gc.collect()
-nursery.close()
+heap_layout.fill_gaps()
 gc.freeze()
 collapse_memory()
 for _ in range(starts):

@@ -1,5 +1,5 @@
-"""Everything that runs inside the sandbox's processes: the warden, the fork server, the kernels.
+"""Code that runs inside the sandbox's processes: the supervisor, the fork server and the kernels.
 
-Imports the standard library and IPython only, nothing of the host's side: what stands in the fork server's memory is
-readable by the code that kernels run.
+It imports only the standard library and IPython, and no module of the host's side, because the code that kernels run
+can read the fork server's memory.
 """

@@ -1,8 +1,8 @@
-"""The kernel's end of its connection: Jupyter messages out and in.
+"""The kernel's end of its connection to the host: sends and receives Jupyter messages.
 
-Contract: ``send`` only queues; ``flush`` writes everything queued with one system call. A cell's messages therefore
-reach the host together, which is where most of a stock kernel's time per cell goes. An interrupt never cuts a frame in
-two: while a frame is on its way a :class:`Shield` holds it back.
+Contract: ``send`` only queues; ``flush`` writes everything queued with one system call. The messages of a cell thus
+reach the host together; separate writes are most of a stock kernel's time per cell. An interrupt never splits a frame:
+:class:`InterruptShield` delays it until the frame is written.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 
 from sandbox.guest.wire import IOPUB, READ_BYTES, Splitter, pack
 
-REQUEST_LIMIT = 64 << 20
+MAX_REQUEST_BYTES = 64 << 20
 FLUSH_EVERY_S = 0.02
-FDS = 2
-"""Descriptors that come with a request at most."""
+MAX_FDS = 2
+"""The most descriptors one request carries."""
 
 
-class Shield:
-    """Holds an interrupt back while a frame is on its way; used as a context manager on the main thread."""
+class InterruptShield:
+    """Delays interrupts inside its ``with`` block, on the main thread."""
 
     def __init__(self) -> None:
         self.running = False
@@ -35,7 +35,7 @@ class Shield:
         self._main = threading.get_ident()
 
     def interrupt(self) -> None:
-        """What SIGINT does: ends the running cell, now or when the frame is out; nothing between cells."""
+        """Handles SIGINT: interrupts the running cell, now or at the end of the block; does nothing between cells."""
         if self.running:
             if self._depth:
                 self.pending = True
@@ -55,37 +55,37 @@ class Shield:
                     raise KeyboardInterrupt
 
 
-class SocketPort:
-    """One stream socket that carries all channels."""
+class SocketTransport:
+    """Carries all channels over one stream socket."""
 
     def __init__(self, sock: socket.socket | None, session: str) -> None:
         self.sock = sock
         self.session = session
         self.parent: dict[str, Any] = {}
-        self.shield = Shield()
+        self.shield = InterruptShield()
         self._lock = threading.RLock()
         self._queue = bytearray()
         self._flushed_at = 0.0
         self._count = 0
-        self._splitter = Splitter(REQUEST_LIMIT)
+        self._splitter = Splitter(MAX_REQUEST_BYTES)
         self._requests: deque[tuple[int, dict[str, Any]]] = deque()
         self.fds: list[int] = []
-        """Descriptors that came with requests; fewer than were sent where too many are open."""
-        self._room: list[int] = []
+        """Descriptors received with requests; fewer than were sent when too many are open."""
+        self._reserved_fds: list[int] = []
 
     def receive(self) -> tuple[int, dict[str, Any]]:
-        """The next request as (channel, message). Raises EOFError when the host is gone."""
+        """The next request as (channel, message). Raises EOFError when the host has closed the connection."""
         while not self._requests:
             assert self.sock is not None
-            self._give_room()
-            data, fds, _, _ = socket.recv_fds(self.sock, READ_BYTES, FDS)
+            self._release_fds()
+            data, fds, _, _ = socket.recv_fds(self.sock, READ_BYTES, MAX_FDS)
             self.fds += fds
-            self._keep_room()
+            self._reserve_fds()
             if not data:
                 raise EOFError
             for channel, payload in self._splitter.feed(data):
                 self._requests.append((channel, json.loads(payload)))
-        self._flushed_at = time.monotonic()  # what a cell prints at once is worth waiting for
+        self._flushed_at = time.monotonic()  # output in a cell's first moments waits for more
         return self._requests.popleft()
 
     def send(
@@ -103,7 +103,7 @@ class SocketPort:
         }
         parent = self.parent if parent is None else parent
         frame = pack(channel, {"header": header, "parent_header": parent, "metadata": metadata, "content": content})
-        self._guarded(frame)
+        self._write(frame)
 
     def publish(self, kind: str, content: dict[str, Any], parent: dict[str, Any] | None = None) -> None:
         """Queues one iopub message and writes the queue when it is old enough to be worth a system call."""
@@ -112,53 +112,53 @@ class SocketPort:
             self.flush()
 
     def stale(self) -> bool:
-        """Whether the last write is so long ago that a reader should not wait any longer."""
+        """Whether the last write is more than ``FLUSH_EVERY_S`` ago."""
         return time.monotonic() - self._flushed_at > FLUSH_EVERY_S
 
     def adopt(self, fd: int, session: str) -> None:
-        """Goes on with another connection, as another kernel."""
+        """Switches to another connection, in a forked kernel."""
         if self.sock is not None:
             self.sock.close()
         self.sock, self.session = socket.socket(fileno=fd), session
         self._lock = threading.RLock()
-        self._splitter = Splitter(REQUEST_LIMIT)
+        self._splitter = Splitter(MAX_REQUEST_BYTES)
         self._requests.clear()
         self.drop()
 
-    def _keep_room(self) -> None:
-        """Holds the numbers that the descriptors of a request will need: a cell may leave no other free."""
-        with suppress(OSError):  # where they are needed now
-            while len(self._room) < FDS:
-                self._room.append(os.dup(0))
+    def _reserve_fds(self) -> None:
+        """Keeps descriptor numbers free for the next request's descriptors, because a cell may use up all others."""
+        with suppress(OSError):  # no number is free
+            while len(self._reserved_fds) < MAX_FDS:
+                self._reserved_fds.append(os.dup(0))
 
-    def _give_room(self) -> None:
-        while self._room:
+    def _release_fds(self) -> None:
+        while self._reserved_fds:
             with suppress(OSError):  # a cell closed it
-                os.close(self._room.pop())
+                os.close(self._reserved_fds.pop())
 
-    def echo(self, code: str, count: int) -> None:
-        """A cell begins. Told where more than one client may listen; the host knows what it asked for."""
+    def publish_input(self, code: str, count: int) -> None:
+        """Publishes a cell's code. Does nothing here: the host, the only client, knows it."""
 
-    def hold_waiting(self) -> None:
-        """A cell has failed: notes which requests wait behind it. The host makes one at a time."""
+    def hold_queued(self) -> None:
+        """After a failed cell: notes which requests are queued. Does nothing here: the host sends one at a time."""
 
-    def abort_waiting(self) -> None:
-        """Answers the cells among them: they are not run."""
+    def abort_queued(self) -> None:
+        """Answers the noted cells as aborted, without running them."""
 
-    def greet(self, packet: dict[str, Any]) -> None:
-        """The first word on a connection, before frames."""
+    def send_hello(self, packet: dict[str, Any]) -> None:
+        """Sends the first packet on a connection, before any frame."""
         assert self.sock is not None
         self.sock.send(json.dumps(packet).encode("ascii"))
 
     def drop(self) -> None:
-        """Forgets everything queued."""
+        """Discards everything queued."""
         self._queue.clear()
 
     def flush(self) -> None:
         """Writes everything queued; blocks while the host does not read."""
-        self._guarded(b"", write=True)
+        self._write(b"", write=True)
 
-    def _guarded(self, frame: bytes, write: bool = False) -> None:
+    def _write(self, frame: bytes, write: bool = False) -> None:
         with self.shield, self._lock:
             self._queue += frame
             if write and self._queue and self.sock is not None:

@@ -1,10 +1,10 @@
-"""Forks of a running kernel, inside it: branches, checkpoints, and the runner that takes the first process's place.
+"""Forks of a running kernel: branches, checkpoints, and the runner that replaces the first process.
 
-Contract: each request comes with two descriptors, the connection and the tools of the fork, whose first word there is
-``ready``; when Linux refuses the fork both are closed, and the kernel goes on. A fork has the parent's memory, its open
-files and none of its threads. Pipes and sockets of the parent lie in it as ended connections under their old numbers:
-were they shared, the other side would wait for ever for an end that a sleeping copy holds open. Costs 3-7 ms with
-numpy and pandas loaded, whatever the cells hold; pages are copied when one side writes to them.
+Contract: each request carries two descriptors, the fork's connection and tool connection; the fork's first packet is
+``ready``. When Linux refuses the fork both are closed and the kernel continues. A fork has the parent's memory and open
+files and none of its threads. Pipes and sockets of the parent are replaced by closed connections under the same
+numbers: if they were shared, the other side would never see an end that a sleeping copy holds open. Costs 3-7 ms with
+numpy and pandas loaded, independent of the cells' data; pages are copied when one side writes to them.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sandbox.guest import tool_proxies
-from sandbox.guest.connection import FDS, SocketPort
+from sandbox.guest.connection import MAX_FDS, SocketTransport
 from sandbox.guest.isolation.linux import PR_SET_CHILD_SUBREAPER, prctl
-from sandbox.guest.streams import Output, renew_raw
+from sandbox.guest.streams import Output, open_raw_files
 
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What a cell may send to its own process group (``kill 0`` in a script) without meaning its checkpoint."""
+"""Signals a cell may send to its own process group (``kill 0`` in a script); its checkpoint ignores them."""
 
 
 @dataclass(frozen=True)
-class _Asleep:
-    """What a checkpoint shares with the running kernel and puts right when it wakes."""
+class _CheckpointState:
+    """What a checkpoint restores when it resumes, because it shares it with the running kernel."""
 
     folder: str
     positions: dict[int, int]
@@ -45,96 +45,96 @@ class _Asleep:
 
 
 class Forking:
-    """The part of the kernel that forks it."""
+    """Mixin of the kernel: requests that fork it."""
 
-    port: SocketPort
+    transport: SocketTransport
     streams: tuple[Output, Output]
 
     def __init__(self) -> None:
         self._home = self._folder = os.getcwd()  # noqa: PTH109
         self._branches: list[int] = []
         self._copy = 0
-        self._asleep: _Asleep | None = None
+        self._checkpoint_state: _CheckpointState | None = None
 
     def _on_branch_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
-        """The fork is a kernel of its own and works in a copy of the files."""
+        """Forks an independent kernel that works in a copy of the files."""
         self._reap_branches()
-        self._clear_away(content["over"])
-        pid = self._fork(lambda: self._move(content["folder"]))
+        self._remove_folders(content["over"])
+        pid = self._fork(lambda: self._copy_workspace(content["folder"]))
         if pid > 0:
             self._branches.append(pid)
         return _reply(pid)
 
     def _on_runner_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
-        """The fork is this kernel from now on; this process only keeps the sandbox alive when it dies."""
-        prctl(PR_SET_CHILD_SUBREAPER, 1)  # where there is no pid namespace, orphans must not get away
-        pid = self._fork(self._own_output)
+        """Forks the process that is this kernel from now on; this process only keeps the sandbox alive when it dies."""
+        prctl(PR_SET_CHILD_SUBREAPER, 1)  # where there is no pid namespace, orphans must not escape
+        pid = self._fork(self._adopt_output)
         if pid > 0:
-            keep_alive()
+            reap_until_empty()
         return _reply(pid)
 
     def _on_checkpoint_request(self, content: dict[str, Any]) -> dict[str, Any] | None:
-        """The fork waits in case this process dies."""
+        """Forks a checkpoint, which waits in case this process dies."""
         self._reap_branches()
-        self._clear_away(content["over"])
+        self._remove_folders(content["over"])
         before, self._copy = self._copy, 0
-        pid = self._fork(self._fall_asleep)
+        pid = self._fork(self._become_checkpoint)
         if pid == 0:
             return None
         self._copy = max(pid, 0)
-        if before:  # the host has ended it when its cell was over; no cell may come across it
+        if before:  # the host ended it after its cell; a later cell must not see it as a zombie
             with suppress(ChildProcessError):
                 os.waitpid(before, 0)
         return _reply(pid)
 
     def _on_resume_request(self, content: dict[str, Any]) -> dict[str, Any]:
-        """The checkpoint is the kernel now: the process it was forked from is dead."""
-        asleep, self._asleep = self._asleep, None
-        assert asleep is not None, "only a checkpoint can wake"
-        self._own_output()
-        for folder in (self._folder, asleep.folder):
+        """Makes this checkpoint the kernel, after the process it was forked from has died."""
+        saved, self._checkpoint_state = self._checkpoint_state, None
+        assert saved is not None, "only a checkpoint can resume"
+        self._adopt_output()
+        for folder in (self._folder, saved.folder):
             with suppress(OSError):
                 os.chdir(folder)
-        for fd, position in asleep.positions.items():
+        for fd, position in saved.positions.items():
             with suppress(OSError):
                 os.lseek(fd, position, os.SEEK_SET)
-        for number, handler in asleep.handlers.items():
-            if handler is not None:  # a library's own, which Python cannot set
+        for number, handler in saved.handlers.items():
+            if handler is not None:  # a C library's handler, which Python cannot set
                 signal.signal(number, handler)
         return {"status": "ok"}
 
     def _fork(self, begin: Callable[[], None]) -> int:
-        """The child's number in the parent, 0 in the child after ``begin``, -1 when Linux refuses."""
-        fds, self.port.fds = self.port.fds, []
-        if len(fds) < FDS:
+        """The child's process id in the parent, 0 in the child after ``begin``, -1 when Linux refuses."""
+        fds, self.transport.fds = self.transport.fds, []
+        if len(fds) < MAX_FDS:
             for fd in fds:
                 os.close(fd)
             return -1
-        line, tools = fds
-        state = random.getstate()  # Python itself gives a forked child a new seed
+        connection, tools = fds
+        state = random.getstate()  # Python reseeds the generator of a forked child
         try:
             pid = os.fork()
         except OSError:
             pid = -1
         if pid:
-            os.close(line)
+            os.close(connection)
             os.close(tools)
             return pid
         try:
             self._branches, self._copy = [], 0
-            self.port.adopt(line, f"{self.port.session}-{os.getpid()}")
-            tool_proxies.HERE.adopt(tools)
+            self.transport.adopt(connection, f"{self.transport.session}-{os.getpid()}")
+            tool_proxies.TOOLS.adopt(tools)
             random.setstate(state)
-            cut_connections({line, tools})
+            cut_connections({connection, tools})
             begin()
-            self.port.greet({"op": "ready"})
+            self.transport.send_hello({"op": "ready"})
         except BaseException as error:
-            self.port.greet({"op": "failed", "error": f"{type(error).__name__}: {error}"})
+            self.transport.send_hello({"op": "failed", "error": f"{type(error).__name__}: {error}"})
             os._exit(1)
         return 0
 
     def _reap_branches(self) -> None:
-        """Forgets branches that are over."""
+        """Reaps branches that have ended."""
         for pid in self._branches[:]:
             try:
                 over = os.waitpid(pid, os.WNOHANG)[0] == pid
@@ -143,31 +143,31 @@ class Forking:
             if over:
                 self._branches.remove(pid)
 
-    def _clear_away(self, folders: list[str]) -> None:
-        """Workspaces of branches that have ended, whoever forked them."""
+    def _remove_folders(self, folders: list[str]) -> None:
+        """Removes workspaces of branches that have ended, also of branches of branches."""
         for folder in folders:
             with suppress(RecursionError):
                 shutil.rmtree(Path(self._home) / folder, ignore_errors=True)
 
-    def _own_output(self) -> None:
-        """With the raw files there are: of a process that writes no more, or fresh ones."""
+    def _adopt_output(self) -> None:
+        """Continues with the current raw files: new ones, or those of a process that writes no more."""
         for stream in self.streams:
             stream.adopt()
 
-    def _move(self, folder: str) -> None:
-        """Copies the workspace and goes on working in the copy, at the same place in it."""
+    def _copy_workspace(self, folder: str) -> None:
+        """Copies the workspace and continues in the copy, in the same subfolder."""
         here, target, (above, _, _) = os.getcwd(), f"{self._home}/{folder}", folder.partition("/")  # noqa: PTH109
         mode = os.stat(self._home).st_mode  # noqa: PTH116
         os.chmod(self._home, mode | 0o700)  # noqa: PTH101
         try:
             with suppress(FileExistsError):
                 os.mkdir(f"{self._home}/{above}")  # noqa: PTH102
-        finally:  # it is the parent's, whatever becomes of the copy
+        finally:  # the folder belongs to the parent, also if the copy fails
             os.chmod(self._home, mode)  # noqa: PTH101
         os.mkdir(target, 0o700)  # noqa: PTH102
         os.chdir(target)
-        renew_raw()
-        self._own_output()
+        open_raw_files()
+        self._adopt_output()
         if not set(os.listdir(self._folder)) <= {above}:  # noqa: PTH208  # a millisecond, also for little
             hidden = shutil.ignore_patterns(above)
             shutil.copytree(
@@ -177,23 +177,23 @@ class Forking:
             os.chdir(target + here.removeprefix(self._folder))
         self._folder = os.environ["HOME"] = os.environ["PWD"] = target
 
-    def _fall_asleep(self) -> None:
-        with suppress(OSError):  # denied where the group is the only handle on a kernel's processes
+    def _become_checkpoint(self) -> None:
+        with suppress(OSError):  # denied in tier T1, where the group is the only handle on a kernel's processes
             os.setpgid(0, 0)
         try:
             folder = os.getcwd()  # noqa: PTH109
         except FileNotFoundError:  # a cell removed it
             folder = self._folder
         handlers = {number: set_handler(number, SIG_IGN) for number in GROUP_SIGNALS}
-        self._asleep = _Asleep(folder, positions(), handlers)
+        self._checkpoint_state = _CheckpointState(folder, file_positions(), handlers)
 
 
 def _reply(pid: int) -> dict[str, Any] | None:
     return {"status": "ok" if pid > 0 else "error"} if pid else None
 
 
-def keep_alive() -> NoReturn:
-    """What the first process does once a runner has taken its place: reaps, until nothing is left below it."""
+def reap_until_empty() -> NoReturn:
+    """Runs in the first process once a runner has replaced it: reaps children until none is left, then exits."""
     for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     while True:
@@ -204,7 +204,7 @@ def keep_alive() -> NoReturn:
 
 
 def cut_connections(kept: set[int]) -> None:
-    """Puts an ended connection in the place of every pipe and socket, so that no number is given away twice."""
+    """Replaces every pipe and socket by a closed connection, so that their numbers stay taken."""
     dead, other = socket.socketpair()
     other.close()
     kept = {*kept, dead.fileno()}
@@ -213,26 +213,26 @@ def cut_connections(kept: set[int]) -> None:
             os.dup2(dead.fileno(), fd, inheritable=False)
     dead.close()
     helpers = sys.modules.get("IPython.core.async_helpers")
-    if helpers is not None:  # its event loop wakes itself through a socket
+    if helpers is not None:  # its event loop uses a socket pair to wake itself
         helpers._asyncio_event_loop = None  # type: ignore[attr-defined]
 
 
-def positions() -> dict[int, int]:
-    """Where each open file stands: forks share the position, and the other side will go on reading and writing."""
+def file_positions() -> dict[int, int]:
+    """The position of each open file. Forks share it, and the other side continues to read and write."""
     return {fd: os.lseek(fd, 0, os.SEEK_CUR) for fd, mode in _open_files() if stat.S_ISREG(mode)}
 
 
 def _open_files() -> list[tuple[int, int]]:
-    """Descriptors from 3 on and their kinds."""
+    """Open descriptors from 3 on and their modes."""
     found = []
     for fd in _numbers():
-        with suppress(OSError):  # the list's own
+        with suppress(OSError):  # the descriptor of the listing itself
             found.append((fd, os.fstat(fd).st_mode))
     return found
 
 
 def _numbers() -> list[int]:
-    """Tier T1 shows forks no list, but ``poll`` knows which numbers are not open."""
+    """Open descriptor numbers from 3 on. In tier T1 a fork cannot list them, but ``poll`` reports closed numbers."""
     with suppress(OSError):
         return [fd for name in os.listdir("/proc/self/fd") if (fd := int(name)) > 2]  # noqa: PTH208
     numbers, every = range(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), select.poll()

@@ -1,9 +1,8 @@
-"""What a notebook asks a kernel beside cells: completion, inspection, history, and which widgets are open.
+"""Notebook requests other than cells: completion, inspection, history and comm info.
 
-Contract: answers from the live namespace, with IPython's own completer and inspector; nothing of it is counted as a
-cell. A question that an object answers with an exception or never (a ``__dir__`` that loops) ends as an error reply, at
-an interrupt where it must. Completion takes the live objects only, not Jedi's analysis of the text: milliseconds
-instead of seconds.
+Contract: answers from the live namespace, with IPython's own completer and inspector; requests do not count as cells.
+If an object raises an exception or loops (in ``__dir__``, say), the reply is an error, after an interrupt if needed.
+Completion uses the live objects only and not Jedi's analysis of the text: milliseconds instead of seconds.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from typing import Any
 from IPython.core.completer import Completion, provisionalcompleter, rectify_completions
 from IPython.utils.tokenutil import token_at_cursor
 
-from sandbox.guest.connection import SocketPort
+from sandbox.guest.connection import SocketTransport
 from sandbox.guest.shell import SandboxShell
 
 KEEP = 1000
-"""Completions of one reply; nobody reads more."""
+"""The most completions in one reply."""
 
 
 class Introspection:
-    """The part of the kernel that answers questions about its namespace."""
+    """Mixin of the kernel: requests about its namespace."""
 
-    port: SocketPort
+    transport: SocketTransport
     shell: SandboxShell
 
     def _on_complete_request(self, content: dict[str, Any]) -> dict[str, Any]:
@@ -35,12 +34,12 @@ class Introspection:
         def complete() -> dict[str, Any]:
             with provisionalcompleter():
                 found = list(rectify_completions(code, self.shell.Completer.completions(code, at)))[:KEEP]
-            kinds = [_told(completion, code) for completion in found]
+            items = [_completion_item(completion, code) for completion in found]
             return {
-                "matches": [kind["text"] for kind in kinds],
-                "cursor_start": kinds[0]["start"] if kinds else at,
-                "cursor_end": kinds[0]["end"] if kinds else at,
-                "metadata": {"_jupyter_types_experimental": kinds},
+                "matches": [item["text"] for item in items],
+                "cursor_start": items[0]["start"] if items else at,
+                "cursor_end": items[0]["end"] if items else at,
+                "metadata": {"_jupyter_types_experimental": items},
             }
 
         return self._answer(complete)
@@ -59,7 +58,7 @@ class Introspection:
         return self._answer(inspect)
 
     def _on_history_request(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Of this kernel only: other sessions may not be known here."""
+        """History of this kernel only, never of other sessions."""
         history: Any = self.shell.history_manager
         cells = list(enumerate(history.input_hist_raw))[1:]
         kind, newest = content.get("hist_access_type"), content.get("n")
@@ -70,24 +69,24 @@ class Introspection:
             cells = [(number, code) for number, code in cells if fnmatchcase(code, content.get("pattern") or "*")]
         cells = cells[-newest:] if newest else cells
         if content.get("output"):
-            told: list[Any] = [(0, number, (code, history.output_hist_reprs.get(number))) for number, code in cells]
+            rows: list[Any] = [(0, number, (code, history.output_hist_reprs.get(number))) for number, code in cells]
         else:
-            told = [(0, number, code) for number, code in cells]
-        return {"status": "ok", "history": told}
+            rows = [(0, number, code) for number, code in cells]
+        return {"status": "ok", "history": rows}
 
     def _on_comm_info_request(self, content: dict[str, Any]) -> dict[str, Any]:
         """There are no widgets."""
         return {"status": "ok", "comms": {}}
 
     def _answer(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        shield = self.port.shield
+        shield = self.transport.shield
         shield.pending = False
         try:
             shield.running = True
             found = work()
             shield.running = False
             return {"status": "ok", **found}
-        except BaseException as error:  # of an object that is asked, or an interrupt
+        except BaseException as error:  # raised by an object's method, or an interrupt
             return {"status": "error", "ename": type(error).__name__, "evalue": str(error)[:1000], "traceback": []}
         finally:
             shield.running = False
@@ -98,8 +97,8 @@ def _cursor(content: dict[str, Any]) -> int:
     return len(content["code"]) if at is None else at
 
 
-def _told(found: Completion, code: str) -> dict[str, Any]:
-    """One completion. Of an attribute IPython gives the dot before it, too, which nobody wants to read in a menu."""
+def _completion_item(found: Completion, code: str) -> dict[str, Any]:
+    """One completion, without the dot that IPython puts before an attribute."""
     dot = int(found.text.startswith(".") and code[found.start : found.start + 1] == ".")
     where = {"start": found.start + dot, "end": found.end}
     return {**where, "text": found.text[dot:], "type": found.type, "signature": found.signature}

@@ -1,8 +1,8 @@
 """Compatibility mode: stock ipykernel, forked and isolated like the light kernel.
 
-Contract: for what the light kernel leaves out (comms and widgets, the debugger's protocol aside). Same
-sockets, same tools. Costs more than the light kernel in every figure: about 11 threads, 13 MB, 4 ms per cell. Its
-output has no budget in the kernel, so the host kills one that floods.
+Contract: adds what the light kernel leaves out (comms and widgets), except the debugger's protocol. Same sockets, same
+tools. Costs more than the light kernel in every respect: about 11 threads, 13 MB, 4 ms per cell. Its output has no
+budget in the kernel, so the host kills a kernel that floods.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ipykernel.shellchannel import ShellChannelThread
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
-class StockApp(IPKernelApp):
+class SandboxIPKernelApp(IPKernelApp):
     """IPKernelApp on inherited descriptors, without command line, connection file, heartbeat and debugger."""
 
     fds: dict[int, int]
@@ -52,8 +52,8 @@ class StockApp(IPKernelApp):
 
 
 def _system(command: str) -> None:
-    """``!command`` without the terminal that the sandbox does not have."""
-    shell: Any = StockApp.instance().shell
+    """Runs ``!command`` without a terminal, because the sandbox has none."""
+    shell: Any = SandboxIPKernelApp.instance().shell
     words = shell.var_expand(command, depth=1)
     done = subprocess.run(words, shell=True, capture_output=True, text=True, errors="replace", check=False)
     shell.user_ns["_exit_code"] = done.returncode
@@ -61,9 +61,9 @@ def _system(command: str) -> None:
     sys.stderr.write(done.stderr)
 
 
-def serve_stock(connection: dict[str, Any], fds: list[int]) -> None:
+def serve_ipykernel(connection: dict[str, Any], fds: list[int]) -> None:
     """Runs ipykernel until it is shut down."""
-    app = StockApp.instance()
+    app = SandboxIPKernelApp.instance()
     app.fds = dict(enumerate(fds, start=1))
     app.transport, app.ip = "ipc", connection["ip"]
     app.session.key = connection["key"].encode()

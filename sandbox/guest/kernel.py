@@ -1,9 +1,9 @@
-"""The kernel: one Python thread that answers Jupyter requests around an IPython shell.
+"""The light kernel: one Python thread that answers Jupyter requests with an IPython shell.
 
-Contract: ``execute_request`` answers with the messages of the Jupyter protocol 5.3 (busy, streams, results, reply,
-idle), all of a short cell in one write. SIGINT ends a running cell with KeyboardInterrupt and does nothing between
-cells. Not a boundary: code of a cell can change anything in this process, so the host believes nothing it says beyond
-"this is what the cell printed".
+Contract: ``execute_request`` is answered with the messages of the Jupyter protocol 5.3 (busy, streams, results, reply,
+idle), for a short cell in one write. SIGINT ends a running cell with KeyboardInterrupt and does nothing between cells.
+The kernel is not a security boundary: code of a cell can change anything in this process, so the host trusts its
+messages only as output of the cell.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from types import FrameType
 from typing import Any
 
 from sandbox import __version__
-from sandbox.guest.connection import SocketPort
+from sandbox.guest.connection import SocketTransport
 from sandbox.guest.forking import Forking
 from sandbox.guest.introspection import Introspection
 from sandbox.guest.shell import DISPLAYS, SandboxShell
-from sandbox.guest.streams import CELL, Output, OutputLimit, leave_behind
+from sandbox.guest.streams import CELL, Output, OutputLimit, tag_threads
 from sandbox.guest.traceback import describe
 from sandbox.guest.wire import IOPUB, SHELL, pack
 
 
 class LightKernel(Forking, Introspection):
-    """Serves one connection until it closes or a shutdown is asked for."""
+    """Serves one connection until it closes or a shutdown request arrives."""
 
     def __init__(
         self,
-        port: SocketPort,
+        transport: SocketTransport,
         shell: SandboxShell,
         streams: tuple[Output, Output],
         keep: int,
         rich_bytes: int,
     ) -> None:
         super().__init__()
-        self.port, self.shell, self.streams = port, shell, streams
+        self.transport, self.shell, self.streams = transport, shell, streams
         self.keep, self.rich_bytes = keep, rich_bytes
         self._cells = 0
-        shell.bind(port, keep)
+        shell.bind(transport, keep)
 
     def rehearse(self) -> None:
-        """Serves a host of its own: the pages a first cell would have to copy are copied before it is asked for."""
-        line = self.port.sock
-        self.port.sock, host = socket.socketpair()
-        with self.port.sock, host:
+        """Runs two cells against a local socket, so that the pages a first cell would copy are copied in advance."""
+        connection = self.transport.sock
+        self.transport.sock, host = socket.socketpair()
+        with self.transport.sock, host:
             for code in ("print(1 + 1)", "1 + 1"):
                 header = {"msg_id": "rehearsal", "msg_type": "execute_request"}
                 host.sendall(pack(SHELL, {"header": header, "content": {"code": code}}))
             host.shutdown(socket.SHUT_WR)
             self.serve()
-        self.port.sock = line
-        self.shell.forget()
+        self.transport.sock = connection
+        self.shell.reset_state()
         self._cells = 0
 
     def serve(self) -> None:
@@ -63,7 +63,7 @@ class LightKernel(Forking, Introspection):
         signal.signal(signal.SIGINT, self._on_sigint)
         while True:
             try:
-                channel, message = self.port.receive()
+                channel, message = self.transport.receive()
             except EOFError:
                 return
             header = message["header"]
@@ -71,48 +71,48 @@ class LightKernel(Forking, Introspection):
             answer = self.execute if name == "execute_request" else getattr(self, f"_on_{name}", None)
             if answer is None:
                 continue
-            self.port.parent = header
-            self.port.send(IOPUB, "status", {"execution_state": "busy"})
+            self.transport.parent = header
+            self.transport.send(IOPUB, "status", {"execution_state": "busy"})
             reply = answer(message["content"])
-            if reply is None:  # the request is not of this process: it became a fork
+            if reply is None:  # this process is a fork that the request has created
                 continue
             failed = name == "execute_request" and reply["status"] == "error"
             stop = failed and message["content"].get("stop_on_error", True)
-            if stop:  # what comes after the reply was asked for in the knowledge of it
-                self.port.hold_waiting()
-            self.port.send(channel, name.replace("_request", "_reply"), reply, header)
-            self.port.send(IOPUB, "status", {"execution_state": "idle"}, header)
-            self.port.flush()
+            if stop:  # requests that arrive after the reply are run
+                self.transport.hold_queued()
+            self.transport.send(channel, name.replace("_request", "_reply"), reply, header)
+            self.transport.send(IOPUB, "status", {"execution_state": "idle"}, header)
+            self.transport.flush()
             if name == "shutdown_request":
                 return
             if stop:
-                self.port.abort_waiting()
+                self.transport.abort_queued()
 
     def execute(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Runs one cell and sends what it shows; returns the content of the reply."""
+        """Runs one cell and sends its output; returns the content of the reply."""
         silent = bool(content.get("silent", False))
         self._begin(bool(content.get("followed", False)))
         if not silent:
-            self.port.echo(content["code"], self.shell.execution_count)
+            self.transport.publish_input(content["code"], self.shell.execution_count)
         error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)
         count = self.shell.execution_count - 1
         if error is None:
-            asked = content.get("user_expressions")
-            values = self.shell.user_expressions(asked) if asked else {}
+            expressions = content.get("user_expressions")
+            values = self.shell.user_expressions(expressions) if expressions else {}
             return {"status": "ok", "execution_count": count, "payload": [], "user_expressions": values}
         name, value, text = describe(error, self.keep, (f"{self._folder}/", f"{self._home}/"))
-        if isinstance(error, MemoryError):  # what filled the memory may be a variable of a function that has ended
+        if isinstance(error, MemoryError):  # the memory may be held by variables of a function that has ended
             clear_frames(error.__traceback__)
         report = {"ename": name, "evalue": value, "traceback": text.split("\n")}
-        self.port.send(IOPUB, "error", report)
+        self.transport.send(IOPUB, "error", report)
         return {"status": "error", "execution_count": count, **report}
 
     def _begin(self, followed: bool) -> None:
         self._cells += 1
         CELL.set(self._cells)
-        leave_behind(self._cells - 1)
+        tag_threads(self._cells - 1)
         for stream in self.streams:
-            stream.begin(self._cells, self.port.parent, followed)
+            stream.begin(self._cells, self.transport.parent, followed)
         sys.stdout, sys.stderr = self.streams
         self.shell.rich_left, self.shell.displays_left = self.rich_bytes, DISPLAYS
         if getsignal(signal.SIGINT) != self._on_sigint:
@@ -120,17 +120,17 @@ class LightKernel(Forking, Introspection):
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _run(self, code: str, silent: bool, store: bool) -> BaseException | None:
-        """Runs the cell; the exception that ended it, if one did."""
+        """Runs the cell; returns the exception that ended it, if any."""
         error: BaseException | None
-        shield = self.port.shield
+        shield = self.transport.shield
         shield.pending = False
-        self.shell.told = None
+        self.shell.reported_error = None
         try:
             shield.running = True
             result = self.shell.run_cell(code, store_history=store, silent=silent)
             shield.running = False
-            error = result.error_before_exec or result.error_in_exec or self.shell.told
-        except BaseException as raised:  # an interrupt between two steps of IPython's own
+            error = result.error_before_exec or result.error_in_exec or self.shell.reported_error
+        except BaseException as raised:  # an interrupt outside IPython's own handlers
             error = raised
         finally:
             shield.running = False
@@ -140,7 +140,7 @@ class LightKernel(Forking, Introspection):
         return error
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
-        self.port.shield.interrupt()
+        self.transport.shield.interrupt()
 
     def _on_kernel_info_request(self, content: dict[str, Any]) -> dict[str, Any]:
         return {

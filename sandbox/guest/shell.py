@@ -1,9 +1,9 @@
-"""IPython's InteractiveShell made small and safe for a kernel that nobody watches.
+"""IPython's InteractiveShell, reduced to what an unattended kernel needs.
 
 Contract: runs cells with IPython's semantics (magics, ``!``, top-level await, ``_`` and ``Out``), sends values and rich
-displays through a :class:`SocketPort`, and leaves errors to :mod:`sandbox.guest.traceback`. It keeps no copy of what
-is printed (IPython 9 does, without bound), no history file, no completer threads. Built once in the fork server, about
-35 ms; a forked kernel only binds its port.
+displays through a :class:`SocketTransport`, and leaves errors to :mod:`sandbox.guest.traceback`. It keeps no copy of
+printed text (IPython 9 does, without bound), no history file, no completer threads. Built once in the fork server,
+about 35 ms; a forked kernel only binds its transport.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Instance
 from traitlets.config import Config
 
-from sandbox.guest.connection import SocketPort
-from sandbox.guest.displays import Formatter, Publisher, ValueHook
+from sandbox.guest.connection import SocketTransport
+from sandbox.guest.displays import SandboxDisplayHook, SandboxDisplayPublisher, SandboxFormatter
 from sandbox.guest.streams import OutputLimit, shorten
 from sandbox.guest.wire import CONTAINERS
 
@@ -33,21 +33,21 @@ DISPLAYS = 500
 SPECIAL = re.compile(
     r"\A\s|(\A|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])\s*([%!?,;/]|>>>|\.\.\.|In \[|\[(nav|ins)\])|\?|=\s*[%!]"
 )
-"""Whatever IPython's syntax needs to be in a cell; a cell without any of it is what it is."""
+"""Matches cells that may use IPython syntax; any other cell needs no transformation."""
 
 
 class _Compiler(CachingCompiler):
-    """Names cells the way a person counts them; the name is the same on every machine."""
+    """Names cells by their number, so that the name is the same on every machine."""
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
         return f"<cell {number}>"
 
 
 class _Transformers(TransformerManager):
-    """Searches only cells that hold something to find.
+    """Transforms only cells that match ``SPECIAL``.
 
-    IPython tokenizes every cell several times over, in Python, to find ``%``, ``!``, ``?`` and prompts: a third of the
-    time a short cell takes, and milliseconds for a long one.
+    IPython tokenizes every cell several times, in Python, to find ``%``, ``!``, ``?`` and prompts. That is a third of
+    the time of a short cell, and milliseconds for a long one.
     """
 
     def __init__(self) -> None:
@@ -64,26 +64,26 @@ class _Transformers(TransformerManager):
 
 
 class SandboxShell(InteractiveShell):
-    """The shell of one kernel. ``bind`` gives it the connection after the fork."""
+    """The shell of one kernel; :meth:`bind` connects it after the fork."""
 
-    displayhook_class = ValueHook
-    display_pub_class = Publisher
+    displayhook_class = SandboxDisplayHook
+    display_pub_class = SandboxDisplayPublisher
     compiler_class = _Compiler
     input_transformer_manager = Instance(_Transformers, ())
 
-    port: SocketPort
-    told: BaseException | None = None
-    """The newest error IPython reported instead of raising it: of a script that ``%run`` ran, of a value's repr."""
+    transport: SocketTransport
+    reported_error: BaseException | None = None
+    """The last error IPython reported instead of raising it: of a script run by ``%run``, or of a value's repr."""
     rich_left = 0
     displays_left = 0
     keep = 10_000
 
-    def bind(self, port: SocketPort, keep: int) -> None:
+    def bind(self, transport: SocketTransport, keep: int) -> None:
         """Connects the shell; ``keep`` characters of a value's text are sent."""
-        self.port, self.keep = port, keep
+        self.transport, self.keep = transport, keep
 
-    def forget(self) -> None:
-        """As new: no variables, no history, cell 1 next."""
+    def reset_state(self) -> None:
+        """Restores the initial state: no variables, no history, cell 1 next."""
         self.reset(new_session=True)
         self.execution_count = 1
         self.last_execution_result = None
@@ -125,21 +125,21 @@ class SandboxShell(InteractiveShell):
             bundle[mime] = value
         if left_out:
             bundle["text/plain"] = "\n".join([*([bundle["text/plain"]] if "text/plain" in bundle else []), *left_out])
-        self.port.publish(kind, {"data": bundle, "metadata": metadata or {}, **extra})
+        self.transport.publish(kind, {"data": bundle, "metadata": metadata or {}, **extra})
 
     def should_run_async(self, raw_cell: str, **known: Any) -> bool:
-        """Spares the compilation that IPython finds it out by, where no word of the cell can need an event loop."""
+        """Whether the cell needs an event loop. Skips IPython's test compilation if the cell has no such keyword."""
         return ("await" in raw_cell or "async" in raw_cell) and super().should_run_async(raw_cell, **known)
 
     def _tee(self, channel: str) -> Any:
         return contextlib.nullcontext()
 
     def _format_exception_for_storage(self, *_: Any, **__: Any) -> dict[str, Any]:
-        return {}  # formatting for a history nobody reads takes seconds on a deep recursion
+        return {}  # formatting for an unused history takes seconds on a deep recursion
 
     def showtraceback(self, exc_tuple: Any = None, *_: Any, **__: Any) -> None:
         try:
-            _, self.told, _ = self._get_exc_info(exc_tuple)
+            _, self.reported_error, _ = self._get_exc_info(exc_tuple)
         except ValueError:
             print("No traceback available to show.", file=sys.stderr)
 
@@ -150,7 +150,7 @@ class SandboxShell(InteractiveShell):
         self.showtraceback()
 
     def init_display_formatter(self) -> None:
-        self.display_formatter = Formatter(parent=self)
+        self.display_formatter = SandboxFormatter(parent=self)
         self.configurables.append(self.display_formatter)  # type: ignore[arg-type]
 
     def enable_gui(self, gui: str | None = None) -> None: ...
@@ -161,12 +161,12 @@ class SandboxShell(InteractiveShell):
         raise SystemExit
 
     def system(self, cmd: str) -> None:
-        """``!cmd``: output goes the raw way, no terminal is needed."""
+        """Runs ``!cmd`` without a terminal; its output is raw output."""
         self.user_ns["_exit_code"] = os.waitstatus_to_exitcode(os.system(self.var_expand(cmd, depth=1)))
 
 
 def build_shell() -> SandboxShell:
-    """The one shell of this process. IPython's own folder is never touched."""
+    """The one shell of this process. It never uses IPython's own folder."""
     config = Config()
     config.HistoryManager.enabled = False
     config.HistoryManager.hist_file = ":memory:"

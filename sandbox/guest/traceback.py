@@ -1,9 +1,9 @@
-"""An exception as a model should read it: its own frames, no library internals, no paths of the host.
+"""Formats exceptions for a model: the user's frames, without library internals and paths of the host.
 
-Contract: plain text in Python's own form; frames of cells, of files in the workspace and of code made from strings; at
-most ``FRAMES`` of them, the outermost and the innermost; causes only when they hold such a frame; of a group of
-exceptions the first ``MEMBERS``, too. Cost: linear in the
-depth of the stack with a small constant (an endless recursion formats in milliseconds, IPython's takes seconds).
+Contract: plain text in Python's own format; frames of cells, of files in the workspace and of code made from strings;
+at most ``FRAMES`` of them, the outermost and the innermost; causes only if they have such a frame; the first
+``MEMBERS`` of an exception group. Cost: linear in the depth of the stack with a small constant (an endless recursion
+formats in milliseconds, IPython takes seconds).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sandbox.guest.streams import shorten
 FRAMES = 8
 CAUSES = 3
 MEMBERS, DEPTH = 8, 3
-"""Of a group that are shown, and groups within groups."""
+"""How many exceptions of a group are shown, and how deep groups within groups."""
 VALUE_CHARS = 2000
 NO_CODE = ("<frozen ", "<decorator-gen-", "<tool>")
-"""Names of what no cell has made."""
+"""File names of code that does not come from a cell."""
 Roots: TypeAlias = tuple[str, ...]
-"""Folders of the workspace, inner ones first, each with a slash at its end."""
+"""Folders of the workspace, inner ones first, each with a trailing slash."""
 
 
 def describe(error: BaseException, keep: int, roots: Roots) -> tuple[str, str, str]:
@@ -74,7 +74,7 @@ def _one(error: BaseException, roots: Roots, depth: int = 0) -> str:
 
 
 def _members(members: tuple[BaseException, ...], roots: Roots, depth: int) -> list[str]:
-    """What a group holds, in the form Python gives it."""
+    """The members of an exception group, in Python's own format."""
     lines: list[str] = []
     for number, member in enumerate(members[:MEMBERS], 1):
         lines.append(f"{'  +-' if number == 1 else '    '}+---------------- {number} ----------------")
@@ -85,7 +85,7 @@ def _members(members: tuple[BaseException, ...], roots: Roots, depth: int) -> li
 
 
 def _user_frames(tb: TracebackType | None, roots: Roots) -> list[traceback.FrameSummary | None]:
-    """The frames to show, None where some were left out."""
+    """The frames to show, None in place of omitted ones."""
     kept: list[TracebackType] = []
     while tb is not None:
         filename = tb.tb_frame.f_code.co_filename

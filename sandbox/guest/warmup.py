@@ -1,8 +1,8 @@
-"""Runs a few cells in the fork server, so that no kernel is the first to need what a first cell needs.
+"""Runs a few cells in the fork server, so that first-use costs are not paid by every kernel.
 
 Contract: afterwards IPython's lazy imports, compiled patterns and caches are in the memory kernels share, and the shell
-is as new: no variables, no history, cell 1 next. No cell here may open a descriptor (an event loop does): kernels close
-all they inherit. Saves 10 ms of every kernel's first cell.
+is in its initial state: no variables, no history, cell 1 next. No cell here may open a descriptor (an event loop does),
+because kernels close all they inherit. Saves 10 ms of every kernel's first cell.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 
-from sandbox.guest.connection import SocketPort
+from sandbox.guest.connection import SocketTransport
 from sandbox.guest.kernel import LightKernel
 from sandbox.guest.shell import SandboxShell
 from sandbox.guest.streams import Output
@@ -27,16 +27,16 @@ CELLS = (
 
 
 def warm_up(shell: SandboxShell) -> None:
-    """Runs the cells and puts everything back."""
+    """Runs the cells and restores the initial state."""
     out, err = sys.stdout, sys.stderr
     with tempfile.TemporaryFile(buffering=0) as raw:
-        port = SocketPort(None, "warm")
-        streams = tuple(Output(name, port, raw.fileno(), 1000, 1 << 20) for name in ("stdout", "stderr"))
-        kernel = LightKernel(port, shell, (streams[0], streams[1]), 1000, 1 << 20)
+        transport = SocketTransport(None, "warm")
+        streams = tuple(Output(name, transport, raw.fileno(), 1000, 1 << 20) for name in ("stdout", "stderr"))
+        kernel = LightKernel(transport, shell, (streams[0], streams[1]), 1000, 1 << 20)
         for code in CELLS:
-            port.parent = {"msg_id": "warm"}
+            transport.parent = {"msg_id": "warm"}
             kernel.execute({"code": code})
-            port.drop()
+            transport.drop()
     sys.stdout, sys.stderr = out, err
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    shell.forget()
+    shell.reset_state()

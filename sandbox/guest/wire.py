@@ -1,8 +1,8 @@
-"""Jupyter messages over one stream socket, for both ends.
+"""Framing of Jupyter messages over one stream socket, for both ends.
 
 Contract: a frame is a length (4 bytes, big endian), a channel (1 byte) and one JSON object with the four parts of a
-Jupyter message. Keeps order over all channels, which ZeroMQ's separate sockets do not. JSON is ASCII, so lone
-surrogates and NUL survive. Messages are not signed: the socket pair is inherited and nobody else can open it.
+Jupyter message. Order holds across all channels, which ZeroMQ's separate sockets do not give. JSON is ASCII, so lone
+surrogates and NUL survive. Messages are not signed: the socket pair is inherited and no other process can open it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 SHELL, IOPUB, CONTROL = 0, 1, 2
 CONTAINERS = 50_000
-"""Lists and objects one message may hold: parsed they take some thirty times the bytes they came in."""
+"""The most lists and objects in one message: parsed they take some thirty times their size on the wire."""
 SCHEME = "hmac-sha256"
-"""How messages are signed where stock clients connect, over ZeroMQ."""
+"""Signature scheme of messages over ZeroMQ, where stock clients connect."""
 READ_BYTES = 1 << 16
-"""Asked for at a time; glibc would map and unmap a larger buffer anew for each read."""
+"""Size of one read; glibc would map and unmap a larger buffer for each read."""
 _HEAD = struct.Struct("!IB")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -33,7 +33,7 @@ def pack(channel: int, message: dict[str, Any]) -> bytes:
 
 
 class Splitter:
-    """Cuts a byte stream into frames; holds at most one incomplete frame of ``limit`` bytes."""
+    """Splits a byte stream into frames; holds at most one incomplete frame of ``limit`` bytes."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

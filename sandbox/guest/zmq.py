@@ -1,8 +1,8 @@
-"""The light kernel's connection for stock Jupyter clients: the five ZeroMQ sockets of the protocol.
+"""The light kernel's transport for stock Jupyter clients: the five ZeroMQ sockets of the protocol.
 
-Contract: the same interface as :class:`SocketPort`; messages go out at once. Heartbeats and interrupts by message are
-answered between cells only, as this kernel has one Python thread; clients that watch the process do not mind. The
-listening descriptors are inherited, see :mod:`sandbox.host.endpoints`.
+Contract: the same interface as :class:`SocketTransport`; messages are sent at once. Heartbeats and interrupt messages
+are answered only between cells, because this kernel has one Python thread; that is enough for clients that watch the
+process. The listening descriptors are inherited, see :mod:`sandbox.host.endpoints`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any
 import zmq
 from jupyter_client.session import Session, new_id
 
-from sandbox.guest.connection import SocketPort
+from sandbox.guest.connection import SocketTransport
 from sandbox.guest.wire import CONTROL, IOPUB, SCHEME, SHELL
 
 KINDS = (zmq.ROUTER, zmq.XPUB, zmq.ROUTER, zmq.ROUTER, zmq.REP)
-WIRE = Session(key=b"nobody's", signature_scheme=SCHEME)
-"""Made in the fork server, as it takes a millisecond; a port makes it its own."""
+SESSION = Session(key=b"nobody's", signature_scheme=SCHEME)
+"""Created in the fork server, because it takes a millisecond; a transport sets its own id and key."""
 
 
 def rehearse() -> None:
-    """Once in the fork server: opens, uses and closes a port, for what the first time costs."""
+    """Opens, uses and closes a transport, once in the fork server, so that first-use costs are not paid by kernels."""
     with tempfile.TemporaryDirectory() as folder:
         fds = []
         for number in range(1, 1 + len(KINDS)):
@@ -35,104 +35,104 @@ def rehearse() -> None:
             sock.bind(f"{folder}/kernel-{number}")
             sock.listen()
             fds.append(sock.detach())
-        port = ZmqPort({"key": "rehearsal", "ip": f"{folder}/kernel"}, fds)
-        port.send(IOPUB, "status", {"execution_state": "busy"}, {"msg_id": "rehearsal"})
-        packed = WIRE.serialize(WIRE.msg("execute_request", {"code": ""}))
-        WIRE.deserialize(WIRE.feed_identities(packed)[1])
-        port.close()
-    WIRE.digest_history.clear()
+        transport = ZmqTransport({"key": "rehearsal", "ip": f"{folder}/kernel"}, fds)
+        transport.send(IOPUB, "status", {"execution_state": "busy"}, {"msg_id": "rehearsal"})
+        packed = SESSION.serialize(SESSION.msg("execute_request", {"code": ""}))
+        SESSION.deserialize(SESSION.feed_identities(packed)[1])
+        transport.close()
+    SESSION.digest_history.clear()
 
 
-def listening(context: zmq.Context[Any], kind: int, fd: int, address: str) -> zmq.Socket[Any]:
+def bind_inherited(context: zmq.Context[Any], kind: int, fd: int, address: str) -> zmq.Socket[Any]:
     """A ZeroMQ socket that accepts on an inherited descriptor."""
     sock = context.socket(kind)
     sock.linger = 1000
     sock.setsockopt(zmq.USE_FD, fd)
     if kind == zmq.ROUTER:
-        sock.router_handover = True  # the clients of one manager all have the same identity: the newest is answered
+        sock.router_handover = True  # the clients of one manager share an identity: answer the newest
     sock.bind(address)
     return sock
 
 
-class ZmqPort(SocketPort):
-    """Serves any number of stock clients."""
+class ZmqTransport(SocketTransport):
+    """Serves any number of stock Jupyter clients."""
 
     def __init__(self, connection: dict[str, Any], fds: list[int]) -> None:
-        self._wire = WIRE
-        self._wire.pid, self._wire.session, self._wire.key = os.getpid(), new_id(), connection["key"].encode()
-        super().__init__(None, self._wire.session)
+        self._session = SESSION
+        self._session.pid, self._session.session, self._session.key = os.getpid(), new_id(), connection["key"].encode()
+        super().__init__(None, self._session.session)
         self._context = zmq.Context()
         addresses = [f"ipc://{connection['ip']}-{number}" for number in range(1, 1 + len(KINDS))]
-        self._sockets = [listening(self._context, *entry) for entry in zip(KINDS, fds, addresses, strict=True)]
-        self._shell, self._iopub, self._stdin, self._control, self._heart = self._sockets
+        self._sockets = [bind_inherited(self._context, *entry) for entry in zip(KINDS, fds, addresses, strict=True)]
+        self._shell, self._iopub, self._stdin, self._control, self._heartbeat = self._sockets
         self._channels = {SHELL: self._shell, IOPUB: self._iopub, CONTROL: self._control}
         self._poller = zmq.Poller()
         for sock in self._sockets:
             self._poller.register(sock, zmq.POLLIN)
         self._identities: list[bytes] = []
         self._waiting: deque[tuple[list[bytes], dict[str, Any]]] = deque()
-        self.may_ask = False
-        """Whether the client of the running cell can answer questions."""
+        self.allow_stdin = False
+        """Whether the client of the running cell answers input requests."""
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         if self._waiting:
-            return SHELL, self._take(*self._waiting.popleft())
+            return SHELL, self._reply_to(*self._waiting.popleft())
         while True:
             ready = dict(self._poller.poll())
             self._flushed_at = time.monotonic()
-            if self._heart in ready:
-                self._heart.send(self._heart.recv())
+            if self._heartbeat in ready:
+                self._heartbeat.send(self._heartbeat.recv())
             if self._iopub in ready:
                 self._welcome(self._iopub.recv())
             if self._stdin in ready:
                 self._stdin.recv_multipart()
             for channel, sock in ((CONTROL, self._control), (SHELL, self._shell)):
                 if sock in ready and (request := self._request(sock)) is not None:
-                    return channel, self._take(*request)
+                    return channel, self._reply_to(*request)
 
     def _request(self, sock: zmq.Socket[Any]) -> tuple[list[bytes], dict[str, Any]] | None:
-        """What has come, and from whom."""
-        identities, parts = self._wire.feed_identities(sock.recv_multipart())
+        """One received request and its sender's identities; None for a wrong signature."""
+        identities, parts = self._session.feed_identities(sock.recv_multipart())
         try:
-            return identities, self._wire.deserialize(parts)
-        except ValueError:  # a wrong signature: not one of our clients
+            return identities, self._session.deserialize(parts)
+        except ValueError:  # a wrong signature
             return None
 
-    def _take(self, identities: list[bytes], message: dict[str, Any]) -> dict[str, Any]:
-        """From now on its sender is the one who is answered."""
-        self._identities, self.may_ask = identities, message["content"].get("allow_stdin", False)
+    def _reply_to(self, identities: list[bytes], message: dict[str, Any]) -> dict[str, Any]:
+        """Makes the message's sender the receiver of replies from now on; returns the message."""
+        self._identities, self.allow_stdin = identities, message["content"].get("allow_stdin", False)
         return message
 
-    def echo(self, code: str, count: int) -> None:
+    def publish_input(self, code: str, count: int) -> None:
         self.send(IOPUB, "execute_input", {"code": code, "execution_count": count})
 
-    def hold_waiting(self) -> None:
+    def hold_queued(self) -> None:
         while self._shell.poll(0):
             if (request := self._request(self._shell)) is not None:
                 self._waiting.append(request)
 
-    def abort_waiting(self) -> None:
+    def abort_queued(self) -> None:
         requests, self._waiting = self._waiting, deque()
         for identities, message in requests:
             if message["header"]["msg_type"] != "execute_request":
                 self._waiting.append((identities, message))
                 continue
-            self._take(identities, message)
+            self._reply_to(identities, message)
             self.parent = message["header"]
             self.send(IOPUB, "status", {"execution_state": "busy"})
             self.send(SHELL, "execute_reply", {"status": "aborted"})
             self.send(IOPUB, "status", {"execution_state": "idle"})
 
-    def ask(self, prompt: str, secret: bool) -> str:
-        """What the person at the client of the running cell answers; waits for it."""
-        while self._stdin.poll(0):  # what came for a question that was given up
+    def request_input(self, prompt: str, secret: bool) -> str:
+        """The answer of the running cell's client to a prompt; waits for it."""
+        while self._stdin.poll(0):  # answers to a prompt that was interrupted
             self._stdin.recv_multipart()
         question, parent = {"prompt": prompt, "password": secret}, {"header": self.parent}
-        self._wire.send(self._stdin, "input_request", question, parent=parent, ident=self._identities)
+        self._session.send(self._stdin, "input_request", question, parent=parent, ident=self._identities)
         while True:
-            _, parts = self._wire.feed_identities(self._stdin.recv_multipart())
-            with suppress(ValueError, KeyError, TypeError):  # not one of our clients, or no answer
-                return str(self._wire.deserialize(parts)["content"]["value"])
+            _, parts = self._session.feed_identities(self._stdin.recv_multipart())
+            with suppress(ValueError, KeyError, TypeError):  # a wrong signature, or not an answer
+                return str(self._session.deserialize(parts)["content"]["value"])
 
     def send(
         self, channel: int, kind: str, content: dict[str, Any], parent: dict[str, Any] | None = None, **metadata: Any
@@ -140,7 +140,7 @@ class ZmqPort(SocketPort):
         header = self.parent if parent is None else parent
         identities = [kind.encode()] if channel == IOPUB else self._identities
         with self.shield, self._lock:
-            self._wire.send(
+            self._session.send(
                 self._channels[channel],
                 kind,
                 content,
@@ -153,12 +153,12 @@ class ZmqPort(SocketPort):
     def flush(self) -> None: ...
 
     def close(self) -> None:
-        """Closes the sockets; what has not been sent is lost."""
+        """Closes the sockets; messages that are not sent yet are lost."""
         self._context.destroy(linger=0)
 
     def _welcome(self, subscription: bytes) -> None:
-        """Tells a new subscriber that it hears us: what clients wait for before the first request."""
+        """Sends a new subscriber the welcome that clients wait for before their first request."""
         if subscription[:1] == b"\x01":
             topic = subscription[1:]
             welcome = {"subscription": topic.decode("utf-8", "replace")}
-            self._wire.send(self._iopub, "iopub_welcome", welcome, parent={}, ident=[topic or b"iopub_welcome"])
+            self._session.send(self._iopub, "iopub_welcome", welcome, parent={}, ident=[topic or b"iopub_welcome"])

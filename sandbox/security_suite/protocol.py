@@ -43,7 +43,7 @@ DEATHS = [
 
 _OWN_LINE = """
 import gc
-port = next(o for o in gc.get_objects() if type(o).__name__ in ('SocketPort', 'ZmqPort'))
+port = next(o for o in gc.get_objects() if type(o).__name__ in ('SocketTransport', 'ZmqTransport'))
 """
 
 

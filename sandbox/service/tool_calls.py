@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sandbox.guest.tool_proxies import Shown, exception_of
+from sandbox.guest.tool_proxies import OpaqueValue, build_exception
 from sandbox.service.errors import ApiError
 from sandbox.tools.describe import Tool
 
@@ -123,7 +123,7 @@ def _remote_tool(form: ToolSpec) -> Tool:
 def _parameter(form: ParameterSpec) -> inspect.Parameter:
     default: Any = inspect.Parameter.empty
     if form.shown is not None:
-        default = Shown(form.shown)
+        default = OpaqueValue(form.shown)
     elif "default" in form.model_fields_set:
         default = form.default
     annotation = inspect.Parameter.empty if form.annotation is None else form.annotation
@@ -133,4 +133,4 @@ def _parameter(form: ParameterSpec) -> inspect.Parameter:
 def _exception(name: str, message: str) -> Exception:
     if name == "StopIteration":  # no coroutine can raise it
         return RuntimeError(f"{name}: {message}")
-    return exception_of(name, message)
+    return build_exception(name, message)

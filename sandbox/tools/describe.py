@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from sandbox.guest.tool_proxies import code_of, signature_of
+from sandbox.guest.tool_proxies import build_signature, compile_proxy
 
 Tool = Callable[..., Any]
 
@@ -30,7 +30,7 @@ def document_tools(tools: Mapping[str, Tool]) -> str:
     parts = []
     for tool in describe_tools(tools):
         body = "".join(f"\n    {line}".rstrip() for line in (tool["doc"] or "").splitlines())
-        parts.append(f"{tool['name']}{signature_of(tool)}{body}")
+        parts.append(f"{tool['name']}{build_signature(tool)}{body}")
     return "\n\n".join(parts)
 
 
@@ -51,7 +51,7 @@ def _describe(name: str, function: Tool) -> dict[str, Any]:
         "parameters": [_parameter(parameter) for parameter in signature.parameters.values()],
     }
     try:
-        code_of(description)
+        compile_proxy(description)
     except SyntaxError as error:  # of a signature that was put together, which is checked less than one that is written
         raise ValueError(f"tools: {name} has a signature no function can have: {error.msg}; change it") from None
     return description

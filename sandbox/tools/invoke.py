@@ -23,7 +23,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError, validate_call
 from pydantic.errors import PydanticUndefinedAnnotation
 
-from sandbox.guest.tool_proxies import exception_of
+from sandbox.guest.tool_proxies import build_exception
 from sandbox.tools.describe import Tool, describe_tools
 
 UNFINISHED = 4
@@ -187,7 +187,7 @@ def _answer_of(error: BaseException) -> dict[str, Any]:
     """The builtin exception of the same name; else the next builtin ancestor or RuntimeError, which says the name."""
     own = type(error).__name__
     names = [kind.__name__ for kind in type(error).__mro__ if kind is not Exception or own == "Exception"]
-    arrives = next((name for name in names if type(exception_of(name, "")).__name__ == name), "RuntimeError")
+    arrives = next((name for name in names if type(build_exception(name, "")).__name__ == name), "RuntimeError")
     return error_answer(arrives, _message(error) if arrives == own else _told(error))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 SCRIPT = """
 import os, sys
-from sandbox.guest import namespaces
+from sandbox.guest.isolation import namespaces
 
 base, package = sys.argv[1:]
 namespaces.build_root(base, [package], [], {"read_only": {}, "read_write": {}, "devices": {}})

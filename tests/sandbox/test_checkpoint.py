@@ -20,7 +20,7 @@ LIMITS = Limits(memory_mib=256, workspace_mib=16, workspace_inodes=200, cell_tim
 EXIT = "import os; os._exit(3)"
 SEGFAULT = "import ctypes\nctypes.string_at(0)"
 DEAF = "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\nwhile True: pass"
-FORGED = "import sys\nsys.stdout._port.sock.sendall(b'\\0\\0\\0\\5\\0{{{{{')\nwhile True: pass"
+FORGED = "import sys\nsys.stdout._transport.sock.sendall(b'\\0\\0\\0\\5\\0{{{{{')\nwhile True: pass"
 SHARED = """import mmap
 held = [mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS) for _ in range(9)]
 for each in held:
@@ -30,7 +30,7 @@ SLEEPS_ON = """import gc, time
 for each in gc.get_objects():
     if type(each).__name__ == 'LightKernel':
         type(each)._on_resume_request = lambda self, content: time.sleep(100)"""
-HUNG_UP = "import os, sys\nos.close(sys.stdout._port.sock.fileno())\nwhile True: pass"
+HUNG_UP = "import os, sys\nos.close(sys.stdout._transport.sock.fileno())\nwhile True: pass"
 PROGRAMS = """import subprocess, sys, time
 hog = [sys.executable, '-I', '-S', '-c', "import time; held = bytearray(b'x') * (50 << 20); time.sleep(60)"]
 hogs = [subprocess.Popen(hog) for _ in range(8)]
@@ -265,7 +265,9 @@ async def test_a_flood_of_the_fatal_cell_leaves_room_for_the_next(keeping: Kerne
 
 async def test_a_kernel_that_forges_its_forks_word_runs_without_checkpoints(keeping: KernelPool) -> None:
     async with await keeping.acquire() as kernel:
-        await kernel.run("import sys\ntype(sys.stdout._port).greet = lambda self, word: self.sock.sendall(b'[' * 4096)")
+        await kernel.run(
+            "import sys\ntype(sys.stdout._transport).send_hello = lambda self, word: self.sock.sendall(b'[' * 4096)"
+        )
         assert (await kernel.run("6 * 7")).value == "42"
         result = await kernel.run(EXIT)
     assert not result.state_survived and "no checkpoint to go back to: the kernel could not be forked" in result.stderr

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 OWN = """
 import array, fcntl, gc, os, socket, struct, sys, termios, threading
 from sandbox.guest.wire import IOPUB, pack
-port = next(o for o in gc.get_objects() if type(o).__name__ == "SocketPort")
-tools = next(v for v in vars(sys.modules["sandbox.guest.tool_proxies"].HERE).values() if isinstance(v, socket.socket))
+transport = next(o for o in gc.get_objects() if type(o).__name__ == "SocketTransport")
+tools = next(v for v in vars(sys.modules["sandbox.guest.tool_proxies"].TOOLS).values() if isinstance(v, socket.socket))
 """
 """The kernel's own ends of its connections, as any cell can find them."""
 
@@ -27,7 +27,7 @@ async def test_no_descriptor_can_be_handed_to_the_host(pool: KernelPool) -> None
     async with await pool.acquire() as kernel:
         for each in (kernel, await kernel.fork()):
             await each.run(OWN)
-            for end in ("port.sock", "tools"):
+            for end in ("transport.sock", "tools"):
                 assert (await each.run(f"end = {end}\n{send}")).error_name == "PermissionError"
 
 
@@ -43,22 +43,22 @@ async def test_refused_tool_calls_wait(pool: KernelPool, monkeypatch: pytest.Mon
 
 
 async def test_text_in_many_pieces_is_put_together_once(pool: KernelPool) -> None:
-    forge = "forged = pack(IOPUB, {'header': {'msg_type': 'stream'}, 'parent_header': port.parent, 'content': {}})"
-    pieces = "for n in range(3): port.send(IOPUB, 'stream', {'name': 'stdout', 'text': f'{n} é\\n'})"
+    forge = "forged = pack(IOPUB, {'header': {'msg_type': 'stream'}, 'parent_header': transport.parent, 'content': {}})"
+    pieces = "for n in range(3): transport.send(IOPUB, 'stream', {'name': 'stdout', 'text': f'{n} é\\n'})"
     async with await pool.acquire() as kernel:
         assert (await kernel.run(f"{OWN}{pieces}")).stdout == "0 é\n1 é\n2 é\n"
-        assert (await kernel.run(f"{OWN}{forge}\nport.sock.sendall(forged)")).status == "protocol_violation"
-        number = "port.send(IOPUB, 'stream', {'name': 'stdout', 'text': 5})"
+        assert (await kernel.run(f"{OWN}{forge}\ntransport.sock.sendall(forged)")).status == "protocol_violation"
+        number = "transport.send(IOPUB, 'stream', {'name': 'stdout', 'text': 5})"
         assert (await kernel.run(f"{OWN}{number}")).status == "protocol_violation"
 
 
 TRICKLE = """
 def trickle():
-    port.sock.sendall(struct.pack("!IB", 1_000_000, 1))
+    transport.sock.sendall(struct.pack("!IB", 1_000_000, 1))
     while True:
-        port.sock.send(b"x")
+        transport.sock.send(b"x")
         unread = array.array("i", [1])
-        while unread[0]: fcntl.ioctl(port.sock, termios.TIOCOUTQ, unread)
+        while unread[0]: fcntl.ioctl(transport.sock, termios.TIOCOUTQ, unread)
 """
 
 

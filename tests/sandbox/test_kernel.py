@@ -410,7 +410,7 @@ async def test_a_result_says_what_the_kernel_sent(pool: KernelPool) -> None:
 
 FLOOD = """
 import os
-line = get_ipython().port.sock
+line = get_ipython().transport.sock
 if os.fork() == 0:
     try:
         while not os.path.exists('go'): pass

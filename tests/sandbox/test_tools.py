@@ -207,9 +207,8 @@ async def test_what_is_too_large_is_refused_and_the_state_stays(pool: KernelPool
 
 
 async def test_a_kernel_that_forges_calls_is_ended_and_the_result_says_why(pool: KernelPool) -> None:
-    forge = (
-        "import sys, time\nsock = sys.modules['sandbox.guest.tool_proxies'].HERE._sock\nsock.sendall({})\ntime.sleep(9)"
-    )
+    forge = "import sys, time\nsock = sys.modules['sandbox.guest.tool_proxies'].TOOLS._sock\n"
+    forge += "sock.sendall({})\ntime.sleep(9)"
     async with await pool.acquire(tools={"convert": convert}) as kernel:
         large = await kernel.run(forge.format(r"b'\x7f\0\0\0'"))
         odd = await kernel.run(forge.format(r"b'\0\0\0\x02no'"))

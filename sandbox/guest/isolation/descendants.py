@@ -1,7 +1,7 @@
-"""Kills everything below this process.
+"""Kills all descendants of this process.
 
-Contract: :func:`kill_descendants` returns when no child is left; in a process that is a subreaper orphans become
-children, so it reaches every generation, whatever has detached. Costs about 2 ms a generation.
+Contract: :func:`kill_descendants` returns when no child is left; in a subreaper orphans become children, so it reaches
+every generation, detached processes included. Costs about 2 ms a generation.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Landlock: what a process may touch of the file system, needing no privileges.
+"""Landlock: unprivileged file access control.
 
-Contract: :func:`restrict` confines this process and its children for good to the given paths; everything else is
-denied, TCP and foreign abstract sockets and signals to processes outside included, as far as the running Linux knows
-them (:func:`abi`). Landlock does not cover UDP, pathname Unix sockets, stat and chdir. Costs 0.2-0.5 ms.
+Contract: :func:`restrict` permanently confines this process and its children to the given paths. All other paths are
+denied, and so are TCP, foreign abstract sockets and signals to outside processes if the running Linux supports that
+(:func:`abi`). Landlock does not cover UDP, pathname Unix sockets, stat and chdir. Costs 0.2-0.5 ms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FILE_ONLY = EXECUTE | WRITE | READ | TRUNCATE | IOCTL
 
 
 def abi() -> int:
-    """The Landlock version of the running Linux; 0 where there is none."""
+    """The Landlock version of the running Linux; 0 without Landlock."""
     try:
         return syscall("landlock_create_ruleset", CREATE, None, 0, 1)
     except OSError:
@@ -30,17 +30,17 @@ def abi() -> int:
 
 
 def file_rights(version: int) -> int:
-    """Every file right this version knows."""
+    """All file access rights of this version."""
     return (
         0x1FFF | (1 << 13 if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0) | (IOCTL if version >= 5 else 0)
     )
 
 
 def restrict(read_only: Iterable[str], read_write: Iterable[str], version: int, outside: bool = True) -> None:
-    """Confines this process to paths; those that do not exist are passed over.
+    """Confines this process to paths; paths that do not exist are skipped.
 
-    ``outside``: also from TCP, abstract sockets and signals, where no namespace does that. Raises OSError when Landlock
-    is missing.
+    ``outside``: also deny TCP, abstract sockets and signals, where no namespace does that. Raises OSError without
+    Landlock.
     """
     rights = file_rights(version)
     net = 0b11 if version >= 4 and outside else 0

@@ -1,4 +1,4 @@
-"""The Linux calls Python has no name for, through ctypes. Each raises OSError with the call's name."""
+"""Linux system calls that Python does not expose, through ctypes. Each raises OSError with the call's name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctype
 
 
 def check(result: int, what: str) -> int:
-    """The result of a C call, or its error."""
+    """Returns the result of a C call, or raises its error."""
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -69,15 +69,15 @@ def unmount(target: str) -> None:
     check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
 
 
-def protect(target: str, attributes: int, recursive: bool = True) -> None:
-    """Adds mount attributes (ATTR_*) to a mount; never takes one away, so flags locked by the host stay."""
+def set_mount_attributes(target: str, attributes: int, recursive: bool = True) -> None:
+    """Adds mount attributes (ATTR_*) to a mount; never removes one, so flags locked by the host stay."""
     attr = struct.pack("QQQQ", attributes, 0, 0, 0)
     flags = AT_RECURSIVE if recursive else 0
     syscall(f"mount_setattr {target}", SYS_MOUNT_SETATTR, AT_FDCWD, target.encode(), flags, attr, len(attr))
 
 
 def map_mount(folder: str, namespace: int) -> None:
-    """Puts a mount over ``folder`` that shows it with ids mapped by a user namespace; mounts below it stay unmapped."""
+    """Mounts ``folder`` over itself with ids mapped by a user namespace; mounts below it stay unmapped."""
     tree = syscall("open_tree", SYS_OPEN_TREE, AT_FDCWD, folder.encode(), OPEN_TREE_CLONE | AT_RECURSIVE | os.O_CLOEXEC)
     try:
         attr = struct.pack("QQQQ", ATTR_IDMAP, 0, 0, namespace)
@@ -88,8 +88,8 @@ def map_mount(folder: str, namespace: int) -> None:
         os.close(tree)
 
 
-def enter_root(folder: str) -> None:
-    """Makes ``folder`` (a mount) the root and drops the old one."""
+def pivot_root(folder: str) -> None:
+    """Makes ``folder`` (a mount) the root and detaches the old one."""
     os.chdir(folder)
     syscall("pivot_root", SYS_PIVOT_ROOT[MACHINE], b".", b".")
     unmount(".")
@@ -97,46 +97,46 @@ def enter_root(folder: str) -> None:
 
 
 def collapse_memory() -> None:
-    """Puts this process's memory into huge pages where it fills half of one, so that a fork copies one entry for 512.
+    """Moves memory into huge pages that it fills at least by half, so that a fork copies one entry instead of 512.
 
-    What a fork writes is copied in small pages as before (Linux 5.8). Does nothing before Linux 6.1.
+    Pages a fork writes are still copied in small pages (Linux 5.8). Does nothing before Linux 6.1.
     """
     with open("/proc/self/pagemap", "rb", buffering=0) as pages:  # noqa: PTH123
         for begin, end in allocated():
-            for place in range(-(-begin // HUGE_PAGE) * HUGE_PAGE, end - HUGE_PAGE + 1, HUGE_PAGE):
-                if 2 * _present(pages, place) >= HUGE_PAGE // mmap.PAGESIZE:
-                    _libc.madvise(ctypes.c_void_p(place), ctypes.c_size_t(HUGE_PAGE), MADV_COLLAPSE)
+            for address in range(-(-begin // HUGE_PAGE) * HUGE_PAGE, end - HUGE_PAGE + 1, HUGE_PAGE):
+                if 2 * _present(pages, address) >= HUGE_PAGE // mmap.PAGESIZE:
+                    _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(HUGE_PAGE), MADV_COLLAPSE)
 
 
 def allocated() -> list[tuple[int, int]]:
-    """Where this process's memory begins and ends that was allocated and belongs to no file."""
+    """Address ranges of this process's anonymous memory."""
     with open("/proc/self/maps") as maps:  # noqa: PTH123
         rows = [line.split() for line in maps]
-    places = [row[0].split("-") for row in rows if row[1].startswith("rw") and (len(row) == 5 or row[5] == "[heap]")]
-    return [(int(begin, 16), int(end, 16)) for begin, end in places]
+    ranges = [row[0].split("-") for row in rows if row[1].startswith("rw") and (len(row) == 5 or row[5] == "[heap]")]
+    return [(int(begin, 16), int(end, 16)) for begin, end in ranges]
 
 
-def _present(pages: IO[bytes], place: int) -> int:
-    """How many small pages from ``place`` on are in memory, by the table of them."""
+def _present(pages: IO[bytes], address: int) -> int:
+    """How many small pages of the huge page at ``address`` are in memory, according to the page map."""
     count = HUGE_PAGE // mmap.PAGESIZE
-    pages.seek(place // mmap.PAGESIZE * 8)
+    pages.seek(address // mmap.PAGESIZE * 8)
     return sum(entry >> 63 for entry in struct.unpack(f"{count}Q", pages.read(count * 8)))
 
 
 def drop_capabilities() -> None:
-    """Leaves no capability in any set."""
+    """Clears every capability set."""
     syscall("capset", SYS_CAPSET[MACHINE], struct.pack("Ii", 0x20080522, 0), bytes(24))
 
 
 def forbid_capabilities() -> None:
-    """Leaves none to gain, either. Must come before the user changes; does nothing where the right to it is missing."""
+    """Clears the bounding set, so that none can be gained. Call before changing the user; needs CAP_SETPCAP."""
     for capability in range(CAPABILITIES):
-        if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:  # no such right, or none so high
+        if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:  # no right, or the last capability
             return
 
 
 def map_self(inside: int) -> None:
-    """In a fresh user namespace: the own user and group appear as ``inside``. Call :func:`unshare` through here."""
+    """Enters a new user namespace in which this process's user and group have the id ``inside``."""
     user, group = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER)
     for name, text in (
@@ -152,20 +152,20 @@ def map_self(inside: int) -> None:
 
 
 def mapping_namespace(owner: tuple[int, int], user: int) -> int:
-    """A user namespace, as a descriptor, that maps the user and group ``owner`` to ``user``. Costs a fork."""
-    made, tell = os.pipe()
+    """A descriptor of a user namespace that maps the user and group ``owner`` to ``user``. Costs a fork."""
+    done_read, done_write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             unshare(CLONE_NEWUSER)
-            os.write(tell, b"x")
+            os.write(done_write, b"x")
             signal.pause()
         finally:
             os._exit(1)
-    os.close(tell)
+    os.close(done_write)
     try:
-        if not os.read(made, 1):
-            raise OSError("no user namespace can be made")
+        if not os.read(done_read, 1):
+            raise OSError("a user namespace cannot be created")
         for name, number in zip(("uid_map", "gid_map"), owner, strict=True):
             fd = os.open(f"/proc/{child}/{name}", os.O_WRONLY)
             try:
@@ -174,6 +174,6 @@ def mapping_namespace(owner: tuple[int, int], user: int) -> int:
                 os.close(fd)
         return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        os.close(made)
+        os.close(done_read)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

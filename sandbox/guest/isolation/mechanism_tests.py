@@ -1,7 +1,7 @@
-"""Tries every isolation mechanism for real, each in a child that is thrown away.
+"""Tests every isolation mechanism by using it, each in its own child process.
 
-Contract: prints one JSON object, mechanism to null (it holds) or the reason why not. Versions and configuration files
-are not looked at: a container's own filter may forbid what its kernel could do.
+Contract: prints one JSON object that maps each mechanism to null (it works) or to the reason why not. Versions and
+configuration files are ignored, because a container's own filter may forbid what its Linux kernel supports.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ LIMITS = {"memory_mib": 64, "workspace_mib": 1, "workspace_inodes": 100, "open_f
 
 
 def main(config: dict[str, Any]) -> None:
-    """Runs all trials."""
+    """Runs all tests."""
     results: dict[str, Any] = {
-        name: _in_child(trial, config)
-        for name, trial in (("namespaces", _namespaces), ("landlock", _landlock), ("seccomp", _seccomp))
+        name: _in_child(test, config)
+        for name, test in (("namespaces", _namespaces), ("landlock", _landlock), ("seccomp", _seccomp))
     }
     print(json.dumps({**results, "landlock_abi": landlock.abi()}))
 
 
-def _in_child(trial: Callable[[dict[str, Any]], None], config: dict[str, Any]) -> str | None:
+def _in_child(test: Callable[[dict[str, Any]], None], config: dict[str, Any]) -> str | None:
+    """The failure of ``test`` in a child process; None if it passes."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
-        word = ""
+        failure = ""
         try:
-            trial(config)
+            test(config)
         except BaseException as error:
-            word = f"{type(error).__name__}: {error}"
-        os.write(write, word.encode()[:2000] or b"\0")
+            failure = f"{type(error).__name__}: {error}"
+        os.write(write, failure.encode()[:2000] or b"\0")
         os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        word = pipe.read().decode("utf-8", "replace")
+        failure = pipe.read().decode("utf-8", "replace")
     os.waitpid(pid, 0)
-    return None if word == "\0" else word or "the trial died"
+    return None if failure == "\0" else failure or "the test process died"
 
 
 def _namespaces(config: dict[str, Any]) -> None:
-    """The whole way of a kernel: warden, fork server, fork."""
-    tiers.enter_warden("T2")
+    """The processes of a pool: supervisor, fork server, kernel."""
+    tiers.enter_supervisor("T2")
     _expect_child_ok(lambda: _as_server(config))
 
 
@@ -56,7 +57,7 @@ def _as_server(config: dict[str, Any]) -> None:
     user = 12345 if os.geteuid() == 0 else None
     tiers.enter_server({**config, "tier": "T2"})
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
-    namespaces.surround()
+    namespaces.unshare_next()
     linux.unshare(linux.CLONE_NEWPID)
     _expect_child_ok(lambda: _as_kernel(user))
     linux.setns(own_pids, linux.CLONE_NEWPID)

@@ -1,11 +1,11 @@
-"""Namespaces: the fork server's small read-only root, and each kernel's own copy of the world on top of it.
+"""Namespaces: the fork server's small read-only root, and each kernel's own namespaces on top of it.
 
 Contract: :func:`build_root` runs once in the fork server (its own mount and pid namespace) and leaves it in a root that
-holds the interpreter, its packages, the system's libraries and nothing else. :func:`surround` runs there again before
-each fork: network, IPC and host name of the next kernel, which is born into them. :func:`enter` runs in the kernel: own
-mounts, fresh ``/proc``, and three small memory file systems (workspace, ``/tmp``, ``/dev/shm``) that are gone with it.
-The pid namespace is made by the fork, see :mod:`sandbox.guest.zygote`. Costs about 1 ms per kernel, and as much while
-nobody waits for one. No cell can undo any of it: seccomp denies mount, unshare and setns.
+contains only the interpreter, its packages and the system's libraries. :func:`unshare_next` runs there before each fork
+and creates the network, IPC and host-name namespaces that the next kernel inherits. :func:`enter` runs in the kernel:
+own mounts, a fresh ``/proc``, and three small memory file systems (workspace, ``/tmp``, ``/dev/shm``) that end with it.
+The fork creates the pid namespace, see :mod:`sandbox.guest.zygote`. Costs about 1 ms per kernel, and another in the
+fork server while it is idle. No cell can undo any of it: seccomp denies mount, unshare and setns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sandbox.guest.isolation.bind_mounts import DEVICE, make_own, show, show_policy
+from sandbox.guest.isolation.bind_mounts import DEVICE, bind_into, bind_policy, map_owners
 from sandbox.guest.isolation.linux import (
     ATTR_RDONLY,
     CLONE_NEWIPC,
@@ -32,75 +32,75 @@ from sandbox.guest.isolation.linux import (
     MS_PRIVATE,
     MS_RDONLY,
     MS_REC,
-    enter_root,
     forbid_capabilities,
     map_self,
     mount,
-    protect,
+    pivot_root,
+    set_mount_attributes,
     syscall,
     unshare,
 )
 
 HOME = "/home/agent"
 PROXY = ("127.0.0.1", 3128)
-"""Where a kernel that may reach listed hosts finds the way there."""
-INSIDE_USER = 1000
+"""Address of the egress proxy, in kernels whose policy lists hosts."""
+GUEST_UID = 1000
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "fonts", "ssl", "ca-certificates", "alternatives",
        "mime.types", "nsswitch.conf", "protocols", "services", "python3")  # fmt: skip
 DEVICES = ("null", "zero", "full", "random", "urandom")
 SYS_SETHOSTNAME = {"x86_64": 170, "aarch64": 161}
-_KEEP_PRIVATE = MS_NOSUID | MS_NODEV
+_NOSUID_NODEV = MS_NOSUID | MS_NODEV
 _NEW_TMP = "/.tmp"
 _shown_below_tmp: list[str] = []
-"""Interpreter, packages and shared folders that live below /tmp; forked kernels inherit the list."""
+"""Interpreter, packages and shared folders below /tmp; forked kernels inherit the list."""
 
 
 def build_root(base: str, visible: list[str], hidden: list[str], reach: dict[str, Any]) -> None:
     """Enters a root made of the system folders and ``visible`` (interpreter and packages), all read-only.
 
-    ``hidden``: folders in it that are shown empty; ``reach``: what a policy adds, see
+    ``hidden``: folders in it that appear empty; ``reach``: the policy's folders and devices, see
     :func:`sandbox.isolation.policy.settle`.
     """
     unshare(CLONE_NEWNS)
     mount("", "/", flags=MS_REC | MS_PRIVATE)
-    mount("root", base, "tmpfs", _KEEP_PRIVATE, "size=1m,mode=755")
+    mount("root", base, "tmpfs", _NOSUID_NODEV, "size=1m,mode=755")
     root = Path(base)
     for path in SYSTEM:
         source = Path(path)
         if source.is_symlink():
             (root / path[1:]).symlink_to(source.readlink())
         elif source.is_dir():
-            show(root, path, path)
+            bind_into(root, path, path)
     for name in ETC:
         if Path("/etc", name).exists():
-            show(root, f"/etc/{name}", f"/etc/{name}")
+            bind_into(root, f"/etc/{name}", f"/etc/{name}")
     (root / "tmp").mkdir()
-    mount("tmp", str(root / "tmp"), "tmpfs", _KEEP_PRIVATE, "size=16m,mode=755")
+    mount("tmp", str(root / "tmp"), "tmpfs", _NOSUID_NODEV, "size=16m,mode=755")
     shown = [*reach["read_only"], *reach["read_write"]]
     for path in visible:
         if not (root / path[1:]).exists():
-            show(root, path, path)
+            bind_into(root, path, path)
             shown.append(path)
     for path in hidden:
-        mount("hidden", str(root / path[1:]), "tmpfs", _KEEP_PRIVATE | MS_RDONLY, "size=4k,mode=755")
+        mount("hidden", str(root / path[1:]), "tmpfs", _NOSUID_NODEV | MS_RDONLY, "size=4k,mode=755")
     _write_accounts(root / "etc")
     for name in DEVICES:
-        show(root, f"/dev/{name}", f"/dev/{name}", DEVICE)
-    show_policy(root, reach)
+        bind_into(root, f"/dev/{name}", f"/dev/{name}", DEVICE)
+    bind_policy(root, reach)
     _shown_below_tmp.extend(path for path in shown if path.startswith("/tmp/"))
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         (root / "dev" / name).symlink_to(target)
     for place in (HOME[1:], _NEW_TMP[1:], "dev/shm", "proc"):
         (root / place).mkdir(parents=True, exist_ok=True)
-    # while the host's own /proc is still in sight: without privileges Linux shows no more than one could see before
-    mount("proc", str(root / "proc"), "proc", _KEEP_PRIVATE)
-    enter_root(base)
-    protect("/", ATTR_RDONLY, recursive=False)
+    # before the host's /proc is gone: without privileges Linux allows only what a visible /proc already shows
+    mount("proc", str(root / "proc"), "proc", _NOSUID_NODEV)
+    pivot_root(base)
+    set_mount_attributes("/", ATTR_RDONLY, recursive=False)
 
 
 def _bind(source: str, target: str) -> None:
-    """Binds a folder or file of the root at another place; what it needs above it is made."""
+    """Binds a folder or file of the root at another path, creating the folders above it."""
     if Path(source).is_dir():
         Path(target).mkdir(parents=True, exist_ok=True)
     else:
@@ -110,39 +110,39 @@ def _bind(source: str, target: str) -> None:
 
 
 def _write_accounts(etc: Path) -> None:
-    (etc / "passwd").write_text(f"root:x:0:0::/:/bin/sh\nagent:x:{INSIDE_USER}:{INSIDE_USER}::{HOME}:/bin/sh\n")
-    (etc / "group").write_text(f"root:x:0:\nagent:x:{INSIDE_USER}:\n")
+    (etc / "passwd").write_text(f"root:x:0:0::/:/bin/sh\nagent:x:{GUEST_UID}:{GUEST_UID}::{HOME}:/bin/sh\n")
+    (etc / "group").write_text(f"root:x:0:\nagent:x:{GUEST_UID}:\n")
     (etc / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
 
 
-def surround() -> None:
-    """Network, IPC and host name for one kernel that is forked next; the fork server leaves those of the one before."""
+def unshare_next() -> None:
+    """Enters new network, IPC and host-name namespaces, which the next forked kernel inherits."""
     unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
     syscall("sethostname", SYS_SETHOSTNAME[os.uname().machine], b"sandbox", 7)
     _loopback_up()
 
 
 def enter(limits: dict[str, Any], user: int | None) -> None:
-    """Makes the rest of this kernel's own world.
+    """Sets up this kernel's mounts and user.
 
-    ``user``: its own user id where root gives it one; else it gets a namespace.
+    ``user``: its user id, if this process is root; otherwise None, and it gets a user namespace.
     """
     unshare(CLONE_NEWNS)
     owner = f",uid={user},gid={user}" if user is not None else ""
     inodes = limits["workspace_inodes"]
     size = limits["workspace_mib"]
-    mount("workspace", HOME, "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
-    mount("tmp", _NEW_TMP, "tmpfs", _KEEP_PRIVATE, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
+    mount("workspace", HOME, "tmpfs", _NOSUID_NODEV, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
+    mount("tmp", _NEW_TMP, "tmpfs", _NOSUID_NODEV, f"size={size}m,nr_inodes={inodes},mode=700{owner}")
     for path in _shown_below_tmp:
         _bind(path, _NEW_TMP + path.removeprefix("/tmp"))
     mount(_NEW_TMP, "/tmp", flags=MS_MOVE)
-    mount("shm", "/dev/shm", "tmpfs", _KEEP_PRIVATE, f"size=64m,nr_inodes=1000,mode=700{owner}")
-    mount("proc", "/proc", "proc", _KEEP_PRIVATE)
+    mount("shm", "/dev/shm", "tmpfs", _NOSUID_NODEV, f"size=64m,nr_inodes=1000,mode=700{owner}")
+    mount("proc", "/proc", "proc", _NOSUID_NODEV)
     if user is None:
-        map_self(INSIDE_USER)
+        map_self(GUEST_UID)
         forbid_capabilities()
     else:
-        make_own(user)
+        map_owners(user)
         forbid_capabilities()
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -151,7 +151,7 @@ def enter(limits: dict[str, Any], user: int | None) -> None:
 
 
 def _loopback_up() -> None:
-    """The kernel's own loopback interface, the only one it has."""
+    """Brings up the loopback interface, the only one of the kernel."""
     flags_of, set_flags, up = 0x8913, 0x8914, 1
     with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         request = struct.pack("16sH14x", b"lo", 0)

@@ -1,10 +1,10 @@
 """The system call filter of a kernel, as classic BPF.
 
-Contract: calls that reach beyond the sandbox or into the Linux kernel's seldom-used corners fail with EPERM; what a
-filter cannot judge (``clone3``) and what did not exist when this was written fail with ENOSYS, so libraries fall back.
-Calls of a foreign ABI fail instead of killing one thread and leaving the process hanging. Assembled once in the fork
-server; loading it costs microseconds, a call that is always allowed is decided from the Linux kernel's own cache.
-It does not see paths and does not stop file access: that is Landlock's and the mount namespace's part.
+Contract: calls that act outside the sandbox or use rarely used parts of the Linux kernel fail with EPERM; calls a
+filter cannot inspect (``clone3``) and calls newer than this table fail with ENOSYS, so libraries fall back. Calls of a
+foreign ABI fail instead of killing one thread and leaving the process hanging. Assembled once in the fork server;
+loading it costs microseconds, and Linux caches the decision for calls that are always allowed. The filter does not see
+paths and does not stop file access; Landlock and the mount namespace do.
 """
 
 from __future__ import annotations
@@ -36,38 +36,38 @@ DENIED = {
 }  # fmt: skip
 # memory that RLIMIT_DATA does not count
 UNCOUNTED = {"memfd_create": (319, 279), "shmget": (29, 194)}
-# objects of System V and POSIX queues: named for the whole machine, and they outlive who made them
+# System V and POSIX queues: visible to the whole machine, and they outlive their creator
 SHARED_IPC = {
     "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197), "semget": (64, 190),
     "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
     "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
     "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183), "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
 }  # fmt: skip
-# what would take a process out of its kernel's process group, the only handle on it without a pid namespace
+# leaves the kernel's process group, the only handle on its processes without a pid namespace
 DETACHING = {"setsid": (112, 157), "setpgid": (109, 154)}
-# tells the names of files that Landlock hides, and every user has few of them (fanotify is in DENIED)
+# reveals names of files that Landlock hides, and the number per user is small (fanotify is in DENIED)
 WATCHING = {"inotify_init": (253, -1), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27)}
-# what Landlock does not cover: owner, extended attributes; mode and times are in IGNORED
+# not covered by Landlock: owner, extended attributes; mode and times are in IGNORED
 OWNERS = {
     "chown": (92, -1), "fchown": (93, 55), "lchown": (94, -1), "fchownat": (260, 54), "setxattr": (188, 5),
     "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
 }  # fmt: skip
-# succeeds without an effect, because half the standard library copies modes and times along with files
+# succeeds without an effect, because much of the standard library copies modes and times along with files
 IGNORED = {
     "chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "utime": (132, -1),
     "utimes": (235, -1), "futimesat": (261, -1), "utimensat": (280, 88),
 }  # fmt: skip
-# an argument that is not 0 may mean another process of the same user: name -> (numbers, argument, error); scheduling
-# pretends to work, because libraries schedule their own threads by number and abort when they may not
+# an argument other than 0 may mean another process of the same user: name -> (numbers, argument, error); scheduling
+# calls succeed without an effect, because libraries schedule their own threads by id and abort on an error
 ON_OTHERS = {
     "prlimit64": ((302, 261), 0, errno.EPERM), "setpriority": ((141, 140), 1, errno.EPERM),
     "ioprio_set": ((251, 30), 1, errno.EPERM), "sched_setaffinity": ((203, 122), 0, 0),
     "sched_setscheduler": ((144, 119), 0, 0), "sched_setparam": ((142, 118), 0, 0), "sched_setattr": ((314, 274), 0, 0),
 }  # fmt: skip
-# and this first argument means all processes of the user, whatever the other says
+# this first argument means all processes of the user
 ON_THE_USER = {"setpriority": 2, "ioprio_set": 3}
-# what sets the mode of a file: name -> (numbers, argument with the flags that may make one, argument with the mode)
+# calls that set the mode of a file: name -> (numbers, argument with the open flags, argument with the mode)
 SETTING_MODES = {
     "chmod": ((90, -1), None, 1), "fchmod": ((91, 52), None, 1), "fchmodat": ((268, 53), None, 2),
     "fchmodat2": ((452, 452), None, 2), "creat": ((85, -1), None, 1), "mknod": ((133, -1), None, 1),
@@ -109,14 +109,14 @@ def _argument(index: int) -> bytes:
 def assemble(
     families: tuple[int, ...], count_memory: bool, shared: bool, deny_set_id: bool = False
 ) -> ctypes.Array[ctypes.c_char]:
-    """The filter's program, where Linux can read it.
+    """The filter program, in a buffer that Linux reads.
 
-    ``families``: socket families that may be opened, but for AF_UNIX with TCP and UDP only; ``count_memory``: deny
-    memory that RLIMIT_DATA does not see, and larger buffers of sockets (where no cgroup counts them); ``shared``: no
+    ``families``: socket families that may be opened, all but AF_UNIX with TCP and UDP only; ``count_memory``: deny
+    memory that RLIMIT_DATA does not count, and larger socket buffers (used without a memory cgroup); ``shared``: no
     namespace separates kernels from the host's files and processes, so deny leaving the process group, acting on other
-    processes, objects that all processes share, pairs of sockets but streams, watching files, and changing their owner,
-    mode and times; ``deny_set_id``: files may not get set-user-id bits, because they may lie in a folder of the host
-    and belong to its owner.
+    processes, machine-wide IPC objects, socket pairs other than streams, watching files, and changing their owner, mode
+    and times; ``deny_set_id``: deny set-user-id bits, because a file may lie in a folder of the host and belong to its
+    owner.
     """
     column = 0 if MACHINE == "x86_64" else 1
     apart = {**SHARED_IPC, **DETACHING, **WATCHING, **OWNERS} if shared else {}
@@ -139,7 +139,7 @@ def assemble(
     tty = [_argument(1), _op(_EQUAL, TIOCSTI, 1), _op(_EQUAL, TIOCLINUX, 0, 1), _fail(errno.EPERM)]
     code += _rule(IOCTL[column], tty)
     code += _sockets(column, families, shared)
-    # a socket handed to the host must not make it wait where it closes it
+    # a socket sent to the host must not make the host's close() wait
     code += _pretend_to_set(column, (SO_LINGER, *((SO_SNDBUF, SO_RCVBUF) if count_memory else ())))
     if deny_set_id:
         code += _no_set_id(column)
@@ -169,7 +169,7 @@ def _pretend_to_set(column: int, options: tuple[int, ...]) -> list[bytes]:
 
 
 def _no_set_id(column: int) -> list[bytes]:
-    code = [_op(_EQUAL, OPENAT2[column], 0, 1), _fail(errno.ENOSYS)]  # its mode lies in memory: callers fall back
+    code = [_op(_EQUAL, OPENAT2[column], 0, 1), _fail(errno.ENOSYS)]  # its mode is in memory; callers fall back
     for numbers, flags, mode in SETTING_MODES.values():
         checked = [_argument(mode), _op(_AND, SET_ID), _op(_EQUAL, 0, 1), _fail(errno.EPERM)]
         if flags is not None:
@@ -180,17 +180,17 @@ def _no_set_id(column: int) -> list[bytes]:
 
 
 def _only(values: tuple[int, ...], error: int) -> list[bytes]:
-    """Goes on where one of ``values`` is loaded, fails with any other."""
+    """Continues if the loaded value is one of ``values``, else fails."""
     return [*(_op(_EQUAL, value, len(values) - i) for i, value in enumerate(values)), _fail(error)]
 
 
 def _rule(number: int, body: list[bytes]) -> list[bytes]:
-    """Runs ``body`` for one call; a body that falls through allows it."""
+    """Runs ``body`` for one system call; a body that falls through allows it."""
     return [_op(_EQUAL, number, 0, len(body) + 1), *body, _op(_RETURN, _ALLOW)]
 
 
 def load(program: ctypes.Array[ctypes.c_char]) -> None:
-    """Puts the filter on this process for good, and forbids gaining privileges by executing files."""
+    """Installs the filter on this process permanently, and forbids gaining privileges by executing files."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(program))
     syscall("seccomp", _SECCOMP[MACHINE], 1, 0, header)

@@ -1,9 +1,9 @@
-"""The isolation tiers, put together from their layers, at the three places where they are entered.
+"""The isolation tiers, composed of their layers, for the three processes that enter them.
 
-T3: T2 and a cgroup that bounds memory and processes (made by the owner) · T2: namespaces, own root, Landlock, seccomp,
-no capabilities · T1: Landlock, seccomp, limits, no capabilities; needs no privileges · T0: limits only. A layer that
-fails raises: a kernel is never less isolated than its tier says. What runs in a kernel here and in the modules below
-keeps to few functions and types (no ``Path``): the first use of each is a page that has to be copied for it.
+T3: T2 and a cgroup that bounds memory and processes (created by the owner) · T2: namespaces, own root, Landlock,
+seccomp, no capabilities · T1: Landlock, seccomp, limits, no capabilities; needs no privileges · T0: limits only. A
+layer that fails raises, so a kernel is never less isolated than its tier promises. Code that runs in a kernel, here and
+in the modules below, uses few functions and types (no ``Path``), because the first use of each copies a page.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ MIB = 1 << 20
 SIGKILL = 9
 WRITABLE_DEVICES = ("/dev/null", "/dev/zero", "/dev/full")
 DRIVER_FACTS = ("driver", "devices", "modules")
-"""Below ``/proc``: what a driver library asks about its devices."""
+"""Files below ``/proc`` that a driver library reads about its devices."""
 OWN_FOLDERS, OWN_TEMPORARY = ("HOME", "PWD"), ("TMPDIR", "MPLCONFIGDIR", "IPYTHONDIR")
-"""Variables that name the workspace: always, and where ``/tmp`` is not the kernel's own."""
+"""Variables that name the workspace: always, and where the kernel has no ``/tmp`` of its own."""
 ETC_READABLE = ("passwd", "group", "hosts", *namespaces.ETC)
 
 
 def has_namespaces(tier: str) -> bool:
-    """Whether kernels of this tier live in namespaces of their own."""
+    """Whether kernels of this tier run in their own namespaces."""
     return tier in ("T2", "T3")
 
 
-def enter_warden(tier: str) -> None:
-    """In the warden, before it forks the fork server: where its children's pid namespace begins."""
+def enter_supervisor(tier: str) -> None:
+    """Called in the supervisor before it forks the fork server: creates the pid namespace of its children."""
     if has_namespaces(tier):
         if os.geteuid() != 0:
             map_self(os.geteuid())
@@ -49,13 +49,13 @@ def enter_warden(tier: str) -> None:
 
 
 def enter_server(config: dict[str, Any]) -> None:
-    """In the fork server, before it imports anything large."""
+    """Called in the fork server before it imports large modules."""
     if has_namespaces(config["tier"]):
         namespaces.build_root(config["base"], _interpreter(config), config["hidden"], config["reach"])
 
 
 def prepare(config: dict[str, Any]) -> dict[str, Any]:
-    """What every kernel of this fork server needs and is made only once."""
+    """Values that are computed once in the fork server and used by every kernel."""
     tier = config["tier"]
     inner = has_namespaces(tier)
     families = (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6) if inner else ()
@@ -70,9 +70,9 @@ def prepare(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def enter_kernel(
-    config: dict[str, Any], folder: str, limits: dict[str, Any], user: int | None, ready: dict[str, Any]
+    config: dict[str, Any], folder: str, limits: dict[str, Any], user: int | None, prepared: dict[str, Any]
 ) -> None:
-    """In the forked kernel. Afterwards it stands in its workspace and can gain nothing."""
+    """Called in the forked kernel. Afterwards its current folder is the workspace and it cannot gain privileges."""
     tier = config["tier"]
     if has_namespaces(tier):
         namespaces.enter(limits, user)
@@ -85,21 +85,21 @@ def enter_kernel(
     os.environ["USER"] = os.environ["LOGNAME"] = "agent"
     for name in OWN_FOLDERS if has_namespaces(tier) else (*OWN_FOLDERS, *OWN_TEMPORARY):
         os.environ[name] = home
-    _limit(limits, has_namespaces(tier), ready["born_with"])
+    _limit(limits, has_namespaces(tier), prepared["initial_data_bytes"])
     if tier == "T0":
         return
     drop_capabilities()
     writable = [*WRITABLE_DEVICES, *config["reach"]["read_write"], *config["reach"]["devices"]]
     if has_namespaces(tier):
-        landlock.restrict(["/"], [namespaces.HOME, "/tmp", "/dev/shm", *writable], ready["landlock"], outside=False)
+        landlock.restrict(["/"], [namespaces.HOME, "/tmp", "/dev/shm", *writable], prepared["landlock"], outside=False)
     else:
-        own = [f"/proc/{os.getpid()}", *ready["read_only"]]
-        landlock.restrict(own, [home, *writable], ready["landlock"])
-    seccomp.load(ready["filter"])
+        own = [f"/proc/{os.getpid()}", *prepared["read_only"]]
+        landlock.restrict(own, [home, *writable], prepared["landlock"])
+    seccomp.load(prepared["filter"])
 
 
 def _interpreter(config: dict[str, Any]) -> list[str]:
-    """The folders Python itself needs, outermost first."""
+    """The folders the Python interpreter needs, outermost first."""
     executable = Path(sys.executable)
     places = {sys.base_prefix, sys.base_exec_prefix, str(executable.resolve().parents[1])}
     if (executable.parents[1] / "pyvenv.cfg").exists():
@@ -110,7 +110,7 @@ def _interpreter(config: dict[str, Any]) -> list[str]:
 
 
 def _readable(config: dict[str, Any]) -> list[str]:
-    """What a kernel without a mount namespace may read."""
+    """Paths that a kernel without a mount namespace may read."""
     return [
         *namespaces.SYSTEM,
         *_interpreter(config),
@@ -123,17 +123,17 @@ def _readable(config: dict[str, Any]) -> list[str]:
 
 
 def data_bytes() -> int:
-    """What RLIMIT_DATA counts of this process."""
+    """The bytes of this process that RLIMIT_DATA counts."""
     return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
 
 
-def _limit(limits: dict[str, Any], own_user: bool, born_with: int) -> None:
-    """Resource limits of one process. The number of processes is counted per user, so it needs a user of one's own.
+def _limit(limits: dict[str, Any], own_user: bool, initial_bytes: int) -> None:
+    """Sets resource limits. The process limit counts per user, so it applies only where the kernel has its own user.
 
-    ``born_with``: the bytes of data it has from the fork server.
+    ``initial_bytes``: the bytes of data it has from the fork server.
     """
     for kind, value in (
-        (resource.RLIMIT_DATA, limits["memory_mib"] * MIB + born_with),
+        (resource.RLIMIT_DATA, limits["memory_mib"] * MIB + initial_bytes),
         (resource.RLIMIT_FSIZE, limits["workspace_mib"] * MIB),
         (resource.RLIMIT_NOFILE, limits["open_files"]),
         (resource.RLIMIT_CORE, 0),
