@@ -13,11 +13,6 @@ from aiohttp import web
 
 from rollout.servers.api import create_app
 
-TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
 MakeLlama = Callable[..., Path]
 
 
@@ -26,29 +21,9 @@ def make_llama(tmp_path_factory: pytest.TempPathFactory) -> MakeLlama:
     """A function that writes a random Llama (2 layers, 4 heads of 32, 2 key-value heads) and returns its folder."""
 
     def make(seed: int = 0, *, tied: bool = True, name: str = "tiny") -> Path:
-        import torch
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from tests.helpers.models import serving_llama  # imports torch and transformers
 
-        folder = tmp_path_factory.mktemp("models") / name
-        tokenizer = _tokenizer()
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=192,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=2048,
-            tie_word_embeddings=tied,
-            initializer_range=0.15,  # wide enough that order of rows, tie and weights all show in the logits
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        torch.manual_seed(seed)
-        LlamaForCausalLM(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return folder
+        return serving_llama(tmp_path_factory.mktemp("models") / name, seed=seed, tied=tied)
 
     return make
 
@@ -57,30 +32,6 @@ def make_llama(tmp_path_factory: pytest.TempPathFactory) -> MakeLlama:
 def tiny_llama(make_llama: MakeLlama) -> Path:
     """One such model, shared by every test that does not change it."""
     return make_llama()
-
-
-def _tokenizer():
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-    )
-    bpe.train_from_iterator(
-        ["system user assistant <execute>print(1)</execute> <solution>42</solution>\n"] * 8, trainer
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        chat_template=TEMPLATE,
-    )
 
 
 @pytest.fixture(scope="session")

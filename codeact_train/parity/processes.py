@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import os
-import socket
 import sys
 import traceback
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ import torch.distributed as dist
 
 from codeact_train.config.train import TrainJob
 from codeact_train.distributed import parallel_context
+from codeact_train.distributed.fork_ranks import fork_ranks
 from codeact_train.observability.metrics import MetricsLog
 from codeact_train.parity.cases import RIVALS, Point
 from codeact_train.trainer import Trainer
@@ -44,17 +43,9 @@ def run(runs: list[Run], size: int, scratch: Path) -> Iterator[list[Point]]:
 
     Raises ``RuntimeError`` with the traceback of a process that fails.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe(duplex=False)
+    here, there = multiprocessing.get_context("fork").Pipe(duplex=False)
     scratch.mkdir(parents=True)
-    processes = [
-        context.Process(target=_process, args=(rank, size, port, runs, scratch, there)) for rank in range(size)
-    ]
-    for process in processes:
-        process.start()
+    processes = fork_ranks(size, _process, runs, scratch, there)
     try:
         for _ in runs:
             ready = wait([here, *(process.sentinel for process in processes)])
@@ -68,12 +59,8 @@ def run(runs: list[Run], size: int, scratch: Path) -> Iterator[list[Point]]:
             process.kill()
 
 
-def _process(rank: int, size: int, port: int, runs: list[Run], scratch: Path, results: Connection) -> None:
-    torch.set_num_threads(1)
+def _process(rank: int, runs: list[Run], scratch: Path, results: Connection) -> int:
     logging.getLogger("megatron").setLevel(logging.ERROR)
-    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ.update({name: str(value) for name, value in places.items()})
-    code = 1
     with (scratch / f"log-{rank}.txt").open("w") as log:
         sys.stdout = sys.stderr = log
         try:
@@ -82,11 +69,11 @@ def _process(rank: int, size: int, port: int, runs: list[Run], scratch: Path, re
                 curve = _curve(each, device)
                 if rank == 0:
                     results.send(curve)
-                dist.barrier()  # no process ends before the first has sent: its end would be taken for a death
-            code = 0
+                dist.barrier()  # a process that ended before the first has sent would look like one that died
         except Exception:
             traceback.print_exc(file=log)
-    os._exit(code)  # nothing of the parent's is to be cleaned up here
+            return 1
+    return 0
 
 
 def _curve(run: Run, device: torch.device) -> list[Point]:

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, PretrainedConfig, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from codeact_train.config.prepare import PrepareConfig
-from codeact_train.data.tokenizer import CHATML
+from codeact_train.data.toy_tokenizer import make_toy_tokenizer
 from codeact_train.prepare import prepare
 
 SEQUENCE_LENGTH = 256
 WORDS = "crate bolt depot ship river stone table price total count print value list tool answer".split()  # noqa: SIM905
-_VOCABULARY = 301
-_SHAPE: dict[str, Any] = {
-    "vocab_size": _VOCABULARY, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 4,
+VOCABULARY = 301
+TOKENIZER_TEXT = [" ".join(WORDS) + " system user assistant Observation: <execute> <solution>"] * 5
+SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 4,
     "num_attention_heads": 8, "num_key_value_heads": 4, "max_position_embeddings": 512, "initializer_range": 0.1,
     "eos_token_id": 2, "pad_token_id": 0, "bos_token_id": 1,
 }  # fmt: skip
@@ -41,9 +41,9 @@ class Family:
 
 
 FAMILIES = {
-    "llama": Family(LlamaConfig(**_SHAPE, tie_word_embeddings=True), {}),
+    "llama": Family(LlamaConfig(**SHAPE, tie_word_embeddings=True), {}),
     "mistral": Family(
-        MistralConfig(**{**_SHAPE, "num_key_value_heads": 2}, sliding_window=24, tie_word_embeddings=False),
+        MistralConfig(**{**SHAPE, "num_key_value_heads": 2}, sliding_window=24, tie_word_embeddings=False),
         {"z_loss": 1e-3},
     ),
 }
@@ -52,36 +52,25 @@ FAMILIES = {
 def make(folder: Path) -> tuple[dict[str, Path], Path]:
     """Write a model of each family and a corpus they share; returns the models' folders and the corpus."""
     disable_progress_bar()
-    tokenizer = _tokenizer()
-    folders = {}
-    for name, family in FAMILIES.items():
-        torch.manual_seed(1)
-        model = AutoModelForCausalLM.from_config(family.config)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.ndim == 1:  # norms that are all ones could be mistaken for one another
-                    parameter.add_(torch.randn_like(parameter), alpha=0.1)
-        folders[name] = folder / name
-        model.save_pretrained(folders[name])
-        tokenizer.save_pretrained(folders[name])
+    tokenizer = make_toy_tokenizer(TOKENIZER_TEXT, VOCABULARY)
+    folders = {name: save_model(folder / name, tokenizer, family.config) for name, family in FAMILIES.items()}
     records = _records(folder / "records.jsonl", 24)
     settings = PrepareConfig(sequence_length=SEQUENCE_LENGTH, validation_share=0.2)
     prepare(records, folders["llama"], folder / "corpus", settings)
     return folders, folder / "corpus"
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=_VOCABULARY, special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
-    )  # fmt: skip
-    bpe.train_from_iterator([" ".join(WORDS) + " system user assistant Observation: <execute> <solution>"] * 5, trainer)
-    made = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    made.chat_template = CHATML
-    return made
+def save_model(folder: Path, tokenizer: PreTrainedTokenizerFast, config: PretrainedConfig) -> Path:
+    """Write a model of ``config`` with random weights, the same at every call, and its tokenizer."""
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:  # norms that are all ones could be mistaken for one another
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def _records(path: Path, count: int) -> Path:

@@ -63,15 +63,17 @@ def _two_steps(train: TrainConfig, packs: int) -> TrainConfig:
 
 
 def _model(spec: ModelSpec, train: TrainConfig, folder: Path) -> Path:
-    """A random model of the same family, with a tokenizer of its own."""
+    """A random model of the same family, with a tokenizer whose tokens are bytes."""
     import torch
     from transformers import AutoModelForCausalLM
+
+    from codeact_train.data.toy_tokenizer import make_toy_tokenizer
 
     tensor = train.parallel.tensor
     kv_heads = min(spec.kv_heads, tensor) if spec.kv_heads % tensor == 0 else spec.kv_heads
     heads = kv_heads * (spec.heads // spec.kv_heads)
     hidden = heads * HEAD_DIM
-    tokenizer = _tokenizer()
+    tokenizer = make_toy_tokenizer()
     config = copy.deepcopy(spec.hf)
     small: dict[str, Any] = {
         "vocab_size": len(tokenizer),
@@ -95,25 +97,6 @@ def _model(spec: ModelSpec, train: TrainConfig, folder: Path) -> Path:
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-def _tokenizer():  # type: ignore[no-untyped-def]
-    """Bytes as tokens, with ChatML."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    from codeact_train.data.tokenizer import CHATML
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    vocabulary = {token: index for index, token in enumerate([*specials, *letters])}
-    byte = Tokenizer(models.BPE(vocabulary, []))
-    byte.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    byte.decoder = decoders.ByteLevel()
-    byte.add_special_tokens(specials)
-    made = PreTrainedTokenizerFast(tokenizer_object=byte, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    made.chat_template = CHATML
-    return made
 
 
 def _records(path: Path) -> Path:

@@ -6,38 +6,21 @@ from pathlib import Path
 import pytest
 import sentencepiece
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from tokenizers import decoders as token_decoders
 from transformers import PreTrainedTokenizerFast
 
 from codeact_train.config.prepare import PrepareConfig
+from codeact_train.parity.toy_models import WORDS
 from codeact_train.prepare import prepare
-from tests.helpers.training import CHATML, WORDS, llama, write_records
+from tests.helpers.models import llama, training_tokenizer
+from tests.helpers.records import write_records
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE of 301 tokens (no size of a test layout divides it) with ChatML."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = token_decoders.ByteLevel()
-    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    text = [" ".join(WORDS) + " system user assistant Observation: <execute> </execute> <solution>"] * 5
-    bpe.train_from_iterator(
-        text,
-        trainers.BpeTrainer(
-            vocab_size=301,
-            special_tokens=specials,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
-    assert bpe.get_vocab_size() == 301
-    made = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    made.chat_template = CHATML
-    return made
+    """301 tokens, ChatML."""
+    return training_tokenizer()
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,10 @@ from codeact_train.distributed import parallel_context
 from codeact_train.hf import export
 from codeact_train.hf.export import weights_digest
 from codeact_train.model.spec import ModelSpec
+from codeact_train.parity.toy_models import save_model
+from tests.helpers.models import SHAPE
 from tests.helpers.processes import in_world
-from tests.helpers.training import SHAPE, recipe, save_model
+from tests.helpers.training import recipe
 
 FAMILIES = {
     "llama, tied": LlamaConfig(**SHAPE, tie_word_embeddings=True),

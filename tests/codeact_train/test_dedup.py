@@ -8,10 +8,11 @@ import pytest
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
+from codeact_train.parity.toy_models import WORDS
 from codeact_train.prepare import prepare
 from codeact_train.prepare.contamination import Screen
 from codeact_train.prepare.near_duplicates import near_duplicates, signature
-from tests.helpers.training import WORDS, write_conversations
+from tests.helpers.records import write_conversations
 
 LONG = " ".join(f"word{i}" for i in range(60))
 

@@ -15,8 +15,9 @@ from codeact_train import exit_codes, train
 from codeact_train.checkpoint.manager import Checkpoints
 from codeact_train.config.train import TrainConfig
 from codeact_train.parity import reference_loop
+from codeact_train.parity.toy_models import save_model
 from tests.helpers.runs import flops, gradient_is_not_finite, outcome, reads_and_writes
-from tests.helpers.training import events, recipe, run_job, save_model, start_job, write_job
+from tests.helpers.training import events, recipe, run_job, start_job, write_job
 
 pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'codeact[deepspeed]'")
 

@@ -9,8 +9,9 @@ import pytest
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
+from codeact_train.parity.toy_models import WORDS
 from codeact_train.prepare import prepare
-from tests.helpers.training import WORDS, write_conversations
+from tests.helpers.records import write_conversations
 
 
 @pytest.fixture(scope="module")

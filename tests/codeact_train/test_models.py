@@ -12,9 +12,11 @@ from codeact_train.data.document import Document
 from codeact_train.distributed import parallel_context
 from codeact_train.model.gpt import build
 from codeact_train.model.spec import ModelSpec
+from codeact_train.parity.toy_models import save_model
 from launch.inputs.resolve_model import BUILT_IN, resolve_model
+from tests.helpers.models import SHAPE
 from tests.helpers.processes import in_world
-from tests.helpers.training import SHAPE, events, recipe, run_job, save_model
+from tests.helpers.training import events, recipe, run_job
 
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,

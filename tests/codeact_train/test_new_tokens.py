@@ -17,11 +17,14 @@ from codeact_train.data.vocabulary import Vocabulary
 from codeact_train.distributed import parallel_context
 from codeact_train.hf.embedding_init import enlarge
 from codeact_train.hf.serving_files import write_serving_files
+from codeact_train.parity.toy_models import save_model
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare
 from launch.config import load
+from tests.helpers.models import SHAPE
 from tests.helpers.processes import in_world
-from tests.helpers.training import SHAPE, events, run_job, save_model, write_records
+from tests.helpers.records import write_records
+from tests.helpers.training import events, run_job
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 LAYOUTS = [{}, {"tensor": 2}, {"tensor": 4}, {"tensor": 2, "pipeline": 2}]

@@ -20,8 +20,9 @@ from codeact_train.data.document import ROLES
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
 from codeact_train.observability import trackers
 from codeact_train.prepare import prepare
+from tests.helpers.records import write_conversations
 from tests.helpers.runs import flops, gradient_is_not_finite, outcome
-from tests.helpers.training import events, recipe, run_job, start_job, write_conversations
+from tests.helpers.training import events, recipe, run_job, start_job
 
 POISON = "Z"  # a letter of one record only; its embedding is not a number
 ONE_STEP_AN_EPOCH = {"global_batch_packs": 99, "optimizer": {"lr": 3e-3}, "peak_tflops": 1.0, "proofs": ()}

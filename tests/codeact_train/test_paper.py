@@ -13,7 +13,8 @@ from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES
 from codeact_train.prepare import prepare
 from codeact_train.prepare.paper import next_fit
-from tests.helpers.training import events, recipe, run_job, write_records
+from tests.helpers.records import write_records
+from tests.helpers.training import events, recipe, run_job
 
 LENGTH = 320
 BEGIN, END = 1, 2  # of the test tokenizer

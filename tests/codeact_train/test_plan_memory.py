@@ -9,12 +9,14 @@ from codeact_train.data.sampler import Sampler
 from codeact_train.distributed import parallel_context
 from codeact_train.model.gpt import build
 from codeact_train.model.spec import ModelSpec
+from codeact_train.parity.toy_models import save_model
 from codeact_train.plan.kernels import TRAINER
 from codeact_train.plan.layout import Layout
 from codeact_train.plan.memory import layer_activations
 from codeact_train.plan.model_cost import ModelCost
+from tests.helpers.models import SHAPE
 from tests.helpers.processes import in_world
-from tests.helpers.training import SHAPE, recipe, save_model
+from tests.helpers.training import recipe
 
 
 def kept_a_slot(folder, corpus, settings) -> float:

@@ -13,8 +13,9 @@ from megatron.core.datasets.indexed_dataset import IndexedDataset
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
+from codeact_train.data.tokenizer import CHATML
 from codeact_train.prepare import prepare
-from tests.helpers.training import CHATML, write_conversations, write_records
+from tests.helpers.records import write_conversations, write_records
 
 WIDE = PrepareConfig(sequence_length=320)
 

@@ -13,8 +13,11 @@ from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES, Document
 from codeact_train.hf import loading
 from codeact_train.model import attention
+from codeact_train.parity.toy_models import save_model
 from codeact_train.prepare import prepare
-from tests.helpers.training import SHAPE, events, recipe, run_job, save_model, write_conversations
+from tests.helpers.models import SHAPE
+from tests.helpers.records import write_conversations
+from tests.helpers.training import events, recipe, run_job
 
 
 def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):

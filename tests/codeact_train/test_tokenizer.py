@@ -13,7 +13,7 @@ from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES, Turn
 from codeact_train.data.tokenizer import write_tokenizer
 from codeact_train.prepare import prepare
-from tests.helpers.training import write_records
+from tests.helpers.records import write_records
 
 CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 TURNS = [

@@ -5,7 +5,8 @@ import pytest
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED
 from codeact_train.prepare import prepare
-from tests.helpers.training import events, recipe, run_job, write_records
+from tests.helpers.records import write_records
+from tests.helpers.training import events, recipe, run_job
 
 
 def test_the_held_out_loss_is_taken_before_the_first_step_and_after_each_so_many(tmp_path, model, corpus):
