@@ -75,10 +75,10 @@ def ours(model: Path, out: Path, layout: dict[str, int], dtype: str) -> dict[str
     from codeact_train.model.spec import ModelSpec
 
     train = TrainConfig.model_validate({"parallel": layout, "precision": dtype})
-    place = parallel_context.start(train.parallel, 0)
+    ctx = parallel_context.initialize(train.parallel, 0)
     spec = ModelSpec.read(model)
     peak = Peak()
-    built = build(spec, train, place.device)
+    built = build(spec, train, ctx.device)
     weights = sum(p.nbytes for p in built.parameters()) / MB
 
     def load() -> None:
@@ -87,7 +87,7 @@ def ours(model: Path, out: Path, layout: dict[str, int], dtype: str) -> dict[str
 
     def export() -> None:
         tensors = hf.gather(built, spec)
-        if place.is_main:
+        if ctx.is_main:
             out.mkdir()
             hf.write(out, tensors, hf.tensor_shapes(spec), DTYPES[dtype], 5 * 2**30)
         for _ in tensors:
@@ -95,13 +95,13 @@ def ours(model: Path, out: Path, layout: dict[str, int], dtype: str) -> dict[str
 
     loaded, export_peak = peak.during(load), peak.during(export)
     mine = [weights, loaded[0] - weights, export_peak[0] - weights]
-    every: list[Any] = [None] * place.world
+    every: list[Any] = [None] * ctx.world
     dist.all_gather_object(every, mine)
     most = [max(column) for column in zip(*every, strict=True)]
-    parallel_context.stop()
+    parallel_context.destroy()
     keys = ("weights_mb", "load_beside_mb", "export_beside_mb")
     seconds = {"load_s": loaded[1], "export_s": export_peak[1]}
-    return {**dict(zip(keys, most, strict=True)), **seconds} if place.is_main else None
+    return {**dict(zip(keys, most, strict=True)), **seconds} if ctx.is_main else None
 
 
 def theirs(model: Path, out: Path, dtype: str) -> dict[str, Any]:

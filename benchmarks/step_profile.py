@@ -98,13 +98,13 @@ def subject(name: str, arguments: argparse.Namespace, folder: Path) -> Callable[
     if name != "ours":
         megatron_cpu._keep_freed_memory = lambda: None
         gpt.transformer_config = _without_fusion
-    trainer = Trainer(job, parallel_context.start(train.parallel, train.seed))
+    trainer = Trainer(job, parallel_context.initialize(train.parallel, train.seed))
     if name == "plain":
         return _plain(trainer, Rival(arguments.model, train, fused=False))
     if name == "bare":
         for group in trainer.state.optimizer.param_groups:  # type: ignore[attr-defined]
             group.update(fused=None, foreach=None)
-    trainer.state.update = record_function(UPDATE)(trainer.state.update)  # type: ignore[method-assign]
+    trainer.state.optimizer_step = record_function(UPDATE)(trainer.state.optimizer_step)  # type: ignore[method-assign]
     return trainer.train_step
 
 

@@ -47,7 +47,7 @@ class Rival:
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.model.config.use_cache = False
         settings = train.optimizer
-        self.clip = settings.clip
+        self.clip_grad = settings.clip_grad
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps,
             weight_decay=settings.weight_decay, fused=fused or None,
@@ -72,7 +72,7 @@ class Rival:
 
     def update(self) -> None:
         """Clip and step."""
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
@@ -107,8 +107,8 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         {"global_batch_packs": arguments.packs, "tensorboard": False, "optimizer": {"lr": 1e-5, "min_lr": 1e-5}}
     )
     job = TrainJob(model=str(arguments.model), corpus=str(folder / "corpus"), out=str(folder), train=train)
-    place = parallel_context.start(train.parallel, train.seed)
-    ours, rival = Trainer(job, place), Rival(arguments.model, train, arguments.fused_rival)
+    ctx = parallel_context.initialize(train.parallel, train.seed)
+    ours, rival = Trainer(job, ctx), Rival(arguments.model, train, arguments.fused_rival)
     seconds, tokens, losses, pairs = {"ours": 0.0, "rival": 0.0}, 0, [], []
     processor = {"ours": 0.0, "rival": 0.0}
     for number in range(WARM_UP_STEPS + arguments.steps):

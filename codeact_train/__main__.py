@@ -1,19 +1,19 @@
-"""``python -m codeact_train --config job.json``: the trainer, which can be stopped from its first moment on.
+"""``python -m codeact_train --config job.json``: the trainer, which can be stopped from the start.
 
-Importing torch and Megatron takes seconds. A signal that comes meanwhile ends the process as a stopped job, not with
-the traceback of an import; from the first step on :mod:`codeact_train.trainer` saves before it ends.
+Importing torch and Megatron takes seconds. A signal that arrives during the import ends the process with the exit code
+of a stopped job, not with a traceback. Once training runs, :mod:`codeact_train.trainer` saves before it stops.
 """
 
 import os
 import signal
 import sys
 
-from codeact_train.exit_codes import ASKING, STOPPED
+from codeact_train.exit_codes import STOP_SIGNALS, STOPPED
 
 
 def main() -> int:
     """Entry point of each process; returns its exit code."""
-    for number in ASKING:
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: os._exit(STOPPED))
     from codeact_train.train import main as train
 

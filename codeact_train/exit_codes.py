@@ -1,16 +1,15 @@
-"""How a training job ended, as its exit code; 0 says that the run is finished, any other that there is a bug. And what
-asks one to end."""
+"""Exit codes of a training job, and the signals that ask it to stop. 0: the run is finished; 1: a bug."""
 
 import signal
 
-ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-"""Signals that ask a job to save and end; SIGUSR1 is a scheduler's whose time limit is near."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that make a job save and stop. Schedulers send SIGUSR1 before their time limit."""
 
 STOPPED = 75
-"""It saved and stopped before its end: start it again to go on (EX_TEMPFAIL: try again)."""
+"""The job saved and stopped before its end; start it again to continue (EX_TEMPFAIL: try again)."""
 BAD_CONFIG = 2
-"""It could not be started as configured, and said why."""
-PROOF_FAILED = 3
-"""A start-up proof did not hold."""
-UNSOUND = 4
-"""A step was not finite, or a save was not the state of the run; what was saved before stands."""
+"""The job cannot start as configured; its message names the setting."""
+CHECK_FAILED = 3
+"""A start-up check failed."""
+CORRUPT_STATE = 4
+"""A step was not finite, or a save differed from the state of the run; earlier checkpoints are intact."""

@@ -1,21 +1,20 @@
-"""Proofs made with the real model, kernels and corpus before the first step; a job that fails one does not train.
+"""Checks made with the real model, kernels and corpus before the first step; a job that fails one does not train.
 
-Contract: each proof measures one number and a bound it must stay under, and fails for a reason a person can act on. All
-processes take part. Cost: a few forward passes over the shortest documents and, for ``parity``, a second copy of the
-model on the main process for as long as it takes; seconds for a small model.
+Contract: each check measures one number against a bound, and its message says what went wrong. All processes take part.
+Cost: a few forward passes over the shortest documents; for ``parity`` also a second copy of the model on the main
+process while it runs. Seconds for a small model.
 
-``leak``: a document's hidden states move, on any pipeline stage, when its neighbour is changed (they must not).
-``window``: the attention kernel in use sees a key further back than the model's sliding window, if it has one.
-``parity``: losses of the loaded weights against transformers, beyond the edge of a sliding window if there is one.
-``audit``: every assistant turn's end token is trained, no token of another role is. ``partition``: gradients of two
-documents at once against one after the other.
+``leak``: the hidden states of a document must not move, on any pipeline stage, when the document beside it changes.
+``window``: the attention kernel must not see a key further back than the model's sliding window, if it has one.
+``parity``: losses of the loaded weights equal transformers', also beyond the edge of a sliding window if there is one.
+``audit``: every assistant turn's end token is trained, and no token of another role is. ``partition``: gradients of two
+documents in one micro-batch equal those of the documents one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,98 +22,115 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
+from codeact_train.backends.run_state import RunState
 from codeact_train.config.train import TrainJob
 from codeact_train.data.collate import MicroBatch, StepBatch, collate
+from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES, Document
-from codeact_train.data.vocabulary import Vocabulary
+from codeact_train.distributed.parallel_context import ParallelContext
 from codeact_train.hf.embedding_init import enlarge
 from codeact_train.model.attention import PackedAttention, PackedLayout, Spans
 from codeact_train.model.gpt import DTYPES
-from codeact_train.model.spec import ModelSpec
-
-if TYPE_CHECKING:
-    from codeact_train.trainer import Trainer
+from codeact_train.model.source import ModelSource
 
 AUDITED_DOCUMENTS = 200
 ROUNDING_MARGIN = 2.0
-"""A loss may be so many times as far from float32's as transformers' own in the run's precision."""
+"""Largest distance of a loss from its float32 value, relative to that of transformers in the run's precision."""
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What was measured, and the bound it had to stay under."""
+class CheckContext:
+    """What the checks look at."""
+
+    job: TrainJob
+    ctx: ParallelContext
+    state: RunState
+    corpus: Corpus
+    source: ModelSource
+
+
+@dataclass(frozen=True)
+class StartupCheck:
+    """Result of one check: a measured number and its bound. ``measures``: what the number is."""
 
     name: str
     value: float
     bound: float
-    what: str
+    measures: str
 
     @property
-    def holds(self) -> bool:
-        """Whether the number is under its bound (a NaN is not)."""
+    def passed(self) -> bool:
+        """Whether the number is within its bound (a NaN is not)."""
         return self.value <= self.bound
 
 
-class ProofFailed(RuntimeError):
-    """A proof did not hold: training would have gone wrong in silence."""
+class StartupCheckFailed(RuntimeError):
+    """A check failed: training would have gone wrong silently."""
 
 
-def run(trainer: Trainer) -> list[Proof]:
-    """Make the proofs the configuration names. Raises :class:`ProofFailed` for the first that does not hold."""
-    made = []
-    for name in trainer.train.proofs:
-        proof = PROOFS[name](trainer)
-        if proof is None:  # it is about something this model has not
+def run(context: CheckContext) -> list[StartupCheck]:
+    """Run the configured checks. Raises :class:`StartupCheckFailed` for the first that fails."""
+    results = []
+    for name in context.job.train.startup_checks:
+        check = CHECKS[name](context)
+        if check is None:  # not applicable to this model
             continue
-        if not proof.holds:
-            raise ProofFailed(f"proof {name}: {proof.what} is {proof.value:.3g}, must be at most {proof.bound:.3g}")
-        made.append(proof)
-    return made
+        if not check.passed:
+            raise StartupCheckFailed(
+                f"start-up check {name}: {check.measures} is {check.value:.3g}, must be at most {check.bound:.3g}"
+            )
+        results.append(check)
+    return results
 
 
-def leak(trainer: Trainer) -> Proof:
+def leak(context: CheckContext) -> StartupCheck:
     """Change every token of the first of two documents; on no stage may the second's hidden states move."""
-    first, second = _shortest(trainer, 2)
-    changed = Document((first.ids + 7) % trainer.state.vocab, first.roles, first.weights, ())
-    before, after = (_lay(trainer, [d, second]) for d in (first, changed))
-    moved_S = (trainer.state.hidden(before) - trainer.state.hidden(after)).abs().amax((1, 2))
-    place, sharing = trainer.place, trainer.train.parallel.sequence_parallel
-    parts, part = (place.tensor, place.tensor_rank) if sharing else (1, 0)
-    slots = torch.arange(len(moved_S), device=place.device) + len(moved_S) * (place.context_rank * parts + part)
+    ctx, state = context.ctx, context.state
+    first, second = _shortest(context.corpus, 2)
+    changed = Document((first.ids + 7) % state.vocab, first.roles, first.weights, ())
+    before, after = (_collate(context, [d, second]) for d in (first, changed))
+    moved_S = (state.hidden(before) - state.hidden(after)).abs().amax((1, 2))
+    sharing = context.job.train.parallel.sequence_parallel
+    parts, part = (ctx.tensor, ctx.tensor_rank) if sharing else (1, 0)
+    slots = torch.arange(len(moved_S), device=ctx.device) + len(moved_S) * (ctx.context_rank * parts + part)
     own, others = (slots < before.bounds[1]), (slots >= before.bounds[1]) & (slots < before.bounds[2])
-    table = torch.zeros(place.pipeline, 2, device=place.device)
-    table[place.pipeline_rank] = torch.stack([(moved_S * mask).max() for mask in (own, others)])
+    table = torch.zeros(ctx.pipeline, 2, device=ctx.device)
+    table[ctx.pipeline_rank] = torch.stack([(moved_S * mask).max() for mask in (own, others)])
     dist.all_reduce(table, op=dist.ReduceOp.MAX)
     if not table[:, 0].min() > 0:
-        return Proof("leak", float("nan"), 0.0, "effect of changing a document on itself")
-    return Proof("leak", table[:, 1].max().item(), 1e-5, "change of hidden states beside a document that was changed")
+        return StartupCheck("leak", float("nan"), 0.0, "effect of changing a document on itself")
+    return StartupCheck(
+        "leak", table[:, 1].max().item(), 1e-5, "change of hidden states beside a document that was changed"
+    )
 
 
-def window(trainer: Trainer) -> Proof | None:
+def window(context: CheckContext) -> StartupCheck | None:
     """Change the first key of a document one longer than the window: the last query must not move, the one before it
-    must. Exact in any precision."""
-    if trainer.train.backend == "deepspeed" or not any(ModelSpec.read(trainer.job.model).windows):
+    must. Exact in any precision. Not applicable to DeepSpeed, where transformers makes the mask."""
+    spec, device = context.source.spec, context.ctx.device
+    if context.job.train.backend == "deepspeed" or spec is None or not any(spec.windows):
         return None
-    spec, device = ModelSpec.read(trainer.job.model), trainer.place.device
     size = next(size for size in spec.windows if size)
-    moved = torch.tensor([0.0, 0.0], device=device)  # of the last query, and what the one before it falls short of
-    modules = [m for m in trainer.state.model.modules() if isinstance(m, PackedAttention) and m.windowed]
+    moved = torch.tensor([0.0, 0.0], device=device)  # the last query; 1 if the one before it did not move
+    modules = [m for m in context.state.model.modules() if isinstance(m, PackedAttention) and m.windowed]
     if modules:
-        moved = torch.stack(_moved_by_the_first_key(modules[0], size, spec.head_dim, trainer)).float()
+        dtype = DTYPES[context.job.train.precision]
+        moved = torch.stack(_moved_by_the_first_key(modules[0], size, spec.head_dim, dtype, device)).float()
         moved[1] = float(moved[1] == 0)
     dist.all_reduce(moved, op=dist.ReduceOp.MAX)
     if moved[1]:
-        return Proof("window", float("nan"), 0.0, "effect of the furthest key a query should see")
-    return Proof("window", moved[0].item(), 0.0, "effect of a key beyond the sliding window")
+        return StartupCheck("window", float("nan"), 0.0, "effect of the furthest key a query should see")
+    return StartupCheck("window", moved[0].item(), 0.0, "effect of a key beyond the sliding window")
 
 
-def _moved_by_the_first_key(module: PackedAttention, size: int, head_dim: int, trainer: Trainer) -> list[Tensor]:
+def _moved_by_the_first_key(
+    module: PackedAttention, size: int, head_dim: int, dtype: torch.dtype, device: torch.device
+) -> list[Tensor]:
     """How far the last two of ``size + 1`` queries move when the first key and value change."""
     random = torch.Generator().manual_seed(0)
-    dtype, device = DTYPES[trainer.train.precision], trainer.place.device
     q_SHD, k_SGD, v_SGD = (
         torch.randn(size + 1, heads, head_dim, generator=random).to(device, dtype) for heads in (2, 1, 1)
     )
@@ -127,61 +143,60 @@ def _moved_by_the_first_key(module: PackedAttention, size: int, head_dim: int, t
     return [moved_S[-1], moved_S[-2]]
 
 
-def parity(trainer: Trainer) -> Proof:
-    """Loss of each trained token of a document, against transformers on the same weights."""
-    document = _past_the_window(trainer)
-    batch = collate([document])
-    ours, told = trainer.state.token_losses(_lay(trainer, [document])), torch.zeros(2)
+def parity(context: CheckContext) -> StartupCheck:
+    """Loss of each trained token of a document, against transformers with the same weights."""
+    document = _past_the_window(context)
+    ours, result = context.state.token_losses(_collate(context, [document])), torch.zeros(2)
     if dist.get_rank() == 0:
-        theirs, rounded = _transformers_losses(trainer.job, batch, DTYPES[trainer.train.precision])
-        # what bf16 alone does to a token's loss is not known beforehand: transformers' own shows it
-        told[0] = (ours - theirs).abs().max()
-        told[1] = 1e-3 + ROUNDING_MARGIN * (rounded - theirs).abs().max()
-    told = told.to(trainer.place.device)
-    dist.broadcast(told, 0)
-    difference, bound = told.tolist()
-    return Proof("parity", difference, bound, "difference of a token's loss from transformers'")
+        theirs, rounded = _transformers_losses(context, collate([document]))
+        # how far bf16 alone moves a token's loss cannot be known in advance: transformers' own losses show it
+        result[0] = (ours - theirs).abs().max()
+        result[1] = 1e-3 + ROUNDING_MARGIN * (rounded - theirs).abs().max()
+    result = result.to(context.ctx.device)
+    dist.broadcast(result, 0)
+    difference, bound = result.tolist()
+    return StartupCheck("parity", difference, bound, "difference of a token's loss from transformers'")
 
 
-def audit(trainer: Trainer) -> Proof:
+def audit(context: CheckContext) -> StartupCheck:
     """Count tokens whose training contradicts their role, over the first documents of the corpus."""
-    corpus = trainer.corpus
+    corpus = context.corpus
     wrong = 0
     for index in range(min(len(corpus), AUDITED_DOCUMENTS)):
         document = corpus.document(index)
         trained = [document.roles == ROLES[role] for role in corpus.trained_roles]
         mine = np.logical_or.reduce(trained)
-        if corpus.parity == "paper":  # its mask stands with the inputs: what follows the role is trained
+        if corpus.parity == "paper":  # its mask belongs to the inputs: the token after the role is trained
             wrong += int(np.count_nonzero(document.weights[1:][~mine[:-1]]))
             continue
         wrong += int(np.count_nonzero(document.weights[~mine]))
         wrong += sum(_unended_turns(document, role, corpus.end_token) for role in trained)
-    return Proof("audit", wrong, 0, "number of tokens trained against their role, or end tokens left out")
+    return StartupCheck("audit", wrong, 0, "number of tokens trained against their role, or end tokens left out")
 
 
 def _unended_turns(document: Document, role: NDArray[np.bool_], end: int) -> int:
-    """Trained turns of a role whose last token is not the end token, or is not trained."""
+    """Number of trained turns of a role whose last token is not the end token, or is not trained."""
     # a turn ends where the role does; one cut off by the end of a piece has no end token to train
     ends = role & ~np.append(role[1:], role[-1:] & (document.ids[-1] != end))
     last = np.flatnonzero(ends)
-    last = last[last > 0]  # a piece may begin with the end token of a turn that stands in the piece before
+    last = last[last > 0]  # a piece may begin with the end token of a turn in the piece before
     unended = (document.ids[last] != end) | (document.weights[last] == 0)
     return int(np.count_nonzero(unended & (document.weights[last - 1] > 0)))
 
 
-def partition(trainer: Trainer) -> Proof:
+def partition(context: CheckContext) -> StartupCheck:
     """Gradients of two documents in one micro-batch against two, relative to their norm."""
-    documents = _shortest(trainer, 2)
-    together = _gradient(trainer, [documents])
-    apart = _gradient(trainer, [[d] for d in documents])
+    documents = _shortest(context.corpus, 2)
+    together = _gradient(context, [documents])
+    apart = _gradient(context, [[d] for d in documents])
     squares = torch.stack([(together - apart).square().sum(), together.square().sum()]).double()
     dist.all_reduce(squares)
-    bound = 1e-4 if trainer.train.precision == "fp32" else 5e-2
+    bound = 1e-4 if context.job.train.precision == "fp32" else 5e-2
     value = (squares[0] / squares[1]).sqrt().item()
-    return Proof("partition", value, bound, "relative difference of gradients between two micro-batch splits")
+    return StartupCheck("partition", value, bound, "relative difference of gradients between two micro-batch splits")
 
 
-PROOFS: dict[str, Callable[[Trainer], Proof | None]] = {
+CHECKS: dict[str, Callable[[CheckContext], StartupCheck | None]] = {
     "leak": leak,
     "window": window,
     "parity": parity,
@@ -190,46 +205,47 @@ PROOFS: dict[str, Callable[[Trainer], Proof | None]] = {
 }
 
 
-def _shortest(trainer: Trainer, count: int) -> list[Document]:
-    """The shortest trained documents, repeated if the corpus has fewer."""
-    order = np.argsort(trainer.corpus.lengths, kind="stable")[:count].tolist()
-    return [trainer.corpus.document(order[i % len(order)]) for i in range(count)]
+def _shortest(corpus: Corpus, count: int) -> list[Document]:
+    """The shortest documents of the corpus; repeated if it has fewer."""
+    order = np.argsort(corpus.lengths, kind="stable")[:count].tolist()
+    return [corpus.document(order[i % len(order)]) for i in range(count)]
 
 
-def _past_the_window(trainer: Trainer) -> Document:
-    """The shortest document that trains a token from one that does not see the first; the shortest of all if there is
+def _past_the_window(context: CheckContext) -> Document:
+    """The shortest document that trains a token which does not see the first token; the shortest of all if there is
     none."""
-    window = getattr(AutoConfig.from_pretrained(trainer.job.model), "sliding_window", None) or 0
-    lengths = trainer.corpus.lengths
+    window = getattr(context.source.config, "sliding_window", None) or 0
+    lengths = context.corpus.lengths
     longer = np.flatnonzero(lengths - 1 > window)
     for index in longer[np.argsort(lengths[longer], kind="stable")].tolist():
-        document = trainer.corpus.document(index)
+        document = context.corpus.document(index)
         if document.weights[1:][window:].any():
             return document
-    return _shortest(trainer, 1)[0]
+    return _shortest(context.corpus, 1)[0]
 
 
-def _lay(trainer: Trainer, documents: list[Document]) -> MicroBatch:
-    return collate(documents, trainer.train.parallel.slot_multiple, rows=trainer.state.rows)
+def _collate(context: CheckContext, documents: list[Document]) -> MicroBatch:
+    return collate(documents, context.job.train.parallel.slot_multiple, rows=context.state.rows)
 
 
-def _transformers_losses(job: TrainJob, batch: MicroBatch, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """In float32, and in the run's precision."""
+def _transformers_losses(context: CheckContext, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+    """Token losses of transformers in float32, and in the run's precision."""
+    train = context.job.train
     disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32).eval()
-    enlarge(model, Vocabulary.for_job(job), job.train.new_tokens)
+    model = AutoModelForCausalLM.from_pretrained(context.source.folder, dtype=torch.float32).eval()
+    enlarge(model, context.source.vocabulary, train.new_tokens)
     losses = []
     with torch.no_grad():
-        for precision in (torch.float32, dtype):
+        for precision in (torch.float32, DTYPES[train.precision]):
             logits = model.to(precision)(batch.tokens).logits[0].float()
             losses.append(F.cross_entropy(logits[batch.trained], batch.labels, reduction="none"))
     return losses[0], losses[1]
 
 
-def _gradient(trainer: Trainer, split: list[list[Document]]) -> Tensor:
+def _gradient(context: CheckContext, split: list[list[Document]]) -> Tensor:
     """This process's gradient of the documents' mean loss, as one vector."""
     longest = max(sum(len(d.ids) - 1 for d in documents) for documents in split)
-    multiple = trainer.train.parallel.slot_multiple
-    rows = trainer.state.rows
+    multiple = context.job.train.parallel.slot_multiple
+    rows = context.state.rows
     batches = [collate(documents, multiple, 0 if rows else longest, rows=rows) for documents in split]
-    return trainer.state.gradient(StepBatch(batches, float(sum(b.weights.sum() for b in batches))))
+    return context.state.gradient(StepBatch(batches, float(sum(b.weights.sum() for b in batches))))

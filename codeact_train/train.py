@@ -1,10 +1,10 @@
-"""Starts a training job in this process and says how it ended.
+"""Starts a training job in this process and returns its exit code.
 
 How to: ``torchrun --nproc-per-node N -m codeact_train --config job.json`` (or plain ``python -m`` for one
 process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out": "runs/x/train", "train": {"epochs": 2,
 ...}}``.
 
-Contract: what a person can mend is one sentence and a code of :mod:`codeact_train.exit_codes`, never a traceback.
+Contract: an error the user can fix is one sentence and a code of :mod:`codeact_train.exit_codes`, never a traceback.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from pathlib import Path
 
 import torch
 
-from codeact_train import exit_codes, startup_checks
-from codeact_train.checkpoint.integrity import UnsoundSave
+from codeact_train import exit_codes
+from codeact_train.checkpoint.integrity import CorruptSave
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
 from codeact_train.distributed import parallel_context
+from codeact_train.model.source import ModelSource
 from codeact_train.observability.anomaly import Diverged
 from codeact_train.plan import validate
+from codeact_train.startup_checks import StartupCheckFailed
 from codeact_train.trainer import Trainer
 
 
 def read_job(path: Path) -> TrainJob:
-    """The job of a JSON file. Raises ``ValueError`` naming what is wrong with it."""
+    """Read a job from a JSON file. Raises ``ValueError`` naming the mistake."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of each process; returns its exit code."""
     parser = argparse.ArgumentParser(description="Train one job described by a JSON file.")
     parser.add_argument("--config", type=Path, required=True, help="resolved job: model, corpus, out, train")
-    parser.add_argument("--export-to", type=Path, help="train nothing; write the newest checkpoint as this folder")
+    parser.add_argument("--export-to", type=Path, help="do not train; export the newest checkpoint to this folder")
     arguments = parser.parse_args(argv)
     logging.getLogger("megatron").setLevel(logging.WARNING)
     try:
@@ -49,18 +51,20 @@ def main(argv: list[str] | None = None) -> int:
         if job.train.threads:
             torch.set_num_threads(job.train.threads)
         processes = int(os.environ.get("WORLD_SIZE", "1"))
-        validate(job.train, Path(job.model), processes=processes, corpus=Corpus(job.corpus).folder)
-        place = parallel_context.start(job.train.parallel, job.train.seed)
-        trainer = Trainer(job, place)
+        corpus = Corpus(job.corpus).folder  # raises when it is damaged
+        source = ModelSource.read(job)
+        validate(job.train, source, processes=processes, corpus=corpus)
+        ctx = parallel_context.initialize(job.train.parallel, job.train.seed)
+        trainer = Trainer(job, ctx, source)
         code = trainer.export_newest(arguments.export_to) if arguments.export_to else trainer.run()
     except ValueError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return exit_codes.BAD_CONFIG
-    except startup_checks.ProofFailed as error:
+    except StartupCheckFailed as error:
         print(f"trainer: {error}", file=sys.stderr)
-        return exit_codes.PROOF_FAILED
-    except (Diverged, UnsoundSave) as error:
+        return exit_codes.CHECK_FAILED
+    except (Diverged, CorruptSave) as error:
         print(f"trainer: {error}", file=sys.stderr)
-        return exit_codes.UNSOUND
-    parallel_context.stop()
+        return exit_codes.CORRUPT_STATE
+    parallel_context.destroy()
     return code

@@ -35,7 +35,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "backends": "config data distributed model hf observability checkpoint",
         "startup_checks": "config data distributed model hf backends",
         "trainer": "config exit_codes data distributed model hf plan observability checkpoint backends startup_checks",
-        "train": "config exit_codes data distributed plan observability checkpoint startup_checks trainer",
+        "train": "config exit_codes data distributed model plan observability checkpoint startup_checks trainer",
         "parity": "config data prepare distributed observability trainer",
         "replay": "config exit_codes data distributed observability trainer",
     },

@@ -1,10 +1,10 @@
-"""A run's state on disk in Megatron's distributed format, written by a thread while training goes on.
+"""The state of a run on disk in Megatron's distributed format, written by a thread while training goes on.
 
-Contract: a tree is nested dicts of whatever pickles and of ``ShardedTensor``, a part of a tensor that has a name. Each
-process writes the parts only it holds, and reads any others by name. What is written is a copy in the host's memory,
-made before :class:`Writing` is returned. The thread writes it, reads it back and takes its fingerprints;
-:meth:`Writing.end` completes the folder with all other processes. Cost: the loop waits for the copy (12 bytes a
-parameter in fp32: weight and two moments); the copy stays in memory until it is written.
+Contract: a state dict is nested dicts of picklable values and ``ShardedTensor``, a named part of a tensor. Each process
+writes the parts only it owns, and reads any other part by name. The files hold a copy made in the host's memory before
+:func:`write` returns. The thread writes the copy, reads it back and fingerprints it; :meth:`PendingSave.finish`
+completes the folder with all other processes. Cost: training waits for the copy (12 bytes a parameter in fp32: weight
+and two moments); the copy stays in memory until it is written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
 from codeact_train.checkpoint import integrity
-from codeact_train.checkpoint.integrity import Fingerprints, UnsoundSave
+from codeact_train.checkpoint.integrity import CorruptSave, Fingerprints
 from codeact_train.distributed import megatron_cpu
 
 _SAVE_OPTIONS: dict[str, Any] = (
@@ -36,29 +36,28 @@ _SAVE_OPTIONS: dict[str, Any] = (
 """Megatron-Core 0.17 and later default to the package nvidia-resiliency-ext, which this module does not need."""
 
 
-def write(tree: dict[str, Any], folder: Path) -> Writing:
-    """Begin to write a tree; every process calls it with its own."""
-    with megatron_cpu.cpu_tensors_pass():
-        return Writing(dist_checkpointing.save(tree, str(folder), async_sharded_save=True, **_SAVE_OPTIONS), folder)
+def write(state_dict: dict[str, Any], folder: Path) -> PendingSave:
+    """Start to write a state dict; every process calls it with its own."""
+    with megatron_cpu.fake_cuda_types():
+        return PendingSave(dist_checkpointing.save(state_dict, str(folder), async_sharded_save=True, **_SAVE_OPTIONS), folder)
 
 
-def read(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The tree with what is on disk in place of what is in it; every process calls it."""
-    with megatron_cpu.cpu_tensors_pass():
-        return dist_checkpointing.load(tree, str(folder))
+def read(state_dict: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The state dict with every value replaced by the one on disk; every process calls it."""
+    with megatron_cpu.fake_cuda_types():
+        return dist_checkpointing.load(state_dict, str(folder))
 
 
-def held(tree: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """The parts that this process alone holds or stands for, as they are, under the names they are saved by. The tree
-    is of no other use afterwards."""
-    apply_factories(tree)
-    for part in tree.values():
+def owned_shards(state_dict: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The parts this process writes, by the names they are saved under. Consumes ``state_dict``."""
+    apply_factories(state_dict)
+    for part in state_dict.values():
         if isinstance(part, ShardedTensor) and is_main_replica(part.replica_id):
             yield part.key, part.data
 
 
-class Writing:
-    """A save under way."""
+class PendingSave:
+    """A save in progress (``checkpoint.state.PendingSave``)."""
 
     def __init__(self, request: AsyncRequest, folder: Path):
         self._request, self._folder = request, folder
@@ -77,26 +76,27 @@ class Writing:
         """Whether this process has written its part, or failed to."""
         return not self._thread.is_alive()
 
-    def end(self) -> Fingerprints:
-        """Wait for this process's part, then complete the folder with the others; returns what was read back by this
-        process. Raises ``UnsoundSave`` in every process when one could not write."""
+    def finish(self) -> Fingerprints:
+        """Wait for this process's part, then complete the folder with the others; returns the fingerprints read back by
+        this process. Raises ``CorruptSave`` in every process when one could not write."""
         self._thread.join()
         try:
-            with megatron_cpu.cpu_tensors_pass():
+            with megatron_cpu.fake_cuda_types():
                 for finalize in self._request.finalize_fns:
                     finalize()
         except CheckpointException as error:
             reason = self._failure or "a process could not write its part"
-            raise UnsoundSave(f"checkpoint {self._folder}: {reason}; nothing was replaced") from error
+            raise CorruptSave(f"checkpoint {self._folder}: {reason}; nothing was replaced") from error
         return self._saved
 
     def _write(self, buckets: list[Any], results: queue.Queue[Any] | None) -> None:
-        """What Megatron's own saver does in processes it forks: a process with threads had better not be forked."""
+        """Write, read back and fingerprint. Megatron's own saver forks a process for it, which is unsafe in a process
+        with threads."""
         if results is None:
             return
         try:
             written = dict(self._write_bucket(number, bucket) for number, bucket in enumerate(buckets))
-            self._saved = integrity.of(self._read_back(buckets, written))
+            self._saved = integrity.fingerprint(self._read_back(buckets, written))
             results.put(written)
         except Exception as error:
             self._failure = error
@@ -121,7 +121,7 @@ def _write_bucket(transforms: list[Any], number: int, bucket: Any) -> tuple[int,
     left: queue.Queue[int] = queue.Queue()
     left.put(number)
     FileSystemWriterAsync.write_preloaded_data(transforms, number, bucket, results, left, use_fsync=True)
-    _, outcome = results.get_nowait()
-    if isinstance(outcome, Exception):
-        raise outcome
-    return number, outcome
+    _, result = results.get_nowait()
+    if isinstance(result, Exception):
+        raise result
+    return number, result

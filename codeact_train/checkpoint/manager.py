@@ -1,12 +1,12 @@
-"""Save and resume the whole state of a run: complete or not at all, and proved to be what it was.
+"""Save and resume the whole state of a run: completely or not at all, and verified.
 
 Contract: ``checkpoints/step-000123/`` appears by renaming once everything in it is on disk and has been read back, then
-``checkpoints/latest`` names it; whatever else a killed job left is removed by the next one. A save that is not the
-live weights, or has the previous save's again, raises ``fingerprint.UnsoundSave`` and replaces nothing. The data
-position is the step, the order of packs a function of the seed, so weights, moments, schedule, step, RNG and what the
-guard remembers are all there is. A checkpoint of another corpus or recipe is refused, not mixed in. Cost: training
-waits while the state is copied and fingerprinted, not while it is written; the event ``checkpoint`` says how long each
-took.
+``checkpoints/latest`` names it. The next job removes any other folder a killed job left behind. A save that differs
+from the live weights, or equals the previous save, raises ``integrity.CorruptSave`` and replaces nothing. The data
+position is the step and the order of packs a function of the seed, so weights, moments, schedule, step, RNG and the
+anomaly detector's history are all the state there is. A checkpoint of another corpus or recipe is refused. Cost:
+training waits while the state is copied and fingerprinted, not while it is written; the event ``checkpoint`` reports
+both times.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
-from codeact_train.backends.run_state import RunState, Writing
 from codeact_train.checkpoint import integrity
 from codeact_train.checkpoint.integrity import Fingerprints
 from codeact_train.checkpoint.retention import outdated
+from codeact_train.checkpoint.state import Checkpointable, PendingSave
 from codeact_train.config.train import CheckpointSettings
 from codeact_train.distributed.parallel_context import any_rank
 
@@ -35,44 +34,50 @@ SCHEMA = 3
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete one. ``meta`` is its ``meta.json``."""
+    """A complete checkpoint on disk. ``meta`` is its ``meta.json``."""
 
     path: Path
     meta: dict[str, Any]
 
     @classmethod
     def read(cls, path: Path) -> Checkpoint:
-        """Of a folder that holds one."""
+        """Open the checkpoint in a folder."""
         return cls(path, json.loads((path / "meta.json").read_text(encoding="utf-8")))
 
     @property
     def fingerprints(self) -> Fingerprints:
-        """Of every tensor in it."""
+        """Fingerprints of every tensor in it."""
         return {name: int(value, 16) for name, value in self.meta["fingerprints"].items()}
 
 
 @dataclass
-class _Pending:
-    """A save that has begun. ``waited_s``: how long training has waited for it so far."""
+class _Started:
+    """A save that has started. ``waited_s``: how long training has waited for it so far."""
 
     meta: dict[str, Any]
     live: Fingerprints
     learned: bool
     """Whether the last step had a learning rate."""
-    writing: Writing
+    save: PendingSave
     began: float
     waited_s: float
 
 
-class Checkpoints:
-    """The checkpoint folder of one run. ``identity`` names what a checkpoint must have been trained on and with."""
+class CheckpointManager:
+    """The checkpoint folder of one run.
 
-    def __init__(self, folder: Path, identity: dict[str, str], settings: CheckpointSettings, device: torch.device):
-        self.folder, self.identity, self.settings, self.device = folder, identity, settings, device
-        self._pending: _Pending | None = None
+    ``identity``: what a checkpoint must have been trained on and with. ``cpu_group``: a gloo group of all processes
+    (``ParallelContext.cpu_group``); only saving needs it.
+    """
 
-    def clean(self) -> None:
-        """Make the folder, and remove what a killed job left half-written. Every process calls it, before training."""
+    def __init__(
+        self, folder: Path, identity: dict[str, str], settings: CheckpointSettings, cpu_group: dist.ProcessGroup | None
+    ):
+        self.folder, self.identity, self.settings, self.cpu_group = folder, identity, settings, cpu_group
+        self._started: _Started | None = None
+
+    def remove_incomplete(self) -> None:
+        """Create the folder, and remove what a killed job left half-written. Every process calls it before training."""
         if dist.get_rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             for left in self.folder.glob("step-*"):
@@ -81,12 +86,11 @@ class Checkpoints:
         dist.barrier()
 
     def path_of(self, step: int) -> Path:
-        """Where the checkpoint of a step goes."""
+        """Folder of the checkpoint of a step."""
         return self.folder / f"step-{step:06}"
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint: the one ``latest`` names; what there is, when somebody has removed that or a
-        job has died before it could name its first."""
+        """Newest complete checkpoint: the one in ``latest``, else the highest step on disk."""
         pointer = self.folder / "latest"
         if pointer.is_file():
             named = self.folder / pointer.read_text(encoding="utf-8").strip()
@@ -94,17 +98,19 @@ class Checkpoints:
                 return Checkpoint.read(named)
         return max(self._complete(), key=_step, default=None)
 
-    def holds(self, step: int) -> bool:
-        """Whether the newest checkpoint, complete or begun, is of this step."""
-        if self._pending:
-            return bool(self._pending.meta["step"] == step)
+    def has_step(self, step: int) -> bool:
+        """Whether the newest checkpoint, complete or started, is of this step."""
+        if self._started:
+            return bool(self._started.meta["step"] == step)
         latest = self.latest()
         return latest is not None and latest.meta["step"] == step
 
-    def begin(self, state: RunState, *, taken: int, **notes: Any) -> None:
-        """Begin to save ``state`` as it is now, with ``notes`` in ``meta.json``; an earlier save must have ended.
-        ``taken``: how many of its steps were not left out. Every process calls it."""
-        assert self._pending is None
+    def start_save(self, state: Checkpointable, *, steps_taken: int, **notes: Any) -> None:
+        """Start to save ``state`` as it is now, with ``notes`` in ``meta.json``; an earlier save must be complete.
+
+        ``steps_taken``: how many of its steps were not skipped. Every process calls it.
+        """
+        assert self._started is None
         began = time.monotonic()
         building = self._building(state.step)
         if dist.get_rank() == 0:
@@ -114,33 +120,36 @@ class Checkpoints:
             "schema": SCHEMA,
             "step": state.step,
             "data_position": state.step,
-            "steps_taken": taken,
+            "steps_taken": steps_taken,
             **self.identity,
             "processes": dist.get_world_size(),
             **notes,
         }
-        writing, live = state.write(building), integrity.over_processes(state.fingerprints())
-        self._pending = _Pending(meta, live, state.lr > 0, writing, began, time.monotonic() - began)
+        save, live = state.write(building), integrity.sum_over_processes(state.fingerprints())
+        self._started = _Started(meta, live, state.lr > 0, save, began, time.monotonic() - began)
 
-    def complete(self, *, wait: bool) -> tuple[Checkpoint, dict[str, float]] | None:
-        """The save under way and how long it took, if it has ended in every process; with ``wait``, when it has.
-        Every process calls it. Raises ``fingerprint.UnsoundSave`` when it is not what was to be saved."""
-        pending = self._pending
-        if pending is None or (not wait and any_rank(not pending.writing.done(), self.device)):
+    def complete_save(self, *, wait: bool) -> tuple[Checkpoint, dict[str, float]] | None:
+        """Verify and publish the started save once every process has written its part; returns it and its timings.
+
+        Without ``wait`` returns ``None`` while a process still writes. Every process calls it. Raises
+        ``integrity.CorruptSave`` when the files are not the state that was to be saved.
+        """
+        started = self._started
+        if started is None or (not wait and any_rank(not started.save.done(), self.cpu_group)):
             return None
-        self._pending, began = None, time.monotonic()
-        saved, step = integrity.over_processes(pending.writing.end()), pending.meta["step"]
-        self._check(pending, saved)
-        pending.meta["fingerprints"] = {name: f"{value:016x}" for name, value in sorted(saved.items())}
+        self._started, began = None, time.monotonic()
+        saved, step = integrity.sum_over_processes(started.save.finish()), started.meta["step"]
+        self._check(started, saved)
+        started.meta["fingerprints"] = {name: f"{value:016x}" for name, value in sorted(saved.items())}
         if dist.get_rank() == 0:
-            self._put_in_place(step, pending.meta)
+            self._publish(step, started.meta)
         dist.barrier()
         now = time.monotonic()
-        took = {"waited_s": pending.waited_s + now - began, "save_s": now - pending.began}
-        return Checkpoint(self.path_of(step), pending.meta), {name: round(s, 6) for name, s in took.items()}
+        took = {"waited_s": started.waited_s + now - began, "save_s": now - started.began}
+        return Checkpoint(self.path_of(step), started.meta), {name: round(s, 6) for name, s in took.items()}
 
     def find(self, before: int | None = None) -> Checkpoint | None:
-        """The newest checkpoint, or the newest of a step ``before`` this; None without one.
+        """The newest checkpoint, or the newest of a step ``before`` this one; ``None`` if there is none.
 
         Raises ``ValueError`` when it belongs to another corpus, model or recipe.
         """
@@ -153,8 +162,8 @@ class Checkpoints:
                 )
         return found
 
-    def resume(self, state: RunState, before: int | None = None) -> Checkpoint | None:
-        """Fill ``state`` from what :meth:`find` finds, if anything."""
+    def resume(self, state: Checkpointable, before: int | None = None) -> Checkpoint | None:
+        """Load the checkpoint that :meth:`find` returns into ``state``, if there is one."""
         found = self.find(before)
         if found:
             state.read(found.path)
@@ -162,7 +171,7 @@ class Checkpoints:
         return found
 
     def _complete(self, before: float = math.inf) -> list[Checkpoint]:
-        """Every checkpoint on disk of a step before this."""
+        """Every complete checkpoint on disk of a step before this one."""
         folders = (meta.parent for meta in self.folder.glob("step-*/meta.json"))
         found = (Checkpoint.read(folder) for folder in folders if folder.suffix != ".building")
         return [one for one in found if _step(one) < before]
@@ -171,17 +180,18 @@ class Checkpoints:
         path = self.path_of(step)
         return path.with_name(f"{path.name}.building")
 
-    def _check(self, pending: _Pending, saved: Fingerprints) -> None:
-        meta, latest = pending.meta, self.latest()
+    def _check(self, started: _Started, saved: Fingerprints) -> None:
+        meta, latest = started.meta, self.latest()
         since = meta["steps_taken"] - latest.meta["steps_taken"] if latest else 0
         previous = latest.fingerprints if latest and since else {}
         where = f"checkpoint {self._building(meta['step'])}"
-        integrity.check(where, pending.live, saved, previous, f"{since} step(s)", learned=pending.learned)
+        integrity.check(where, started.live, saved, previous, f"{since} step(s)", learned=started.learned)
 
-    def _put_in_place(self, step: int, meta: dict[str, Any]) -> None:
+    def _publish(self, step: int, meta: dict[str, Any]) -> None:
+        """Rename the folder, point ``latest`` at it and remove outdated checkpoints."""
         building, path = self._building(step), self.path_of(step)
         write_atomically(building / "meta.json", json.dumps(meta, indent=1))
-        if path.exists():  # a complete one that `latest` never named
+        if path.exists():  # a complete checkpoint that `latest` never named
             _remove(path)
         building.rename(path)
         write_atomically(self.folder / "latest", path.name)
@@ -196,9 +206,9 @@ def _step(checkpoint: Checkpoint) -> int:
 
 def _remove(path: Path) -> None:
     """Remove a checkpoint; a kill on the way leaves nothing that looks like one."""
-    going = path.with_name(f"{path.name}.going.building")
-    path.rename(going)
-    shutil.rmtree(going)
+    removing = path.with_name(f"{path.name}.going.building")
+    path.rename(removing)
+    shutil.rmtree(removing)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,9 +1,9 @@
-"""Megatron's optimizers in the form checkpoints have: main weight and moments of each weight, under the weight's key.
+"""Megatron's optimizers in checkpoint form: main weight and moments of each weight, under the weight's key.
 
-Contract: a :func:`tree` is the same whatever shares the optimizer between processes, so any layout loads what another
-wrote, to the bit. A main weight is part of it where it is not the weight itself, which is with bf16. There is one count
-of steps, because every weight takes every step. Cost: to save, a shared optimizer is gathered, bucket by bucket, into
-the host's memory of the first process that shares it; to load, each of them holds all of it for as long as that takes.
+Contract: :func:`sharded_state_dict` does not depend on how processes share the optimizer, so any layout loads what
+another wrote, to the bit. It contains main weights where they are separate tensors, which is with bf16. There is one
+step count, because every weight takes every step. Cost: saving gathers a shared optimizer, bucket by bucket, into the
+host's memory of data-parallel rank 0; loading gives each of the sharing processes the whole state for a moment.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from codeact_train.distributed import megatron_cpu
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 PREFIX = "optimizer.state"
-ONE_HOLDER = {"distrib_optim_fully_reshardable_mem_efficient": True}
-"""Megatron's word for gathering a shared optimizer in one process, over gloo, and not in all that share it."""
+GATHER_ON_ONE_RANK = {"distrib_optim_fully_reshardable_mem_efficient": True}
+"""Makes Megatron gather a shared optimizer in one process, over gloo, instead of in all that share it."""
 
 
-def kinds(*, bf16: bool) -> tuple[str, ...]:
-    """What is kept of a weight beside itself."""
+def state_names(*, bf16: bool) -> tuple[str, ...]:
+    """Tensors kept for each weight besides the weight itself."""
     return ("param", *MOMENTS) if bf16 else MOMENTS
 
 
@@ -43,18 +43,19 @@ def allocate(inner: Optimizer, parameters: Iterable[Tensor]) -> None:
 
 
 def steps_taken(inner: Optimizer) -> float:
-    """Of every parameter alike; 0 without any."""
+    """Step count, which all parameters share; 0 if there are no parameters."""
     return next((float(own["step"]) for own in inner.state.values()), 0.0)
 
 
 def set_steps(inner: Optimizer, steps: float) -> None:
-    """Set every parameter's count, each in the tensor of its own that torch's fused AdamW advances."""
+    """Set every parameter's step count; torch's fused AdamW advances a separate tensor for each."""
     for own in inner.state.values():
         own["step"].fill_(steps)
 
 
-def tree(optimizer: MegatronOptimizer, model: dict[str, Any], *, loading: bool) -> dict[str, Any]:
-    """For ``sharded``; ``model`` is the model's tree. ``loading`` gathers nothing."""
+def sharded_state_dict(optimizer: MegatronOptimizer, model: dict[str, Any], *, loading: bool) -> dict[str, Any]:
+    """The optimizer's part of a checkpoint; ``model`` is the model's sharded state dict. With ``loading`` nothing is
+    gathered."""
     weights = {
         number: _shared(part, model, loading=loading) if isinstance(part, DistributedOptimizer) else _own(part, model)
         for number, part in enumerate(optimizer.chained_optimizers)
@@ -62,8 +63,8 @@ def tree(optimizer: MegatronOptimizer, model: dict[str, Any], *, loading: bool) 
     return {"weights": weights, "steps": max(steps_taken(part.optimizer) for part in optimizer.chained_optimizers)}
 
 
-def take(optimizer: MegatronOptimizer, loaded: dict[str, Any]) -> None:
-    """Take over a tree that was loaded, once the model has its weights."""
+def load_state_dict(optimizer: MegatronOptimizer, loaded: dict[str, Any]) -> None:
+    """Load what :func:`sharded_state_dict` saved, once the model has its weights."""
     for number, part in enumerate(optimizer.chained_optimizers):
         weights = loaded["weights"].get(number, {})
         if isinstance(part, DistributedOptimizer):
@@ -76,12 +77,12 @@ def take(optimizer: MegatronOptimizer, loaded: dict[str, Any]) -> None:
 
 
 def _shared(part: DistributedOptimizer, model: dict[str, Any], *, loading: bool) -> dict[int, Any]:
-    with megatron_cpu.cpu_tensors_pass():
-        weights = part.sharded_param_state_fully_reshardable(model, is_loading=loading, metadata=ONE_HOLDER)
-    if weights is None:  # the first of those that share it has it all
+    with megatron_cpu.fake_cuda_types():
+        weights = part.sharded_param_state_fully_reshardable(model, is_loading=loading, metadata=GATHER_ON_ONE_RANK)
+    if weights is None:  # only data-parallel rank 0 gets the gathered state
         return {}
-    kept = kinds(bf16=part.config.bf16)
-    return {order: {name: tensors[name] for name in kept} for order, tensors in weights.items()}
+    names = state_names(bf16=part.config.bf16)
+    return {order: {name: tensors[name] for name in names} for order, tensors in weights.items()}
 
 
 def _own(part: MegatronOptimizer, model: dict[str, Any]) -> dict[int, Any]:
@@ -96,11 +97,11 @@ def _own(part: MegatronOptimizer, model: dict[str, Any]) -> dict[int, Any]:
 
 
 def _tensors(part: MegatronOptimizer) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Each weight of the model that an optimizer has to itself, with what is kept of it."""
-    kept = kinds(bf16=part.config.bf16)
+    """Each weight of the model whose state is not shared, with that state."""
+    names = state_names(bf16=part.config.bf16)
     for weight, main in _weights(part):
         own = {"param": main, **part.optimizer.state[main]}
-        yield weight, {name: own[name].detach() for name in kept}
+        yield weight, {name: own[name].detach() for name in names}
 
 
 def _weights(part: MegatronOptimizer) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,0 +1,1 @@
+"""Configuration of training (``train``) and of preparing data (``prepare``), with its digest (``recipe``)."""

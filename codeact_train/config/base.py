@@ -1,11 +1,37 @@
-"""The base of every configuration here."""
+"""Base of every configuration."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import functools
+import logging
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Settings(BaseModel):
     """Base of every configuration: immutable, unknown keys are errors, docstrings become descriptions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    RENAMED: ClassVar[dict[str, str]] = {}
+    """Former names of keys and their present names. A former name is accepted, with a notice."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for old, new in cls.RENAMED.items():
+            if old in values:
+                if new in values:
+                    raise ValueError(f"{old} and {new} are both given; {old} is the former name of {new}, leave it out")
+                _notify(old, new)
+                values[new] = values.pop(old)
+        return values
+
+
+@functools.cache
+def _notify(old: str, new: str) -> None:
+    logging.getLogger(__name__).warning("the key %s is now called %s", old, new)

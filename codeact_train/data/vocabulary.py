@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import AutoConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from codeact_train.config.train import TrainJob
 
@@ -28,8 +28,14 @@ class Vocabulary:
 
     @classmethod
     def read(cls, model: Path | str, corpus: Path | str) -> Vocabulary:
-        """Raises ``ValueError`` when the corpus has tokens that are neither the model's nor added."""
-        stored = _stored(model)
+        """Read both folders. Raises ``ValueError`` when the corpus has tokens that are neither the model's nor
+        added."""
+        return cls.from_config(AutoConfig.from_pretrained(model), model, corpus)
+
+    @classmethod
+    def from_config(cls, config: PretrainedConfig, model: Path | str, corpus: Path | str) -> Vocabulary:
+        """As :meth:`read`, with the model's ``config`` read already; ``model`` is for messages."""
+        stored = _stored(config, model)
         manifest = json.loads((Path(corpus) / "corpus.json").read_text(encoding="utf-8"))
         new = tuple(sorted(manifest["added_tokens"].values()))
         rows = max(stored, manifest["vocabulary"], *(token + 1 for token in new))
@@ -46,9 +52,9 @@ class Vocabulary:
         return cls.read(job.model, job.corpus)
 
 
-def _stored(model: Path | str) -> int:
+def _stored(config: PretrainedConfig, model: Path | str) -> int:
     """Rows of the folder's matrices. A model of text and pictures has them in a configuration within its own."""
-    stored = getattr(AutoConfig.from_pretrained(model).get_text_config(decoder=True), "vocab_size", None)
+    stored = getattr(config.get_text_config(decoder=True), "vocab_size", None)
     if not isinstance(stored, int):
         raise ValueError(f"model={model}: its config.json names no vocab_size; choose a model that predicts text")
     return stored

@@ -1,9 +1,9 @@
-"""Everything that makes Megatron-Core 0.16 run where there is no CUDA device; nothing happens where there is one.
+"""Patches that let Megatron-Core 0.16 run without a CUDA device, and a few that every machine needs.
 
-Contract: :func:`install` is called once, before a model is built. Megatron names the device "cuda" in about forty
-places; here the name ``torch`` inside its loaded modules is bound to a stand-in that answers "cpu". The real ``torch``
-is untouched. :func:`cpu_tensors_pass` is for the few places where Megatron asks a tensor for its CUDA type. Cost: one
-attribute look-up. Both rest on reading 0.16.1 and are pinned to it; nothing here changes what is computed.
+Contract: call :func:`install` once, before a model is built. Megatron names the device "cuda" in about forty places;
+on a machine without CUDA the name ``torch`` in its loaded modules is rebound to a module that answers "cpu". The real
+``torch`` is untouched. :func:`fake_cuda_types` covers the few places where Megatron asks a tensor for its CUDA type.
+Cost: one attribute look-up. The patches were written against 0.16.1; none changes what is computed.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _FACTORIES = (
     "ones_like",
 )
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
-# Modules Megatron imports inside functions; they must be loaded for their name ``torch`` to be rebound.
-_LATE = (
+# Megatron imports these modules inside functions; they must be loaded for their name ``torch`` to be rebound.
+_LAZY_MODULES = (
     "dist_checkpointing.exchange_utils",
     "dist_checkpointing.strategies.async_utils",
     "dist_checkpointing.strategies.filesystem_async",
@@ -56,40 +56,40 @@ def has_cuda() -> bool:
 
 
 def install() -> None:
-    """Make Megatron-Core's loaded modules use the CPU. Does nothing on a machine with CUDA."""
+    """Apply the patches; those that redirect "cuda" to the CPU only on a machine without CUDA."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that Transformer Engine and Apex are absent is meant
-        for name in _LATE:
+        warnings.simplefilter("ignore")  # it warns that Transformer Engine and Apex are not installed
+        for name in _LAZY_MODULES:
             importlib.import_module(f"megatron.core.{name}")
-    _save_without_manager()
-    _accumulate_gradients_in_gemm()
-    _recompute_without_fp8()
+    _save_without_manager_process()
+    _fuse_gradient_accumulation()
+    _allow_recompute_without_fp8()
     if has_cuda():
         return
     _keep_freed_memory()
-    stand_in = _TorchOnCpu()
+    torch_on_cpu = _TorchOnCpu()
     for name, module in list(sys.modules.items()):
         if name.startswith("megatron.core") and getattr(module, "torch", None) is torch:
-            module.torch = stand_in  # type: ignore[attr-defined]
+            module.torch = torch_on_cpu  # type: ignore[attr-defined]
     random = importlib.import_module("megatron.core.tensor_parallel.random")
     random._get_cuda_rng_state = lambda *_, **__: torch.get_rng_state()  # type: ignore[attr-defined]
     random._set_cuda_rng_state = lambda state, *_, **__: torch.set_rng_state(state)  # type: ignore[attr-defined]
 
 
-def _save_without_manager() -> None:
-    """Let the checkpoint writer report over an ordinary queue.
+def _save_without_manager_process() -> None:
+    """Give the checkpoint writer an ordinary queue for its results.
 
     Megatron starts a manager process for the results of background savers, which imports the main module a second time.
-    Saving here happens within the call, so a queue of this process does.
+    Here a thread of this process writes, so a queue inside the process is enough.
     """
     writer = importlib.import_module("megatron.core.dist_checkpointing.strategies.filesystem_async")
     writer._results_queue = queue.Queue()  # type: ignore[attr-defined]
 
 
-def _accumulate_gradients_in_gemm() -> None:
-    """Offer Megatron the one function of Apex it needs to add weight gradients to the main gradient within the product.
+def _fuse_gradient_accumulation() -> None:
+    """Provide the one Apex function Megatron needs to accumulate weight gradients inside the matrix product.
 
-    It saves a temporary as large as each weight and a pass over it for each micro-batch.
+    For each micro-batch this avoids a temporary as large as each weight, and a pass over it.
     """
     layers = importlib.import_module("megatron.core.tensor_parallel.layers")
     if not layers._grad_accum_fusion_available:
@@ -98,10 +98,10 @@ def _accumulate_gradients_in_gemm() -> None:
         layers._grad_accum_fusion_available = True  # type: ignore[attr-defined]
 
 
-def _recompute_without_fp8() -> None:
-    """Let outputs be recomputed without Transformer Engine.
+def _allow_recompute_without_fp8() -> None:
+    """Make selective recomputation work without Transformer Engine.
 
-    Megatron's ``CheckpointWithoutOutput`` takes any ``fp8`` but ``None`` for yes, its own default included.
+    Megatron's ``CheckpointWithoutOutput`` treats every ``fp8`` but ``None`` as true, including its own default.
     """
     random = importlib.import_module("megatron.core.tensor_parallel.random")
     random.CheckpointWithoutOutput.__init__.__defaults__ = (None,)
@@ -115,10 +115,10 @@ def _add_product(inputs_TI: torch.Tensor, gradient_TO: torch.Tensor, main_OI: to
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what tensors free instead of giving it back and faulting it in again, page by page, each step.
+    """Make glibc keep freed memory instead of returning it and faulting it in again, page by page, in each step.
 
-    Measured on SmolLM2-135M: 120,000 page faults a step, a few per cent of its time, become a dozen. Other C libraries
-    lack the call and are left as they are.
+    Measured on SmolLM2-135M: 120,000 page faults a step, a few per cent of its time, become a dozen. C libraries
+    without ``mallopt`` are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -127,14 +127,14 @@ def _keep_freed_memory() -> None:
 
 
 @contextlib.contextmanager
-def cpu_tensors_pass() -> Iterator[None]:
-    """Within this, a CPU tensor answers to its CUDA name, as Megatron's optimizers and savers demand."""
+def fake_cuda_types() -> Iterator[None]:
+    """Make CPU tensors report CUDA type names, which Megatron's optimizers and savers check for."""
     with contextlib.nullcontext() if has_cuda() else _CudaNames():
         yield
 
 
 class _CudaNames(TorchFunctionMode):
-    """``tensor.type()`` says ``torch.cuda.*``; moving a tensor to CUDA leaves it where it is."""
+    """``tensor.type()`` returns ``torch.cuda.*``; moving a tensor to CUDA leaves it where it is."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -153,7 +153,7 @@ def _is_cuda(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 class _TorchOnCpu(types.ModuleType):
-    """``torch`` with factories that take "cuda" for "cpu" and a ``cuda`` namespace that knows one device, the CPU."""
+    """``torch`` whose factories treat "cuda" as "cpu", with a ``cuda`` namespace whose only device is the CPU."""
 
     def __init__(self) -> None:
         super().__init__("torch")
@@ -166,12 +166,12 @@ class _TorchOnCpu(types.ModuleType):
 
 
 def _on_cpu(factory: Callable[..., Any]) -> Callable[..., Any]:
-    def made_on_cpu(*args: Any, **kwargs: Any) -> Any:
+    def create_on_cpu(*args: Any, **kwargs: Any) -> Any:
         if _is_cuda((), kwargs):
             kwargs["device"] = "cpu"
         return factory(*args, **kwargs)
 
-    return made_on_cpu
+    return create_on_cpu
 
 
 class _CudaOnCpu(types.ModuleType):
@@ -194,7 +194,7 @@ class _CudaOnCpu(types.ModuleType):
 
 
 class _NoStream:
-    """A stream on which everything has already happened."""
+    """A CUDA stream with nothing queued."""
 
     def wait_stream(self, *_: Any) -> None:
         """Nothing to wait for."""

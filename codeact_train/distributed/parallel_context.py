@@ -1,7 +1,7 @@
-"""Process groups, device and seeds of one job; the same calls on CPU over gloo and on GPUs over NCCL.
+"""Process groups, device and seeds of one job; the same calls work on CPU over gloo and on GPUs over NCCL.
 
-Contract: :func:`start` is called once in each process torchrun starts, or in a single process without torchrun, and
-:func:`stop` at its end. What remains of the world size after tensor, context and pipeline parallelism is data
+Contract: each process that torchrun starts calls :func:`initialize` once, and :func:`destroy` at its end; so does a
+single process without torchrun. Data parallelism is the world size divided by tensor, context and pipeline
 parallelism. Ranks run through the axes in that order: processes of a tensor-parallel group are neighbours.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from megatron.core import parallel_state, tensor_parallel
+from torch import Tensor
 
 from codeact_train.config.train import ParallelSettings
 from codeact_train.distributed import megatron_cpu
@@ -22,8 +23,16 @@ _TIMEOUT = datetime.timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where this process stands: its rank and size along each axis, and its device."""
+class World:
+    """All processes of the job. ``cpu_group``: a gloo group of them, for questions that must not wait for a GPU."""
+
+    device: torch.device
+    cpu_group: dist.ProcessGroup
+
+
+@dataclass(frozen=True)
+class ParallelContext:
+    """Rank and size of this process along each axis of parallelism, its device, and the job's ``cpu_group``."""
 
     rank: int
     world: int
@@ -36,37 +45,38 @@ class Place:
     data_rank: int
     data: int
     device: torch.device
+    cpu_group: dist.ProcessGroup
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this process writes logs, metrics and metadata."""
         return self.rank == 0
 
 
-def start(settings: ParallelSettings, seed: int) -> Place:
-    """Join the job and build Megatron's process groups; ``settings.replica`` divides the world size."""
-    return arrange(settings, seed, join())
+def initialize(settings: ParallelSettings, seed: int) -> ParallelContext:
+    """Join the job and build Megatron's process groups; the world size must be a multiple of ``settings.replica``."""
+    return init_model_parallel(settings, seed, init_process_group())
 
 
-def join() -> torch.device:
-    """Meet the other processes; returns the device of this one."""
-    # one queue of work a device, so that a gather that was asked for first also starts first (sequence parallelism)
+def init_process_group() -> World:
+    """Join the other processes of the job and choose this one's device."""
+    # one hardware queue a device: a collective that is issued first also starts first (sequence parallelism needs it)
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
     megatron_cpu.install()
     if "RANK" in os.environ:
         dist.init_process_group("nccl" if megatron_cpu.has_cuda() else "gloo", timeout=_TIMEOUT)
     else:
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    if not megatron_cpu.has_cuda():
-        return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
-    return device
+    device = torch.device("cpu")
+    if megatron_cpu.has_cuda():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    return World(device, dist.new_group(backend="gloo", timeout=_TIMEOUT))
 
 
-def arrange(settings: ParallelSettings, seed: int, device: torch.device) -> Place:
-    """Build Megatron's process groups among processes that have met, in place of those of another layout."""
-    if not _stands(settings):
+def init_model_parallel(settings: ParallelSettings, seed: int, world: World) -> ParallelContext:
+    """Build Megatron's process groups for this layout; replaces the groups of an earlier layout."""
+    if not _is_initialized_as(settings):
         parallel_state.destroy_model_parallel()
         parallel_state.initialize_model_parallel(
             tensor_model_parallel_size=settings.tensor,
@@ -75,7 +85,7 @@ def arrange(settings: ParallelSettings, seed: int, device: torch.device) -> Plac
         )
     torch.manual_seed(seed)
     tensor_parallel.model_parallel_cuda_manual_seed(seed)
-    return Place(
+    return ParallelContext(
         rank=dist.get_rank(),
         world=dist.get_world_size(),
         tensor_rank=parallel_state.get_tensor_model_parallel_rank(),
@@ -86,12 +96,13 @@ def arrange(settings: ParallelSettings, seed: int, device: torch.device) -> Plac
         pipeline=settings.pipeline,
         data_rank=parallel_state.get_data_parallel_rank(),
         data=parallel_state.get_data_parallel_world_size(),
-        device=device,
+        device=world.device,
+        cpu_group=world.cpu_group,
     )
 
 
-def _stands(settings: ParallelSettings) -> bool:
-    """Whether the groups there are are those of this layout."""
+def _is_initialized_as(settings: ParallelSettings) -> bool:
+    """Whether Megatron's groups exist and have this layout."""
     return parallel_state.model_parallel_is_initialized() and (
         parallel_state.get_tensor_model_parallel_world_size(),
         parallel_state.get_pipeline_model_parallel_world_size(),
@@ -99,35 +110,34 @@ def _stands(settings: ParallelSettings) -> bool:
     ) == (settings.tensor, settings.pipeline, settings.context)
 
 
-def stop() -> None:
+def destroy() -> None:
     """Leave the job."""
     parallel_state.destroy_model_parallel()
     dist.destroy_process_group()
 
 
-def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is up in any process; all of them get the same answer."""
-    answer = torch.tensor([int(flag)], device=device)
-    dist.all_reduce(answer, op=dist.ReduceOp.MAX)
+def any_rank(flag: bool, cpu_group: dist.ProcessGroup | None) -> bool:
+    """Whether ``flag`` is true in any process of a gloo group; the same answer in all of them. No GPU waits for it."""
+    answer = torch.tensor([int(flag)])
+    dist.all_reduce(answer, op=dist.ReduceOp.MAX, group=cpu_group)
     return bool(answer.item())
 
 
-def over_data(values: list[float]) -> list[float]:
-    """Sums over data-parallel processes, in float64: for what each of them counts on the sequences of its own."""
-    return _summed(values, [parallel_state.get_data_parallel_group()])
+def sum_over_data_parallel(values: Tensor) -> Tensor:
+    """Sum ``values`` in place over data-parallel processes, each of which counted its own sequences.
+
+    A CPU tensor is summed over gloo, so that no GPU waits for it.
+    """
+    on_cpu = values.device.type == "cpu"
+    group = parallel_state.get_data_parallel_group_gloo() if on_cpu else parallel_state.get_data_parallel_group()
+    dist.all_reduce(values, group=group)
+    return values
 
 
-def over_parts(values: list[float]) -> list[float]:
-    """Sums over all parts of a batch, in float64: for what only the last stage has, of its part of each sequence."""
-    groups = [parallel_state.get_data_parallel_group(with_context_parallel=True)]
+def sum_over_batch_parts(values: Tensor) -> Tensor:
+    """Sum ``values`` in place over all parts of a global batch: over data- and context-parallel processes, and over
+    pipeline stages, of which only the last has values other than 0."""
+    dist.all_reduce(values, group=parallel_state.get_data_parallel_group(with_context_parallel=True))
     if parallel_state.get_pipeline_model_parallel_world_size() > 1:
-        groups.append(parallel_state.get_pipeline_model_parallel_group())
-    return _summed(values, groups)
-
-
-def _summed(values: list[float], groups: list[dist.ProcessGroup]) -> list[float]:
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    total = torch.tensor(values, dtype=torch.float64, device=device)
-    for group in groups:
-        dist.all_reduce(total, group=group)
-    return total.tolist()
+        dist.all_reduce(values, group=parallel_state.get_pipeline_model_parallel_group())
+    return values

@@ -175,7 +175,7 @@ def transformer_config(spec: ModelSpec, train: TrainConfig) -> TransformerConfig
 
 def build(spec: ModelSpec, train: TrainConfig, device: torch.device) -> PackedGPT:
     """This process's stage of the model, in training mode on its device, weights undefined."""
-    with megatron_cpu.cpu_tensors_pass():  # Megatron moves a tied embedding of the last stage to CUDA
+    with megatron_cpu.fake_cuda_types():  # Megatron moves a tied embedding of the last stage to CUDA
         model = PackedGPT(transformer_config(spec, train), spec, train).to(device)
     _mark_shards(model)
     return model

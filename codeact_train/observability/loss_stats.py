@@ -1,8 +1,8 @@
-"""What a batch came to: its loss, and loss and accuracy by the role of the token.
+"""Loss of a batch, and loss and accuracy by the role of the token.
 
-Contract: :func:`tally` counts what one process computed of a micro-batch; the counts only ever add up, so their sums
-over micro-batches and processes do not depend on the layout. An accuracy is the share of trained tokens that no other
-token was likelier than. Cost: two products with a matrix of as many rows as there are roles.
+Contract: :func:`count` counts what one process computed of a micro-batch. Counts are only ever added, so their sums
+over micro-batches and processes do not depend on the layout. Accuracy is the share of trained tokens that are the
+likeliest token at their position. Cost: two products with a matrix of as many rows as there are roles.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from codeact_train.data.collate import MicroBatch
 from codeact_train.data.document import ROLES
 
 COUNTS = len(ROLES) * 4
-"""Numbers in a tally: for each role weighted loss, weight, hits, trained tokens."""
+"""Numbers that :func:`count` returns: for each role weighted loss, weight, hits, trained tokens."""
 
 
-def tally(results_2N: Tensor, batch: MicroBatch) -> Tensor:
-    """Sums by role, float64 [COUNTS], of what ``loss.token_results`` says of the trained slots of ``batch``."""
+def count(results_2N: Tensor, batch: MicroBatch) -> Tensor:
+    """Sums by role, float64 [COUNTS], of the results of ``loss.token_results`` for the trained slots of ``batch``."""
     losses_N, hits_N = results_2N.detach().double()
     weights_N = batch.weights.double()
-    carries_N = (weights_N > 0).double()  # a slot that only stands in for none has no weight
+    carries_N = (weights_N > 0).double()  # a placeholder slot has weight 0
     columns_N4 = torch.stack([losses_N * weights_N, weights_N, hits_N * carries_N, carries_N], dim=1)
     return (F.one_hot(batch.roles.long(), len(ROLES)).double().T @ columns_N4).flatten()
 
 
 @dataclass(frozen=True)
-class RoleOutcome:
-    """Mean loss by weight, share of hits, and number of the trained tokens of one role."""
+class RoleStats:
+    """Mean loss by weight, accuracy, and number of the trained tokens of one role."""
 
     loss: float
     accuracy: float
@@ -39,18 +39,18 @@ class RoleOutcome:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Of a global batch, the same in every process. ``counts``: a tally of all of it."""
+class LossStats:
+    """Loss of a global batch and the sums of :func:`count`, the same in every process."""
 
     loss: float
     counts: tuple[float, ...]
 
     @property
-    def roles(self) -> dict[str, RoleOutcome]:
-        """Of each role that has trained tokens."""
+    def roles(self) -> dict[str, RoleStats]:
+        """Statistics of each role with trained tokens."""
         rows = {role: self.counts[4 * number : 4 * number + 4] for role, number in ROLES.items()}
         return {
-            role: RoleOutcome(loss / weight, hits / tokens, int(tokens))
+            role: RoleStats(loss / weight, hits / tokens, int(tokens))
             for role, (loss, weight, hits, tokens) in rows.items()
             if tokens
         }
@@ -62,12 +62,12 @@ class Outcome:
 
     @property
     def accuracy(self) -> float:
-        """Share of hits among all trained tokens; 0 without any."""
+        """Accuracy over all trained tokens; 0 if there are none."""
         return sum(self.counts[2::4]) / max(self.tokens, 1)
 
 
-def mean(outcomes: list[tuple[Outcome, float]]) -> Outcome:
-    """The outcome of several batches, each with its loss weight, taken as one."""
-    weight = sum(own for _, own in outcomes)
-    counts = tuple(sum(column) for column in zip(*(one.counts for one, _ in outcomes), strict=True))
-    return Outcome(sum(one.loss * own for one, own in outcomes) / weight, counts)
+def mean(stats: list[tuple[LossStats, float]]) -> LossStats:
+    """Statistics of several batches, each with its loss weight, as of one."""
+    weight = sum(own for _, own in stats)
+    counts = tuple(sum(column) for column in zip(*(one.counts for one, _ in stats), strict=True))
+    return LossStats(sum(one.loss * own for one, own in stats) / weight, counts)

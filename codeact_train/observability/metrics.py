@@ -1,7 +1,7 @@
-"""What a run tells: one JSON line an event, the same numbers as curves, and a line for the person who waits.
+"""The event log of a run, its curves, and its progress on the console.
 
-Contract: ``metrics.jsonl`` has the form of ``docs/files.md``; each line is on disk before the next step begins; a
-resumed job first cuts the file back to the step it resumes from. Cost: a forced write a line.
+Contract: ``metrics.jsonl`` has one JSON line an event, in the format of ``docs/files.md``. Each line is on disk before
+the next step begins. A resumed job first truncates the file to the step it resumes from. Cost: an fsync a line.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from codeact_train.observability.loss_stats import Outcome
+from codeact_train.observability.loss_stats import LossStats
 from codeact_train.observability.trackers import Tracker
 
 CURVES = ("step", "validation")
-"""Kinds of events whose numbers trackers get."""
+"""Kinds of events whose numbers go to trackers."""
 
 
-def of(outcome: Outcome) -> dict[str, Any]:
-    """The fields of an event that tells what a batch came to."""
-    roles = {role: asdict(own) for role, own in outcome.roles.items()}
-    return {"loss": outcome.loss, "accuracy": outcome.accuracy, "roles": roles}
+def fields(stats: LossStats) -> dict[str, Any]:
+    """Event fields for the statistics of a batch."""
+    roles = {role: asdict(own) for role, own in stats.roles.items()}
+    return {"loss": stats.loss, "accuracy": stats.accuracy, "roles": roles}
 
 
 class MetricsLog:
-    """Writer of the main process."""
+    """Writes the events of a run; only the main process has one."""
 
     def __init__(self, folder: Path, resume_step: int, trackers: Sequence[Tracker] = ()):
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ class MetricsLog:
         self._trackers = trackers
 
     def write(self, kind: str, step: int, **values: Any) -> None:
-        """Append one event and make it durable; numbers of a step or validation also become points of curves."""
+        """Append one event and fsync it; the numbers of a step or validation also go to the trackers."""
         line = {"kind": kind, "step": step, **values}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
@@ -52,14 +52,14 @@ class MetricsLog:
                 tracker.add(step, numbers)
 
     def close(self) -> None:
-        """Flush what is left."""
+        """Close the file and the trackers."""
         self._file.close()
         for tracker in self._trackers:
             tracker.close()
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    """The numbers in an event, each named by its way there: ``step/roles/assistant/loss``."""
+    """The numbers in an event, each named by its path: ``step/roles/assistant/loss``."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if key != "time":
@@ -69,7 +69,7 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
 
 
 def _truncate(path: Path, step: int) -> None:
-    """Keep the complete lines of steps up to ``step``."""
+    """Drop incomplete lines and those of steps after ``step``."""
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)
@@ -79,7 +79,7 @@ def _truncate(path: Path, step: int) -> None:
     temporary.rename(path)
 
 
-class Watch:
+class ConsoleProgress:
     """Progress with rate and remaining time: a bar on a terminal, a line every few seconds elsewhere."""
 
     LINE_EVERY_S = 10.0
@@ -95,8 +95,8 @@ class Watch:
             self._task = self._bar.add_task("train", total=total, completed=done, note="")
             self._bar.start()
 
-    def step(self, step: int, loss: float, lr: float, measured: Mapping[str, Any]) -> None:
-        """Show a finished step and what ``Meter.read`` says of it."""
+    def show_step(self, step: int, loss: float, lr: float, measured: Mapping[str, Any]) -> None:
+        """Show a finished step and its measurements (``Throughput.end_step``)."""
         slots, real, trained = (measured[f"{name}_per_s"] for name in ("slots", "real_tokens", "trained_tokens"))
         note = f"loss {loss:.4f}  lr {lr:.2e}  {slots:,.0f} slots/s, {real:,.0f} real, {trained:,.0f} trained"
         if "mfu" in measured:
@@ -113,10 +113,10 @@ class Watch:
             self._last_line = now
 
     def say(self, text: str) -> None:
-        """Show a sentence."""
+        """Print a sentence."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """End the bar."""
+        """Stop the progress bar."""
         if self._bar is not None:
             self._bar.stop()

@@ -1,8 +1,8 @@
 """A window of steps under torch's profiler.
 
-Contract: ``profile/steps-A-B-rank-R.json`` is a trace for Perfetto or chrome://tracing, the ``.txt`` beside it the
-costliest operators. Each process writes its own. Cost: nothing outside the window; within it, steps are slower by what
-recording costs, so no rate measured there means anything.
+Contract: ``profile/steps-A-B-rank-R.json`` is a trace for Perfetto or chrome://tracing, the ``.txt`` beside it lists
+the costliest operators. Each process writes one. Cost: none outside the window. Recording slows the steps within it, so
+their rates mean nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ ROWS = 40
 
 
 class Profiler:
-    """Told of each step as it begins. ``settings`` of None profile nothing."""
+    """Profiles the configured window of steps; none if ``settings`` is ``None``."""
 
     def __init__(self, settings: ProfileSettings | None, folder: Path, rank: int):
         self.settings, self.folder, self.rank = settings, folder, rank
         self._running: profile | None = None
 
-    def reach(self, step: int) -> None:
-        """A step begins (or, one beyond the last, does not): open or close the window."""
+    def start_step(self, step: int) -> None:
+        """Call before each step: opens the window at its first step and closes it after its last."""
         if self.settings is None:
             return
         if self._running is None and step == self.settings.first_step:
@@ -37,7 +37,7 @@ class Profiler:
             self.close(step)
 
     def close(self, step: int) -> None:
-        """End a window that is open before this step begins, and write what it saw."""
+        """Close an open window before this step and write what it recorded."""
         if self._running is None or self.settings is None:
             return
         self._running.stop()

@@ -1,8 +1,8 @@
-"""What a step took: time, tokens by kind, rates, memory, utilisation.
+"""Time, tokens, rates, memory and utilisation of each step.
 
 Contract: ``slots`` counts positions computed, ``real_tokens`` those that are not padding, ``trained_tokens`` those that
-carry loss; a rate is only ever one of the three by name, and is of all processes together. Memory is the main
-process's: the most its GPU has held, or what it holds of the host's. Cost: a sum of four floats over processes.
+carry loss. A rate always names one of the three and covers all processes. Memory is the main process's: the peak of its
+GPU, or its resident memory on a CPU. Cost: a sum of four floats over processes, on the CPU: no GPU waits for it.
 """
 
 from __future__ import annotations
@@ -14,39 +14,40 @@ import psutil
 import torch
 
 from codeact_train.data.collate import StepBatch
-from codeact_train.distributed.parallel_context import over_data
-from codeact_train.observability.mfu import Utilisation
+from codeact_train.distributed.parallel_context import sum_over_data_parallel
+from codeact_train.observability.mfu import ModelFlopsUtilization
 
 
-class Meter:
-    """Times the steps of one process."""
+class Throughput:
+    """Measures the steps of one process."""
 
-    def __init__(self, utilisation: Utilisation | None):
-        self.utilisation = utilisation
+    def __init__(self, mfu: ModelFlopsUtilization | None):
+        self.mfu = mfu
         self._process = psutil.Process()
-        self._began = self._loaded = time.monotonic()
+        self._began = self._data_loaded = time.monotonic()
 
-    def begin(self) -> None:
-        """A step begins, by waiting for its data."""
+    def start_step(self) -> None:
+        """Call when a step begins, before its data is loaded."""
         self._began = time.monotonic()
 
-    def loaded(self) -> None:
-        """The data is there."""
-        self._loaded = time.monotonic()
+    def data_loaded(self) -> None:
+        """Call when the step's data is loaded."""
+        self._data_loaded = time.monotonic()
 
-    def read(self, batch: StepBatch) -> dict[str, Any]:
-        """Fields of the event of a step that has ended. Every process calls it."""
-        keys = self.utilisation.keys_seen(batch.micro_batches) if self.utilisation else 0
-        *counts, keys_seen = over_data([float(count) for count in (*batch.counts, keys)])
+    def end_step(self, batch: StepBatch) -> dict[str, Any]:
+        """Fields of the step's event. Every process calls it."""
+        keys = self.mfu.keys_seen(batch.micro_batches) if self.mfu else 0
+        own = torch.tensor([*batch.counts, keys], dtype=torch.float64)
+        *counts, keys_seen = sum_over_data_parallel(own).tolist()
         took = time.monotonic() - self._began
         names = ("slots", "real_tokens", "trained_tokens")
         fields: dict[str, Any] = {name: int(count) for name, count in zip(names, counts, strict=True)}
         fields |= {f"{name}_per_s": round(count / took, 3) for name, count in zip(names, counts, strict=True)}
-        fields |= {"step_s": round(took, 6), "data_wait_s": round(self._loaded - self._began, 6)}
+        fields |= {"step_s": round(took, 6), "data_wait_s": round(self._data_loaded - self._began, 6)}
         fields["memory_gib"] = round(self._memory() / 2**30, 3)
-        if self.utilisation:
+        if self.mfu:
             _, real, trained = counts
-            mfu = self.utilisation.share(real=real, trained=trained, keys=keys_seen, seconds=took)
+            mfu = self.mfu.share(real=real, trained=trained, keys=keys_seen, seconds=took)
             fields["mfu"] = float(f"{mfu:.6g}")
         return fields
 

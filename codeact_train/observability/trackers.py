@@ -1,9 +1,9 @@
-"""Where curves go besides ``metrics.jsonl``: TensorBoard, Weights & Biases, MLflow.
+"""Trackers of curves besides ``metrics.jsonl``: TensorBoard, Weights & Biases, MLflow.
 
-Contract: a tracker is given named numbers by step and nothing else. Each is imported when it is asked for; one that is
-asked for and not installed is refused before training. A resumed job goes on with the same curves: TensorBoard drops
-the points after the step it resumes from, the others know the run by an id that follows from its folder. One that fails
-while training goes on is told of once and gets nothing more.
+Contract: a tracker receives named numbers by step and nothing else. Each is imported only if it is configured; one that
+is configured and not installed is refused before training. A resumed job continues the same curves: TensorBoard drops
+the points after the step it resumes from, the others find the run by an id derived from its folder. A tracker that
+fails during training is reported once and receives nothing more.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from codeact_train.config.train import TrainConfig
 
 
 class Tracker(Protocol):
-    """One place curves go to."""
+    """One destination of curves."""
 
     def add(self, step: int, numbers: dict[str, float]) -> None:
-        """Points of curves, by name."""
+        """Add a point to each named curve."""
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send pending points."""
 
 
-def chosen(train: TrainConfig, folder: Path, resume_step: int) -> list[Tracker]:
-    """The trackers a run asks for. Raises ``ValueError`` naming one that is not installed."""
+def build_trackers(train: TrainConfig, folder: Path, resume_step: int) -> list[Tracker]:
+    """The configured trackers of a run. Raises ``ValueError`` naming one that is not installed."""
     trackers: list[Tracker] = []
     key = "tensorboard"
     try:
@@ -43,11 +43,11 @@ def chosen(train: TrainConfig, folder: Path, resume_step: int) -> list[Tracker]:
             trackers.append(MLflow(train.mlflow, folder))
     except ImportError as missing:
         raise ValueError(f"{key}={getattr(train, key)}: it is not installed; pip install 'codeact[{key}]'") from missing
-    return [Forgiving(tracker) for tracker in trackers]
+    return [FaultTolerantTracker(tracker) for tracker in trackers]
 
 
-class Forgiving:
-    """Another tracker, whose failure does not end a job."""
+class FaultTolerantTracker:
+    """Wraps a tracker so that its failure does not end the job."""
 
     def __init__(self, tracker: Tracker):
         self._tracker: Tracker | None = tracker
@@ -65,9 +65,10 @@ class Forgiving:
             return
         try:
             call(self._tracker)
-        except Exception as error:  # each of them raises its own
+        except Exception as error:  # each library raises other types
             name, self._tracker = type(self._tracker).__name__, None
-            print(f"{name} gets no more curves, metrics.jsonl does: {type(error).__name__}: {error}", file=sys.stderr)
+            problem = f"{type(error).__name__}: {error}"
+            print(f"{name} failed and is switched off; metrics.jsonl goes on: {problem}", file=sys.stderr)
 
 
 class TensorBoard:
@@ -89,7 +90,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of a project; ``WANDB_MODE=offline`` keeps it on disk."""
+    """A run in a project; ``WANDB_MODE=offline`` keeps it on disk."""
 
     def __init__(self, project: str, folder: Path, config: dict[str, Any]):
         import wandb
@@ -108,7 +109,7 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """A run of an experiment; ``MLFLOW_TRACKING_URI`` says where."""
+    """A run in an experiment, at ``MLFLOW_TRACKING_URI``."""
 
     def __init__(self, experiment: str, folder: Path):
         import mlflow
@@ -138,5 +139,5 @@ def _id(folder: Path) -> str:
 
 
 def _name(folder: Path) -> str:
-    """``runs/demo/train`` is the training of the run ``demo``."""
+    """Name of the run: ``demo`` for ``runs/demo/train``."""
     return folder.resolve().parent.name

@@ -1,5 +1,6 @@
-"""Proofs on a laptop: toy models, real processes, the trainer's own code.
+"""Checks on a laptop that all layouts train the same: toy models, real processes, the trainer's code.
 
-``layouts`` holds every layout against one process that trains document by document; ``rows`` says which layouts,
-``toys`` makes models and corpus, ``processes`` runs them, ``plain_loop`` is the independent trainer among the rows.
+``layouts`` compares every layout with one process that trains document by document; ``cases`` lists the layouts,
+``toy_models`` makes models and corpus, ``processes`` runs them, ``reference_loop`` is the independent trainer among
+them.
 """

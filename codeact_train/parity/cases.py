@@ -1,8 +1,8 @@
-"""Which ways of computing one and the same training run are held against each other.
+"""The ways of computing the same training run that are compared.
 
-Contract: a row is a name, a number of processes and settings; all rows have the same recipe otherwise. The first is
-what the others must equal: one process, one document at a time. A rival trainer is a row with a function of its own in
-``RIVALS``. Rows of one number of processes stand together, and of these rows of one layout.
+Contract: a row is a name, a number of processes and settings; all rows share the same recipe. The first row is the
+reference: one process, one document at a time. A row may name an independent trainer in ``REFERENCE_TRAINERS``. Rows
+with the same number of processes are adjacent, and among these rows with the same layout.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ Point: TypeAlias = tuple[float, float, float]
 RECIPE: dict[str, Any] = {
     "epochs": 100,
     "global_batch_packs": 4,
-    "optimizer": {"lr": 1e-3, "min_lr": 1e-4, "warmup_steps": 2, "weight_decay": 0.1, "clip": 1.0},
-    "proofs": [],
+    "optimizer": {"lr": 1e-3, "min_lr": 1e-4, "warmup_steps": 2, "weight_decay": 0.1, "clip_grad": 1.0},
+    "startup_checks": [],
     "tensorboard": False,
 }
-RIVAL_STEPS = 20
-"""Steps, at least, of an independent trainer, of DeepSpeed in one process, and of the row all others are held against;
-the others take as many as asked."""
+REFERENCE_STEPS = 20
+"""Fewest steps of the reference row, of an independent trainer and of DeepSpeed in one process; the other rows take as
+many as requested."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to compute the run. ``steps``: how many of them at least, however few are asked for."""
+    """One way to compute the run. ``trainer``: an independent trainer instead of ours. ``steps``: fewest steps to
+    take."""
 
     name: str
     processes: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
-    rival: str | None = None
+    trainer: str | None = None
     steps: int = 0
 
     @property
@@ -46,9 +47,9 @@ class Row:
         """Whether it needs DeepSpeed."""
         return self.settings.get("backend") == "deepspeed"
 
-    def job(self, model: Path, corpus: Path, out: Path, particulars: dict[str, Any]) -> TrainJob:
-        """The training job of this row, with what is particular to its family."""
-        train = TrainConfig.model_validate({**RECIPE, **particulars, **self.settings})
+    def job(self, model: Path, corpus: Path, out: Path, family_settings: dict[str, Any]) -> TrainJob:
+        """The training job of this row, with the settings of its model family."""
+        train = TrainConfig.model_validate({**RECIPE, **family_settings, **self.settings})
         return TrainJob(model=str(model), corpus=str(corpus), out=str(out), train=train)
 
 
@@ -67,19 +68,19 @@ OVERLAP: dict[str, Any] = {"distributed_optimizer": True, "overlap": True}
 FULL: dict[str, Any] = {"recompute": "full"}
 SELECTIVE: dict[str, Any] = {"recompute": "selective"}
 
-RIVALS: dict[str, Callable[[TrainJob, int], list[Point]]] = {"plain loop": reference_loop.run}
+REFERENCE_TRAINERS: dict[str, Callable[[TrainJob, int], list[Point]]] = {"plain loop": reference_loop.run}
 """Independent trainers."""
 
 ROWS = [
-    Row("one document at a time", 1, {"micro_batch_tokens": 1}, steps=RIVAL_STEPS),
-    Row("transformers and torch AdamW", 1, rival="plain loop", steps=RIVAL_STEPS),
+    Row("one document at a time", 1, {"micro_batch_tokens": 1}, steps=REFERENCE_STEPS),
+    Row("transformers and torch AdamW", 1, trainer="plain loop", steps=REFERENCE_STEPS),
     Row("packed"),
     Row("two packs a micro-batch", 1, {"micro_batch_packs": 2}),
     Row("micro-batches of 300 tokens", 1, {"micro_batch_tokens": 300}),
     Row("recompute selective", 1, SELECTIVE),
     Row("recompute full", 1, FULL),
     Row("attention by its formula", 1, {"attention": "reference"}),
-    _zero(1, "ZeRO-1", RIVAL_STEPS, stage=1),
+    _zero(1, "ZeRO-1", REFERENCE_STEPS, stage=1),
     _layout(2, "TP2", tensor=2),
     _layout(2, "TP2 SP", tensor=2, **SP),
     _layout(2, "TP2 SP, recompute selective", SELECTIVE, tensor=2, **SP),
@@ -108,6 +109,6 @@ ROWS = [
 
 
 def present(rows: list[Row]) -> list[Row]:
-    """The rows that can be computed here: DeepSpeed may not be installed."""
+    """The rows that can run here: those of DeepSpeed need it installed."""
     installed = importlib.util.find_spec("deepspeed") is not None
     return [row for row in rows if installed or not row.deepspeed]

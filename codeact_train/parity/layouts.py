@@ -1,9 +1,9 @@
 """Whether every layout computes the same training run.
 
-Contract: :func:`prove` trains toy models of two families in every row of ``rows`` and reports how far loss and gradient
-norm of each step and the validation loss after it are from those of one process that takes one document at a time. In
-float32 sums formed in another order differ in the last places, so equal means within ``TOLERANCE``, relative. Rows of
-DeepSpeed are left out, by name, where it is not installed. Cost: minutes on two cores.
+Contract: :func:`compare` trains toy models of two families in every row of ``cases`` and reports how far loss and
+gradient norm of each step and the validation loss after it are from those of one process that takes one document at a
+time. In float32, sums formed in another order differ in the last digits, so equal means within ``TOLERANCE``, relative.
+If DeepSpeed is not installed, its rows are skipped and named. Cost: minutes on two cores.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import torch
 
 from codeact_train.parity import processes, toy_models
 from codeact_train.parity.cases import ROWS, Point, Row, present
-from codeact_train.parity.processes import Run
+from codeact_train.parity.processes import LayoutRun
 
 TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far a row is from the reference: the largest relative difference over all steps."""
+    """Difference of a row from the reference: the largest relative difference over all steps."""
 
     family: str
     row: str
@@ -45,53 +45,53 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """All rows of one run. ``left_out``: rows that could not be computed here."""
+class Report:
+    """Verdicts of all rows. ``skipped``: rows that cannot run here."""
 
     steps: int
     verdicts: list[Verdict]
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
-        """Whether every row does."""
+        """Whether every row is within the tolerance."""
         return all(verdict.holds for verdict in self.verdicts)
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
         rows = [{**asdict(v), "holds": v.holds} for v in self.verdicts]
         return {
-            "tolerance": TOLERANCE, "steps": self.steps, "holds": self.holds, "rows": rows, "left_out": self.left_out
+            "tolerance": TOLERANCE, "steps": self.steps, "holds": self.holds, "rows": rows, "left_out": self.skipped
         }  # fmt: skip
 
 
-def prove(
-    steps: int, scratch: Path, tell: Callable[[Verdict], None] = lambda verdict: None, rows: list[Row] = ROWS
-) -> Proof:  # fmt: skip
-    """Train every row for ``steps`` steps; ``tell`` hears each verdict as it falls. ``scratch`` is an empty folder."""
+def compare(
+    steps: int, scratch: Path, on_verdict: Callable[[Verdict], None] = lambda verdict: None, rows: list[Row] = ROWS
+) -> Report:  # fmt: skip
+    """Train every row for ``steps`` steps; calls ``on_verdict`` after each row. ``scratch`` is an empty folder."""
     torch.set_num_threads(1)  # the processes are forked from this one
     models, corpus = toy_models.make(scratch)
-    here, verdicts = present(rows), []
-    if any(row.deepspeed for row in here):
+    runnable, verdicts = present(rows), []
+    if any(row.deepspeed for row in runnable):
         importlib.import_module("codeact_train.backends.deepspeed.state")  # once, not in each process
     references: dict[str, list[Point]] = {}
-    for size, group in groupby(here, key=lambda row: row.processes):
+    for size, group in groupby(runnable, key=lambda row: row.processes):
         for verdict in _of_size(size, list(group), models, corpus, steps, scratch / f"runs-{size}", references):
             verdicts.append(verdict)
-            tell(verdict)
-    return Proof(steps, verdicts, [row.name for row in rows if row not in here])
+            on_verdict(verdict)
+    return Report(steps, verdicts, [row.name for row in rows if row not in runnable])
 
 
 def _of_size(
     size: int, rows: list[Row], models: dict[str, Path], corpus: Path, steps: int, out: Path,
     references: dict[str, list[Point]],
 ) -> Iterator[Verdict]:  # fmt: skip
-    """Verdicts of rows with one number of processes, each of every family; the first row of all is the reference."""
+    """Verdicts of rows with the same number of processes, for every family; the first row of all is the reference."""
     pairs = [(row, family) for row in rows for family in models]
     runs = [
-        Run(
+        LayoutRun(
             row.job(models[family], corpus, out / str(number), toy_models.FAMILIES[family].settings),
-            steps=max(row.steps, steps), rival=row.rival,
+            steps=max(row.steps, steps), trainer=row.trainer,
         )
         for number, (row, family) in enumerate(pairs)
     ]  # fmt: skip
@@ -110,6 +110,6 @@ def _distances(curve: list[Point], reference: list[Point]) -> list[float]:
 
 
 def _largest(pairs: Iterable[tuple[float, float]]) -> float:
-    """NaN if there is one."""
+    """Largest relative difference; NaN if one is NaN."""
     found, wanted = torch.tensor(list(pairs), dtype=torch.float64).T
     return ((found - wanted).abs() / wanted.abs()).max().item()

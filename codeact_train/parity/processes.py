@@ -1,9 +1,9 @@
-"""Training processes forked from this one, which has imported everything already.
+"""Training processes forked from this one, which has already imported everything.
 
-Contract: :func:`run` computes runs one after another in one set of processes and yields each one's curve as it is
-finished. A process that dies ends the set, with what it said. Cost: a fork, not an import, a process, and the
-validation loss after every step; OpenMP must not have started more than one thread before (its threads do not survive
-a fork).
+Contract: :func:`run` computes runs one after another in one set of processes and yields the curve of each as it
+finishes. If a process dies, all end and its output is the error. Cost: a fork a process instead of an import, and a
+validation after every step. OpenMP must have at most one thread at the time of the fork (its threads do not survive
+it).
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ import torch.distributed as dist
 from codeact_train.config.train import TrainJob
 from codeact_train.distributed import parallel_context
 from codeact_train.distributed.fork_ranks import fork_ranks
+from codeact_train.distributed.parallel_context import World
 from codeact_train.observability.metrics import MetricsLog
-from codeact_train.parity.cases import RIVALS, Point
+from codeact_train.parity.cases import REFERENCE_TRAINERS, Point
 from codeact_train.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Run:
-    """A job, and how many of its steps are wanted."""
+class LayoutRun:
+    """A job and the number of steps to compute. ``trainer``: an independent trainer instead of ours."""
 
     job: TrainJob
     steps: int
-    rival: str | None = None
+    trainer: str | None = None
 
 
-def run(runs: list[Run], size: int, scratch: Path) -> Iterator[list[Point]]:
+def run(runs: list[LayoutRun], size: int, scratch: Path) -> Iterator[list[Point]]:
     """The curve of each run, computed by ``size`` processes.
 
     Raises ``RuntimeError`` with the traceback of a process that fails.
@@ -50,7 +51,7 @@ def run(runs: list[Run], size: int, scratch: Path) -> Iterator[list[Point]]:
         for _ in runs:
             ready = wait([here, *(process.sentinel for process in processes)])
             if here not in ready:
-                raise RuntimeError(_last_words(scratch))
+                raise RuntimeError(_first_output(scratch))
             yield here.recv()
         for process in processes:
             process.join()
@@ -59,14 +60,14 @@ def run(runs: list[Run], size: int, scratch: Path) -> Iterator[list[Point]]:
             process.kill()
 
 
-def _process(rank: int, runs: list[Run], scratch: Path, results: Connection) -> int:
+def _process(rank: int, runs: list[LayoutRun], scratch: Path, results: Connection) -> int:
     logging.getLogger("megatron").setLevel(logging.ERROR)
     with (scratch / f"log-{rank}.txt").open("w") as log:
         sys.stdout = sys.stderr = log
         try:
-            device = parallel_context.join()
+            world = parallel_context.init_process_group()
             for each in runs:
-                curve = _curve(each, device)
+                curve = _curve(each, world)
                 if rank == 0:
                     results.send(curve)
                 dist.barrier()  # a process that ended before the first has sent would look like one that died
@@ -76,13 +77,13 @@ def _process(rank: int, runs: list[Run], scratch: Path, results: Connection) -> 
     return 0
 
 
-def _curve(run: Run, device: torch.device) -> list[Point]:
-    """What the trainer computes; on the main process, with the gradient norms of its log."""
+def _curve(run: LayoutRun, world: World) -> list[Point]:
+    """The curve the trainer computes, in the main process; empty in the others."""
     job, out = run.job, Path(run.job.out)
-    if run.rival:
-        return RIVALS[run.rival](job, run.steps)
-    trainer = Trainer(job, parallel_context.arrange(job.train.parallel, job.train.seed, device))
-    if trainer.place.is_main:
+    if run.trainer:
+        return REFERENCE_TRAINERS[run.trainer](job, run.steps)
+    trainer = Trainer(job, parallel_context.init_model_parallel(job.train.parallel, job.train.seed, world))
+    if trainer.ctx.is_main:
         trainer.log = MetricsLog(out, 0)
     validation = []
     for _ in range(run.steps):
@@ -95,6 +96,6 @@ def _curve(run: Run, device: torch.device) -> list[Point]:
     return [(e["loss"], e["grad_norm"], held_out) for e, held_out in zip(events, validation, strict=True)]
 
 
-def _last_words(scratch: Path) -> str:
+def _first_output(scratch: Path) -> str:
     logs = [path.read_text().strip() for path in sorted(scratch.glob("log-*.txt"))]
-    return next((log for log in logs if log), "a process died without a word")
+    return next((log for log in logs if log), "a process died without output")

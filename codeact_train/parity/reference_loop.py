@@ -1,6 +1,6 @@
 """The same run by transformers and torch alone: documents one by one, AdamW, warm-up and cosine by hand.
 
-Contract: takes from the trainer which packs a step holds, and nothing else of what it computes. Cost: no packing, no
+Contract: uses the trainer's choice of packs for each step and nothing else it computes. Cost: no packing, no
 parallelism.
 """
 
@@ -21,7 +21,7 @@ from codeact_train.data.sampler import Sampler
 
 
 def run(job: TrainJob, steps: int) -> list[tuple[float, float, float]]:
-    """Loss, gradient norm, and the validation loss after it, of each of the first ``steps`` steps."""
+    """Loss and gradient norm of each of the first ``steps`` steps, and the validation loss after it."""
     train, corpus = job.train, Corpus(job.corpus)
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32)
     settings = train.optimizer
@@ -39,7 +39,7 @@ def run(job: TrainJob, steps: int) -> list[tuple[float, float, float]]:
         documents = [d for pack in sampler.packs_of(step) for d in plan[int(pack)]]
         loss, z_loss = mean_losses(model, corpus, documents)
         (loss + train.z_loss * z_loss).backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_grad)
         optimizer.step()
         with torch.no_grad():
             validation, _ = mean_losses(model, corpus, held_out.document)
@@ -48,7 +48,7 @@ def run(job: TrainJob, steps: int) -> list[tuple[float, float, float]]:
 
 
 def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
-    """Of a step counted from 1: linear to the peak, then half a cosine to ``min_lr`` at ``total``."""
+    """Learning rate of a step counted from 1: linear to the peak, then half a cosine to ``min_lr`` at ``total``."""
     if step <= settings.warmup_steps:
         return settings.lr * step / settings.warmup_steps
     done = (step - settings.warmup_steps) / (total - settings.warmup_steps)
@@ -56,8 +56,8 @@ def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
 
 
 def mean_losses(model: torch.nn.Module, corpus: Corpus, documents: Iterable[int]) -> tuple[Tensor, Tensor]:
-    """Weighted means over the trained tokens of documents, each in a forward pass of its own: of the loss, and of the
-    squared logarithm of the softmax's denominator."""
+    """Weighted means over the trained tokens of documents, one forward pass a document: of the loss, and of the squared
+    logarithm of the softmax's denominator."""
     sums, weights = torch.zeros(2), 0.0
     for index in documents:
         document = corpus.document(int(index))

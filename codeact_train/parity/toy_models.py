@@ -1,7 +1,7 @@
-"""Two small models and a corpus, made on the spot from a seed.
+"""Two small models and a corpus, made from a seed.
 
-Contract: sizes are chosen to be awkward where a layout could go wrong (a vocabulary no layout divides, grouped queries,
-fewer key-value heads than processes, documents on both sides of the window) and small enough that a step takes
+Contract: sizes are awkward where a layout could go wrong (a vocabulary that no layout divides, grouped queries, fewer
+key-value heads than processes, documents shorter and longer than the window) and small enough that a step takes
 milliseconds. Needs no network.
 """
 
@@ -34,7 +34,7 @@ SHAPE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of model, and what is particular to its training."""
+    """A kind of model, and settings for its training."""
 
     config: PretrainedConfig
     settings: dict[str, Any]
@@ -50,7 +50,7 @@ FAMILIES = {
 
 
 def make(folder: Path) -> tuple[dict[str, Path], Path]:
-    """Write a model of each family and a corpus they share; returns the models' folders and the corpus."""
+    """Write a model of each family and a shared corpus; returns the models' folders and the corpus."""
     disable_progress_bar()
     tokenizer = make_toy_tokenizer(TOKENIZER_TEXT, VOCABULARY)
     folders = {name: save_model(folder / name, tokenizer, family.config) for name, family in FAMILIES.items()}
@@ -74,7 +74,7 @@ def save_model(folder: Path, tokenizer: PreTrainedTokenizerFast, config: Pretrai
 
 
 def _records(path: Path, count: int) -> Path:
-    """Conversations of a task, up to three actions with observations, and an answer."""
+    """Write conversations of a task, up to three actions with observations, and an answer."""
     rng = random.Random(0)
     with path.open("w", encoding="utf-8") as file:
         for number in range(count):

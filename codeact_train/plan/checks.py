@@ -15,22 +15,26 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.train import TrainConfig
 from codeact_train.data.vocabulary import Vocabulary
+from codeact_train.model.source import ModelSource
 from codeact_train.model.spec import ModelSpec, read_config
 
 
 def validate(
     train: TrainConfig,
-    model: Path,
+    model: Path | ModelSource,
     *,
     processes: int = 1,
     prepare: PrepareConfig | None = None,
     corpus: Path | None = None,
 ) -> None:
-    """Check a training job against its model, the processes it will have, and its corpus, as far as they are known."""
+    """Check a training job against its model (a folder, or one that has been read), the number of its processes, and
+    its corpus, as far as they are known."""
+    source = model if isinstance(model, ModelSource) else None
+    folder = model.folder if isinstance(model, ModelSource) else model
     if train.backend == "deepspeed":
-        positions = _check_deepspeed(model)
+        positions = _check_deepspeed(folder, source)
     else:
-        spec = ModelSpec.read(model)
+        spec = source.spec if source and source.spec else ModelSpec.read(folder)
         _check_layout(train, spec, processes)
         positions = spec.hf.max_position_embeddings
     length = prepare.sequence_length if prepare else None
@@ -40,7 +44,8 @@ def validate(
         length = manifest["sequence_length"]
         tokens = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["train"]["filled"]
         check_steps(train, manifest["packs"]["train"], tokens, length)
-        Vocabulary.read(model, corpus)
+        if source is None:  # a source has been checked against its corpus
+            Vocabulary.read(folder, corpus)
         held_out = manifest["packs"]["validation"] > 0
     if train.validate_every_steps and not held_out:
         raise ValueError(
@@ -59,13 +64,13 @@ def validate(
         )
 
 
-def _check_deepspeed(model: Path) -> int | None:
+def _check_deepspeed(model: Path, source: ModelSource | None) -> int | None:
     """The number of positions of a model, if it has one."""
     if importlib.util.find_spec("deepspeed") is None:
         raise ValueError(
             "backend=deepspeed: DeepSpeed is not installed; pip install 'codeact[deepspeed]', or set backend=megatron"
         )
-    config = read_config(model)
+    config = source.config if source else read_config(model)
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ValueError(
             f"model={model}: transformers has no causal language model for model_type {config.model_type!r}; "

@@ -40,7 +40,7 @@ class PlainlyTold(TyperGroup):
             say("interrupted; everything finished is kept, the same command goes on from there")
             raise typer.Exit(INTERRUPTED) from None
         except TrainingStopped as stopped:
-            told = (exit_codes.BAD_CONFIG, exit_codes.PROOF_FAILED, exit_codes.UNSOUND)
+            told = (exit_codes.BAD_CONFIG, exit_codes.CHECK_FAILED, exit_codes.CORRUPT_STATE)
             if stopped.code not in told:  # then its sentence stands above already
                 say(f"{stopped}; the same command goes on from the last checkpoint")
             raise typer.Exit(stopped.code if stopped.code in (*told, INTERRUPTED) else 1) from None

@@ -21,7 +21,7 @@ from types import FrameType
 import psutil
 
 from codeact_train.config.train import TrainConfig
-from codeact_train.exit_codes import ASKING, STOPPED
+from codeact_train.exit_codes import STOP_SIGNALS, STOPPED
 from launch.config.launch import LaunchConfig
 from rollout import write_atomically
 
@@ -99,8 +99,8 @@ def _signals() -> Iterator[None]:
         if not told:  # still waiting for the other machines
             raise TrainingStopped(STOPPED)
 
-    before = {number: signal.getsignal(number) for number in (*ASKING, signal.SIGQUIT)}
-    for number in ASKING:
+    before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGQUIT)}
+    for number in STOP_SIGNALS:
         signal.signal(number, pass_on)
     try:
         yield

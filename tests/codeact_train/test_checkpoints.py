@@ -4,14 +4,13 @@ import json
 import threading
 
 import pytest
-import torch
 
 from codeact_train.backends.megatron import optimizer
 from codeact_train.checkpoint import async_save, integrity
-from codeact_train.checkpoint.manager import Checkpoints
+from codeact_train.checkpoint.manager import CheckpointManager
 from codeact_train.checkpoint.retention import outdated
 from codeact_train.config.train import CheckpointSettings
-from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
+from codeact_train.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
 from tests.helpers.runs import fingerprints, outcome, reads_and_writes
 from tests.helpers.training import events, recipe, run_job, start_job
 
@@ -62,7 +61,7 @@ LAYOUTS = [
 )
 def test_any_layout_loads_any_other(tmp_path, model, corpus, precision, layouts):
     """Bit for bit: weights, moments and main weights. What changed places would show in the steps that follow."""
-    settings = {"epochs": 2, "global_batch_packs": 1, "precision": precision, "proofs": ()}
+    settings = {"epochs": 2, "global_batch_packs": 1, "precision": precision, "startup_checks": ()}
     last = reads_and_writes(tmp_path / "chain", model, corpus, layouts, settings)
     go_on = recipe(**settings, stop_after_steps=last + 2, guard={"skip_steps": list(range(2, last + 1))})
     for out in ("chain", "alone"):
@@ -76,7 +75,7 @@ def test_any_layout_loads_any_other(tmp_path, model, corpus, precision, layouts)
     ("defect", "said"),
     [
         ("stale", "bit for bit what was saved 1 step(s) ago"),
-        ("torn", "is not what was in memory"),
+        ("torn", "differs from what was in memory"),
         ("empty", "is missing"),
     ],
 )
@@ -89,8 +88,8 @@ def test_an_unsound_save_ends_the_job_and_replaces_nothing(tmp_path, model, corp
         write = async_save._copied
         monkeypatch.setattr(async_save, "_copied", lambda tensors: [(i, t * 0) for i, t in write(tensors)])
     else:
-        monkeypatch.setattr(integrity, "of", skipping_the_first(integrity.of))
-    assert end_of(tmp_path, model, corpus, job) == UNSOUND
+        monkeypatch.setattr(integrity, "fingerprint", skipping_the_first(integrity.fingerprint))
+    assert end_of(tmp_path, model, corpus, job) == CORRUPT_STATE
     assert said in (tmp_path / "log-0.txt").read_text()
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
     monkeypatch.undo()
@@ -98,9 +97,9 @@ def test_an_unsound_save_ends_the_job_and_replaces_nothing(tmp_path, model, corp
 
 
 def without_weights(step):
-    def stepping(own):
+    def stepping(own, lr):
         before = [p.detach().clone() for p in own.get_parameters()]
-        norm = step(own)
+        norm = step(own, lr)
         for parameter, value in zip(own.get_parameters(), before, strict=True):
             parameter.data.copy_(value)
         return norm
@@ -126,7 +125,7 @@ def test_a_full_disk_ends_the_job_and_replaces_nothing(tmp_path, model, corpus, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(async_save, "_write_bucket", no_space)
-    assert end_of(tmp_path, model, corpus, recipe(stop_after_steps=2)) == UNSOUND
+    assert end_of(tmp_path, model, corpus, recipe(stop_after_steps=2)) == CORRUPT_STATE
     assert "No space left on device" in (tmp_path / "log-0.txt").read_text()
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
 
@@ -163,5 +162,5 @@ def test_without_the_newest_the_one_before_is_gone_on_from(tmp_path):
         (folder / "meta.json").write_text(json.dumps({"step": step}))
     (tmp_path / "step-000020").mkdir()  # begun to be removed by hand
     (tmp_path / "latest").write_text("step-000020")
-    left = Checkpoints(tmp_path, {}, CheckpointSettings(), torch.device("cpu")).latest()
+    left = CheckpointManager(tmp_path, {}, CheckpointSettings(), None).latest()
     assert left and left.path.name == "step-000012"

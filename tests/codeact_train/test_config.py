@@ -8,9 +8,11 @@ from pydantic import ValidationError
 
 from codeact_train import exit_codes, train
 from codeact_train.config.prepare import PrepareConfig
+from codeact_train.config.recipe import recipe_digest
 from codeact_train.config.train import TrainConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.records import Unreadable, parse
+from codeact_train.data.vocabulary import Vocabulary
 from codeact_train.model.spec import ModelSpec
 from codeact_train.plan import validate
 from tests.helpers.training import recipe, run_job
@@ -92,3 +94,52 @@ def test_a_weight_without_bound_is_no_weight():
     line = b'{"id": "a", "conversations": [{"role": "user", "content": "x", "weight": 1e999}]}\n'
     defect = parse(line)
     assert isinstance(defect, Unreadable) and "finite" in defect.detail
+
+
+def test_former_names_of_keys_are_accepted_and_named_in_errors():
+    former = {"proofs": ["leak"], "optimizer": {"clip": 0.5}, "guard": {"capsules": 2}}
+    present = {"startup_checks": ["leak"], "optimizer": {"clip_grad": 0.5}, "guard": {"dumps": 2}}
+    assert TrainConfig.model_validate(former) == TrainConfig.model_validate(present)
+    with pytest.raises(ValidationError, match="clip is the former name of clip_grad"):
+        TrainConfig.model_validate({"optimizer": {"clip": 0.5, "clip_grad": 1.0}})
+    with pytest.raises(ValidationError, match=r"optimizer\.clip_grad"):
+        TrainConfig.model_validate({"optimizer": {"clip": -1}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "digest"),
+    [
+        ({}, "eb7665e20a6aaac3"),
+        (
+            {
+                "optimizer": {"lr": 3e-3, "min_lr": 3e-4, "warmup_steps": 2, "weight_decay": 0.1, "clip": 0.5},
+                "epochs": 2, "global_batch_packs": 4, "proofs": ["leak"], "precision": "bf16", "seed": 3,
+            },
+            "5003dfba0d0258e7",
+        ),
+        (
+            {"global_batch_tokens": 4096, "z_loss": 1e-4, "new_tokens": "last_row", "backend": "deepspeed"},
+            "fedfb3a3420dc108",
+        ),
+    ],
+)  # fmt: skip
+def test_the_digest_of_a_recipe_is_that_of_earlier_versions(settings, digest):
+    """Expected values were computed before keys were renamed; checkpoints contain them."""
+    assert recipe_digest(TrainConfig.model_validate(settings)) == digest
+
+
+def test_a_start_reads_spec_and_vocabulary_once(tmp_path, model, corpus, monkeypatch):
+    calls = tmp_path / "calls"
+
+    def counted(function, name):
+        def counting(*arguments):
+            with calls.open("a") as file:
+                file.write(f"{name}\n")
+            return function(*arguments)
+
+        return counting
+
+    monkeypatch.setattr(ModelSpec, "read", counted(ModelSpec.read, "spec"))
+    monkeypatch.setattr(Vocabulary, "from_config", counted(Vocabulary.from_config, "vocabulary"))
+    assert run_job(tmp_path / "run", model, corpus, recipe(stop_after_steps=1)) == exit_codes.STOPPED
+    assert sorted(calls.read_text().split()) == ["spec", "vocabulary"]

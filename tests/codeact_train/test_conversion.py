@@ -16,6 +16,7 @@ from codeact_train.config.train import TrainConfig, TrainJob
 from codeact_train.distributed import parallel_context
 from codeact_train.hf import export
 from codeact_train.hf.export import weights_digest
+from codeact_train.model.source import ModelSource
 from codeact_train.model.spec import ModelSpec
 from codeact_train.parity.toy_models import save_model
 from tests.helpers.models import SHAPE
@@ -54,13 +55,14 @@ def folders(tmp_path_factory, tokenizer) -> dict:
 
 def there_and_back(layouts, folders, corpus, out) -> None:
     """Load each folder in each layout and export it at once, in the type of its files."""
-    device = parallel_context.join()
+    world = parallel_context.init_process_group()
     for name, settings in layouts.items():
         for number, (family, folder) in enumerate(folders.items()):
             precision = "bf16" if family.startswith("bfloat16") else None
             train = recipe(parallel=settings, export_precision=precision)
-            place = parallel_context.arrange(train.parallel, 0, device)
-            state = MegatronState(TrainJob(model=str(folder), corpus=str(corpus), out="", train=train), place, 10)
+            ctx = parallel_context.init_model_parallel(train.parallel, 0, world)
+            job = TrainJob(model=str(folder), corpus=str(corpus), out="", train=train)
+            state = MegatronState(job, ctx, ModelSource.read(job), 10)
             state.export(corpus / "tokenizer", out / name / str(number), epoch=1, checkpoint="none")
 
 

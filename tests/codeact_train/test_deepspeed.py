@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, T5Config
 
 from codeact_train import exit_codes, train
-from codeact_train.checkpoint.manager import Checkpoints
+from codeact_train.checkpoint.manager import CheckpointManager
 from codeact_train.config.train import TrainConfig
+from codeact_train.model.spec import read_config
 from codeact_train.parity import reference_loop
 from codeact_train.parity.toy_models import save_model
 from tests.helpers.runs import flops, gradient_is_not_finite, outcome, reads_and_writes
@@ -80,7 +81,7 @@ def test_every_stage_trains_what_megatron_trains(tmp_path, model, corpus, megatr
         assert own.keys() == other.keys()
         assert own["accuracy"] == other["accuracy"]
         assert flops(own) * 2 == pytest.approx(flops(other), rel=1e-3)  # two processes share the work
-    assert {p["name"] for p in events(tmp_path, "proof")} == {"leak", "parity", "audit", "partition"}
+    assert {p["name"] for p in events(tmp_path, "startup_check")} == {"leak", "parity", "audit", "partition"}
 
 
 @pytest.mark.parametrize("zero", [{"stage": 2, "offload": "optimizer"}, SLOW({"stage": 3, "offload": "all"})])
@@ -108,9 +109,9 @@ def test_a_family_that_mixes_packed_documents_gets_a_row_for_each(tmp_path, mamb
     assert curve(tmp_path) == close([point[:2] for point in theirs])
 
 
-def test_the_leak_proof_sees_documents_mixed(tmp_path, mamba, corpus, monkeypatch):
+def test_the_leak_check_sees_documents_mixed(tmp_path, mamba, corpus, monkeypatch):
     monkeypatch.setattr(Forward, "keeps_apart", lambda self, vocab, device: True)
-    assert run_job(tmp_path, mamba, corpus, deepspeed(proofs=["leak"])) == exit_codes.PROOF_FAILED
+    assert run_job(tmp_path, mamba, corpus, deepspeed(startup_checks=["leak"])) == exit_codes.CHECK_FAILED
 
 
 @pytest.mark.parametrize("stage", [SLOW(1), 2, 3])
@@ -134,7 +135,7 @@ def late(find: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_stopped_told_to_end_and_resumed_is_bit_for_bit(tmp_path, gpt2, corpus, monkeypatch):
-    monkeypatch.setattr(Checkpoints, "find", late(Checkpoints.find))
+    monkeypatch.setattr(CheckpointManager, "find", late(CheckpointManager.find))
     shared = {"zero": {"stage": 3}}
     assert run_job(tmp_path / "whole", gpt2, corpus, deepspeed(**shared), world=2) == 0
     halves = tmp_path / "halves"
@@ -161,7 +162,13 @@ STAGES = [
 
 @pytest.mark.parametrize(("precision", "stages"), [("fp32", STAGES), SLOW("bf16", STAGES[:3])])
 def test_any_stage_loads_any_other(tmp_path, gpt2, corpus, precision, stages):
-    settings = {"backend": "deepspeed", "epochs": 2, "global_batch_packs": 1, "precision": precision, "proofs": ()}
+    settings = {
+        "backend": "deepspeed",
+        "epochs": 2,
+        "global_batch_packs": 1,
+        "precision": precision,
+        "startup_checks": (),
+    }
     last = reads_and_writes(tmp_path / "chain", gpt2, corpus, stages, settings)
     go_on = recipe(**settings, stop_after_steps=last + 2, guard={"skip_steps": list(range(2, last + 1))})
     for out in ("chain", "alone"):
@@ -173,26 +180,26 @@ def test_any_stage_loads_any_other(tmp_path, gpt2, corpus, precision, stages):
 
 @pytest.mark.parametrize(("stage", "precision"), [SLOW(1, "bf16"), (2, "fp32"), SLOW(3, "bf16")])
 def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, gpt2, corpus, monkeypatch, stage, precision):
-    settings = {"epochs": 1, "proofs": (), "zero": {"stage": stage}, "precision": precision}
+    settings = {"epochs": 1, "startup_checks": (), "zero": {"stage": stage}, "precision": precision}
     assert run_job(tmp_path / "named", gpt2, corpus, deepspeed(**settings, guard={"skip_steps": [2]}), 2) == 0
     gradient_is_not_finite(monkeypatch, state, at=2)
     assert run_job(tmp_path / "met", gpt2, corpus, deepspeed(**settings, guard={"skip_limit": 1}), 2) == 0
-    assert [alarm["at"] for alarm in events(tmp_path / "met", "alarm")] == [2]
+    assert [anomaly["at"] for anomaly in events(tmp_path / "met", "anomaly")] == [2]
     assert outcome(tmp_path / "met") == outcome(tmp_path / "named")
 
 
 def test_an_optimizer_that_does_not_reach_the_weights_is_noticed(tmp_path, gpt2, corpus, monkeypatch):
-    monkeypatch.setattr(state.ZeroState, "update", lambda self: self.skip() or 1.0)
-    (job,) = start_job(tmp_path, gpt2, corpus, deepspeed(proofs=(), checkpoint={"every_steps": 1}))
+    monkeypatch.setattr(state.DeepSpeedState, "optimizer_step", lambda self, lr: 1.0)
+    (job,) = start_job(tmp_path, gpt2, corpus, deepspeed(startup_checks=(), checkpoint={"every_steps": 1}))
     job.join(timeout=240)
-    assert job.exitcode == exit_codes.UNSOUND
+    assert job.exitcode == exit_codes.CORRUPT_STATE
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
 
 
 def test_the_export_is_the_model_that_was_trained(tmp_path, gpt2, corpus):
     """Nothing moves at a learning rate below the smallest float32, so it is the one that went in, dropout and all."""
     still = {"lr": 1e-60, "min_lr": 0.0, "weight_decay": 0.0, "warmup_steps": 0}
-    train = deepspeed(epochs=1, optimizer=still, proofs=[], zero={"stage": 3})
+    train = deepspeed(epochs=1, optimizer=still, startup_checks=[], zero={"stage": 3})
     assert run_job(tmp_path, gpt2, corpus, train, world=2) == 0
     (said,) = events(tmp_path, "export")
     before, after = (AutoModelForCausalLM.from_pretrained(f) for f in (gpt2, tmp_path / said["path"]))
@@ -219,7 +226,7 @@ def test_what_deepspeed_cannot_do_is_refused(changes, message):
 @pytest.mark.parametrize("kernel", ["flash", "flex"])
 def test_a_named_kernel_that_is_absent_is_refused(gpt2, kernel):
     with pytest.raises(ValueError, match=f"^attention={kernel}: there is no CUDA device here; choose one of sdpa"):
-        load(gpt2, deepspeed(attention=kernel))
+        load(gpt2, read_config(gpt2), deepspeed(attention=kernel))
 
 
 def test_a_model_that_does_not_predict_the_next_token_is_refused(tmp_path, corpus):

@@ -47,13 +47,13 @@ def test_every_kernel_trains_like_a_plain_loop(tmp_path, made, kernel):
     """In bf16, against transformers in float32."""
     if lacking := backends.BACKENDS[kernel].lacks("bf16"):
         pytest.skip(lacking)
-    proofs = ["leak", "window", "parity", "audit", "partition"]
-    job = train(tmp_path, made, attention=kernel, stop_after_steps=8, proofs=proofs)
+    checks = ["leak", "window", "parity", "audit", "partition"]
+    job = train(tmp_path, made, attention=kernel, stop_after_steps=8, startup_checks=checks)
     theirs = reference_loop.run(job, 8)
     steps = events(tmp_path, "step")
     assert [e["loss"] for e in steps] == pytest.approx([loss for loss, _, _ in theirs], rel=0.02)
     assert [e["grad_norm"] for e in steps] == pytest.approx([norm for _, norm, _ in theirs], rel=0.05)
-    assert [proof["name"] for proof in events(tmp_path, "proof")] == proofs
+    assert [check["name"] for check in events(tmp_path, "startup_check")] == checks
 
 
 def test_what_a_gpu_saves_it_reads_back_bit_for_bit(tmp_path, made):

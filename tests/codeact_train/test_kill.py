@@ -23,9 +23,9 @@ SAVED_OFTEN = {"checkpoint": {"every_steps": 1}}
 MOMENTS = {
     "data": (Sampler, "batch", 4),
     "the first data": (Sampler, "batch", 1),
-    "step": (MegatronState, "update", 4),
+    "step": (MegatronState, "optimizer_step", 4),
     "save": (async_save, "_write_bucket", 6),
-    "save put in place": (Path, "rename", 4),
+    "publishing a save": (Path, "rename", 4),
     "pruning": (os, "rmdir", 1),  # the folder is empty by then
     "export": (Trainer, "_export", 1),
     "export's weights": (MegatronState, "export", 1),
@@ -56,9 +56,9 @@ def striking(function: Callable[..., Any], call: int, number: signal.Signals) ->
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_nothing_is_lost(tmp_path, model, corpus, unbroken, monkeypatch, moment, number):
-    place, name, call = MOMENTS[moment]
+    owner, name, call = MOMENTS[moment]
     with monkeypatch.context() as patch:
-        patch.setattr(place, name, striking(getattr(place, name), call, number))
+        patch.setattr(owner, name, striking(getattr(owner, name), call, number))
         (job,) = start_job(tmp_path, model, corpus, recipe(**SAVED_OFTEN))
         job.join(timeout=240)
     assert job.exitcode == (-number if number == signal.SIGKILL else STOPPED)

@@ -31,19 +31,19 @@ STEPS = 2  # from the second on, moments of the first and a second gather of wei
 
 
 @pytest.fixture(scope="module")
-def proof(tmp_path_factory) -> layouts.Proof:
-    return layouts.prove(STEPS, tmp_path_factory.mktemp("proof"))
+def report(tmp_path_factory) -> layouts.Report:
+    return layouts.compare(STEPS, tmp_path_factory.mktemp("startup_check"))
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_layouts_agree(proof, row, family):
-    (verdict,) = [v for v in proof.verdicts if (v.row, v.family) == (row.name, family)]
+def test_layouts_agree(report, row, family):
+    (verdict,) = [v for v in report.verdicts if (v.row, v.family) == (row.name, family)]
     assert verdict.holds, verdict
 
 
-def test_the_result_as_json(proof):
-    said = proof.as_json()
+def test_the_result_as_json(report):
+    said = report.as_json()
     assert said["holds"] is True
     assert len(said["rows"]) == 2 * len(ROWS)
     assert said["left_out"] == []
@@ -76,30 +76,30 @@ def mean_of_means(losses, weights, total):
 
 def test_a_row_fails_when_layouts_differ(tmp_path, monkeypatch):
     monkeypatch.setattr(forward_backward, "normalised", mean_of_means)
-    proof = layouts.prove(
+    report = layouts.compare(
         1, tmp_path, rows=[Row("one document at a time", 1, {"micro_batch_tokens": 1}), Row("packed")]
     )
-    assert not proof.holds
-    assert [v.holds for v in proof.verdicts] == [True, True, False, False]
+    assert not report.holds
+    assert [v.holds for v in report.verdicts] == [True, True, False, False]
 
 
 def test_a_row_takes_as_many_steps_as_asked_and_no_fewer_than_its_own(tmp_path):
     reference = Row("one document at a time", 1, {"micro_batch_tokens": 1}, steps=2)
-    proof = layouts.prove(3, tmp_path, rows=[reference, Row("packed")])
-    assert proof.holds
-    assert {v.steps for v in proof.verdicts} == {3}
+    report = layouts.compare(3, tmp_path, rows=[reference, Row("packed")])
+    assert report.holds
+    assert {v.steps for v in report.verdicts} == {3}
 
 
 def test_a_process_that_is_done_is_not_taken_for_dead_while_the_first_still_tells(tmp_path, monkeypatch):
     told, send = (1.0, 2.0, 3.0), Connection.send
-    monkeypatch.setattr(processes, "_curve", lambda run, device: [told])
+    monkeypatch.setattr(processes, "_curve", lambda run, world: [told])
     monkeypatch.setattr(Connection, "send", lambda self, curve: time.sleep(0.5) or send(self, curve))
-    assert list(processes.run([processes.Run(None, 1)], 2, tmp_path / "runs")) == [[told]]
+    assert list(processes.run([processes.LayoutRun(None, 1)], 2, tmp_path / "runs")) == [[told]]
 
 
 def test_a_process_that_dies_says_why(tmp_path):
     with pytest.raises(RuntimeError, match="there is no CUDA device here"):
-        layouts.prove(1, tmp_path, rows=[Row("on a GPU", 1, {"attention": "flash"})])
+        layouts.compare(1, tmp_path, rows=[Row("on a GPU", 1, {"attention": "flash"})])
 
 
 PIPELINE = {"tensor": 2, "sequence_parallel": True, "pipeline": 2}
@@ -113,7 +113,7 @@ def test_a_pipeline_exports_what_went_in(tmp_path, model, untied_model, corpus, 
     before, after = load_file(folder / "model.safetensors"), load_file(tmp_path / "exports/epoch-1/model.safetensors")
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
-    assert {p["name"] for p in events(tmp_path, "proof")} == {"leak", "parity", "audit", "partition"}
+    assert {p["name"] for p in events(tmp_path, "startup_check")} == {"leak", "parity", "audit", "partition"}
 
 
 def blind_on_the_second_stage(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
@@ -128,8 +128,8 @@ sound_attention = attention.PackedAttention.forward
 
 def test_a_leak_on_a_later_stage_is_caught(tmp_path, model, corpus, monkeypatch):
     monkeypatch.setattr(attention.PackedAttention, "forward", blind_on_the_second_stage)
-    train = recipe(proofs=["leak"], parallel={"pipeline": 2})
-    assert run_job(tmp_path, model, corpus, train, world=2) == exit_codes.PROOF_FAILED
+    train = recipe(startup_checks=["leak"], parallel={"pipeline": 2})
+    assert run_job(tmp_path, model, corpus, train, world=2) == exit_codes.CHECK_FAILED
 
 
 def test_the_layout_must_divide_processes_and_layers(model):
@@ -182,10 +182,10 @@ def test_global_batches_by_tokens(corpus, tokens):
 def kept_bytes(folder, corpus, recompute: str, results) -> None:
     """Bytes of activations that stay from the forward to the backward pass."""
     train = recipe(recompute=recompute)
-    place = parallel_context.start(train.parallel, 0)
+    ctx = parallel_context.initialize(train.parallel, 0)
     spec = ModelSpec.read(folder)
     job = TrainJob(model=str(folder), corpus=str(corpus), out="", train=train)
-    model = build(spec, job.train, place.device)
+    model = build(spec, job.train, ctx.device)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     kept = {}

@@ -54,14 +54,14 @@ LENGTHS = (100, 3, 61)
 
 def packed_logits(layouts: list[dict], folders: dict) -> dict:
     """Logits of all positions of documents packed into one sequence, by layout and folder."""
-    device = parallel_context.join()
+    world = parallel_context.init_process_group()
     found = {}
     for number, settings in enumerate(layouts):
         train = recipe(parallel=settings)
-        parallel_context.arrange(train.parallel, 0, device)
+        parallel_context.init_model_parallel(train.parallel, 0, world)
         for name, folder in folders.items():
             spec = ModelSpec.read(folder)
-            model = build(spec, train, device).eval()
+            model = build(spec, train, world.device).eval()
             with hf.SafeTensors(folder) as tensors:
                 hf.load(model, spec, tensors)
             caught = []  # copies: the loss works on the logits in place

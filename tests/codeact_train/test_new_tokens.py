@@ -18,6 +18,7 @@ from codeact_train.distributed import parallel_context
 from codeact_train.hf.embedding_init import enlarge
 from codeact_train.hf.serving_files import write_serving_files
 from codeact_train.parity.toy_models import save_model
+from codeact_train.model.source import ModelSource
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare
 from launch.config import load
@@ -62,13 +63,14 @@ def chat_corpus(tmp_path_factory, models) -> Path:
 
 def export_untrained(models: dict, corpus: Path, out: Path) -> None:
     """Load and export in every layout, with both kinds of beginning."""
-    device = parallel_context.join()
+    world = parallel_context.init_process_group()
     for number, layout in enumerate(LAYOUTS):
         for name, folder in models.items():
             for start in ("mean", "last_row"):
                 train = TrainConfig(parallel=layout, new_tokens=start)
-                place = parallel_context.arrange(train.parallel, 0, device)
-                state = MegatronState(TrainJob(model=str(folder), corpus=str(corpus), out="", train=train), place, 10)
+                ctx = parallel_context.init_model_parallel(train.parallel, 0, world)
+                job = TrainJob(model=str(folder), corpus=str(corpus), out="", train=train)
+                state = MegatronState(job, ctx, ModelSource.read(job), 10)
                 state.export(corpus / "tokenizer", out / name / start / str(number), epoch=1, checkpoint="none")
 
 
@@ -98,7 +100,7 @@ def test_new_rows_begin_the_same_at_every_layout(exports, models, chat_corpus, k
 
 
 def test_transformers_models_get_the_same_rows(exports, models, chat_corpus):
-    """As the DeepSpeed backend and the proof of parity enlarge them."""
+    """As the DeepSpeed backend and the parity check enlarge them."""
     for kind in ("tied", "untied"):
         model = AutoModelForCausalLM.from_pretrained(models[kind], dtype=torch.float32)
         enlarge(model, Vocabulary.read(models[kind], chat_corpus), "mean")
@@ -130,9 +132,9 @@ def test_a_model_whose_end_token_pads_gets_another(models, model, corpus, tmp_pa
     (source / "tokenizer_config.json").write_text(json.dumps(settings))
 
     def export(out: Path) -> None:
-        place = parallel_context.arrange(TrainConfig().parallel, 0, parallel_context.join())
+        ctx = parallel_context.init_model_parallel(TrainConfig().parallel, 0, parallel_context.init_process_group())
         job = TrainJob(model=str(model), corpus=str(corpus), out="", train=TrainConfig())
-        MegatronState(job, place, 10).export(source, out, epoch=1, checkpoint="none")
+        MegatronState(job, ctx, ModelSource.read(job), 10).export(source, out, epoch=1, checkpoint="none")
 
     in_world(1, export, tmp_path / "export")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "export")
@@ -155,8 +157,8 @@ def test_the_recipes_train_a_base_model(tmp_path, models, recipe):
     validate(train, model, processes=2, corpus=tmp_path / "corpus")
     assert run_job(tmp_path / "run", model, tmp_path / "corpus", train, world=2) == 0
     assert [event["step"] for event in events(tmp_path / "run", "step")] == [1, 2]
-    proofs = ["leak", *(["window"] if "mistral" in recipe else []), "parity", "audit", "partition"]
-    assert [proof["name"] for proof in events(tmp_path / "run", "proof")] == proofs
+    checks = ["leak", *(["window"] if "mistral" in recipe else []), "parity", "audit", "partition"]
+    assert [check["name"] for check in events(tmp_path / "run", "startup_check")] == checks
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "run/exports/epoch-1")
     assert exported.dtype == torch.bfloat16
     assert exported.config.vocab_size == Vocabulary.read(model, tmp_path / "corpus").known + 2

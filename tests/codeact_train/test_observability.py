@@ -1,4 +1,4 @@
-"""What a run says of itself: the same in every layout, figures that add up, capsules of what went wrong."""
+"""What a run says of itself: the same in every layout, figures that add up, dumps of what went wrong."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from codeact_train.backends.megatron import forward_backward
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES
-from codeact_train.exit_codes import BAD_CONFIG, STOPPED, UNSOUND
+from codeact_train.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
 from codeact_train.observability import trackers
 from codeact_train.prepare import prepare
 from tests.helpers.records import write_conversations
@@ -25,7 +25,7 @@ from tests.helpers.runs import flops, gradient_is_not_finite, outcome
 from tests.helpers.training import events, recipe, run_job, start_job
 
 POISON = "Z"  # a letter of one record only; its embedding is not a number
-ONE_STEP_AN_EPOCH = {"global_batch_packs": 99, "optimizer": {"lr": 3e-3}, "peak_tflops": 1.0, "proofs": ()}
+ONE_STEP_AN_EPOCH = {"global_batch_packs": 99, "optimizer": {"lr": 3e-3}, "peak_tflops": 1.0, "startup_checks": ()}
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_tracker_that_is_not_installed_is_refused(tmp_path, model, corpus, mon
     assert f"pip install 'codeact[{name}]'" in (tmp_path / "log-0.txt").read_text()
 
 
-def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_told_of_once(tmp_path, monkeypatch, capsys):
+def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_reported_once(tmp_path, monkeypatch, capsys):
     calls = []
 
     class Client:
@@ -129,17 +129,18 @@ def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_told_of_once(tmp_path,
         def log_batch(self, run, metrics):
             calls.append([(name, value, step) for name, value, _, step in metrics])
             if len(calls) == 2:
-                raise ConnectionError("nobody answers")
+                raise ConnectionError("no answer")
 
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=Client))
     monkeypatch.setitem(sys.modules, "mlflow.entities", SimpleNamespace(Metric=lambda *values: values))
-    (tracker,) = trackers.chosen(recipe(mlflow="agents"), tmp_path, 0)
+    (tracker,) = trackers.build_trackers(recipe(mlflow="agents"), tmp_path, 0)
     for step in (1, 2, 3):
         tracker.add(step, {"loss": 2.0, "lr": 1.0})
     tracker.close()
     assert calls == [[("loss", 2.0, step), ("lr", 1.0, step)] for step in (1, 2)]
     assert (
-        capsys.readouterr().err == "MLflow gets no more curves, metrics.jsonl does: ConnectionError: nobody answers\n"
+        capsys.readouterr().err
+        == "MLflow failed and is switched off; metrics.jsonl goes on: ConnectionError: no answer\n"
     )
 
 
@@ -171,7 +172,7 @@ def guarded(**settings):
     """For two processes that share an optimizer, because one process replays what they did."""
     settings = {"spike": None, **settings}
     return recipe(
-        epochs=1, global_batch_packs=2, proofs=(), guard=settings, seed=4, checkpoint={"keep": 99},
+        epochs=1, global_batch_packs=2, startup_checks=(), guard=settings, seed=4, checkpoint={"keep": 99},
         parallel={"distributed_optimizer": True},
     )  # fmt: skip
 
@@ -187,41 +188,41 @@ def ended(out, model, corpus, job):
 def broken(tmp_path_factory, poisoned):
     """A job that met the record."""
     out = tmp_path_factory.mktemp("broken")
-    assert ended(out, *poisoned, guarded()) == UNSOUND
+    assert ended(out, *poisoned, guarded()) == CORRUPT_STATE
     return out
 
 
 def test_a_step_that_is_not_finite_ends_the_job_with_the_step_before_saved(broken):
-    (alarm,) = events(broken, "alarm")
-    capsule = json.loads((broken / alarm["capsule"] / "capsule.json").read_text())
+    (anomaly,) = events(broken, "anomaly")
+    dump = json.loads((broken / anomaly["dump"] / "dump.json").read_text())
     steps = [event["step"] for event in events(broken, "step")]
-    assert capsule["step"] == alarm["at"] == len(steps) + 1 > 1
-    assert "bad" in [document["id"] for document in capsule["documents"]]
+    assert dump["step"] == anomaly["at"] == len(steps) + 1 > 1
+    assert "bad" in [document["id"] for document in dump["documents"]]
     assert (broken / "checkpoints" / "latest").read_text() == f"step-{steps[-1]:06}"
-    assert f"python -m codeact_train.replay {broken / alarm['capsule']}\n" in (broken / "log-0.txt").read_text()
-    assert f"put {capsule['step']} into guard.skip_steps" in (broken / "log-0.txt").read_text()
+    assert f"python -m codeact_train.replay {broken / anomaly['dump']}\n" in (broken / "log-0.txt").read_text()
+    assert f"add {dump['step']} to guard.skip_steps" in (broken / "log-0.txt").read_text()
 
 
-def test_a_capsule_is_computed_again(broken):
-    (folder,) = (broken / "capsules").iterdir()
+def test_a_dumped_step_is_computed_again(broken):
+    (folder,) = (broken / "anomalies").iterdir()
     again = subprocess.run(
         [sys.executable, "-m", "codeact_train.replay", str(folder)], capture_output=True, text=True, timeout=240
     )
-    assert again.returncode == UNSOUND, again.stderr
+    assert again.returncode == CORRUPT_STATE, again.stderr
     assert "record bad of" in again.stdout
     assert again.stdout.count(", record ") == 1
     assert "not finite again" in again.stdout
 
 
-def test_a_folder_without_a_capsule_is_refused(tmp_path, capsys):
+def test_a_folder_without_a_dump_is_refused(tmp_path, capsys):
     assert replay.main([str(tmp_path)]) == BAD_CONFIG
     assert capsys.readouterr().err == (
-        f"replay: capsule={tmp_path}: no capsule.json there; name a folder under <train folder>/capsules\n"
+        f"replay: dump={tmp_path}: no dump.json there; name a folder under <train folder>/anomalies\n"
     )
 
 
-def test_a_step_is_left_out_by_itself_or_by_name_and_over_a_resume(tmp_path, poisoned, broken):
-    bad = events(broken, "alarm")[0]["at"]
+def test_a_step_is_skipped_by_itself_or_by_name_and_over_a_resume(tmp_path, poisoned, broken):
+    bad = events(broken, "anomaly")[0]["at"]
     assert run_job(tmp_path / "limit", *poisoned, guarded(skip_limit=1), world=2) == 0
     assert [event["step"] for event in events(tmp_path / "limit", "skip")] == [bad]
     assert run_job(tmp_path / "named", *poisoned, guarded(skip_steps=(bad,)), world=2) == 0
@@ -234,25 +235,25 @@ def test_a_step_is_left_out_by_itself_or_by_name_and_over_a_resume(tmp_path, poi
 
 
 def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, model, corpus, monkeypatch):
-    settings = {"epochs": 1, "proofs": ()}
+    settings = {"epochs": 1, "startup_checks": ()}
     assert run_job(tmp_path / "named", model, corpus, recipe(**settings, guard={"skip_steps": [2]})) == 0
     gradient_is_not_finite(monkeypatch, forward_backward, at=2)
     assert run_job(tmp_path / "met", model, corpus, recipe(**settings, guard={"skip_limit": 1})) == 0
-    assert [alarm["at"] for alarm in events(tmp_path / "met", "alarm")] == [2]
+    assert [anomaly["at"] for anomaly in events(tmp_path / "met", "anomaly")] == [2]
     (stopped,) = start_job(tmp_path / "stopped", model, corpus, recipe(**settings))
     stopped.join(timeout=240)
-    assert stopped.exitcode == UNSOUND
+    assert stopped.exitcode == CORRUPT_STATE
     assert (tmp_path / "stopped" / "checkpoints" / "latest").read_text() == "step-000001"
     assert outcome(tmp_path / "met") == outcome(tmp_path / "named")
 
 
-def test_a_spike_leaves_a_capsule_and_training_goes_on(tmp_path, model, corpus):
-    """With a threshold just above the median, half of the steps are spikes; so many capsules are not wanted."""
-    job = recipe(epochs=6, guard={"spike": 1.001, "capsules": 2}, optimizer={"lr": 1e-6, "min_lr": 1e-6})
+def test_a_spike_is_dumped_and_training_goes_on(tmp_path, model, corpus):
+    """With a threshold just above the median, half of the steps are spikes; only the first two are dumped."""
+    job = recipe(epochs=6, guard={"spike": 1.001, "dumps": 2}, optimizer={"lr": 1e-6, "min_lr": 1e-6})
     assert run_job(tmp_path, model, corpus, job) == 0
-    alarms = events(tmp_path, "alarm")
-    assert len(alarms) > 2 and {alarm["reason"] for alarm in alarms} == {"spike"}
-    assert ["capsule" in alarm for alarm in alarms] == [True] * 2 + [False] * (len(alarms) - 2)
-    assert len(list((tmp_path / "capsules").iterdir())) == 2
+    anomalies = events(tmp_path, "anomaly")
+    assert len(anomalies) > 2 and {anomaly["reason"] for anomaly in anomalies} == {"spike"}
+    assert ["dump" in anomaly for anomaly in anomalies] == [True] * 2 + [False] * (len(anomalies) - 2)
+    assert len(list((tmp_path / "anomalies").iterdir())) == 2
     assert len(events(tmp_path, "step")) == 18
-    assert min(alarm["at"] for alarm in alarms) > 8
+    assert min(anomaly["at"] for anomaly in anomalies) > 8

@@ -118,10 +118,10 @@ def test_a_tokenizer_without_begin_token_is_refused(model, tmp_path):
 
 def test_the_trainer_takes_such_a_corpus_and_finds_faults_in_it(paired, model, tmp_path):
     _, corpus, _ = paired
-    train = recipe(proofs=["audit"], stop_after_steps=1, global_batch_packs=2)
+    train = recipe(startup_checks=["audit"], stop_after_steps=1, global_batch_packs=2)
     assert run_job(tmp_path / "sound", model, corpus.folder, train) == 75
-    (proof,) = events(tmp_path / "sound", "proof")
-    assert (proof["name"], proof["value"]) == ("audit", 0)
+    (check,) = events(tmp_path / "sound", "startup_check")
+    assert (check["name"], check["value"]) == ("audit", 0)
     faulty = shutil.copytree(corpus.folder, tmp_path / "faulty")
     weights = np.fromfile(faulty / "weights.bin", np.float32)
     np.roll(weights, 1).tofile(faulty / "weights.bin")  # one token later still

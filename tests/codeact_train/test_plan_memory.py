@@ -22,7 +22,7 @@ from tests.helpers.training import recipe
 def kept_a_slot(folder, corpus, settings) -> float:
     """The bytes, weights aside, that a forward pass keeps for the backward pass, per slot."""
     train = recipe(**settings)
-    model = build(ModelSpec.read(folder), train, parallel_context.start(train.parallel, 0).device)
+    model = build(ModelSpec.read(folder), train, parallel_context.initialize(train.parallel, 0).device)
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept = []  # the tensors themselves: a freed storage's place would be taken by another
     (micro, *_) = Sampler(Corpus(corpus), "train", train).batch(0).micro_batches

@@ -1,4 +1,4 @@
-"""The start-up proofs hold on a sound trainer, in every layout, and fail on a broken one."""
+"""The start-up checks pass on a sound trainer, in every layout, and fail on a broken one."""
 
 from dataclasses import replace
 
@@ -20,20 +20,20 @@ from tests.helpers.records import write_conversations
 from tests.helpers.training import events, recipe, run_job
 
 
-def test_proofs_hold_in_a_layout_with_everything(tmp_path, model, corpus):
+def test_checks_pass_in_a_layout_with_everything(tmp_path, model, corpus):
     parallel = {"tensor": 2, "sequence_parallel": True}
     assert run_job(tmp_path, model, corpus, recipe(parallel=parallel, epochs=1), world=2) == 0
-    proofs = {p["name"]: p for p in events(tmp_path, "proof")}
-    assert set(proofs) == {"leak", "parity", "audit", "partition"}
-    assert proofs["parity"]["value"] < 1e-5
+    checks = {p["name"]: p for p in events(tmp_path, "startup_check")}
+    assert set(checks) == {"leak", "parity", "audit", "partition"}
+    assert checks["parity"]["value"] < 1e-5
 
 
-def test_proofs_are_made_of_the_layout_in_use_and_can_be_left_out(tmp_path, model, corpus):
+def test_checks_are_made_of_the_layout_in_use_and_can_be_left_out(tmp_path, model, corpus):
     """A job that goes on in the same layout makes none; ``parity`` holds for the base model's weights alone."""
     for step, recompute, made in ((1, "none", 1), (2, "none", 1), (3, "full", 2)):
-        train = recipe(proofs=["parity"], stop_after_steps=step, recompute=recompute)
+        train = recipe(startup_checks=["parity"], stop_after_steps=step, recompute=recompute)
         assert run_job(tmp_path, model, corpus, train) == exit_codes.STOPPED
-        assert [p["name"] for p in events(tmp_path, "proof")] == ["parity"] * made
+        assert [p["name"] for p in events(tmp_path, "startup_check")] == ["parity"] * made
 
 
 def blind_to_bounds(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
@@ -68,7 +68,7 @@ sound_document = Corpus.document
 
 
 @pytest.mark.parametrize(
-    ("proof", "where", "name", "broken"),
+    ("check", "where", "name", "broken"),
     [
         ("leak", attention.PackedAttention, "forward", blind_to_bounds),
         ("parity", loading, "cut", swapped_gate),
@@ -76,10 +76,10 @@ sound_document = Corpus.document
         ("partition", forward_backward, "normalised", halved_labels),
     ],
 )
-def test_each_proof_catches_its_defect(tmp_path, model, corpus, monkeypatch, proof, where, name, broken):
+def test_each_check_catches_its_defect(tmp_path, model, corpus, monkeypatch, check, where, name, broken):
     monkeypatch.setattr(where, name, broken)
-    assert run_job(tmp_path, model, corpus, recipe(proofs=[proof])) == exit_codes.PROOF_FAILED
-    assert f"proof {proof}:" in (tmp_path / "log-0.txt").read_text()
+    assert run_job(tmp_path, model, corpus, recipe(startup_checks=[check])) == exit_codes.CHECK_FAILED
+    assert f"start-up check {check}:" in (tmp_path / "log-0.txt").read_text()
     assert not events(tmp_path, "step")
 
 
@@ -92,10 +92,12 @@ def test_parity_reaches_the_edge_of_the_window(tmp_path, tokenizer, monkeypatch)
     corpus = tmp_path / "corpus"
     prepare(said, model, corpus, PrepareConfig(sequence_length=320))
     assert sorted(n > 60 for n in Corpus(corpus).lengths) == [False, True, True]
-    train = recipe(proofs=["parity"], stop_after_steps=1, attention="reference", optimizer={"lr": 1e-3}, epochs=2)
+    train = recipe(
+        startup_checks=["parity"], stop_after_steps=1, attention="reference", optimizer={"lr": 1e-3}, epochs=2
+    )
     assert run_job(tmp_path / "sound", model, corpus, train) == exit_codes.STOPPED
     monkeypatch.setattr(attention.Spans, "first_visible", one_key_more)
-    assert run_job(tmp_path / "wide", model, corpus, train) == exit_codes.PROOF_FAILED
+    assert run_job(tmp_path / "wide", model, corpus, train) == exit_codes.CHECK_FAILED
 
 
 def one_key_fewer(self, window):
@@ -103,17 +105,17 @@ def one_key_fewer(self, window):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_window_is_proved_in_any_precision(tmp_path, tokenizer, corpus, monkeypatch, precision):
+def test_the_window_is_checked_in_any_precision(tmp_path, tokenizer, corpus, monkeypatch, precision):
     """Documents are shorter than it, and bf16 rounds by more than one key in many matters."""
     model = save_model(tmp_path / "model", tokenizer, MistralConfig(**SHAPE, sliding_window=200))
-    settings = {"precision": precision, "proofs": ["window"], "stop_after_steps": 1}
+    settings = {"precision": precision, "startup_checks": ["window"], "stop_after_steps": 1}
     sound = recipe(**settings, parallel={"tensor": 2, "sequence_parallel": True})
     assert run_job(tmp_path / "sound", model, corpus, sound, world=2) == exit_codes.STOPPED
-    assert [proof["name"] for proof in events(tmp_path / "sound", "proof")] == ["window"]
+    assert [check["name"] for check in events(tmp_path / "sound", "startup_check")] == ["window"]
     for edge in (one_key_more, one_key_fewer):
         monkeypatch.setattr(attention.Spans, "first_visible", edge)
         broken = recipe(**settings, attention="reference")
-        assert run_job(tmp_path / edge.__name__, model, corpus, broken) == exit_codes.PROOF_FAILED
+        assert run_job(tmp_path / edge.__name__, model, corpus, broken) == exit_codes.CHECK_FAILED
 
 
 def last_end_untrained(self, index):
@@ -130,17 +132,17 @@ def test_the_end_of_the_last_turn_is_audited(tmp_path, tokenizer, monkeypatch):
     model = save_model(tmp_path / "model", tokenizer, MistralConfig(**SHAPE))
     said = write_conversations(tmp_path / "r.jsonl", {"a": ["crate", "bolt"], "b": ["river", "price"]})
     prepare(said, model, tmp_path / "corpus", PrepareConfig(sequence_length=320))
-    train = recipe(proofs=["audit"], stop_after_steps=1, epochs=5)
+    train = recipe(startup_checks=["audit"], stop_after_steps=1, epochs=5)
     assert run_job(tmp_path / "sound", model, tmp_path / "corpus", train) == exit_codes.STOPPED
     monkeypatch.setattr(Corpus, "document", last_end_untrained)
-    assert run_job(tmp_path / "broken", model, tmp_path / "corpus", train) == exit_codes.PROOF_FAILED
+    assert run_job(tmp_path / "broken", model, tmp_path / "corpus", train) == exit_codes.CHECK_FAILED
 
 
 def test_bf16_is_held_against_what_bf16_does_to_transformers(tmp_path, model, corpus, monkeypatch):
-    train = recipe(proofs=["parity"], precision="bf16", stop_after_steps=1)
+    train = recipe(startup_checks=["parity"], precision="bf16", stop_after_steps=1)
     assert run_job(tmp_path / "sound", model, corpus, train) == exit_codes.STOPPED
     monkeypatch.setattr(loading, "cut", one_row_off)
-    assert run_job(tmp_path / "off", model, corpus, train) == exit_codes.PROOF_FAILED
+    assert run_job(tmp_path / "off", model, corpus, train) == exit_codes.CHECK_FAILED
 
 
 def one_row_off(weight, tensors, shape, rank, size):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from codeact_train.exit_codes import ASKING
+from codeact_train.exit_codes import STOP_SIGNALS
 
 
-@pytest.mark.parametrize("number", ASKING)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_stopped_while_importing(number: signal.Signals) -> None:
     trainer = subprocess.Popen(
         [sys.executable, "-m", "codeact_train", "--config", "job.json"], stderr=subprocess.PIPE, text=True

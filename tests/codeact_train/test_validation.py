@@ -10,7 +10,7 @@ from tests.helpers.training import events, recipe, run_job
 
 
 def test_the_held_out_loss_is_taken_before_the_first_step_and_after_each_so_many(tmp_path, model, corpus):
-    watched = {"epochs": 2, "global_batch_packs": 2, "proofs": (), "validate_every_steps": 2}
+    watched = {"epochs": 2, "global_batch_packs": 2, "startup_checks": (), "validate_every_steps": 2}
     assert run_job(tmp_path / "plain", model, corpus, recipe(**watched | {"validate_every_steps": None})) == 0
     plain = events(tmp_path / "plain", "step")
     per_epoch = len(plain) // 2

@@ -10,18 +10,18 @@ from launch.cli import app
 
 
 def proved(monkeypatch: pytest.MonkeyPatch, difference: float) -> list[int]:
-    """Puts a proof of two rows in place of the real one; returns the steps it was asked for."""
+    """Replaces the comparison by one of two rows; returns the steps it was asked for."""
     asked: list[int] = []
 
-    def prove(steps, scratch, tell):
+    def compare(steps, scratch, on_verdict):
         asked.append(steps)
         verdicts = [layouts.Verdict("llama", "packed", 1, 3, 1e-7, difference, 0.0, 0.1),
                     layouts.Verdict("llama", "TP2", 2, 3, 1e-7, 1e-7, 1e-7, 0.1)]  # fmt: skip
         for verdict in verdicts:
-            tell(verdict)
-        return layouts.Proof(steps, verdicts)
+            on_verdict(verdict)
+        return layouts.Report(steps, verdicts)
 
-    monkeypatch.setattr(layouts, "prove", prove)
+    monkeypatch.setattr(layouts, "compare", compare)
     return asked
 
 

@@ -28,7 +28,7 @@ def test_the_papers_recipes_have_the_papers_values(recipe: str, slots: int, wind
     """What its published scripts set and what their defaults are."""
     config = load(ROOT / "configs" / f"{recipe}.yaml", [])
     train, adam = config.train, config.train.optimizer
-    assert (adam.lr, adam.min_lr, adam.warmup_steps, adam.clip) == (1e-5, 1e-6, 50, 1.0)
+    assert (adam.lr, adam.min_lr, adam.warmup_steps, adam.clip_grad) == (1e-5, 1e-6, 50, 1.0)
     assert (adam.beta1, adam.beta2, adam.eps, adam.weight_decay) == (0.9, 0.999, 1e-8, 0.01)
     assert (train.epochs, train.global_batch_packs, train.micro_batch_packs, train.seed) == (5, 32, 1, 1234)
     assert (train.parallel.tensor, train.parallel.sequence_parallel, train.precision) == (4, True, "bf16")
@@ -98,9 +98,13 @@ def test_a_recipe_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.M
         ("model: ${nowhere}", [], ["nowhere"]),
         ("prepare: {deduplicate: true}", [], ["prepare.deduplicate: True", "'off', 'exact' or 'near'"]),
         ("train: {epochs: 1}\ntrain: {seed: 2}", [], ["'train' stands twice", "line 2"]),
-        ("train: {}", ["train.proofs=leak"], ["train.proofs: 'leak'", "in brackets: train.proofs=[...]"]),
+        (
+            "train: {}",
+            ["train.startup_checks=leak"],
+            ["train.startup_checks: 'leak'", "train.startup_checks=[...]"],
+        ),
         ("train: {}", ["prepare.sources.0.path=x"], ["prepare.sources: a list is wanted, in brackets"]),
-        ("train: {}", ["train.proofs=[leak"], ["'train.proofs=[leak'", "expected ',' or ']'"]),
+        ("train: {}", ["train.startup_checks=[leak"], ["'train.startup_checks=[leak'", "expected ',' or ']'"]),
     ],
 )
 def test_what_is_wrong_is_said_with_key_value_and_fix(

@@ -107,7 +107,7 @@ def job_file(folder: Path, model: Path) -> Path:
         "run": str(folder / "run"),
         "model": str(model),
         "prepare": {"deduplicate": "off", "sequence_length": 256, "sources": [{"path": str(folder / "records.jsonl")}]},
-        "train": {"epochs": EPOCHS, "global_batch_packs": 1, "threads": 1, "tensorboard": False, "proofs": []},
+        "train": {"epochs": EPOCHS, "global_batch_packs": 1, "threads": 1, "tensorboard": False, "startup_checks": []},
         "launch": {"cluster": str(folder / "here.yaml"), "slurm": {"time": "20"}},
     }
     (folder / "job.yaml").write_text(yaml.safe_dump(job))

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from codeact_train.config.train import TrainConfig
-from codeact_train.exit_codes import ASKING
+from codeact_train.exit_codes import STOP_SIGNALS
 from launch.config.launch import LaunchConfig
 from launch.submit import torchrun
 from launch.submit.torchrun import TrainingStopped, run
@@ -39,7 +39,7 @@ def test_an_interrupt_means_the_same_after_training_as_before(tmp_path):
     assert [signal.getsignal(number) for number in watched] == before
 
 
-@pytest.mark.parametrize("number", ASKING)
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_trainer_that_is_asked_to_end_says_itself_how_it_ended(tmp_path, monkeypatch, number):
     trainer, job = tmp_path / "trainer", tmp_path / "job.json"
     trainer.write_text(TRAINER)

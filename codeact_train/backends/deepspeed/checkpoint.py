@@ -1,8 +1,8 @@
-"""What a checkpoint holds of a model on DeepSpeed: whole tensors under the weights' names, in the form Megatron's have.
+"""The weights and optimizer state of a DeepSpeed model in checkpoint form: whole tensors, under the weights' names.
 
 Contract: any stage, offload and number of processes reads what another wrote, to the bit. Each process writes every
-n-th weight, with its moments and, with bf16, its main weight. Cost: training waits while these are gathered, a weight
-at a time (12 bytes a parameter in fp32); reading, each process reads all of it, ``PIECE`` parameters at a time.
+n-th weight, with its moments and, with bf16, its main weight. Cost: training waits while these are gathered, one weight
+at a time (12 bytes a parameter in fp32); when loading, each process reads all of it, ``PIECE`` parameters at a time.
 """
 
 from __future__ import annotations
@@ -17,62 +17,62 @@ from torch import Tensor, nn
 
 from codeact_train.backends.deepspeed import engine
 from codeact_train.checkpoint import async_save, optimizer_state
-from codeact_train.distributed.parallel_context import Place
+from codeact_train.distributed.parallel_context import ParallelContext
 
 PIECE = 2**27
 """Parameters read at once, unless one weight has more."""
 
 
-def weights(model: nn.Module, place: Place) -> Iterator[tuple[str, Tensor]]:
-    """The weights this process writes, as they are. All processes must ask for all of them."""
+def weights(model: nn.Module, ctx: ParallelContext) -> Iterator[tuple[str, Tensor]]:
+    """The weights this process writes. All processes must iterate to the end."""
     for number, (name, parameter) in enumerate(model.named_parameters()):
-        with engine.whole(parameter):
-            if number % place.world == place.rank:
+        with engine.gathered(parameter):
+            if number % ctx.world == ctx.rank:
                 yield name, parameter.detach()
 
 
-def tree(model: nn.Module, place: Place) -> dict[str, Any]:
-    """For ``sharded.write``: copies in the host's memory. All processes must ask."""
-    entries = {name: _entry(name, tensor.to("cpu", copy=True)) for name, tensor in weights(model, place)}
+def sharded_state_dict(model: nn.Module, ctx: ParallelContext) -> dict[str, Any]:
+    """State dict for ``async_save.write``: copies in the host's memory. All processes must call it."""
+    entries = {name: _entry(name, tensor.to("cpu", copy=True)) for name, tensor in weights(model, ctx)}
     for name, parameter in model.named_parameters():
-        for kind in _kinds(parameter):
-            tensor = engine.kept(parameter, kind)
+        for kind in _state_names(parameter):
+            tensor = engine.get_state(parameter, kind)
             if name in entries:
                 key = _key(name, kind)
                 entries |= {key: _entry(key, tensor.to("cpu", copy=True))}
     return entries
 
 
-def read(model: nn.Module, folder: Path, place: Place) -> dict[str, Any]:
-    """Fill a model, its main weights and moments; returns what else there is in the folder. Every process calls it."""
+def read(model: nn.Module, folder: Path, ctx: ParallelContext) -> dict[str, Any]:
+    """Load a model, its main weights and moments; returns the rest of the folder. Every process calls it."""
     rest: dict[str, Any] = {}
     for piece in _pieces(model):
         wanted = {
-            key: _entry(key, torch.empty(engine.shape(parameter), dtype=dtype), replica=place.rank)
+            key: _entry(key, torch.empty(engine.shape(parameter), dtype=dtype), replica=ctx.rank)
             for name, parameter in piece.items()
-            for key, dtype in _forms(name, parameter).items()
+            for key, dtype in _keys(name, parameter).items()
         }
         rest = async_save.read({"weights": wanted}, folder)
         loaded = rest.pop("weights")
         for name, parameter in piece.items():
-            with torch.no_grad(), engine.whole(parameter, change=True):
+            with torch.no_grad(), engine.gathered(parameter, change=True):
                 parameter.copy_(loaded[name])
             for kind in ("param", *optimizer_state.MOMENTS):
-                engine.keep(parameter, kind, loaded.get(_key(name, kind), loaded[name]))
+                engine.set_state(parameter, kind, loaded.get(_key(name, kind), loaded[name]))
     return rest
 
 
-def _kinds(parameter: nn.Parameter) -> tuple[str, ...]:
-    return optimizer_state.kinds(bf16=parameter.dtype == torch.bfloat16)
+def _state_names(parameter: nn.Parameter) -> tuple[str, ...]:
+    return optimizer_state.state_names(bf16=parameter.dtype == torch.bfloat16)
 
 
 def _key(name: str, kind: str) -> str:
     return f"{optimizer_state.PREFIX}.{kind}.{name}"
 
 
-def _forms(name: str, parameter: nn.Parameter) -> dict[str, torch.dtype]:
+def _keys(name: str, parameter: nn.Parameter) -> dict[str, torch.dtype]:
     """The keys a parameter is saved under, with their types."""
-    return {name: parameter.dtype, **{_key(name, kind): torch.float32 for kind in _kinds(parameter)}}
+    return {name: parameter.dtype, **{_key(name, kind): torch.float32 for kind in _state_names(parameter)}}
 
 
 def _entry(key: str, tensor: Tensor, replica: int = 0) -> ShardedTensor:

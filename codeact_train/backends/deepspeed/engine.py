@@ -1,8 +1,8 @@
-"""The one place that knows DeepSpeed: its settings, its start, and the doors used of it.
+"""The only module that calls DeepSpeed: its settings, its start, and the functions used of it.
 
-Contract: gradients of micro-batches are summed in float32 over micro-batches and averaged over processes, clipped by
-their global norm and given to torch's AdamW, which also updates what lies in the host's memory; nothing of DeepSpeed's
-is compiled. Written against DeepSpeed 0.19.
+Contract: gradients are summed in float32 over micro-batches, averaged over processes, clipped by their global norm and
+given to torch's AdamW, which also updates state that is offloaded to the host. No DeepSpeed operator is compiled.
+Written against DeepSpeed 0.19.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import Any
 from codeact_train.checkpoint import optimizer_state
 from codeact_train.distributed import megatron_cpu
 
-os.environ.setdefault(
-    "DS_ACCELERATOR", "cuda" if megatron_cpu.has_cuda() else "cpu"
-)  # or DeepSpeed says that it guesses
+# without it DeepSpeed warns that it guesses
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if megatron_cpu.has_cuda() else "cpu")
 
 import deepspeed
 import deepspeed.ops
@@ -39,20 +38,22 @@ from torch.optim import AdamW
 
 from codeact_train.config.train import TrainConfig, ZeroSettings
 
-# Nothing is to be compiled. One collective would be, at the first start on a CPU: it takes minutes and is of use to
-# inference only; finding out what can be compiled already starts compilers.
+# Keeps DeepSpeed from compiling operators. It would compile one collective at the first start on a CPU, which takes
+# minutes and serves inference only; even asking what can be compiled starts compilers.
 deepspeed.ops.__compatible_ops__ = {}
 logger.setLevel("ERROR")
-warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed\.c10d_logger")  # of its calls
+warnings.filterwarnings(
+    "ignore", category=FutureWarning, module=r"torch\.distributed\.c10d_logger"
+)  # DeepSpeed's calls
 
 
 def start(model: nn.Module, train: TrainConfig, device: torch.device) -> tuple[Any, AdamW]:
     """DeepSpeed's engine around ``model``, and the optimizer whose groups carry the learning rate."""
     settings = _settings(train, width=model.get_input_embeddings().weight.shape[1])  # type: ignore[operator]
     optimizer = _optimizer(model, train)
-    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed wants it where one process runs without torchrun, too
+    os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed needs it in a single process without torchrun, too
     deepspeed.init_distributed(verbose=False)
-    if train.zero.stage == 3:  # weights go to their places one by one; otherwise all would go to every GPU first
+    if train.zero.stage == 3:  # partition weights one by one; otherwise every GPU would hold all of them first
         deepspeed.zero.Init(module=model, config_dict_or_path=settings)
         for buffer in model.buffers():
             buffer.data = buffer.data.to(device)
@@ -61,8 +62,8 @@ def start(model: nn.Module, train: TrainConfig, device: torch.device) -> tuple[A
     return engine, optimizer
 
 
-def forget(engine: Any) -> None:
-    """Drop the gradients of a step that is not taken, as DeepSpeed's own step does those of one it skips."""
+def drop_gradients(engine: Any) -> None:
+    """Drop all gradients, as DeepSpeed's step does when it skips an update."""
     optimizer = engine.optimizer
     optimizer.zero_grad()
     if engine.zero_optimization_stage() < 3:
@@ -70,39 +71,39 @@ def forget(engine: Any) -> None:
         getattr(optimizer, "averaged_gradients", {}).clear()
 
 
-def settle(engine: Any) -> None:
-    """Put shared weights back to where they lie: a forward pass that no backward pass follows leaves some on their
-    way."""
+def release_gathered(engine: Any) -> None:
+    """Release weights that stage 3 has gathered: a forward pass without a backward pass leaves some gathered."""
     engine.empty_partition_cache()
 
 
 def full_gradient(parameter: nn.Parameter) -> Tensor:
-    """The whole gradient of a parameter, after the last micro-batch of a step. All processes must ask."""
+    """The whole gradient of a parameter, after the last micro-batch of a step. All processes must call it."""
     return safe_get_full_grad(parameter)
 
 
-def whole(tensor: Tensor, *, change: bool = False) -> contextlib.AbstractContextManager[Any]:
-    """Within this, a weight that is shared between processes is whole in each; with ``change``, what the first process
-    makes of it stays. All processes must enter."""
+def gathered(tensor: Tensor, *, change: bool = False) -> contextlib.AbstractContextManager[Any]:
+    """Context in which a partitioned weight is whole in every process; with ``change``, the first process's changes are
+    kept. All processes must enter it."""
     if not hasattr(tensor, "ds_id"):
         return contextlib.nullcontext()
     return deepspeed.zero.GatheredParameters([tensor], modifier_rank=0 if change else None)
 
 
 def shape(parameter: nn.Parameter) -> torch.Size:
-    """Of a weight, shared or not."""
+    """Shape of the whole weight, partitioned or not."""
     return getattr(parameter, "ds_shape", parameter.shape)
 
 
-def kept(parameter: nn.Parameter, kind: str) -> Tensor:
-    """The whole main weight or moment (``moments.kinds``) of a parameter, float32. All processes must ask."""
+def get_state(parameter: nn.Parameter, kind: str) -> Tensor:
+    """The whole main weight or moment (``optimizer_state.state_names``) of a parameter, float32. All processes must
+    call it."""
     return safe_get_full_fp32_param(parameter) if kind == "param" else safe_get_full_optimizer_state(parameter, kind)
 
 
-def keep(parameter: nn.Parameter, kind: str, value: Tensor) -> None:
-    """Set what :func:`kept` returns; every process has the whole ``value``."""
+def set_state(parameter: nn.Parameter, kind: str, value: Tensor) -> None:
+    """Set what :func:`get_state` returns; every process passes the whole ``value``."""
     if hasattr(parameter, "ds_id"):
-        share = _share(parameter, value)  # the setters of whole tensors want them to divide evenly
+        share = _share(parameter, value)  # the setters of whole tensors need an even division
         if kind == "param":
             safe_set_local_fp32_param(parameter, share)
         else:
@@ -121,7 +122,7 @@ def _share(parameter: Any, value: Tensor) -> Tensor:
 
 
 def _allocate(engine: Any) -> None:
-    """Give the optimizer its state before the first step, so that a checkpoint finds it."""
+    """Allocate the optimizer's state before the first step, so that it can be saved and loaded."""
     shares = engine.optimizer
     if engine.zero_optimization_stage() == 3:
         optimizer_state.allocate(shares.optimizer, shares.fp32_partitioned_groups_flat)
@@ -133,7 +134,7 @@ def _allocate(engine: Any) -> None:
 
 
 def _optimizer(model: nn.Module, train: TrainConfig) -> AdamW:
-    """AdamW with weight decay on matrices only; ``wd_mult`` is what Megatron's schedule looks for."""
+    """AdamW with weight decay on matrices only; Megatron's schedule reads ``wd_mult``."""
     settings = train.optimizer
     matrices, vectors = ([p for p in model.parameters() if (p.ndim > 1) == wide] for wide in (True, False))
     groups = [{"params": matrices, "wd_mult": 1.0}, {"params": vectors, "wd_mult": 0.0}]
@@ -142,11 +143,11 @@ def _optimizer(model: nn.Module, train: TrainConfig) -> AdamW:
 
 
 def _settings(train: TrainConfig, width: int) -> dict[str, Any]:
-    """DeepSpeed's configuration; ``width`` is the model's. Sizes of buckets follow transformers' own rule."""
+    """DeepSpeed's configuration; ``width`` is the model's hidden size. Bucket sizes follow transformers' rule."""
     return {
         "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,  # whoever calls says which micro-batch is a step's last
-        "gradient_clipping": train.optimizer.clip,
+        "gradient_accumulation_steps": 1,  # the caller marks a step's last micro-batch
+        "gradient_clipping": train.optimizer.clip_grad,
         "bf16": {"enabled": train.precision == "bf16"},
         "data_types": {"grad_accum_dtype": "fp32"},
         "communication_data_type": "fp32",

@@ -1,9 +1,9 @@
 """A micro-batch through a model of transformers.
 
-Contract: documents never see one another. Where the family keeps documents apart by their positions, they stand one
-after another in one row (:func:`keeps_apart` has tried it); where it does not - recurrent models, positions that are
-counted instead of given - each has a row of its own, padded at its end, where no causal model looks. The head is
-computed at trained positions only, where the family can.
+Contract: documents never see one another. If the family separates documents by their positions, they are concatenated
+in one row (:meth:`Forward.keeps_apart` tests it). Otherwise (recurrent models, positions that are counted instead of
+given) each document gets a separate row, padded at its end, which no causal model sees. The head is computed at trained
+positions only, if the family supports it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from codeact_train.data.collate import MicroBatch
 
 TOLERANCE = 0.02
-"""How far a document's logits may lie, relative to the largest, from what they are alone: far above what rounding does
-in bf16, far below what a foreign document or position does."""
+"""Largest difference between a document's logits beside another document and alone, relative to the largest logit: far
+above rounding in bf16, far below the effect of another document or a wrong position."""
 _LENGTHS = (7, 12)
 
 
 class Forward:
-    """``model`` is called, so that whatever wraps the model is; ``inner`` says which arguments the family takes."""
+    """Computes logits. ``model`` is the possibly wrapped model to call; ``inner`` tells which arguments it takes."""
 
     def __init__(self, model: nn.Module, inner: nn.Module):
         self.model = model
@@ -31,7 +31,7 @@ class Forward:
         self._takes_positions, self._takes_kept = "position_ids" in takes, "logits_to_keep" in takes
 
     def keeps_apart(self, vocab: int, device: torch.device) -> bool:
-        """Whether a document has the same logits behind another as it has alone. All processes must ask."""
+        """Whether a document has the same logits after another as it has alone. All processes must call it."""
         if not self._takes_positions:
             return False
         tokens = torch.randint(vocab, (1, sum(_LENGTHS)), generator=torch.Generator().manual_seed(0)).to(device)
@@ -42,7 +42,7 @@ class Forward:
         return bool((beside - alone).abs().max() <= TOLERANCE * alone.abs().max())
 
     def trained_logits(self, batch: MicroBatch, *, rows: bool) -> Tensor:
-        """Logits [N, V] of the trained slots, of a micro-batch whose documents are ``rows`` or stand in one."""
+        """Logits [N, V] of the trained slots of a micro-batch; ``rows``: its documents are separate rows."""
         height = len(batch.bounds) - 1 if rows else 1
         tokens = batch.tokens.view(height, -1)
         row, column = batch.trained // tokens.shape[1], batch.trained % tokens.shape[1]
@@ -52,5 +52,5 @@ class Forward:
         return self._logits(tokens, **arguments)[row, column]
 
     def _logits(self, tokens: Tensor, **arguments: Any) -> Tensor:
-        # with a cache, transformers does not look for documents in the positions
+        # with a cache, transformers does not derive documents from the positions
         return self.model(input_ids=tokens, use_cache=False, **arguments).logits

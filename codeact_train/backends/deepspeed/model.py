@@ -1,11 +1,12 @@
-"""A causal language model as transformers loads it, made ready to be trained like Megatron's.
+"""Loads a causal language model with transformers, ready to be trained like Megatron's.
 
-Contract: the weights of the folder in the run's precision, on the CPU, without dropout. Cost: each process reads the
-whole model into the host's memory while it starts, whatever is shared later.
+Contract: the weights of the folder in the run's precision, on the CPU, without dropout. Cost: at the start each process
+reads the whole model into the host's memory, even if processes share it later.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
@@ -14,18 +15,17 @@ from transformers.utils.logging import disable_progress_bar
 from codeact_train.config.train import TrainConfig
 from codeact_train.model.attention import choose
 from codeact_train.model.gpt import DTYPES
-from codeact_train.model.spec import read_config
 
 KERNELS = {"flash": "flash_attention_2", "flex": "flex_attention", "sdpa": "sdpa", "reference": "eager"}
-"""Attention kernels of transformers, under the names this project has for them."""
+"""Attention kernels of transformers, by this project's names."""
 
 
-def load(folder: Path, train: TrainConfig) -> PreTrainedModel:
-    """Read the model. Raises ``ValueError`` when transformers has no causal language model for it, or lacks what the
-    kernel that was asked for needs."""
+def load(folder: Path, config: PretrainedConfig, train: TrainConfig) -> PreTrainedModel:
+    """Load the model of a folder whose configuration is ``config``. Raises ``ValueError`` when transformers has no
+    causal language model for it, or when the configured attention kernel cannot be used."""
     disable_progress_bar()
-    config = read_config(folder)
-    _silence(config)
+    config = copy.deepcopy(config)
+    _disable_noise(config)
     kernel = _kernel(config, train)
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -45,7 +45,7 @@ def attention_name(model: PreTrainedModel) -> str:
 
 
 def _kernel(config: PretrainedConfig, train: TrainConfig) -> str | None:
-    """What to ask transformers for; ``None`` leaves it the choice: SDPA where the family has it."""
+    """The kernel to request from transformers; ``None`` means its default: SDPA where the family supports it."""
     chosen = choose(train.attention, train.precision)
     if train.attention != "auto":
         return KERNELS[chosen]
@@ -53,11 +53,11 @@ def _kernel(config: PretrainedConfig, train: TrainConfig) -> str | None:
     return KERNELS["flash"] if chosen == "flash" and getattr(family, "_supports_flash_attn", False) else None
 
 
-def _silence(config: PretrainedConfig) -> None:
-    """Set every rate of dropout and of routing noise to 0, as Megatron's models have it: a loss is then a function of
+def _disable_noise(config: PretrainedConfig) -> None:
+    """Set every rate of dropout and of routing noise to 0, as in Megatron's models: a loss is then a function of
     weights and data alone."""
     for name, value in vars(config).items():
         if isinstance(value, PretrainedConfig):
-            _silence(value)
+            _disable_noise(value)
         elif isinstance(value, int | float) and ("drop" in name or "jitter" in name):
             setattr(config, name, type(value)(0))

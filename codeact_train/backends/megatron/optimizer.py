@@ -1,9 +1,9 @@
 """Megatron's optimizer and schedule, built from the run's settings.
 
-Contract: AdamW with decoupled weight decay on matrices only, gradients clipped by their global norm; the learning rate
-of step k of K (1-based) is ``lr * k / warmup`` within the warm-up and falls by a cosine to ``min_lr`` at step K after
-it. Its state exists before the first step. Cost: one pass over weights, gradients and two moments a step, in torch's
-fused kernel.
+Contract: AdamW with decoupled weight decay on matrices only; gradients are clipped by their global norm. The learning
+rate of step k of K (1-based) is ``lr * k / warmup`` during warm-up, then falls by a cosine to ``min_lr`` at step K. The
+optimizer's state is allocated before the first step. Cost: one pass over weights, gradients and two moments a step, in
+torch's fused kernel.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from codeact_train.distributed import megatron_cpu
 
 
 def build_optimizer(model: DistributedDataParallel, train: TrainConfig) -> MegatronOptimizer:
-    """AdamW over the model's parameters; with bf16 weights it keeps fp32 main weights."""
+    """AdamW over the model's parameters; keeps fp32 main weights when the weights are bf16."""
     settings = train.optimizer
     config = OptimizerConfig(
         optimizer="adam",
@@ -35,29 +35,28 @@ def build_optimizer(model: DistributedDataParallel, train: TrainConfig) -> Megat
         adam_beta1=settings.beta1,
         adam_beta2=settings.beta2,
         adam_eps=settings.eps,
-        clip_grad=settings.clip,
+        clip_grad=settings.clip_grad,
         bf16=train.precision == "bf16",
         use_distributed_optimizer=train.parallel.distributed_optimizer,
         overlap_param_gather=train.parallel.overlap and train.parallel.distributed_optimizer,
     )
-    with megatron_cpu.cpu_tensors_pass():
+    with megatron_cpu.fake_cuda_types():
         optimizer = get_megatron_optimizer(config, [model])
-    for (
-        group
-    ) in optimizer.param_groups:  # Megatron leaves torch's default, which makes temporaries as large as the model
+    # Megatron leaves torch's default kernel, which makes temporaries as large as the model
+    for group in optimizer.param_groups:
         group.update(fused=True, foreach=False)
     for part in optimizer.chained_optimizers:
         optimizer_state.allocate(part.optimizer, part.get_parameters())
         if isinstance(part, DistributedOptimizer):
             part.get_parameter_state_dp_zero = types.MethodType(_gather_padded, part)
-            part._set_main_param_and_optimizer_states = types.MethodType(_set_what_there_is, part)
+            part._set_main_param_and_optimizer_states = types.MethodType(_set_stored_state, part)
     return optimizer
 
 
 def build_schedule(
     optimizer: MegatronOptimizer | torch.optim.Optimizer, train: TrainConfig, total_steps: int
 ) -> OptimizerParamScheduler:
-    """The schedule of a run of ``total_steps``, which the warm-up must end before (``plan.validate`` sees to it)."""
+    """The schedule of a run of ``total_steps``; warm-up must be shorter (``plan.validate`` checks it)."""
     settings = train.optimizer
     return OptimizerParamScheduler(
         optimizer,
@@ -74,16 +73,32 @@ def build_schedule(
     )
 
 
-def step(optimizer: MegatronOptimizer) -> float:
-    """Clip and update, unless the gradient is not finite; returns its global norm before clipping.
+def next_lr(schedule: OptimizerParamScheduler) -> float:
+    """Learning rate of the step after those the schedule has counted."""
+    schedule.num_steps += 1
+    try:
+        return float(schedule.get_lr(schedule.optimizer.param_groups[0]))
+    finally:
+        schedule.num_steps -= 1
 
-    These are the parts of Megatron's own ``step``, which would take any step there is.
+
+def set_lr(optimizer: MegatronOptimizer | torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the next update."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def step(optimizer: MegatronOptimizer, lr: float) -> float:
+    """Clip and update unless the gradient is not finite; returns its global norm before clipping.
+
+    Calls the parts of Megatron's own ``step``, which would also update with a gradient that is not finite.
     """
-    with megatron_cpu.cpu_tensors_pass():
+    with megatron_cpu.fake_cuda_types():
         optimizer.prepare_grads()
         norm = float(optimizer.get_grad_norm())
         if not math.isfinite(norm):
             return norm
+        set_lr(optimizer, lr)
         for part in optimizer.chained_optimizers:
             parameters, most = part.get_parameters(), part.config.clip_grad
             if parameters and most > 0.0:
@@ -93,10 +108,10 @@ def step(optimizer: MegatronOptimizer) -> float:
 
 
 def _gather_padded(self: DistributedOptimizer, **options: Any) -> dict[Any, Any] | None:
-    """What Megatron gathers for a checkpoint, with the padding between buckets that it then counts on.
+    """Megatron's gathered optimizer state with the padding between buckets restored.
 
-    It puts buckets one behind another without their padding and cuts them by places that include it: in a model of
-    several buckets, every weight behind a padded one would be saved shifted.
+    Megatron concatenates buckets without their padding, then cuts them at offsets that include it: in a model of
+    several buckets, every weight after a padded one would be saved shifted.
     """
     state = DistributedOptimizer.get_parameter_state_dp_zero(self, **options)
     if state is None:
@@ -112,8 +127,11 @@ def _gather_padded(self: DistributedOptimizer, **options: Any) -> dict[Any, Any]
     return state
 
 
-def _set_what_there_is(self: DistributedOptimizer, parameter: torch.nn.Parameter, tensors: dict[str, Any]) -> None:
-    """Set what a checkpoint has of a parameter's state. Megatron wants all there is: the step count, too, which torch's
-    AdamW has and Apex's has not, and the main weight, which without bf16 is the weight itself."""
+def _set_stored_state(self: DistributedOptimizer, parameter: torch.nn.Parameter, tensors: dict[str, Any]) -> None:
+    """Set the tensors a checkpoint has of a parameter's state and keep the rest.
+
+    Megatron's own method needs all of them: also the step count, which torch's AdamW has and Apex's does not, and the
+    main weight, which without bf16 is the weight itself.
+    """
     own = self._get_main_param_and_optimizer_states(parameter)
     type(self)._set_main_param_and_optimizer_states(self, parameter, {**own, **tensors})

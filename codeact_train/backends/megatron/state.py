@@ -1,14 +1,11 @@
-"""A run's state on Megatron-Core: ``RunState`` for the families there is a mapping for.
+"""The state of a run on Megatron-Core: ``RunState`` for the families with a mapping.
 
-Contract: see ``state``. What each method does stands in the module it calls: ``steps``, ``optimizer``, ``moments``,
-``sharded``, ``export``.
+Contract: see ``codeact_train.backends.run_state``. The methods delegate to ``forward_backward``, ``optimizer``,
+``checkpoint.optimizer_state``, ``checkpoint.async_save`` and ``hf.export``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +17,12 @@ from codeact_train.checkpoint import async_save, integrity, optimizer_state
 from codeact_train.checkpoint.integrity import Fingerprints
 from codeact_train.config.train import TrainJob
 from codeact_train.data.collate import MicroBatch, StepBatch
-from codeact_train.data.vocabulary import Vocabulary
-from codeact_train.distributed.parallel_context import Place
+from codeact_train.distributed.parallel_context import ParallelContext
 from codeact_train.hf.export import Export, export
 from codeact_train.model.attention import choose
 from codeact_train.model.gpt import DTYPES
-from codeact_train.model.spec import ModelSpec
-from codeact_train.observability.loss_stats import Outcome
+from codeact_train.model.source import ModelSource
+from codeact_train.observability.loss_stats import LossStats
 
 
 class MegatronState:
@@ -34,78 +30,79 @@ class MegatronState:
 
     rows = False
 
-    def __init__(self, job: TrainJob, place: Place, total_steps: int):
+    def __init__(self, job: TrainJob, ctx: ParallelContext, source: ModelSource, total_steps: int):
         train = job.train
         self.step = 0
-        self.source = Path(job.model)
+        self.source = source
         self.export_dtype = DTYPES[train.export_precision or train.precision]
-        self.spec = replace(ModelSpec.read(job.model), vocab=Vocabulary.for_job(job).rows)
+        self.spec = source.resized_spec
         self.vocab = self.spec.vocab
         self.attention = choose(train.attention, train.precision)
-        self.model = forward_backward.build_model(job, self.spec, place)
+        self.model = forward_backward.build_model(source, train, ctx)
         self.optimizer = optimizer.build_optimizer(self.model, train)
         self.schedule = optimizer.build_schedule(self.optimizer, train, total_steps)
 
     @property
     def lr(self) -> float:
-        """See ``RunState``."""
+        """Learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def clear(self) -> None:
-        """See ``RunState``."""
+    @property
+    def next_lr(self) -> float:
+        """Learning rate the schedule gives to the next step."""
+        return optimizer.next_lr(self.schedule)
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
         self.optimizer.zero_grad()
         self.model.zero_grad_buffer()
 
-    def loss(self, batch: StepBatch, micro: Iterator[MicroBatch], *, forward_only: bool) -> Outcome:
-        """See ``RunState``."""
-        return forward_backward.global_loss(self.model, batch, micro, forward_only=forward_only)
+    def forward_backward(self, batch: StepBatch, *, forward_only: bool = False) -> LossStats:
+        """Loss of a global batch; adds its gradient unless ``forward_only``."""
+        return forward_backward.global_loss(self.model, batch, forward_only=forward_only)
 
-    def update(self) -> float:
-        """See ``RunState``."""
-        self.skip()
-        norm = optimizer.step(self.optimizer)
-        if not math.isfinite(norm):
-            self.skip(-1)
-        return norm
+    def optimizer_step(self, lr: float) -> float:
+        """Clip and update unless the gradient is not finite; returns its norm before clipping."""
+        return optimizer.step(self.optimizer, lr)
 
-    def skip(self, steps: int = 1) -> None:
-        """See ``RunState``."""
-        self.schedule.step(steps)
-        self.step += steps
+    def advance_schedule(self) -> None:
+        """Count the step and set its learning rate."""
+        self.schedule.step(1)
+        self.step += 1
 
     def fingerprints(self) -> Fingerprints:
-        """See ``RunState``."""
-        forward_backward.settle(self.model)
-        return integrity.of(async_save.held(self._weights()))
+        """Fingerprints of the weights this process owns."""
+        forward_backward.finish_param_sync(self.model)
+        return integrity.fingerprint(async_save.owned_shards(self._weights()))
 
-    def write(self, folder: Path) -> async_save.Writing:
-        """See ``RunState``."""
-        forward_backward.settle(self.model)
-        return async_save.write(self._tree(loading=False), folder)
+    def write(self, folder: Path) -> async_save.PendingSave:
+        """Start to save model, optimizer, schedule and random state."""
+        forward_backward.finish_param_sync(self.model)
+        return async_save.write(self._state_dict(loading=False), folder)
 
     def read(self, folder: Path) -> None:
-        """See ``RunState``."""
-        loaded = async_save.read(self._tree(loading=True), folder)
+        """Load what :meth:`write` saved."""
+        loaded = async_save.read(self._state_dict(loading=True), folder)
         self.model.module.load_state_dict(loaded["model"])
-        optimizer_state.take(self.optimizer, loaded["optimizer"])
+        optimizer_state.load_state_dict(self.optimizer, loaded["optimizer"])
         self.schedule.load_state_dict(loaded["schedule"])
         torch.set_rng_state(loaded["rng"])
 
     def export(self, tokenizer: Path, out: Path, *, epoch: int, checkpoint: str) -> Export | None:
-        """See ``RunState``."""
-        forward_backward.settle(self.model)
+        """Write a Hugging Face folder; returns ``None`` except in the main process."""
+        forward_backward.finish_param_sync(self.model)
         model = self.model.module
         return export(
-            model, self.spec, self.source, tokenizer, out,
+            model, self.spec, self.source.folder, tokenizer, out,
             step=self.step, epoch=epoch, checkpoint=checkpoint, dtype=self.export_dtype,
         )  # fmt: skip
 
     def token_losses(self, whole: MicroBatch) -> Tensor:
-        """See ``RunState``."""
+        """Loss of each trained token of a sequence, float32 [N] on the CPU."""
         return forward_backward.token_losses(self.model, whole)
 
     def hidden(self, whole: MicroBatch) -> Tensor:
-        """See ``RunState``."""
+        """Output of this stage's last layer, float32 [S, 1, C]."""
         caught: list[Tensor] = []
         hook = self.model.module.decoder.register_forward_hook(
             lambda module, inputs, output: caught.append(output.float())
@@ -115,9 +112,9 @@ class MegatronState:
         return caught[0]
 
     def gradient(self, batch: StepBatch) -> Tensor:
-        """See ``RunState``."""
+        """This process's part of the gradient, as one vector."""
         self.model.zero_grad_buffer()
-        self.loss(batch, iter(batch.micro_batches), forward_only=False)
+        self.forward_backward(batch)
         gradient = torch.cat([p.main_grad.flatten() for p in self.model.parameters()]).clone()
         self.model.zero_grad_buffer()
         return gradient
@@ -125,12 +122,12 @@ class MegatronState:
     def _weights(self) -> dict[str, Any]:
         return self.model.module.sharded_state_dict(metadata={"singleton_local_shards": False})
 
-    def _tree(self, *, loading: bool) -> dict[str, Any]:
-        """All that a checkpoint holds."""
+    def _state_dict(self, *, loading: bool) -> dict[str, Any]:
+        """Everything a checkpoint holds."""
         weights = self._weights()
         return {
             "model": weights,
-            "optimizer": optimizer_state.tree(self.optimizer, weights, loading=loading),
+            "optimizer": optimizer_state.sharded_state_dict(self.optimizer, weights, loading=loading),
             "schedule": self.schedule.state_dict(),
             "rng": torch.get_rng_state(),
         }
