@@ -39,7 +39,8 @@ _SAVE_OPTIONS: dict[str, Any] = (
 def write(state_dict: dict[str, Any], folder: Path) -> PendingSave:
     """Start to write a state dict; every process calls it with its own."""
     with megatron_cpu.fake_cuda_types():
-        return PendingSave(dist_checkpointing.save(state_dict, str(folder), async_sharded_save=True, **_SAVE_OPTIONS), folder)
+        request = dist_checkpointing.save(state_dict, str(folder), async_sharded_save=True, **_SAVE_OPTIONS)
+        return PendingSave(request, folder)
 
 
 def read(state_dict: dict[str, Any], folder: Path) -> dict[str, Any]:
