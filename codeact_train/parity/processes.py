@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 
 from codeact_train.config.train import TrainJob

@@ -17,8 +17,8 @@ from codeact_train.data.vocabulary import Vocabulary
 from codeact_train.distributed import parallel_context
 from codeact_train.hf.embedding_init import enlarge
 from codeact_train.hf.serving_files import write_serving_files
-from codeact_train.parity.toy_models import save_model
 from codeact_train.model.source import ModelSource
+from codeact_train.parity.toy_models import save_model
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare
 from launch.config import load
