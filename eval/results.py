@@ -19,8 +19,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from rollout import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, digest_of, write_atomically
 
-Group = Literal["trained", "unseen_wording", "unseen_tool"]
-
 
 class CheckpointRef(StoredModel):
     """Which weights were asked. The base model is ``name="base", epoch=0``."""
@@ -44,7 +42,7 @@ class EpisodeResult(StoredModel):
 
     task_id: str
     kind: str
-    group: Group
+    group: str
     success: bool
     reason: Reason
     cells: int = Field(ge=0)
@@ -58,8 +56,8 @@ class EpisodeResult(StoredModel):
     trajectory_id: str
 
     @classmethod
-    def of(cls, trajectory: Trajectory) -> EpisodeResult:
-        """The result of a finished episode. Raises ``ValueError`` for a group no report knows."""
+    def from_trajectory(cls, trajectory: Trajectory) -> EpisodeResult:
+        """The result of a finished episode."""
         usage, outcome = trajectory.usage, trajectory.outcome
         return cls.model_validate(
             {

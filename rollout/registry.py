@@ -34,7 +34,17 @@ class Registry:
 
     def names(self) -> list[str]:
         """Every registered name, sorted."""
-        return sorted({*self._builtin, *entry_points(group=self.group).names})
+        return sorted({*self._builtin, *self._loaded, *entry_points(group=self.group).names})
+
+    def add(self, name: str, part: Any) -> None:
+        """Registers a part in this process only, for scripts and notebooks: Ray workers do not see it.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        if name in self.names():
+            raise ValueError(f"the {self._kind} {name!r} is registered already; choose another name")
+        self._loaded[name] = part
 
     def check(self, name: str) -> str:
         """Returns ``name``. Raises ``ValueError`` when nothing is registered under it. Imports nothing."""

@@ -23,7 +23,19 @@ GROUP_NAMES = {
     "unseen_wording": "Unseen wording",
     "unseen_tool": "Unseen tool",
 }
-"""Row headings by ``EpisodeResult.group``."""
+"""Row headings of the built-in groups, in the order of the report; other groups follow under their own names."""
+
+
+def group_name(group: str) -> str:
+    """The heading of a group."""
+    return GROUP_NAMES.get(group, group.replace("_", " ").capitalize())
+
+
+def group_order(group: str) -> tuple[int, str]:
+    """Sort key: built-in groups first."""
+    known = list(GROUP_NAMES)
+    return (known.index(group) if group in known else len(known), group)
+
 
 Belongs = Callable[[EpisodeResult], bool]
 
@@ -45,7 +57,7 @@ class Rate:
     interval: Interval
 
     @classmethod
-    def of(cls, solved: int, n: int) -> Rate:
+    def from_counts(cls, solved: int, n: int) -> Rate:
         """The rate with Wilson's interval."""
         return cls(solved, n, wilson(solved, n))
 
@@ -156,8 +168,8 @@ def slices(suite: Suite) -> list[Slice]:
     """All tasks, then the groups, then the kinds; a row only where there are tasks."""
     episodes = suite.first.episodes
     rows: list[tuple[str, str, Belongs]] = [("All tasks", "all", EVERY)]
-    present = {episode.group for episode in episodes}
-    rows += [(name, group, having(group=group)) for group, name in GROUP_NAMES.items() if group in present]
+    groups = sorted({episode.group for episode in episodes}, key=group_order)
+    rows += [(group_name(group), group, having(group=group)) for group in groups]
     kinds = sorted({episode.kind for episode in episodes})
     rows += [(f"Kind: {kind}", "kind", having(kind=kind)) for kind in kinds]
     return [_slice(suite, *row) for row in rows]
@@ -176,9 +188,9 @@ def effort(result: EvalResult) -> Effort:
     }
     return Effort(
         checkpoint=result.checkpoint.name,
-        two_cells=Rate.of(sum(e.cells >= 2 for e in episodes), len(episodes)),
-        solved_with_two_cells=Rate.of(sum(e.cells >= 2 for e in solved), len(episodes)),
-        recovered=Rate.of(sum(e.recovered for e in episodes), len(episodes)),
+        two_cells=Rate.from_counts(sum(e.cells >= 2 for e in episodes), len(episodes)),
+        solved_with_two_cells=Rate.from_counts(sum(e.cells >= 2 for e in solved), len(episodes)),
+        recovered=Rate.from_counts(sum(e.recovered for e in episodes), len(episodes)),
         means={name: bootstrap_mean(v, tasks, seed=0) for name, v in columns.items()} if len(tasks) > 1 else {},
         reasons=by_reason(episode.reason for episode in episodes),
         wall_s=result.wall_s,
@@ -197,7 +209,7 @@ def _solved(result: EvalResult) -> int:
 
 def _rate(result: EvalResult, belongs: Belongs = EVERY) -> Rate:
     chosen = [episode.success for episode in result.episodes if belongs(episode)]
-    return Rate.of(sum(chosen), len(chosen))
+    return Rate.from_counts(sum(chosen), len(chosen))
 
 
 def _compare(before: EvalResult, after: EvalResult, belongs: Belongs = EVERY) -> Paired:
@@ -224,16 +236,15 @@ def by_reason(reasons: Iterable[Reason]) -> dict[str, int]:
 def grid(suite: Suite) -> list[Block]:
     """Every task at every checkpoint; within a block the tasks solved most often stand first."""
     outcomes = [{e.task_id: e for e in result.episodes} for result in suite.results]
-    blocks: dict[tuple[int, str], list[str]] = {}
+    blocks: dict[tuple[tuple[int, str], str], list[str]] = {}
     for episode in suite.first.episodes:
-        order = list(GROUP_NAMES).index(episode.group)
-        blocks.setdefault((order, episode.kind), []).append(episode.task_id)
+        blocks.setdefault((group_order(episode.group), episode.kind), []).append(episode.task_id)
     out = []
-    for (order, kind), tasks in sorted(blocks.items()):
+    for ((_, group), kind), tasks in sorted(blocks.items()):
         tasks.sort(key=lambda task: (-sum(outcome[task].success for outcome in outcomes), task))
         rows = [
             (result.checkpoint.name, [(o[t].success, f"{t}: {o[t].reason.replace('_', ' ')}") for t in tasks])
             for result, o in zip(suite.results, outcomes, strict=True)
         ]
-        out.append(Block(f"{kind} · {list(GROUP_NAMES.values())[order].lower()}", rows))
+        out.append(Block(f"{kind} · {group_name(group).lower()}", rows))
     return out
