@@ -15,7 +15,7 @@ setup(
     packages=[*find_packages(include=[pattern for room in ROOMS for pattern in (room, f"{room}.*")]), "configs"],
     package_data={
         "*": ["py.typed"],
-        "configs": ["*.yaml", "*.json", "clusters/*.yaml", "shapes/*/config.json"],
+        "configs": ["*.yaml", "*.json", "base/*.yaml", "clusters/*.yaml", "shapes/*/config.json"],
         "codeact_train": ["prepare/templates/*"],
         "eval": ["templates/*"],
         "launch": ["submit/templates/*"],

@@ -28,13 +28,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from codeact_train.config.base import Settings
 
 
-class ServeConfig(BaseModel):
+class ServeConfig(Settings):
     """How a model is served."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     backend: Literal["openvino", "transformers", "scripted", "vllm"] = "openvino"
     """`openvino`: batching on CPU; `transformers`: the slow reference; `vllm`: GPUs; `scripted`: no model."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -15,7 +13,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     RENAMED: ClassVar[dict[str, str]] = {}
-    """Former names of keys and their present names. A former name is accepted, with a notice."""
+    """Former names of keys and their present names. Both are accepted; the command ``codeact`` prints a notice."""
 
     @model_validator(mode="before")
     @classmethod
@@ -27,11 +25,5 @@ class Settings(BaseModel):
             if old in values:
                 if new in values:
                     raise ValueError(f"{old} and {new} are both given; {old} is the former name of {new}, leave it out")
-                _notify(old, new)
                 values[new] = values.pop(old)
         return values
-
-
-@functools.cache
-def _notify(old: str, new: str) -> None:
-    logging.getLogger(__name__).warning("the key %s is now called %s", old, new)

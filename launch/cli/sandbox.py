@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,7 +25,7 @@ MISSED = 1
 TierName = Literal["T3", "T2", "T1", "T0"]
 KernelName = Literal["light", "ipykernel", "stock"]
 Tier = Annotated[
-    Optional[TierName],  # noqa: UP045
+    TierName | None,
     typer.Option("--tier", help="Isolation from T3, everything, to T0, none; by default the best of this machine."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")]
@@ -159,11 +159,11 @@ def serve_sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8765,
     tenants: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="YAML file of who may use it and how much, see docs/service.md."),
     ] = None,
     token: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(envvar="CODEACT_SANDBOX_TOKEN", help="Token of a single user; a random one is made and shown."),
     ] = None,
     open_execute: Annotated[

@@ -1,28 +1,24 @@
 """Where a training job runs: the section ``launch`` of the configuration.
 
-Contract: settings only; ``launch.submit.torchrun`` starts processes by them, ``launch.submit.slurm`` writes a script of
-them, and ``launch.plan`` reckons for the cluster they name.
+Contract: settings only. ``launch.submit.torchrun`` starts processes from them, ``launch.submit.slurm`` writes a script,
+and ``launch.plan`` estimates memory and time on the cluster they name.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from codeact_train.config.base import Settings
 from codeact_train.config.train import TrainConfig
 
 
-class SlurmConfig(BaseModel):
-    """What SLURM is asked for beside the cluster's nodes."""
+class SlurmConfig(Settings):
+    """Options of the SLURM job besides its nodes, which the cluster gives."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        use_attribute_docstrings=True,
-        coerce_numbers_to_str=True,  # a limit of 60 minutes, an account that is a number
-    )
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # a limit of 60 minutes, an account that is a number
 
     time: str = Field("24:00:00", pattern=r"^(\d+-)?\d+(:\d{2}){0,2}$")
-    """Time limit of one start, in SLURM's own form; a run may take several."""
+    """Time limit of one start, in SLURM's format; a run may take several starts."""
     partition: str | None = None
     """Partition to queue in; null for the site's default."""
     account: str | None = None
@@ -30,24 +26,22 @@ class SlurmConfig(BaseModel):
     qos: str | None = None
     """Quality of service."""
     setup: tuple[str, ...] = ()
-    """Lines of shell run on the first node before training, such as `module load cuda`."""
+    """Shell lines run on the first node before training, such as `module load cuda`."""
 
 
-class LaunchConfig(BaseModel):
+class LaunchConfig(Settings):
     """Where the training job runs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
     processes: int | None = Field(None, gt=0)
-    """Training processes on this machine; null starts as many as the layout needs (one model replica)."""
+    """Training processes on this machine; null for one model replica, that is tensor x pipeline x context."""
     nodes: int = Field(1, ge=1)
-    """Machines of the job; each of them runs the same command."""
+    """Machines of the job; each runs the same command."""
     rendezvous: str | None = Field(None, pattern=r"^[^:]+:\d+$")
-    """Where machines meet, HOST:PORT of the first; needed with `nodes` above 1."""
+    """Rendezvous of the machines: HOST:PORT of the first one; required with `nodes` above 1."""
     cluster: str | None = None
-    """What `--plan` and `--slurm` reckon with: a file of configs/clusters by name, or a path to one."""
+    """Cluster for `--plan` and `--slurm`: the name of a file in configs/clusters, or a path to one."""
     slurm: SlurmConfig = SlurmConfig()
-    """What `--slurm` asks for."""
+    """Options of the job that `--slurm` writes."""
 
     def count(self, train: TrainConfig) -> int:
         """Processes on this machine."""

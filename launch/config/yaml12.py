@@ -1,9 +1,12 @@
 """YAML as people write it by hand: its version 1.2, in which a word stays a word.
 
 Contract: only ``true`` and ``false`` are booleans, only decimal numbers are numbers, only ``null``, ``~`` and nothing
-are null; ``off``, ``no``, ``24:00:00``, ``0123`` and ``2024-01-01`` are the texts they are. Where a setting is a
-boolean, its type reads ``on``, ``off``, ``yes`` and ``no`` as such. A key that stands twice in a mapping is an error.
-PyYAML's own loaders follow version 1.1, which makes ``false``, ``false``, 86400, 83 and a date of those texts.
+are null. ``off``, ``no``, ``24:00:00``, ``0123``, ``0x10``, ``1_000`` and ``2024-01-01`` are texts. A setting that is a
+boolean also accepts ``on``, ``off``, ``yes`` and ``no``. Duplicate keys are an error.
+
+Why not a library: PyYAML follows version 1.1 and reads the texts above as false, false, 86400, 83, 16, 1000 and a date.
+ruamel.yaml 0.19 follows version 1.2 and refuses duplicate keys, but still reads the last four as 123, 16, 1000 and a
+date, and a SLURM account ``0123`` would lose its zero.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any
 import yaml
 
 _DECIMAL = r"(?:0|[1-9][0-9]*)"
-_SCALARS = {  # tag: what it looks like, and the characters that can begin it
+_SCALARS = {  # tag: pattern, and the characters it can begin with
     "null": (r"~|null|Null|NULL|", "~nN"),
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
     "int": (rf"[-+]?{_DECIMAL}", "-+0123456789"),
@@ -27,16 +30,16 @@ _SCALARS = {  # tag: what it looks like, and the characters that can begin it
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalars above in place of its own."""
+    """PyYAML's safe loader with the scalars above instead of its own."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # PyYAML's own form
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuses a second value for a key, which would silently replace the first."""
+        """Refuses a duplicate key, whose value would silently replace the first one."""
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key '{key.value}'", key.start_mark)
             seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         return super().construct_mapping(node, deep)
 
@@ -50,6 +53,6 @@ def read(text: str | bytes) -> Any:
     """The value of a YAML document; ``None`` for an empty one.
 
     Raises:
-        yaml.YAMLError: it is not YAML.
+        yaml.YAMLError: the text is not YAML, or a mapping has a duplicate key.
     """
     return yaml.load(text, _Loader)

@@ -37,7 +37,7 @@ from sandbox.isolation.probe import choose
 from sandbox.limits import Limits
 from sandbox.pool import DEFAULT_PRELOAD, check_kernel
 from sandbox.result import SandboxError
-from sandbox.validation import sentences
+from sandbox.validation import format_errors
 
 PROVISIONER = "codeact-zygote"
 FAILED = 1
@@ -216,7 +216,7 @@ def _checked(form: type[F], name: str, values: dict[str, Any]) -> F:
     try:
         return form.model_validate(values)
     except ValidationError as error:
-        raise ValueError(sentences(name, error)) from None
+        raise ValueError(format_errors(f"{name}.", error, model=form)) from None
 
 
 def install_kernelspec(folder: Path, name: str = "codeact", **config: Any) -> Path:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sandbox.isolation.policy import Policy
 from sandbox.limits import Limits
-from sandbox.validation import sentences
+from sandbox.validation import format_errors
 
 SHORTEST_TOKEN = 16
 TOKEN_CHARACTERS = "no client can send blanks or characters beyond ASCII in a header; use letters, digits and -._~+/="
@@ -128,7 +128,7 @@ def _tenant(file: Path, name: str, values: Any) -> Tenant:
     try:
         return Tenant(name=name, **values)
     except ValidationError as error:
-        raise ValueError(sentences(f"{file}: tenants.{name}", error, secret=("token",))) from None
+        raise ValueError(format_errors(f"{file}: tenants.{name}.", error, model=Tenant, secret=("token",))) from None
     except TypeError:
         raise ValueError(f"{file}: tenants.{name}.name: the name is the key above; remove it") from None
 

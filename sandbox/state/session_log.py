@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from sandbox.host.connection import plain_json
 from sandbox.result import CellResult, Status
 from sandbox.tools.invoke import Answer
-from sandbox.validation import sentences
+from sandbox.validation import format_errors
 
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -131,7 +131,7 @@ def _record(number: int, line: str) -> Record:
     try:
         return _RECORD.validate_json(line)
     except ValidationError as error:
-        told = sentences(f"log: line {number}", error).splitlines()[0]
+        told = format_errors(f"log: line {number}: ", error).splitlines()[0]
         raise ValueError(f"{told}; give the whole text of a log") from None
 
 

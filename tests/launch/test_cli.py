@@ -100,9 +100,9 @@ def test_a_corpus_prepared_otherwise_is_not_trained_on(
     assert not (tmp_path / "r" / "train").exists()
 
 
-@pytest.mark.parametrize(("code", "goes_on"), [(2, False), (3, False), (4, False), (75, True), (-9, True)])
+@pytest.mark.parametrize(("code", "resumes"), [(2, False), (3, False), (4, False), (75, True), (-9, True)])
 def test_how_the_trainer_ended_is_how_the_command_ends(
-    codeact: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, code: int, goes_on: bool
+    codeact: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, code: int, resumes: bool
 ) -> None:
     def stopped(config: object) -> None:
         raise TrainingStopped(code)
@@ -111,7 +111,7 @@ def test_how_the_trainer_ended_is_how_the_command_ends(
     monkeypatch.setattr(stages, "train", stopped)
     ended = codeact("train", str(ROOT / "configs/demo.yaml"))
     assert ended.returncode == (code if code > 0 else 1)
-    assert ("goes on from the last checkpoint" in ended.stderr) == goes_on
+    assert ("resumes from the last checkpoint" in ended.stderr) == resumes
 
 
 @pytest.mark.parametrize(

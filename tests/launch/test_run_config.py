@@ -1,4 +1,4 @@
-"""The configuration: overrides, and what is said of a wrong one."""
+"""The configuration: files, overrides, and the errors of a wrong one."""
 
 from pathlib import Path
 
@@ -89,21 +89,30 @@ def test_a_recipe_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.M
         ("trian: {}", [], ["trian: unknown key", "did you mean 'train'?"]),
         ("train: {epoch: 3}", [], ["train.epoch: unknown key", "did you mean 'epochs'?"]),
         ("collect: {sources: [{}]}", ["collect.sources.0.tasks.colour=3"], ["tasks.colour: unknown key"]),
-        ("train: {optimizer: {lr: fast}}", [], ["train.optimizer.lr: 'fast'", "number"]),
+        (
+            "train: {optimizer: {lr: fast}}",
+            [],
+            ["train.optimizer.lr: ", "valid number", "(given: 'fast')"],
+        ),
         ("train: {optimizer: {lr: 1e-5, min_lr: 1e-3}}", [], ["min_lr=0.001 is above lr=1e-05", "lower min_lr"]),
-        ("collect: {sources: [{engine: gpt}]}", [], ["collect.sources.0.engine: 'gpt'", "'expert' or 'model'"]),
+        (
+            "collect: {sources: [{engine: gpt}]}",
+            [],
+            ["sources.0.engine: ", "'expert' or 'model'", "(given: 'gpt')"],
+        ),
         ("train: [1, 2", [], ["run.yaml"]),
         ("[1, 2]", [], ["mapping"]),
         ("train: {}", ["train.epochs"], ["'train.epochs'", "section.key=value"]),
         ("model: ${nowhere}", [], ["nowhere"]),
-        ("prepare: {deduplicate: true}", [], ["prepare.deduplicate: True", "'off', 'exact' or 'near'"]),
-        ("train: {epochs: 1}\ntrain: {seed: 2}", [], ["'train' stands twice", "line 2"]),
+        ("prepare: {deduplicate: true}", [], ["prepare.deduplicate: ", "'off', 'exact' or 'near'", "(given: True)"]),
+        ("train: {epochs: 1}\ntrain: {seed: 2}", [], ["duplicate key 'train'", "line 2"]),
+        ("train: {}", ["train.startup_checks=leak"], ["must be a list, written [a, b] (given: 'leak')"]),
         (
             "train: {}",
-            ["train.startup_checks=leak"],
-            ["train.startup_checks: 'leak'", "train.startup_checks=[...]"],
+            ["prepare.sources.0.path=x"],
+            ["the file has no such list", "give prepare.sources=[...]"],
         ),
-        ("train: {}", ["prepare.sources.0.path=x"], ["prepare.sources: a list is wanted, in brackets"]),
+        ("train: {}", ["extends=configs/demo.yaml"], ["only a file can extend another"]),
         ("train: {}", ["train.startup_checks=[leak"], ["'train.startup_checks=[leak'", "expected ',' or ']'"]),
     ],
 )
@@ -117,7 +126,7 @@ def test_what_is_wrong_is_said_with_key_value_and_fix(
 
 
 def test_a_recipe_that_is_not_there_is_answered_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"no such file; recipes .* configs/demo.yaml, configs/llama2_7b_4k.yaml"):
+    with pytest.raises(ConfigError, match=r"no such file; shipped .* configs/demo.yaml, configs/llama2_7b_4k.yaml"):
         load(Path("configs/lama2_7b_4k.yaml"), [])
 
 
@@ -125,3 +134,40 @@ def test_every_fault_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         load(written(tmp_path, "train: {epochs: 0, threads: none}\nfoo: 1\n"), [])
     assert len(str(refused.value).splitlines()) == 3
+
+
+def test_a_file_extends_another(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "model: m\ntrain: {epochs: 5, optimizer: {lr: 1e-4}}\nprepare: {add_tokens: [a, b]}\n"
+    )
+    path = written(
+        tmp_path, "extends: base.yaml\ntrain: {optimizer: {eps: 1e-7}}\nprepare: {add_tokens: [c]}\nrun: mine\n"
+    )
+    config = load(path, ["train.seed=7"])
+    optimizer = config.train.optimizer
+    assert (config.model, config.run) == ("m", Path("mine"))
+    assert (config.train.epochs, optimizer.lr, optimizer.eps, config.train.seed) == (5, 1e-4, 1e-7, 7)
+    assert config.prepare.add_tokens == ("c",)
+    assert "extends" not in dump(config)
+
+
+def test_a_file_extends_a_shipped_recipe_from_any_folder(tmp_path: Path) -> None:
+    shipped = load(ROOT / "configs" / "llama2_7b_4k.yaml", [])
+    config = load(written(tmp_path, "extends: configs/llama2_7b_4k.yaml\nrun: mine\n"), [])
+    assert config == shipped.model_copy(update={"run": Path("mine")})
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("nowhere.yaml", "run.yaml: extends: nowhere.yaml: there is no such file; shipped recipes"),
+        ("run.yaml", "is a circle"),
+        ("other.yaml", "is a circle"),
+        ("[a, b]", "extends: must be the path of a recipe (given: ['a', 'b'])"),
+    ],
+)
+def test_a_file_that_cannot_be_extended_is_refused_in_a_sentence(tmp_path: Path, base: str, said: str) -> None:
+    (tmp_path / "other.yaml").write_text("extends: run.yaml\n")
+    with pytest.raises(ConfigError) as refused:
+        load(written(tmp_path, f"extends: {base}\n"), [])
+    assert said in str(refused.value) and len(str(refused.value).splitlines()) == 1

@@ -296,7 +296,7 @@ async def test_stock_ipykernel_behind_the_handle(tier: str) -> None:
     ("config", "sentence"),
     [
         ({"kernel": "foo"}, "kernel: 'foo' is none of light, ipykernel"),
-        ({"limits": {"memory": 100}}, "limits.memory: there is no such setting; correct its name or remove it"),
+        ({"limits": {"memory": 100}}, "limits.memory: unknown key; did you mean 'memory_mib'?"),
         ({"limits": {"memory_mib": 1}}, "limits.memory_mib: Input should be greater than or equal to 64 (given: 1)"),
     ],
 )
