@@ -24,7 +24,7 @@ from rollout.trajectory import Trajectory, digest_of
 class SelectConfig(BaseModel):
     """What is kept."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     successes_only: bool = True
     """Drop episodes that did not solve their task."""

@@ -23,7 +23,7 @@ ErrorKind = Literal["infra", "model", "task"]
 class StoredModel(BaseModel):
     """Base of everything stored: immutable, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class CellOutcome(StoredModel):

@@ -98,7 +98,7 @@ def test_a_recipe_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.M
         (
             "collect: {sources: [{engine: gpt}]}",
             [],
-            ["sources.0.engine: ", "'expert' or 'model'", "(given: 'gpt')"],
+            ["sources.0.engine: 'gpt' is not", "known: expert, model"],
         ),
         ("train: [1, 2", [], ["run.yaml"]),
         ("[1, 2]", [], ["mapping"]),
