@@ -60,10 +60,15 @@ class Sampling(StoredModel):
     """How completions are drawn. Temperature 0 is greedy."""
 
     temperature: float = Field(0.0, ge=0.0)
+    """Divisor of the logits; 0 takes the likeliest token."""
     top_p: float = Field(1.0, gt=0.0, le=1.0)
+    """Draw from the likeliest tokens that together have this probability."""
     max_tokens: int = Field(160, gt=0)
+    """Longest completion, in tokens."""
     stop: tuple[str, ...] = ()
+    """Texts that end a completion."""
     seed: int = 0
+    """Seed of the draws."""
 
 
 class ProtocolRef(StoredModel):
