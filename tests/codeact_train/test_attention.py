@@ -2,7 +2,10 @@
 
 import sys
 import types
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,20 +26,22 @@ def laid_out(window: int | None, part: tuple[int, int], device: str = "cpu") -> 
     return PackedLayout(Spans.of(BOUNDS, rank * slots, slots), window, nothing, nothing)
 
 
-def tensors(layout: PackedLayout, dtype=torch.float64, device: str = "cpu") -> list[torch.Tensor]:
+def tensors(layout: PackedLayout, dtype: torch.dtype = torch.float64, device: str = "cpu") -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     sizes = [(layout.spans.query[-1], HEADS), (layout.spans.key[-1], GROUPS), (layout.spans.key[-1], GROUPS)]
     made = [torch.randn(*size, WIDTH, generator=generator, dtype=torch.float64) for size in sizes]
     return [x.to(dtype).to(device).requires_grad_() for x in made]
 
 
-def output_and_gradients(attend, layout: PackedLayout, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+def output_and_gradients(
+    attend: Callable[..., torch.Tensor], layout: PackedLayout, inputs: list[torch.Tensor]
+) -> list[torch.Tensor]:
     out = attend(*inputs, layout, 0.3)
     weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).reshape(out.shape).to(out)
     return [out, *torch.autograd.grad((out * weights).sum(), inputs)]
 
 
-def assert_like_the_formula(attend, layout: PackedLayout) -> None:
+def assert_like_the_formula(attend: Callable[..., torch.Tensor], layout: PackedLayout) -> None:
     wanted = output_and_gradients(reference.attend, layout, tensors(layout))
     found = output_and_gradients(attend, layout, tensors(layout))
     for name, a, b in zip(("output", "q", "k", "v"), found, wanted, strict=True):
@@ -45,7 +50,7 @@ def assert_like_the_formula(attend, layout: PackedLayout) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_the_formula_sees_the_past_of_its_document_and_window(window, part):
+def test_the_formula_sees_the_past_of_its_document_and_window(window: int | None, part: tuple[int, int]) -> None:
     """Said once more in the plainest words."""
     rank, parts = part
     slots = BOUNDS[-1] // parts
@@ -66,17 +71,17 @@ def test_the_formula_sees_the_past_of_its_document_and_window(window, part):
 @pytest.mark.parametrize("block", [8, 512])
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_sdpa(monkeypatch, window, part, block):
+def test_sdpa(monkeypatch: pytest.MonkeyPatch, window: int | None, part: tuple[int, int], block: int) -> None:
     monkeypatch.setattr(sdpa, "QUERY_BLOCK", block)
     assert_like_the_formula(sdpa.attend, laid_out(window, part))
 
 
-def test_sdpa_keeps_no_mask_as_large_as_the_sequence(monkeypatch):
+def test_sdpa_keeps_no_mask_as_large_as_the_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document far longer than its window: masks are as large as a block of queries and what it reaches."""
     sizes = []
     kernel = torch.nn.functional.scaled_dot_product_attention
 
-    def watched(*inputs, attn_mask=None, **options):
+    def watched(*inputs: Any, attn_mask: Any = None, **options: Any) -> Any:
         sizes.append(0 if attn_mask is None else attn_mask.numel())
         return kernel(*inputs, attn_mask=attn_mask, **options)
 
@@ -89,7 +94,9 @@ def test_sdpa_keeps_no_mask_as_large_as_the_sequence(monkeypatch):
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_the_block_mask_of_flex_attention(monkeypatch, window, part):
+def test_the_block_mask_of_flex_attention(
+    monkeypatch: pytest.MonkeyPatch, window: int | None, part: tuple[int, int]
+) -> None:
     """Uncompiled, which torch runs on a CPU in the forward direction; small blocks, so that some are skipped."""
     monkeypatch.setattr(flex, "BLOCK", 16)
     layout = laid_out(window, part)
@@ -103,7 +110,17 @@ def test_the_block_mask_of_flex_attention(monkeypatch, window, part):
     assert mask.kv_num_blocks.flatten().tolist() == kept
 
 
-def kernel_by_its_manual(q, k, v, query_bounds, key_bounds, longest_query, longest_key, scale, reach):
+def kernel_by_its_manual(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    query_bounds: torch.Tensor,
+    key_bounds: torch.Tensor,
+    longest_query: int,
+    longest_key: int,
+    scale: float,
+    reach: Any,
+) -> torch.Tensor:
     """What flash-attn documents: documents by cumulative lengths, the last query at the last key, a window counted in
     keys to the left and right of it."""
     assert query_bounds.dtype == key_bounds.dtype == torch.int32
@@ -122,11 +139,20 @@ def kernel_by_its_manual(q, k, v, query_bounds, key_bounds, longest_query, longe
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_what_flash_attn_is_told(monkeypatch, window, part):
+def test_what_flash_attn_is_told(monkeypatch: pytest.MonkeyPatch, window: int | None, part: tuple[int, int]) -> None:
     def flash_attn_varlen_func(
-        q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p=0.0, softmax_scale=None,
-        causal=False, window_size=(-1, -1),
-    ):  # fmt: skip
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        cu_seqlens_q: torch.Tensor,
+        cu_seqlens_k: torch.Tensor,
+        max_seqlen_q: int,
+        max_seqlen_k: int,
+        dropout_p: float = 0.0,
+        softmax_scale: float | None = None,
+        causal: bool = False,
+        window_size: tuple[int, int] = (-1, -1),
+    ) -> Any:
         assert causal
         reach = (window_size[0], 0)
         return kernel_by_its_manual(
@@ -138,7 +164,7 @@ def test_what_flash_attn_is_told(monkeypatch, window, part):
     assert_like_the_formula(backends.BACKENDS["flash"].attend, laid_out(window, part))
 
 
-def test_a_flash_attn_that_does_not_load_is_passed_over(monkeypatch, tmp_path):
+def test_a_flash_attn_that_does_not_load_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As one compiled for another torch."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
@@ -155,14 +181,37 @@ def test_a_flash_attn_that_does_not_load_is_passed_over(monkeypatch, tmp_path):
         flash._package_lacks.cache_clear()
 
 
-def of_torch_2_11(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1)):
+def of_torch_2_11(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    cu_seq_q: torch.Tensor,
+    cu_seq_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    return_aux: Any = None,
+    scale: float | None = None,
+    window_size: tuple[int, int] = (-1, -1),
+) -> torch.Tensor:
     assert isinstance(window_size, tuple)
     return kernel_by_its_manual(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, scale, window_size)
 
 
 def of_torch_2_13(
-    q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1), enable_gqa=False
-):
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    cu_seq_q: torch.Tensor,
+    cu_seq_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    return_aux: Any = None,
+    scale: float | None = None,
+    window_size: tuple[int, int] = (-1, -1),
+    enable_gqa: bool = False,
+) -> torch.Tensor:
     assert enable_gqa == (q.shape[1] != k.shape[1])
     return of_torch_2_11(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, scale=scale, window_size=window_size)
 
@@ -170,7 +219,9 @@ def of_torch_2_13(
 @pytest.mark.parametrize("release", [of_torch_2_11, of_torch_2_13])
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_what_torch_varlen_is_told(monkeypatch, window, part, release):
+def test_what_torch_varlen_is_told(
+    monkeypatch: pytest.MonkeyPatch, window: int | None, part: tuple[int, int], release: Any
+) -> None:
     import torch.nn.attention.varlen as module
 
     monkeypatch.setattr(module, "varlen_attn", release)
@@ -184,7 +235,7 @@ def test_what_torch_varlen_is_told(monkeypatch, window, part, release):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="its kernel needs a CUDA device")
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["flash", "varlen", "flex"])
-def test_kernels_of_the_gpu(name):
+def test_kernels_of_the_gpu(name: str) -> None:
     lacking = backends.BACKENDS[name].lacks("bf16")
     if lacking:
         pytest.skip(lacking)
@@ -199,7 +250,7 @@ def test_kernels_of_the_gpu(name):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, so nothing is lacking")
-def test_a_named_kernel_that_is_absent_is_an_error():
+def test_a_named_kernel_that_is_absent_is_an_error() -> None:
     assert choose("auto", "bf16") == "sdpa"
     assert choose("reference", "fp32") == "reference"
     for name in ("flash", "varlen", "flex"):

@@ -2,6 +2,9 @@
 
 import json
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Never
 
 import pytest
 
@@ -16,17 +19,19 @@ from tests.helpers.training import events, recipe, run_job, start_job
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, model, corpus):
+def unbroken(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path) -> Path:
     out = tmp_path_factory.mktemp("whole")
     assert run_job(out, model, corpus, recipe(checkpoint={"every_steps": 1, "keep": 9, "asynchronous": False})) == 0
     return out
 
 
-def test_a_save_is_of_its_own_step_however_late_it_is_written(tmp_path, model, corpus, unbroken, monkeypatch):
+def test_a_save_is_of_its_own_step_however_late_it_is_written(
+    tmp_path: Path, model: Path, corpus: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken, write, step = threading.Semaphore(0), async_save._write_bucket, optimizer.step
     calls = []
 
-    def counting(*arguments):
+    def counting(*arguments: Any) -> Any:
         calls.append(1)
         norm = step(*arguments)
         if len(calls) >= 3:
@@ -59,7 +64,7 @@ LAYOUTS = [
     ("precision", "layouts"),
     [("fp32", LAYOUTS), pytest.param("bf16", [*LAYOUTS[:2], *LAYOUTS[5:]], marks=pytest.mark.slow)],
 )
-def test_any_layout_loads_any_other(tmp_path, model, corpus, precision, layouts):
+def test_any_layout_loads_any_other(tmp_path: Path, model: Path, corpus: Path, precision: str, layouts: Any) -> None:
     """Bit for bit: weights, moments and main weights. What changed places would show in the steps that follow."""
     settings = {"epochs": 2, "global_batch_packs": 1, "precision": precision, "startup_checks": ()}
     last = reads_and_writes(tmp_path / "chain", model, corpus, layouts, settings)
@@ -79,7 +84,9 @@ def test_any_layout_loads_any_other(tmp_path, model, corpus, precision, layouts)
         ("empty", "is missing"),
     ],
 )
-def test_an_unsound_save_ends_the_job_and_replaces_nothing(tmp_path, model, corpus, monkeypatch, defect, said):
+def test_an_unsound_save_ends_the_job_and_replaces_nothing(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, defect: str, said: str
+) -> None:
     job = recipe(checkpoint={"every_steps": 1, "keep": 9})
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1, checkpoint={"keep": 9})) == STOPPED
     if defect == "stale":  # the optimizer no longer reaches the weights, though its moments move
@@ -96,8 +103,8 @@ def test_an_unsound_save_ends_the_job_and_replaces_nothing(tmp_path, model, corp
     assert run_job(tmp_path, model, corpus, job) == 0
 
 
-def without_weights(step):
-    def stepping(own, lr):
+def without_weights(step: Any) -> Callable[..., Any]:
+    def stepping(own: Any, lr: Any) -> Any:
         before = [p.detach().clone() for p in own.get_parameters()]
         norm = step(own, lr)
         for parameter, value in zip(own.get_parameters(), before, strict=True):
@@ -107,21 +114,23 @@ def without_weights(step):
     return stepping
 
 
-def skipping_the_first(of):
+def skipping_the_first(of: Any) -> Callable[..., Any]:
     """What is read back lacks a weight; what is live does not."""
     return lambda parts: dict(list(of(parts).items())[threading.current_thread() is not threading.main_thread() :])
 
 
-def end_of(out, model, corpus, job):
+def end_of(out: Path, model: Path, corpus: Path, job: Any) -> Any:
     (process,) = start_job(out, model, corpus, job)
     process.join(timeout=240)
     return process.exitcode
 
 
-def test_a_full_disk_ends_the_job_and_replaces_nothing(tmp_path, model, corpus, monkeypatch):
+def test_a_full_disk_ends_the_job_and_replaces_nothing(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == STOPPED
 
-    def no_space(*_):
+    def no_space(*_: Any) -> Never:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(async_save, "_write_bucket", no_space)
@@ -130,7 +139,7 @@ def test_a_full_disk_ends_the_job_and_replaces_nothing(tmp_path, model, corpus, 
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
 
 
-def test_what_is_kept():
+def test_what_is_kept() -> None:
     losses = {2: None, 4: 0.5, 6: None, 8: 0.3, 10: None, 12: 0.4, 14: None}
     assert outdated(losses, CheckpointSettings(keep=1)) == [2, 4, 6, 8, 10, 12]
     assert outdated(losses, CheckpointSettings(keep=2)) == [2, 4, 6, 8, 10]
@@ -138,7 +147,7 @@ def test_what_is_kept():
     assert outdated(losses, CheckpointSettings(keep_best=True)) == [2, 4, 6, 10, 12]
 
 
-def test_the_best_checkpoint_stays(tmp_path, model, corpus):
+def test_the_best_checkpoint_stays(tmp_path: Path, model: Path, corpus: Path) -> None:
     rising = {"lr": 0.5, "min_lr": 0.5, "warmup_steps": 0}
     job = recipe(epochs=3, optimizer=rising, checkpoint={"keep": 1, "keep_best": True})
     assert run_job(tmp_path, model, corpus, job) == 0
@@ -147,7 +156,7 @@ def test_the_best_checkpoint_stays(tmp_path, model, corpus):
     assert {int(path.name[5:]) for path in (tmp_path / "checkpoints").glob("step-*")} == wanted
 
 
-def test_a_checkpoint_of_an_older_form_is_refused(tmp_path, model, corpus):
+def test_a_checkpoint_of_an_older_form_is_refused(tmp_path: Path, model: Path, corpus: Path) -> None:
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == STOPPED
     meta = tmp_path / "checkpoints" / "step-000001" / "meta.json"
     meta.write_text(json.dumps(json.loads(meta.read_text()) | {"schema": 1}))
@@ -155,7 +164,7 @@ def test_a_checkpoint_of_an_older_form_is_refused(tmp_path, model, corpus):
     assert "schema=" in (tmp_path / "log-0.txt").read_text()
 
 
-def test_without_the_newest_the_one_before_is_gone_on_from(tmp_path):
+def test_without_the_newest_the_one_before_is_gone_on_from(tmp_path: Path) -> None:
     for step in (2, 12):
         folder = tmp_path / f"step-{step:06}"
         folder.mkdir()

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -27,12 +30,12 @@ from tests.helpers.training import recipe, run_job
         ({"parallel": {"sequence_parallel": True}}, "sequence_parallel=true needs tensor > 1"),
     ],
 )
-def test_wrong_keys_types_and_relations(settings, says):
+def test_wrong_keys_types_and_relations(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         TrainConfig.model_validate(settings)
 
 
-def test_layout_must_divide_the_model(model):
+def test_layout_must_divide_the_model(model: Path) -> None:
     with pytest.raises(ValueError, match=r"parallel.tensor=6 does not fit the model: .* choose one of \[1, 2, 4, 8\]"):
         validate(recipe(parallel={"tensor": 6}), model, processes=6)
     validate(recipe(parallel={"tensor": 8}), model, processes=8)  # two processes share a key-value head
@@ -40,24 +43,26 @@ def test_layout_must_divide_the_model(model):
         validate(recipe(parallel={"tensor": 2}), model, processes=3)
 
 
-def test_pack_must_fit_the_models_positions(model):
+def test_pack_must_fit_the_models_positions(model: Path) -> None:
     with pytest.raises(ValueError, match=r"sequence_length=1024 is above the 512 positions"):
         validate(recipe(), model, prepare=PrepareConfig(sequence_length=1024))
 
 
-def test_warm_up_must_end(model, corpus):
+def test_warm_up_must_end(model: Path, corpus: Path) -> None:
     with pytest.raises(ValueError, match=r"warmup_steps=50 is not below the 6 steps"):
         validate(recipe(optimizer={"warmup_steps": 50}), model, corpus=corpus)
 
 
-def test_the_trainer_exits_with_2(tmp_path, model, corpus, capsys):
+def test_the_trainer_exits_with_2(
+    tmp_path: Path, model: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     job = {"model": str(model), "corpus": str(corpus), "out": str(tmp_path), "train": {"threads": 0}}
     (tmp_path / "job.json").write_text(json.dumps(job))
     assert train.main(["--config", str(tmp_path / "job.json")]) == exit_codes.BAD_CONFIG
     assert "threads" in capsys.readouterr().err
 
 
-def damaged(corpus, out, name, change):
+def damaged(corpus: Path, out: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
     """A copy of a corpus with one file changed."""
     shutil.copytree(corpus, out)
     (out / name).write_bytes(change((out / name).read_bytes()))
@@ -68,7 +73,7 @@ def damaged(corpus, out, name, change):
     ("name", "says"),
     [("tokens.bin", r"tokens.bin has \d+ bytes, its index counts \d+"), ("packs.npz", ""), ("roles.idx", "")],
 )
-def test_a_damaged_corpus_is_refused(tmp_path, model, corpus, name, says):
+def test_a_damaged_corpus_is_refused(tmp_path: Path, model: Path, corpus: Path, name: str, says: str) -> None:
     broken = damaged(corpus, tmp_path / "corpus", name, lambda data: data[: len(data) // 2])
     with pytest.raises(ValueError, match=rf"corpus={broken}: cannot be read \(.*{says}.*\); prepare it again"):
         Corpus(broken)
@@ -76,7 +81,7 @@ def test_a_damaged_corpus_is_refused(tmp_path, model, corpus, name, says):
     assert "Traceback" not in (tmp_path / "run" / "log-0.txt").read_text()
 
 
-def test_a_config_that_transformers_does_not_take_is_one_sentence(tmp_path):
+def test_a_config_that_transformers_does_not_take_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": "wide"}))
     with pytest.raises(ValueError, match=r"its config.json cannot be used \(.*\); fetch the model again"):
         ModelSpec.read(tmp_path)
@@ -84,19 +89,19 @@ def test_a_config_that_transformers_does_not_take_is_one_sentence(tmp_path):
         validate(recipe(backend="deepspeed"), tmp_path / "nowhere")
 
 
-def test_a_job_file_that_is_none_is_refused(tmp_path, capsys):
+def test_a_job_file_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (tmp_path, tmp_path / "nowhere.json"):
         assert train.main(["--config", str(path)]) == exit_codes.BAD_CONFIG
         assert "give the JSON file of a job" in capsys.readouterr().err
 
 
-def test_a_weight_without_bound_is_no_weight():
+def test_a_weight_without_bound_is_no_weight() -> None:
     line = b'{"id": "a", "conversations": [{"role": "user", "content": "x", "weight": 1e999}]}\n'
     defect = parse(line)
     assert isinstance(defect, Unreadable) and "finite" in defect.detail
 
 
-def test_former_names_of_keys_are_accepted_and_named_in_errors():
+def test_former_names_of_keys_are_accepted_and_named_in_errors() -> None:
     former = {"proofs": ["leak"], "optimizer": {"clip": 0.5}, "guard": {"capsules": 2}}
     present = {"startup_checks": ["leak"], "optimizer": {"clip_grad": 0.5}, "guard": {"dumps": 2}}
     assert TrainConfig.model_validate(former) == TrainConfig.model_validate(present)
@@ -123,16 +128,18 @@ def test_former_names_of_keys_are_accepted_and_named_in_errors():
         ),
     ],
 )  # fmt: skip
-def test_the_digest_of_a_recipe_is_that_of_earlier_versions(settings, digest):
+def test_the_digest_of_a_recipe_is_that_of_earlier_versions(settings: dict[str, Any], digest: str) -> None:
     """Expected values were computed before keys were renamed; checkpoints contain them."""
     assert recipe_digest(TrainConfig.model_validate(settings)) == digest
 
 
-def test_a_start_reads_spec_and_vocabulary_once(tmp_path, model, corpus, monkeypatch):
+def test_a_start_reads_spec_and_vocabulary_once(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = tmp_path / "calls"
 
-    def counted(function, name):
-        def counting(*arguments):
+    def counted(function: Any, name: str) -> Any:
+        def counting(*arguments: Any) -> Any:
             with calls.open("a") as file:
                 file.write(f"{name}\n")
             return function(*arguments)

@@ -4,11 +4,14 @@ it is, is refused by name."""
 import itertools
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen3Config
 
 from codeact_train import hf
 from codeact_train.backends.megatron.state import MegatronState
@@ -42,7 +45,7 @@ LAYOUTS = {
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory, tokenizer) -> dict:
+def folders(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> dict:
     """A model of each family, and one as bfloat16 in several files."""
     root = tmp_path_factory.mktemp("families")
     made = {name: save_model(root / str(i), tokenizer, config) for i, (name, config) in enumerate(FAMILIES.items())}
@@ -53,7 +56,7 @@ def folders(tmp_path_factory, tokenizer) -> dict:
     return {**made, "bfloat16 in several files": root / "bf16"}
 
 
-def there_and_back(layouts, folders, corpus, out) -> None:
+def there_and_back(layouts: dict[str, dict[str, Any]], folders: dict[str, Path], corpus: Path, out: Path) -> None:
     """Load each folder in each layout and export it at once, in the type of its files."""
     world = parallel_context.init_process_group()
     for name, settings in layouts.items():
@@ -67,7 +70,9 @@ def there_and_back(layouts, folders, corpus, out) -> None:
 
 
 @pytest.fixture(scope="module")
-def returned(tmp_path_factory, folders, corpus):
+def returned(
+    tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path], corpus: Path
+) -> dict[tuple[str, str], Path]:
     """Where each family came back to, by layout and family."""
     out = tmp_path_factory.mktemp("returned")
     with pytest.MonkeyPatch.context() as patch:
@@ -78,7 +83,9 @@ def returned(tmp_path_factory, folders, corpus):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("family", [*FAMILIES, "bfloat16 in several files"])
-def test_weights_come_back_bit_for_bit(returned, folders, layout, family):
+def test_weights_come_back_bit_for_bit(
+    returned: dict[tuple[str, str], Path], folders: dict[str, Path], layout: str, family: str
+) -> None:
     before, after = (hf.SafeTensors(folder) for folder in (folders[family], returned[layout, family]))
     assert before.names() == after.names()
     for name in before.names():
@@ -86,7 +93,9 @@ def test_weights_come_back_bit_for_bit(returned, folders, layout, family):
         assert before[name][:].dtype == after[name][:].dtype
 
 
-def test_several_files_are_what_transformers_reads(returned, folders):
+def test_several_files_are_what_transformers_reads(
+    returned: dict[tuple[str, str], Path], folders: dict[str, Path]
+) -> None:
     folder = returned["TP2 PP2", "llama, untied"]
     assert len(list(folder.glob("model-*-of-*.safetensors"))) > 1
     assert not (folder / "model.safetensors").exists()
@@ -100,7 +109,7 @@ def test_several_files_are_what_transformers_reads(returned, folders):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_cuts_joined_are_what_was_cut(folders, family):
+def test_cuts_joined_are_what_was_cut(folders: dict[str, Path], family: str) -> None:
     """Without processes: every parameter of every stage, at every size."""
     spec, tensors = ModelSpec.read(folders[family]), hf.SafeTensors(folders[family])
     for size, stages in itertools.product((1, 2, 4), (1, 2)):
@@ -114,7 +123,7 @@ def test_cuts_joined_are_what_was_cut(folders, family):
         assert sorted(found) == tensors.names()
 
 
-def changed(folder, out, change):
+def changed(folder: Path, out: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> Path:
     """A copy of a folder whose tensors ``change`` has altered."""
     shutil.copytree(folder, out)
     tensors = load_file(out / "model.safetensors")
@@ -140,16 +149,18 @@ NORM = "model.layers.1.input_layernorm.weight"
         ),
     ],
 )
-def test_a_folder_that_is_not_what_its_config_says(tmp_path, model, change, says):
+def test_a_folder_that_is_not_what_its_config_says(
+    tmp_path: Path, model: Path, change: Callable[[dict[str, torch.Tensor]], Any], says: str
+) -> None:
     folder = changed(model, tmp_path / "model", change)
     with hf.SafeTensors(folder) as tensors, pytest.raises(ValueError, match=says):
         tensors.check(hf.tensor_shapes(ModelSpec.read(folder)))
 
 
-def test_what_may_stand_beside_the_weights(tmp_path, model):
+def test_what_may_stand_beside_the_weights(tmp_path: Path, model: Path) -> None:
     """RoPE's frequencies, as older exports hold them, and a head that is tied to the embedding."""
 
-    def more(tensors):
+    def more(tensors: dict[str, torch.Tensor]) -> None:
         tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
 
@@ -157,7 +168,7 @@ def test_what_may_stand_beside_the_weights(tmp_path, model):
     hf.SafeTensors(folder).check(hf.tensor_shapes(ModelSpec.read(folder)))
 
 
-def test_files_that_cannot_be_read(tmp_path, model):
+def test_files_that_cannot_be_read(tmp_path: Path, model: Path) -> None:
     folder = shutil.copytree(model, tmp_path / "model")
     (folder / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"model.safetensors cannot be read .*; fetch the model again"):
@@ -189,17 +200,17 @@ def test_files_that_cannot_be_read(tmp_path, model):
         ),
     ],
 )  # fmt: skip
-def test_what_has_no_mapping_is_named(tmp_path, config, says):
+def test_what_has_no_mapping_is_named(tmp_path: Path, config: dict[str, Any], says: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=says):
         ModelSpec.read(tmp_path)
 
 
-def test_a_wrong_folder(tmp_path):
+def test_a_wrong_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no config.json there; give a Hugging Face model folder"):
         ModelSpec.read(tmp_path / "nowhere")
 
 
-def test_an_export_cannot_have_more_digits_than_the_training():
+def test_an_export_cannot_have_more_digits_than_the_training() -> None:
     with pytest.raises(ValueError, match=r"export_precision=fp32 with precision=bf16: .*leave it out"):
         TrainConfig(precision="bf16", export_precision="fp32")

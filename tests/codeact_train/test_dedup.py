@@ -2,6 +2,8 @@
 
 import json
 import random
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,11 @@ from tests.helpers.records import write_conversations
 LONG = " ".join(f"word{i}" for i in range(60))
 
 
-def dropped(ledger) -> dict[str, tuple[str, str]]:
+def dropped(ledger: Any) -> dict[str, tuple[str, str]]:
     return {d.id: (d.reason, d.detail) for d in ledger.dropped_records}
 
 
-def test_of_equal_conversations_the_first_stays(tmp_path, model):
+def test_of_equal_conversations_the_first_stays(tmp_path: Path, model: Path) -> None:
     said = {"a": ["x", "one"], "b": ["x", "two"], "again": ["x", "one"], "turned": ["one", "x"]}
     records = write_conversations(tmp_path / "r.jsonl", said)
     ledger = prepare(records, model, tmp_path / "corpus", PrepareConfig())
@@ -31,7 +33,7 @@ def test_of_equal_conversations_the_first_stays(tmp_path, model):
     assert prepare(records, model, tmp_path / "off", PrepareConfig(deduplicate="off")).records_kept == 4
 
 
-def test_near_duplicates_go_and_are_named(tmp_path, model):
+def test_near_duplicates_go_and_are_named(tmp_path: Path, model: Path) -> None:
     said = {"a": [LONG, "yes"], "b": [LONG + " more", "yes"], "c": [" ".join(WORDS * 4), "yes"]}
     records = write_conversations(tmp_path / "r.jsonl", said)
     config = PrepareConfig(sequence_length=2048, deduplicate="near")
@@ -39,7 +41,7 @@ def test_near_duplicates_go_and_are_named(tmp_path, model):
     assert dropped(ledger) == {"b": ("near_duplicate", "the same as a")}
 
 
-def test_signatures_estimate_the_jaccard_similarity():
+def test_signatures_estimate_the_jaccard_similarity() -> None:
     rng = np.random.default_rng(0)
     base = rng.integers(0, 50_000, 2000).astype(np.int32)
     for kept in (1.0, 0.9, 0.5, 0.0):
@@ -49,7 +51,7 @@ def test_signatures_estimate_the_jaccard_similarity():
         assert (signature(base) == signature(other.astype(np.int32))).mean() == pytest.approx(true, abs=0.12)
 
 
-def test_likeness_is_not_passed_on():
+def test_likeness_is_not_passed_on() -> None:
     rng = random.Random(0)
     ids = [rng.randrange(10_000) for _ in range(400)]
     chain = []  # each like the one before, the ends not alike
@@ -71,14 +73,14 @@ QUESTION = "Natalia sold clips to 48 of her friends in April, and then she sold 
 
 
 @pytest.fixture
-def exam(tmp_path):
+def exam(tmp_path: Path) -> dict[str, str]:
     path = tmp_path / "exam.jsonl"
     asked = [{"question": QUESTION}, {"question": "What is two plus two?"}]
     path.write_text("".join(json.dumps(one) + "\n" for one in asked))
     return {"path": str(path), "field": "question"}
 
 
-def test_records_that_hold_an_evaluation_prompt_go(tmp_path, model, exam):
+def test_records_that_hold_an_evaluation_prompt_go(tmp_path: Path, model: Path, exam: dict[str, str]) -> None:
     words = QUESTION.split()
     said = {
         "whole": [f"Task: {QUESTION}", "72"],
@@ -99,7 +101,7 @@ def test_records_that_hold_an_evaluation_prompt_go(tmp_path, model, exam):
     assert [json.loads(line)["id"] for line in (tmp_path / "corpus" / "dropped.jsonl").open()] == list(dropped(ledger))
 
 
-def test_wording_that_many_prompts_share_is_no_content(tmp_path):
+def test_wording_that_many_prompts_share_is_no_content(tmp_path: Path) -> None:
     frame = "Answer the following question with a single number and nothing else at all please:"
     path = tmp_path / "exam.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"{frame} how many are {i} and {i}"}) + "\n" for i in range(11)))
@@ -108,7 +110,7 @@ def test_wording_that_many_prompts_share_is_no_content(tmp_path):
     assert "line 4:" in (screen.find([f"{frame} how many are 3 and 3"]) or "")
 
 
-def test_evaluation_files_that_cannot_be_read_are_named(tmp_path, model, exam):
+def test_evaluation_files_that_cannot_be_read_are_named(tmp_path: Path, model: Path, exam: dict[str, str]) -> None:
     records = write_conversations(tmp_path / "r.jsonl", {"a": ["x", "y"]})
     faults = {"line 1 has no text under 'text'": {**exam, "field": "text"}, "none is not there": {"path": "none"}}
     with pytest.raises(ValueError, match=r"exam.jsonl is listed twice"):
@@ -118,7 +120,7 @@ def test_evaluation_files_that_cannot_be_read_are_named(tmp_path, model, exam):
             prepare(records, model, tmp_path / "corpus", PrepareConfig(decontaminate=[wrong]))
 
 
-def test_a_prompt_asked_many_times_is_no_wording_and_a_set_of_wording_screens_nothing(tmp_path):
+def test_a_prompt_asked_many_times_is_no_wording_and_a_set_of_wording_screens_nothing(tmp_path: Path) -> None:
     path = tmp_path / "exam.jsonl"
     path.write_text("".join(json.dumps({"prompt": QUESTION}) + "\n" for _ in range(20)))
     screen = Screen(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, T5Config
+from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, PreTrainedTokenizerFast, T5Config
 
 from codeact_train import exit_codes, train
 from codeact_train.checkpoint.manager import CheckpointManager
@@ -51,17 +51,17 @@ def close(points: list[tuple[float, float]], rel: float = TOLERANCE) -> list[obj
 
 
 @pytest.fixture(scope="module")
-def gpt2(tmp_path_factory, tokenizer) -> Path:
+def gpt2(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
     return save_model(tmp_path_factory.mktemp("gpt2"), tokenizer, GPT2)
 
 
 @pytest.fixture(scope="module")
-def mamba(tmp_path_factory, tokenizer) -> Path:
+def mamba(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
     return save_model(tmp_path_factory.mktemp("mamba"), tokenizer, MAMBA)
 
 
 @pytest.fixture(scope="module")
-def megatron_run(tmp_path_factory, model, corpus) -> Path:
+def megatron_run(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path) -> Path:
     out = tmp_path_factory.mktemp("megatron")
     assert run_job(out, model, corpus, recipe(epochs=7, peak_tflops=1.0)) == 0
     assert len(events(out, "step")) > 20
@@ -69,12 +69,14 @@ def megatron_run(tmp_path_factory, model, corpus) -> Path:
 
 
 @pytest.fixture(scope="module")
-def megatron(megatron_run) -> list[tuple[float, float]]:
+def megatron(megatron_run: Path) -> list[tuple[float, float]]:
     return curve(megatron_run)
 
 
 @pytest.mark.parametrize("stage", [1, 2, SLOW(3)])
-def test_every_stage_trains_what_megatron_trains(tmp_path, model, corpus, megatron_run, megatron, stage):
+def test_every_stage_trains_what_megatron_trains(
+    tmp_path: Path, model: Path, corpus: Path, megatron_run: Path, megatron: list[tuple[float, float]], stage: Any
+) -> None:
     assert run_job(tmp_path, model, corpus, deepspeed(epochs=7, zero={"stage": stage}, peak_tflops=1.0), world=2) == 0
     assert curve(tmp_path) == close(megatron)
     for own, other in zip(events(tmp_path, "step"), events(megatron_run, "step"), strict=True):
@@ -85,12 +87,14 @@ def test_every_stage_trains_what_megatron_trains(tmp_path, model, corpus, megatr
 
 
 @pytest.mark.parametrize("zero", [{"stage": 2, "offload": "optimizer"}, SLOW({"stage": 3, "offload": "all"})])
-def test_what_lies_in_the_hosts_memory_trains_the_same(tmp_path, model, corpus, megatron, zero):
+def test_what_lies_in_the_hosts_memory_trains_the_same(
+    tmp_path: Path, model: Path, corpus: Path, megatron: list[tuple[float, float]], zero: Any
+) -> None:
     assert run_job(tmp_path, model, corpus, deepspeed(epochs=7, stop_after_steps=4, zero=zero), world=2) == 75
     assert curve(tmp_path)[:4] == close(megatron[:4])
 
 
-def test_a_family_without_a_mapping_trains_like_a_plain_loop(tmp_path, gpt2, corpus):
+def test_a_family_without_a_mapping_trains_like_a_plain_loop(tmp_path: Path, gpt2: Path, corpus: Path) -> None:
     train = deepspeed(epochs=7, recompute="full", micro_batch_packs=2)
     assert run_job(tmp_path, gpt2, corpus, train) == 0
     steps = events(tmp_path, "step")
@@ -101,7 +105,7 @@ def test_a_family_without_a_mapping_trains_like_a_plain_loop(tmp_path, gpt2, cor
     assert last == pytest.approx(theirs[-1][2], rel=TOLERANCE)
 
 
-def test_a_family_that_mixes_packed_documents_gets_a_row_for_each(tmp_path, mamba, corpus):
+def test_a_family_that_mixes_packed_documents_gets_a_row_for_each(tmp_path: Path, mamba: Path, corpus: Path) -> None:
     assert run_job(tmp_path, mamba, corpus, deepspeed(stop_after_steps=2), world=2) == 75
     (start,) = events(tmp_path, "start")
     assert start["attention"].endswith("a row a document")
@@ -109,13 +113,17 @@ def test_a_family_that_mixes_packed_documents_gets_a_row_for_each(tmp_path, mamb
     assert curve(tmp_path) == close([point[:2] for point in theirs])
 
 
-def test_the_leak_check_sees_documents_mixed(tmp_path, mamba, corpus, monkeypatch):
+def test_the_leak_check_sees_documents_mixed(
+    tmp_path: Path, mamba: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Forward, "keeps_apart", lambda self, vocab, device: True)
     assert run_job(tmp_path, mamba, corpus, deepspeed(startup_checks=["leak"])) == exit_codes.CHECK_FAILED
 
 
 @pytest.mark.parametrize("stage", [SLOW(1), 2, 3])
-def test_bf16_keeps_fp32_main_weights(tmp_path, model, corpus, megatron, stage):
+def test_bf16_keeps_fp32_main_weights(
+    tmp_path: Path, model: Path, corpus: Path, megatron: list[tuple[float, float]], stage: Any
+) -> None:
     """The curve follows float32's, and steps smaller than a bf16 weight can hold are not lost over a resume."""
     bf16 = {"epochs": 7, "precision": "bf16", "zero": {"stage": stage}}
     assert run_job(tmp_path, model, corpus, deepspeed(**bf16, stop_after_steps=3)) == 75
@@ -134,7 +142,9 @@ def late(find: Callable[..., Any]) -> Callable[..., Any]:
     return finds
 
 
-def test_stopped_told_to_end_and_resumed_is_bit_for_bit(tmp_path, gpt2, corpus, monkeypatch):
+def test_stopped_told_to_end_and_resumed_is_bit_for_bit(
+    tmp_path: Path, gpt2: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(CheckpointManager, "find", late(CheckpointManager.find))
     shared = {"zero": {"stage": 3}}
     assert run_job(tmp_path / "whole", gpt2, corpus, deepspeed(**shared), world=2) == 0
@@ -161,7 +171,7 @@ STAGES = [
 
 
 @pytest.mark.parametrize(("precision", "stages"), [("fp32", STAGES), SLOW("bf16", STAGES[:3])])
-def test_any_stage_loads_any_other(tmp_path, gpt2, corpus, precision, stages):
+def test_any_stage_loads_any_other(tmp_path: Path, gpt2: Path, corpus: Path, precision: str, stages: Any) -> None:
     settings = {
         "backend": "deepspeed",
         "epochs": 2,
@@ -179,7 +189,9 @@ def test_any_stage_loads_any_other(tmp_path, gpt2, corpus, precision, stages):
 
 
 @pytest.mark.parametrize(("stage", "precision"), [SLOW(1, "bf16"), (2, "fp32"), SLOW(3, "bf16")])
-def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, gpt2, corpus, monkeypatch, stage, precision):
+def test_a_gradient_that_is_not_finite_is_not_taken(
+    tmp_path: Path, gpt2: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, stage: Any, precision: str
+) -> None:
     settings = {"epochs": 1, "startup_checks": (), "zero": {"stage": stage}, "precision": precision}
     assert run_job(tmp_path / "named", gpt2, corpus, deepspeed(**settings, guard={"skip_steps": [2]}), 2) == 0
     gradient_is_not_finite(monkeypatch, state, at=2)
@@ -188,7 +200,9 @@ def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, gpt2, corpus, monk
     assert outcome(tmp_path / "met") == outcome(tmp_path / "named")
 
 
-def test_an_optimizer_that_does_not_reach_the_weights_is_noticed(tmp_path, gpt2, corpus, monkeypatch):
+def test_an_optimizer_that_does_not_reach_the_weights_is_noticed(
+    tmp_path: Path, gpt2: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(state.DeepSpeedState, "optimizer_step", lambda self, lr: 1.0)
     (job,) = start_job(tmp_path, gpt2, corpus, deepspeed(startup_checks=(), checkpoint={"every_steps": 1}))
     job.join(timeout=240)
@@ -196,7 +210,7 @@ def test_an_optimizer_that_does_not_reach_the_weights_is_noticed(tmp_path, gpt2,
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
 
 
-def test_the_export_is_the_model_that_was_trained(tmp_path, gpt2, corpus):
+def test_the_export_is_the_model_that_was_trained(tmp_path: Path, gpt2: Path, corpus: Path) -> None:
     """Nothing moves at a learning rate below the smallest float32, so it is the one that went in, dropout and all."""
     still = {"lr": 1e-60, "min_lr": 0.0, "weight_decay": 0.0, "warmup_steps": 0}
     train = deepspeed(epochs=1, optimizer=still, startup_checks=[], zero={"stage": 3})
@@ -217,19 +231,19 @@ def test_the_export_is_the_model_that_was_trained(tmp_path, gpt2, corpus):
         ({"zero": {"stage": 2, "offload": "all"}}, "stage=3"),
     ],
 )
-def test_what_deepspeed_cannot_do_is_refused(changes, message):
+def test_what_deepspeed_cannot_do_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         deepspeed(**changes)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, so nothing is lacking")
 @pytest.mark.parametrize("kernel", ["flash", "flex"])
-def test_a_named_kernel_that_is_absent_is_refused(gpt2, kernel):
+def test_a_named_kernel_that_is_absent_is_refused(gpt2: Path, kernel: str) -> None:
     with pytest.raises(ValueError, match=f"^attention={kernel}: there is no CUDA device here; choose one of sdpa"):
         load(gpt2, read_config(gpt2), deepspeed(attention=kernel))
 
 
-def test_a_model_that_does_not_predict_the_next_token_is_refused(tmp_path, corpus):
+def test_a_model_that_does_not_predict_the_next_token_is_refused(tmp_path: Path, corpus: Path) -> None:
     T5Config().save_pretrained(tmp_path / "t5")
     config = write_job(tmp_path, tmp_path / "t5", corpus, deepspeed())
     assert train.main(["--config", str(config)]) == exit_codes.BAD_CONFIG

@@ -73,7 +73,7 @@ def alone(model: torch.nn.Module, batch: MicroBatch) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", [*KEPT_APART, *A_ROW_EACH])
-def test_documents_are_computed_as_if_alone(family):
+def test_documents_are_computed_as_if_alone(family: str) -> None:
     torch.manual_seed(0)
     config = (KEPT_APART | A_ROW_EACH)[family]
     config.initializer_range = 0.2  # random weights that say something

@@ -25,7 +25,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[Path, Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model with a window and grouped queries, and a corpus."""
     models, corpus = toy_models.make(tmp_path_factory.mktemp("toys"))
     return models["mistral"], corpus
@@ -43,7 +43,7 @@ def train(out: Path, made: tuple[Path, Path], **settings: object) -> TrainJob:
 
 
 @pytest.mark.parametrize("kernel", ["flash", "varlen", "flex", "sdpa"])
-def test_every_kernel_trains_like_a_plain_loop(tmp_path, made, kernel):
+def test_every_kernel_trains_like_a_plain_loop(tmp_path: Path, made: tuple[Path, Path], kernel: str) -> None:
     """In bf16, against transformers in float32."""
     if lacking := backends.BACKENDS[kernel].lacks("bf16"):
         pytest.skip(lacking)
@@ -56,7 +56,7 @@ def test_every_kernel_trains_like_a_plain_loop(tmp_path, made, kernel):
     assert [check["name"] for check in events(tmp_path, "startup_check")] == checks
 
 
-def test_what_a_gpu_saves_it_reads_back_bit_for_bit(tmp_path, made):
+def test_what_a_gpu_saves_it_reads_back_bit_for_bit(tmp_path: Path, made: tuple[Path, Path]) -> None:
     """Weights, main weights and moments: a job that goes on and leaves its step out saves the same again."""
     train(tmp_path, made, stop_after_steps=2, checkpoint={"keep": 2})
     train(tmp_path, made, stop_after_steps=3, checkpoint={"keep": 2}, guard={"skip_steps": [3]})

@@ -33,7 +33,7 @@ MOMENTS = {
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, model, corpus) -> tuple[list[dict], list[str]]:
+def unbroken(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path) -> tuple[list[dict], list[str]]:
     out = tmp_path_factory.mktemp("unbroken")
     assert run_job(out, model, corpus, recipe(**SAVED_OFTEN)) == 0
     return outcome(out)
@@ -55,7 +55,15 @@ def striking(function: Callable[..., Any], call: int, number: signal.Signals) ->
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_nothing_is_lost(tmp_path, model, corpus, unbroken, monkeypatch, moment, number):
+def test_nothing_is_lost(
+    tmp_path: Path,
+    model: Path,
+    corpus: Path,
+    unbroken: tuple[list[dict], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    number: int,
+) -> None:
     owner, name, call = MOMENTS[moment]
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, striking(getattr(owner, name), call, number))

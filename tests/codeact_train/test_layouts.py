@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,18 +33,18 @@ STEPS = 2  # from the second on, moments of the first and a second gather of wei
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory) -> layouts.Report:
+def report(tmp_path_factory: pytest.TempPathFactory) -> layouts.Report:
     return layouts.compare(STEPS, tmp_path_factory.mktemp("startup_check"))
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral"])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_layouts_agree(report, row, family):
+def test_layouts_agree(report: layouts.Report, row: Any, family: str) -> None:
     (verdict,) = [v for v in report.verdicts if (v.row, v.family) == (row.name, family)]
     assert verdict.holds, verdict
 
 
-def test_the_result_as_json(report):
+def test_the_result_as_json(report: layouts.Report) -> None:
     said = report.as_json()
     assert said["holds"] is True
     assert len(said["rows"]) == 2 * len(ROWS)
@@ -55,7 +57,7 @@ def test_the_result_as_json(report):
     ]
 
 
-def test_without_deepspeed_its_rows_are_left_out(monkeypatch):
+def test_without_deepspeed_its_rows_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert {row.name for row in ROWS} - {row.name for row in present(ROWS)} == {
         row.name for row in ROWS if row.settings.get("backend") == "deepspeed"
@@ -63,18 +65,18 @@ def test_without_deepspeed_its_rows_are_left_out(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_command_holds_over_all_its_steps():
+def test_the_command_holds_over_all_its_steps() -> None:
     command = [sys.executable, "-m", "launch.cli", "prove", "layouts", "--json"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert said.returncode == 0, said.stderr
     assert len(json.loads(said.stdout)["rows"]) == 2 * len(ROWS)
 
 
-def mean_of_means(losses, weights, total):
+def mean_of_means(losses: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     return (losses * weights).sum() / weights.sum() / 3
 
 
-def test_a_row_fails_when_layouts_differ(tmp_path, monkeypatch):
+def test_a_row_fails_when_layouts_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forward_backward, "normalised", mean_of_means)
     report = layouts.compare(
         1, tmp_path, rows=[Row("one document at a time", 1, {"micro_batch_tokens": 1}), Row("packed")]
@@ -83,21 +85,23 @@ def test_a_row_fails_when_layouts_differ(tmp_path, monkeypatch):
     assert [v.holds for v in report.verdicts] == [True, True, False, False]
 
 
-def test_a_row_takes_as_many_steps_as_asked_and_no_fewer_than_its_own(tmp_path):
+def test_a_row_takes_as_many_steps_as_asked_and_no_fewer_than_its_own(tmp_path: Path) -> None:
     reference = Row("one document at a time", 1, {"micro_batch_tokens": 1}, steps=2)
     report = layouts.compare(3, tmp_path, rows=[reference, Row("packed")])
     assert report.holds
     assert {v.steps for v in report.verdicts} == {3}
 
 
-def test_a_process_that_is_done_is_not_taken_for_dead_while_the_first_still_tells(tmp_path, monkeypatch):
+def test_a_process_that_is_done_is_not_taken_for_dead_while_the_first_still_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told, send = (1.0, 2.0, 3.0), Connection.send
     monkeypatch.setattr(processes, "_curve", lambda run, world: [told])
     monkeypatch.setattr(Connection, "send", lambda self, curve: time.sleep(0.5) or send(self, curve))
     assert list(processes.run([processes.LayoutRun(None, 1)], 2, tmp_path / "runs")) == [[told]]
 
 
-def test_a_process_that_dies_says_why(tmp_path):
+def test_a_process_that_dies_says_why(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="there is no CUDA device here"):
         layouts.compare(1, tmp_path, rows=[Row("on a GPU", 1, {"attention": "flash"})])
 
@@ -106,7 +110,9 @@ PIPELINE = {"tensor": 2, "sequence_parallel": True, "pipeline": 2}
 
 
 @pytest.mark.parametrize("kind", ["tied", "untied"])
-def test_a_pipeline_exports_what_went_in(tmp_path, model, untied_model, corpus, kind):
+def test_a_pipeline_exports_what_went_in(
+    tmp_path: Path, model: Path, untied_model: Path, corpus: Path, kind: str
+) -> None:
     folder = {"tied": model, "untied": untied_model}[kind]
     still = {"lr": 1e-60, "min_lr": 0.0, "weight_decay": 0.0, "warmup_steps": 0}
     assert run_job(tmp_path, folder, corpus, recipe(epochs=1, optimizer=still, parallel=PIPELINE), world=4) == 0
@@ -116,7 +122,16 @@ def test_a_pipeline_exports_what_went_in(tmp_path, model, untied_model, corpus, 
     assert {p["name"] for p in events(tmp_path, "startup_check")} == {"leak", "parity", "audit", "partition"}
 
 
-def blind_on_the_second_stage(self, q, k, v, attention_mask=None, *, packed_seq_params, **rest):
+def blind_on_the_second_stage(
+    self: Any,
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    *,
+    packed_seq_params: Any,
+    **rest: Any,
+) -> Any:
     if parallel_context.parallel_state.get_pipeline_model_parallel_rank() == 1:
         spans = attention.Spans.of((0, q.shape[0]), 0, q.shape[0])
         packed_seq_params = attention.PackedLayout(spans, None, packed_seq_params.cos, packed_seq_params.sin)
@@ -126,13 +141,15 @@ def blind_on_the_second_stage(self, q, k, v, attention_mask=None, *, packed_seq_
 sound_attention = attention.PackedAttention.forward
 
 
-def test_a_leak_on_a_later_stage_is_caught(tmp_path, model, corpus, monkeypatch):
+def test_a_leak_on_a_later_stage_is_caught(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(attention.PackedAttention, "forward", blind_on_the_second_stage)
     train = recipe(startup_checks=["leak"], parallel={"pipeline": 2})
     assert run_job(tmp_path, model, corpus, train, world=2) == exit_codes.CHECK_FAILED
 
 
-def test_the_layout_must_divide_processes_and_layers(model):
+def test_the_layout_must_divide_processes_and_layers(model: Path) -> None:
     with pytest.raises(ValueError, match=r"parallel.tensor=2 × parallel.pipeline=2 = 4 does not divide the 6"):
         validate(recipe(parallel={"tensor": 2, "pipeline": 2}), model, processes=6)
     with pytest.raises(ValueError, match=r"parallel.pipeline=3 does not divide the model's 2 layers; .*\[1, 2\]"):
@@ -143,7 +160,7 @@ def documents_of(corpus: Corpus, sampler: Sampler, step: int) -> list[int]:
     return sorted(d for pack in sampler.packs_of(step) for d in sampler.plan[int(pack)])
 
 
-def test_micro_batches_by_tokens_hold_the_same_documents(corpus):
+def test_micro_batches_by_tokens_hold_the_same_documents(corpus: Path) -> None:
     opened = Corpus(corpus)
     longest = int((opened.lengths - 1)[opened.packs().document].max())
     for budget in (1, 100, longest, 700):
@@ -162,13 +179,13 @@ def test_micro_batches_by_tokens_hold_the_same_documents(corpus):
             assert texts == sorted(m.tokens[0, a:b].tolist() for m in wanted.micro_batches for a, b in _documents(m))
 
 
-def _documents(micro) -> list[tuple[int, int]]:
+def _documents(micro: Any) -> list[tuple[int, int]]:
     """Bounds of the documents, without padding."""
     return [(a, b) for a, b in zip(micro.bounds[:-1], micro.bounds[1:], strict=True) if b <= micro.real]
 
 
 @pytest.mark.parametrize("tokens", [1, 320, 700, 1500, 10**6])
-def test_global_batches_by_tokens(corpus, tokens):
+def test_global_batches_by_tokens(corpus: Path, tokens: int) -> None:
     """Every pack once an epoch, no step empty, steps about as large as asked."""
     opened = Corpus(corpus)
     sampler = Sampler(opened, "train", recipe(global_batch_tokens=tokens))
@@ -179,7 +196,7 @@ def test_global_batches_by_tokens(corpus, tokens):
     assert np.mean(sizes) <= max(tokens, 2 * opened.sequence_length)
 
 
-def kept_bytes(folder, corpus, recompute: str, results) -> None:
+def kept_bytes(folder: Path, corpus: Path, recompute: str, results: Any) -> None:
     """Bytes of activations that stay from the forward to the backward pass."""
     train = recipe(recompute=recompute)
     ctx = parallel_context.initialize(train.parallel, 0)
@@ -191,7 +208,7 @@ def kept_bytes(folder, corpus, recompute: str, results) -> None:
     kept = {}
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
 
-    def pack(tensor):
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
         kept[id(tensor.untyped_storage())] = tensor
         return tensor
 
@@ -203,7 +220,7 @@ def kept_bytes(folder, corpus, recompute: str, results) -> None:
     results.send(sum(size for place, size in storages.items() if place not in own))
 
 
-def test_recomputation_keeps_less(model, corpus):
+def test_recomputation_keeps_less(model: Path, corpus: Path) -> None:
     context = multiprocessing.get_context("fork")
     kept = {}
     for recompute in ("none", "selective", "full"):

@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.helpers.records import write_conversations
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory) -> Path:
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two packed files of 60 and 20 records."""
     folder = tmp_path_factory.mktemp("mixture")
     rng = random.Random(0)
@@ -25,7 +26,7 @@ def files(tmp_path_factory) -> Path:
     return folder
 
 
-def mixed(files: Path, model: Path, out: Path, code: dict, talk: dict, **settings):
+def mixed(files: Path, model: Path, out: Path, code: dict, talk: dict, **settings: Any) -> Any:
     sources = [{"path": str(files / f"{name}.jsonl.gz"), **how} for name, how in (("code", code), ("talk", talk))]
     config = PrepareConfig(sequence_length=64, sources=sources, **settings)
     ledger = prepare(files / "none", model, out, config)
@@ -39,7 +40,7 @@ def places(corpus: Corpus) -> Counter:
     return Counter(names[document] for document in corpus.packs("train").document.tolist())
 
 
-def test_a_repeat_is_whole_copies_and_a_seeded_part(files, model, tmp_path):
+def test_a_repeat_is_whole_copies_and_a_seeded_part(files: Path, model: Path, tmp_path: Path) -> None:
     ledger, corpus = mixed(files, model, tmp_path / "a", {}, {"repeat": 2.4})
     times = places(corpus)
     assert {times[f"code{i}"] for i in range(60)} == {1}
@@ -53,7 +54,7 @@ def test_a_repeat_is_whole_copies_and_a_seeded_part(files, model, tmp_path):
     assert other != times
 
 
-def test_a_part_is_drawn_whatever_else_the_mixture_holds(files, model, tmp_path):
+def test_a_part_is_drawn_whatever_else_the_mixture_holds(files: Path, model: Path, tmp_path: Path) -> None:
     ledger, corpus = mixed(files, model, tmp_path / "a", {"repeat": 0.3}, {})
     drawn = {name for name in places(corpus) if name.startswith("code")}
     assert 0 < len(drawn) < 60
@@ -63,7 +64,9 @@ def test_a_part_is_drawn_whatever_else_the_mixture_holds(files, model, tmp_path)
 
 
 @pytest.mark.parametrize(("code", "talk"), [({}, {"share": 0.5}), ({"share": 0.5}, {"share": 0.5})])
-def test_shares_are_of_tokens(files, model, tmp_path, code, talk):
+def test_shares_are_of_tokens(
+    files: Path, model: Path, tmp_path: Path, code: dict[str, Any], talk: dict[str, Any]
+) -> None:
     ledger, _ = mixed(files, model, tmp_path / "a", code, talk)
     share = ledger.files["talk.jsonl.gz"].tokens / (ledger.train.tokens + ledger.validation.tokens)
     assert share == pytest.approx(0.5, abs=0.04)
@@ -71,7 +74,7 @@ def test_shares_are_of_tokens(files, model, tmp_path, code, talk):
     assert (ledger.documents_repeated > 0) is ("share" not in code)
 
 
-def test_files_number_their_records_each_for_itself(model, tmp_path):
+def test_files_number_their_records_each_for_itself(model: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_conversations(tmp_path / name, {str(i): [f"{name} {i}", "count"] for i in range(3)})
     sources = [{"path": str(tmp_path / name)} for name in ("one", "two")]
@@ -79,13 +82,13 @@ def test_files_number_their_records_each_for_itself(model, tmp_path):
     assert (ledger.records_kept, ledger.dropped) == (6, {})
 
 
-def test_held_out_records_stand_once(files, model, tmp_path):
+def test_held_out_records_stand_once(files: Path, model: Path, tmp_path: Path) -> None:
     ledger, corpus = mixed(files, model, tmp_path / "a", {}, {"repeat": 3}, validation_share=0.4)
     held_out = corpus.packs("validation").document.tolist()
     assert len(set(held_out)) == len(held_out) == ledger.validation.documents > 20
 
 
-def test_records_of_one_group_are_held_out_together(model, tmp_path):
+def test_records_of_one_group_are_held_out_together(model: Path, tmp_path: Path) -> None:
     said = [{"role": "user", "content": "count"}, {"role": "assistant", "content": "one two"}]
     lines = [{"id": f"{task}/{run}", "group": task, "conversations": said} for task in "abcdefghij" for run in range(3)]
     (tmp_path / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -98,7 +101,7 @@ def test_records_of_one_group_are_held_out_together(model, tmp_path):
     assert set.union(*sides.values()) == {"train", "validation"}
 
 
-def test_impossible_mixtures_are_named(files, model, tmp_path):
+def test_impossible_mixtures_are_named(files: Path, model: Path, tmp_path: Path) -> None:
     one = {"path": str(files / "code.jsonl.gz")}
     with pytest.raises(ValueError, match=r"repeat=2 beside share=0.5; give one"):
         PrepareConfig(sources=[{**one, "repeat": 2, "share": 0.5}])
@@ -113,14 +116,14 @@ def test_impossible_mixtures_are_named(files, model, tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-def test_a_damaged_packed_file_is_named(files, model, tmp_path):
+def test_a_damaged_packed_file_is_named(files: Path, model: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.jsonl.gz"
     cut.write_bytes((files / "code.jsonl.gz").read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"cut.jsonl.gz: cannot be unpacked"):
         prepare(files, model, tmp_path / "c", PrepareConfig(sources=[{"path": str(cut)}]))
 
 
-def test_a_record_in_another_file_is_another_corpus(model, tmp_path):
+def test_a_record_in_another_file_is_another_corpus(model: Path, tmp_path: Path) -> None:
     lines = write_conversations(tmp_path / "all", {"a": ["x", "1"], "b": ["y", "2"]}).read_text().splitlines(True)
     digests = set()
     for first in (1, 2):

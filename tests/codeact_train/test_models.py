@@ -1,10 +1,19 @@
 """Every family with a mapping computes what transformers computes, document by document, at tensor parallel 1 and 2."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from megatron.core import tensor_parallel
-from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from codeact_train import hf
 from codeact_train.data.collate import collate
@@ -82,7 +91,7 @@ def documents() -> list[Document]:
     ]
 
 
-def transformers_logits(folder, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def transformers_logits(folder: Path, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     with torch.no_grad():
         rows = [model(torch.from_numpy(d.ids[None, :-1]).long()).logits[0] for d in documents()]
@@ -90,7 +99,7 @@ def transformers_logits(folder, dtype: torch.dtype = torch.float32) -> torch.Ten
 
 
 @pytest.fixture(scope="module")
-def computed(tmp_path_factory, tokenizer) -> dict:
+def computed(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> dict:
     """Ours at both layouts, and transformers', by family."""
     root = tmp_path_factory.mktemp("families")
     folders = {name: save_model(root / str(i), tokenizer, config) for i, (name, config) in enumerate(FAMILIES.items())}
@@ -99,20 +108,20 @@ def computed(tmp_path_factory, tokenizer) -> dict:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logits_are_those_of_transformers(computed, family):
+def test_logits_are_those_of_transformers(computed: dict, family: str) -> None:
     *ours, theirs = computed[family]
     assert theirs.std() > 0.1
     for logits in ours:
         assert np.abs(logits - theirs.numpy()).max() < 1e-5
 
 
-def test_kinds_of_rope_differ_on_the_same_weights(computed):
+def test_kinds_of_rope_differ_on_the_same_weights(computed: dict) -> None:
     plain, linear, dynamic = (computed[f"llama{kind}"][0] for kind in ("-2", " with linear RoPE", " with dynamic RoPE"))
     assert np.abs(linear - plain).max() > 1e-2
     assert np.abs(dynamic - plain).max() < 1e-5  # within the model's positions it is none
 
 
-def test_bf16_keeps_fp32_main_weights(tmp_path, model, corpus):
+def test_bf16_keeps_fp32_main_weights(tmp_path: Path, model: Path, corpus: Path) -> None:
     """The curve follows float32's, and steps smaller than a bf16 weight can hold are not lost over a resume."""
     assert run_job(tmp_path / "whole", model, corpus, recipe()) == 0
     assert run_job(tmp_path / "bf16", model, corpus, recipe(precision="bf16", stop_after_steps=3)) == 75
@@ -122,7 +131,7 @@ def test_bf16_keeps_fp32_main_weights(tmp_path, model, corpus):
 
 
 @pytest.mark.slow
-def test_the_real_smollm2():
+def test_the_real_smollm2() -> None:
     """SmolLM2-135M-Instruct: logits reach 36, where float32 itself is not exact to 1e-5, so transformers in float64 is
     the judge: ours are as near to it as transformers' own."""
     folder = resolve_model(BUILT_IN)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ LAYOUTS = [{}, {"tensor": 2}, {"tensor": 4}, {"tensor": 2, "pipeline": 2}]
 CHATML = PrepareConfig(sequence_length=320, chat_template="chatml", add_tokens=("<|im_start|>", "<|im_end|>"))
 
 
-def base_model(folder: Path, pieces: bytes, config) -> Path:
+def base_model(folder: Path, pieces: bytes, config: Any) -> Path:
     """A base model: a SentencePiece tokenizer without control tokens of a chat or one to pad."""
     folder.mkdir()
     (folder / "tokenizer.model").write_bytes(pieces)
@@ -44,7 +45,7 @@ def base_model(folder: Path, pieces: bytes, config) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory, pieces) -> dict:
+def models(tmp_path_factory: pytest.TempPathFactory, pieces: bytes) -> dict:
     root = tmp_path_factory.mktemp("base")
     configs = {
         "tied": LlamaConfig(**SHAPE, tie_word_embeddings=True),
@@ -55,7 +56,7 @@ def models(tmp_path_factory, pieces) -> dict:
 
 
 @pytest.fixture(scope="module")
-def chat_corpus(tmp_path_factory, models) -> Path:
+def chat_corpus(tmp_path_factory: pytest.TempPathFactory, models: dict) -> Path:
     folder = tmp_path_factory.mktemp("chat")
     prepare(write_records(folder / "records.jsonl", 12), models["tied"], folder / "corpus", CHATML)
     return folder / "corpus"
@@ -75,7 +76,7 @@ def export_untrained(models: dict, corpus: Path, out: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory, models, chat_corpus) -> Path:
+def exports(tmp_path_factory: pytest.TempPathFactory, models: dict, chat_corpus: Path) -> Path:
     out = tmp_path_factory.mktemp("exports")
     in_world(4, export_untrained, {name: models[name] for name in ("tied", "untied")}, chat_corpus, out)
     return out
@@ -83,7 +84,9 @@ def exports(tmp_path_factory, models, chat_corpus) -> Path:
 
 @pytest.mark.parametrize("start", ["mean", "last_row"])
 @pytest.mark.parametrize("kind", ["tied", "untied"])
-def test_new_rows_begin_the_same_at_every_layout(exports, models, chat_corpus, kind, start):
+def test_new_rows_begin_the_same_at_every_layout(
+    exports: Path, models: dict, chat_corpus: Path, kind: str, start: str
+) -> None:
     before = load_file(models[kind] / "model.safetensors")
     new = sorted(Corpus(chat_corpus).manifest["added_tokens"].values())
     for layout in range(len(LAYOUTS)):
@@ -99,7 +102,7 @@ def test_new_rows_begin_the_same_at_every_layout(exports, models, chat_corpus, k
             assert all(torch.equal(after[name][token], row) for token in new)
 
 
-def test_transformers_models_get_the_same_rows(exports, models, chat_corpus):
+def test_transformers_models_get_the_same_rows(exports: Path, models: dict, chat_corpus: Path) -> None:
     """As the DeepSpeed backend and the parity check enlarge them."""
     for kind in ("tied", "untied"):
         model = AutoModelForCausalLM.from_pretrained(models[kind], dtype=torch.float32)
@@ -108,7 +111,7 @@ def test_transformers_models_get_the_same_rows(exports, models, chat_corpus):
         assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in wanted.items())
 
 
-def test_the_export_stops_pads_and_chats(exports, chat_corpus):
+def test_the_export_stops_pads_and_chats(exports: Path, chat_corpus: Path) -> None:
     folder = exports / "untied" / "mean" / "1"
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     end, start = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|im_start|>"))
@@ -124,7 +127,7 @@ def test_the_export_stops_pads_and_chats(exports, chat_corpus):
     assert model.generate(torch.tensor([ids]), max_new_tokens=2, do_sample=False).shape[1] > len(ids)
 
 
-def test_a_model_whose_end_token_pads_gets_another(models, model, corpus, tmp_path):
+def test_a_model_whose_end_token_pads_gets_another(models: dict, model: Path, corpus: Path, tmp_path: Path) -> None:
     """As SmolLM2 has it; and a tokenizer of which nothing was added."""
     source = shutil.copytree(corpus / "tokenizer", tmp_path / "tokenizer")
     settings = json.loads((source / "tokenizer_config.json").read_text())
@@ -142,7 +145,7 @@ def test_a_model_whose_end_token_pads_gets_another(models, model, corpus, tmp_pa
 
 
 @pytest.mark.parametrize("recipe", ["llama2_7b_4k", "mistral_7b_16k"])
-def test_the_recipes_train_a_base_model(tmp_path, models, recipe):
+def test_the_recipes_train_a_base_model(tmp_path: Path, models: dict, recipe: str) -> None:
     """Two steps of the paper's recipes on small models of their architecture, at tensor parallel 2."""
     model = models["mistral" if recipe.startswith("mistral") else "untied"]
     records = write_records(tmp_path / "records.jsonl", 12)
@@ -164,7 +167,7 @@ def test_the_recipes_train_a_base_model(tmp_path, models, recipe):
     assert exported.config.vocab_size == Vocabulary.read(model, tmp_path / "corpus").known + 2
 
 
-def test_rows_a_padded_model_has_already_begin_anew(models, chat_corpus, tmp_path):
+def test_rows_a_padded_model_has_already_begin_anew(models: dict, chat_corpus: Path, tmp_path: Path) -> None:
     """A matrix padded beyond the tokenizer's tokens: the new ones take rows that mean nothing."""
     model = AutoModelForCausalLM.from_pretrained(models["tied"], dtype=torch.float32)
     known = model.config.vocab_size
@@ -180,7 +183,7 @@ def test_rows_a_padded_model_has_already_begin_anew(models, chat_corpus, tmp_pat
     assert (weight[known + 2 :] == 7.0).all()
 
 
-def test_a_corpus_of_another_model_is_refused(models, model, tmp_path):
+def test_a_corpus_of_another_model_is_refused(models: dict, model: Path, tmp_path: Path) -> None:
     """Its tokens were not added: nobody could say what their rows should be."""
     records = write_records(tmp_path / "records.jsonl", 3)
     prepare(records, models["tied"], tmp_path / "corpus", CHATML)
@@ -190,7 +193,9 @@ def test_a_corpus_of_another_model_is_refused(models, model, tmp_path):
         validate(TrainConfig(epochs=9), model, corpus=tmp_path / "corpus")
 
 
-def test_a_model_of_text_and_pictures_has_its_vocabulary_within(models, chat_corpus, tmp_path):
+def test_a_model_of_text_and_pictures_has_its_vocabulary_within(
+    models: dict, chat_corpus: Path, tmp_path: Path
+) -> None:
     source = tmp_path / "source"
     size = Vocabulary.read(models["tied"], chat_corpus).rows
     Gemma3Config(text_config={"vocab_size": size - 2}).save_pretrained(source)
@@ -203,7 +208,7 @@ def test_a_model_of_text_and_pictures_has_its_vocabulary_within(models, chat_cor
     assert {part["dtype"] for part in (written, written["text_config"])} == {"bfloat16"}
 
 
-def test_a_model_without_a_vocabulary_is_refused(chat_corpus, tmp_path):
+def test_a_model_without_a_vocabulary_is_refused(chat_corpus: Path, tmp_path: Path) -> None:
     ViTConfig().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"its config.json names no vocab_size"):
         Vocabulary.read(tmp_path, chat_corpus)

@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ ONE_STEP_AN_EPOCH = {"global_batch_packs": 99, "optimizer": {"lr": 3e-3}, "peak_
 
 
 @pytest.fixture(scope="module")
-def talkative(tmp_path_factory, model):
+def talkative(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
     """A corpus that trains the user's words too, at a third of the weight."""
     folder = tmp_path_factory.mktemp("talkative")
     texts = ["count the crates by the river", "one crate two bolts"] * 2
@@ -40,13 +42,13 @@ def talkative(tmp_path_factory, model):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, model, talkative):
+def whole(tmp_path_factory: pytest.TempPathFactory, model: Path, talkative: Path) -> Path:
     out = tmp_path_factory.mktemp("whole")
     assert run_job(out, model, talkative, recipe(**ONE_STEP_AN_EPOCH, tensorboard=True)) == 0
     return out
 
 
-def test_loss_and_accuracy_by_role_are_those_of_transformers(whole, model, talkative):
+def test_loss_and_accuracy_by_role_are_those_of_transformers(whole: Path, model: Path, talkative: Path) -> None:
     corpus, plain = Corpus(talkative), AutoModelForCausalLM.from_pretrained(model).eval()
     first = events(whole, "step")[0]
     documents = [corpus.document(i) for i in range(len(corpus))]  # all of them are one step
@@ -72,7 +74,9 @@ def test_loss_and_accuracy_by_role_are_those_of_transformers(whole, model, talka
     [({"tensor": 2, "sequence_parallel": True}, 2), ({"pipeline": 2}, 2), ({"context": 2}, 2), ({}, 2)],
     ids=["tensor", "pipeline", "context", "data"],
 )
-def test_a_layout_tells_the_same(tmp_path, model, talkative, whole, parallel, world):
+def test_a_layout_tells_the_same(
+    tmp_path: Path, model: Path, talkative: Path, whole: Path, parallel: dict[str, Any], world: int
+) -> None:
     job = recipe(**ONE_STEP_AN_EPOCH, parallel=parallel)
     assert run_job(tmp_path, model, talkative, job, world=world) == 0
     for own, other in zip(events(tmp_path, "step"), events(whole, "step"), strict=True):
@@ -82,7 +86,7 @@ def test_a_layout_tells_the_same(tmp_path, model, talkative, whole, parallel, wo
         assert flops(own) * world == pytest.approx(flops(other), rel=1e-3)  # a share of so many processes' peak
 
 
-def test_utilisation_is_the_formula_it_prints(whole, talkative):
+def test_utilisation_is_the_formula_it_prints(whole: Path, talkative: Path) -> None:
     corpus, (step, *_) = Corpus(talkative), events(whole, "step")
     lengths = corpus.lengths - 1
     keys = int((lengths * (lengths + 1) // 2).sum())
@@ -93,7 +97,7 @@ def test_utilisation_is_the_formula_it_prints(whole, talkative):
     assert f"6 * ({matrices:,} * real tokens + {301 * 64:,} * trained tokens) + {12 * 2 * 64:,} * keys seen" in said
 
 
-def test_rates_are_counts_over_time(whole):
+def test_rates_are_counts_over_time(whole: Path) -> None:
     for step in events(whole, "step"):
         for name in ("slots", "real_tokens", "trained_tokens"):
             assert step[f"{name}_per_s"] == pytest.approx(step[name] / step["step_s"], rel=1e-3)
@@ -101,7 +105,7 @@ def test_rates_are_counts_over_time(whole):
         assert step["memory_gib"] > 0
 
 
-def test_curves_go_to_tensorboard(whole):
+def test_curves_go_to_tensorboard(whole: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     board = EventAccumulator(str(whole / "tensorboard"))
@@ -112,13 +116,17 @@ def test_curves_go_to_tensorboard(whole):
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
-def test_a_tracker_that_is_not_installed_is_refused(tmp_path, model, corpus, monkeypatch, name):
+def test_a_tracker_that_is_not_installed_is_refused(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     assert run_job(tmp_path, model, corpus, recipe(**{name: "agents"})) == BAD_CONFIG
     assert f"pip install 'codeact[{name}]'" in (tmp_path / "log-0.txt").read_text()
 
 
-def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_reported_once(tmp_path, monkeypatch, capsys):
+def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_reported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     calls = []
 
     class Client:
@@ -126,7 +134,7 @@ def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_reported_once(tmp_path
         get_experiment_by_name = lambda self, name: SimpleNamespace(experiment_id="e")  # noqa: E731
         search_runs = lambda self, *_: []  # noqa: E731
 
-        def log_batch(self, run, metrics):
+        def log_batch(self, run: Any, metrics: Any) -> None:
             calls.append([(name, value, step) for name, value, _, step in metrics])
             if len(calls) == 2:
                 raise ConnectionError("no answer")
@@ -144,7 +152,7 @@ def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_reported_once(tmp_path
     )
 
 
-def test_a_window_is_profiled(tmp_path, model, corpus):
+def test_a_window_is_profiled(tmp_path: Path, model: Path, corpus: Path) -> None:
     assert (
         run_job(tmp_path, model, corpus, recipe(stop_after_steps=3, profile={"first_step": 2, "steps": 1})) == STOPPED
     )
@@ -154,7 +162,7 @@ def test_a_window_is_profiled(tmp_path, model, corpus):
 
 
 @pytest.fixture(scope="module")
-def poisoned(tmp_path_factory, untied_model):
+def poisoned(tmp_path_factory: pytest.TempPathFactory, untied_model: Path) -> tuple[Path, Path]:
     """A model and a corpus of which one record makes the loss NaN; and the step that trains it."""
     folder = tmp_path_factory.mktemp("poisoned")
     model = shutil.copytree(untied_model, folder / "model")
@@ -168,7 +176,7 @@ def poisoned(tmp_path_factory, untied_model):
     return model, folder / "corpus"
 
 
-def guarded(**settings):
+def guarded(**settings: Any) -> Any:
     """For two processes that share an optimizer, because one process replays what they did."""
     settings = {"spike": None, **settings}
     return recipe(
@@ -177,7 +185,7 @@ def guarded(**settings):
     )  # fmt: skip
 
 
-def ended(out, model, corpus, job):
+def ended(out: Path, model: Path, corpus: Path, job: Any) -> Any:
     processes = start_job(out, model, corpus, job, world=2)
     for process in processes:
         process.join(timeout=240)
@@ -185,14 +193,14 @@ def ended(out, model, corpus, job):
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory, poisoned):
+def broken(tmp_path_factory: pytest.TempPathFactory, poisoned: tuple[Path, Path]) -> Path:
     """A job that met the record."""
     out = tmp_path_factory.mktemp("broken")
     assert ended(out, *poisoned, guarded()) == CORRUPT_STATE
     return out
 
 
-def test_a_step_that_is_not_finite_ends_the_job_with_the_step_before_saved(broken):
+def test_a_step_that_is_not_finite_ends_the_job_with_the_step_before_saved(broken: Path) -> None:
     (anomaly,) = events(broken, "anomaly")
     dump = json.loads((broken / anomaly["dump"] / "dump.json").read_text())
     steps = [event["step"] for event in events(broken, "step")]
@@ -203,7 +211,7 @@ def test_a_step_that_is_not_finite_ends_the_job_with_the_step_before_saved(broke
     assert f"add {dump['step']} to guard.skip_steps" in (broken / "log-0.txt").read_text()
 
 
-def test_a_dumped_step_is_computed_again(broken):
+def test_a_dumped_step_is_computed_again(broken: Path) -> None:
     (folder,) = (broken / "anomalies").iterdir()
     again = subprocess.run(
         [sys.executable, "-m", "codeact_train.replay", str(folder)], capture_output=True, text=True, timeout=240
@@ -214,14 +222,16 @@ def test_a_dumped_step_is_computed_again(broken):
     assert "not finite again" in again.stdout
 
 
-def test_a_folder_without_a_dump_is_refused(tmp_path, capsys):
+def test_a_folder_without_a_dump_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert replay.main([str(tmp_path)]) == BAD_CONFIG
     assert capsys.readouterr().err == (
         f"replay: dump={tmp_path}: no dump.json there; name a folder under <train folder>/anomalies\n"
     )
 
 
-def test_a_step_is_skipped_by_itself_or_by_name_and_over_a_resume(tmp_path, poisoned, broken):
+def test_a_step_is_skipped_by_itself_or_by_name_and_over_a_resume(
+    tmp_path: Path, poisoned: tuple[Path, Path], broken: Path
+) -> None:
     bad = events(broken, "anomaly")[0]["at"]
     assert run_job(tmp_path / "limit", *poisoned, guarded(skip_limit=1), world=2) == 0
     assert [event["step"] for event in events(tmp_path / "limit", "skip")] == [bad]
@@ -234,7 +244,9 @@ def test_a_step_is_skipped_by_itself_or_by_name_and_over_a_resume(tmp_path, pois
     assert meta["guard"]["left_out"] == [bad]
 
 
-def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, model, corpus, monkeypatch):
+def test_a_gradient_that_is_not_finite_is_not_taken(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {"epochs": 1, "startup_checks": ()}
     assert run_job(tmp_path / "named", model, corpus, recipe(**settings, guard={"skip_steps": [2]})) == 0
     gradient_is_not_finite(monkeypatch, forward_backward, at=2)
@@ -247,7 +259,7 @@ def test_a_gradient_that_is_not_finite_is_not_taken(tmp_path, model, corpus, mon
     assert outcome(tmp_path / "met") == outcome(tmp_path / "named")
 
 
-def test_a_spike_is_dumped_and_training_goes_on(tmp_path, model, corpus):
+def test_a_spike_is_dumped_and_training_goes_on(tmp_path: Path, model: Path, corpus: Path) -> None:
     """With a threshold just above the median, half of the steps are spikes; only the first two are dumped."""
     job = recipe(epochs=6, guard={"spike": 1.001, "dumps": 2}, optimizer={"lr": 1e-6, "min_lr": 1e-6})
     assert run_job(tmp_path, model, corpus, job) == 0

@@ -10,7 +10,7 @@ from codeact_train.data.packing import best_fit_decreasing
 
 @settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 64), max_size=200))
-def test_every_document_has_one_place_within_capacity(lengths):
+def test_every_document_has_one_place_within_capacity(lengths: list[int]) -> None:
     plan = best_fit_decreasing(np.array(lengths, dtype=np.int64), 64)
     assert sorted(plan.document.tolist()) == list(range(len(lengths)))
     totals = [sum(lengths[d] for d in plan[p]) for p in range(len(plan))]
@@ -19,13 +19,13 @@ def test_every_document_has_one_place_within_capacity(lengths):
     assert sum(sorted(totals)[:2]) > 64 or len(totals) < 2
 
 
-def test_fill_on_a_long_tailed_mixture():
+def test_fill_on_a_long_tailed_mixture() -> None:
     lengths = np.random.default_rng(0).lognormal(6.5, 0.8, 20_000).clip(16, 4096).astype(np.int64)
     plan = best_fit_decreasing(lengths, 4096)
     assert lengths.sum() / (len(plan) * 4096) > 0.998
 
 
-def test_the_recipes_lengths_fill_their_packs():
+def test_the_recipes_lengths_fill_their_packs() -> None:
     """Documents of each source of the paper's table 4, log-normal about its mean, in packs of 4,096."""
     rng, sigma = np.random.default_rng(0), 0.7
     sources = {1664: 1485.71, 1732: 992.76, 647: 1909.54, 1065: 1235.91, 2031: 1889.84, 50_000: 280.68,
@@ -35,6 +35,6 @@ def test_the_recipes_lengths_fill_their_packs():
     assert lengths.sum() / (len(best_fit_decreasing(lengths, 4096)) * 4096) >= 0.999
 
 
-def test_a_length_that_cannot_fit_is_named():
+def test_a_length_that_cannot_fit_is_named() -> None:
     with pytest.raises(ValueError, match=r"\[1, 64\].*65"):
         best_fit_decreasing(np.array([3, 65]), 64)

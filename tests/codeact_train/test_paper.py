@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ BEGIN, END = 1, 2  # of the test tokenizer
 
 
 @pytest.fixture(scope="module")
-def paired(model, tmp_path_factory):
+def paired(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The same records as an ordinary corpus, one document a record in their order, and with parity."""
     folder = tmp_path_factory.mktemp("paper")
     records = write_records(folder / "records.jsonl", 30)
@@ -79,7 +81,7 @@ def whole_turn_roles(plain: Corpus, document: int) -> list[int]:
     return roles
 
 
-def test_the_trainer_gets_what_the_reference_computes(paired):
+def test_the_trainer_gets_what_the_reference_computes(paired: Any) -> None:
     plain, corpus, _ = paired
     packs = reference_packs(plain)
     plan = corpus.packs("train")
@@ -96,7 +98,7 @@ def test_the_trainer_gets_what_the_reference_computes(paired):
     np.testing.assert_allclose(corpus.pack_weights("train"), 1.0, rtol=1e-6)
 
 
-def test_the_corpus_and_its_ledger_say_so(paired):
+def test_the_corpus_and_its_ledger_say_so(paired: Any) -> None:
     _, corpus, ledger = paired
     assert (corpus.parity, corpus.manifest["packing"]) == ("paper", "next_fit")
     assert ledger.imbalances() == []
@@ -104,19 +106,19 @@ def test_the_corpus_and_its_ledger_say_so(paired):
     assert "defects included" in (corpus.folder / "audit.html").read_text()
 
 
-def test_next_fit_fills_what_the_reference_fills():
+def test_next_fit_fills_what_the_reference_fills() -> None:
     # three of 5 with separators are 17: two to a pack of 16, and 4 beside them needs a fifth slot
     plan = next_fit(np.array([5, 4, 5, 5, 4]), 16)
     assert [plan[p].tolist() for p in range(len(plan))] == [[0, 2], [3, 1, 4]]
 
 
-def test_a_tokenizer_without_begin_token_is_refused(model, tmp_path):
+def test_a_tokenizer_without_begin_token_is_refused(model: Path, tmp_path: Path) -> None:
     records = write_records(tmp_path / "r.jsonl", 3)
     with pytest.raises(ValueError, match=r"prepare.parity=paper needs a tokenizer with a begin and an end token"):
         prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=LENGTH, parity="paper"))
 
 
-def test_the_trainer_takes_such_a_corpus_and_finds_faults_in_it(paired, model, tmp_path):
+def test_the_trainer_takes_such_a_corpus_and_finds_faults_in_it(paired: Any, model: Path, tmp_path: Path) -> None:
     _, corpus, _ = paired
     train = recipe(startup_checks=["audit"], stop_after_steps=1, global_batch_packs=2)
     assert run_job(tmp_path / "sound", model, corpus.folder, train) == 75

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from codeact_train import train
 from codeact_train.data.corpus import Corpus
@@ -18,7 +18,13 @@ TOLERANCE = 1e-5  # relative: float32 with sums formed in another order
 
 
 @pytest.fixture(scope="module", params=["tied", "untied"])
-def trained(request, tmp_path_factory, model, untied_model, corpus) -> tuple[Path, Path]:
+def trained(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    model: Path,
+    untied_model: Path,
+    corpus: Path,
+) -> tuple[Path, Path]:
     """A base model and a run of four epochs from it."""
     folder = model if request.param == "tied" else untied_model
     out = tmp_path_factory.mktemp(f"parity-{request.param}")
@@ -26,7 +32,7 @@ def trained(request, tmp_path_factory, model, untied_model, corpus) -> tuple[Pat
     return folder, out
 
 
-def test_an_independent_loop_trains_the_same(trained):
+def test_an_independent_loop_trains_the_same(trained: tuple[Path, Path]) -> None:
     """Documents one by one, by transformers and torch's AdamW."""
     _, out = trained
     ours = [(e["loss"], e["grad_norm"]) for e in events(out, "step")]
@@ -35,7 +41,7 @@ def test_an_independent_loop_trains_the_same(trained):
     assert ours == [pytest.approx(point[:2], rel=TOLERANCE) for point in theirs]
 
 
-def test_the_export_is_the_model_that_was_trained(trained, corpus):
+def test_the_export_is_the_model_that_was_trained(trained: tuple[Path, Path], corpus: Path) -> None:
     """Its validation loss, by transformers on unpacked documents, is the one the trainer reported on packs."""
     _, out = trained
     exported = AutoModelForCausalLM.from_pretrained(out / "exports" / "epoch-4", dtype=torch.float32).eval()
@@ -48,7 +54,7 @@ def test_the_export_is_the_model_that_was_trained(trained, corpus):
     assert sum((opened.document(int(d)).weights[1:] > 0).sum() for d in held_out) == reported["trained_tokens"]
 
 
-def test_the_export_names_itself(trained, tokenizer):
+def test_the_export_names_itself(trained: tuple[Path, Path], tokenizer: PreTrainedTokenizerFast) -> None:
     _, out = trained
     said = json.loads((out / "exports" / "epoch-4" / "export.json").read_text())
     event = events(out, "export")[-1]
@@ -57,7 +63,7 @@ def test_the_export_names_itself(trained, tokenizer):
     assert len({e["digest"] for e in events(out, "export")}) == 4
 
 
-def test_a_batch_without_trained_tokens_has_loss_0():
+def test_a_batch_without_trained_tokens_has_loss_0() -> None:
     losses = torch.zeros(0, requires_grad=True)
     part = loss.normalised(losses, torch.zeros(0), 0.0)
     part.backward()

@@ -4,6 +4,7 @@ trains."""
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def a100() -> Cluster:
     return Cluster.load("4xa100-40g")
 
 
-def test_parameters_are_those_of_the_published_checkpoints(llama):
+def test_parameters_are_those_of_the_published_checkpoints(llama: ModelCost) -> None:
     assert llama.parameters == 6_738_415_616
     assert known_shape("mistral-7b").parameters == 7_241_732_096
     assert known_shape("llama-3-8b").parameters == 8_030_261_248
@@ -47,27 +48,27 @@ def test_parameters_are_those_of_the_published_checkpoints(llama):
 
 
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5), window=st.one_of(st.none(), st.integers(1, 50)))
-def test_mean_context_counts_the_keys_each_query_sees(lengths, window):
+def test_mean_context_counts_the_keys_each_query_sees(lengths: list[int], window: int | None) -> None:
     seen = [min(i + 1, window or i + 1) for n in lengths for i in range(n)]
     assert mean_context(np.array(lengths), window) == pytest.approx(sum(seen) / len(seen))
 
 
-def test_the_published_runs_are_met(llama):
+def test_the_published_runs_are_met(llama: ModelCost) -> None:
     compared = published.compare()
     assert published.outside(compared) == []
     assert {one.fitted for one in compared} == {True, False}
 
 
-def test_a_cost_model_that_is_off_is_found_out(monkeypatch):
+def test_a_cost_model_that_is_off_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step_time, "BANDWIDTH_SHARE", 0.2)
     assert "Llama-2-7B 4k, A100 80" in published.outside(published.compare())
 
 
-def sizes(model: ModelCost, layout: Layout, cluster: Cluster, tokens: int = 4096):
+def sizes(model: ModelCost, layout: Layout, cluster: Cluster, tokens: int = 4096) -> Any:
     return memory(model, layout, TRAINER, cluster, tokens=tokens, trained=tokens, in_flight=8)
 
 
-def test_eighteen_bytes_a_weight_shared_as_the_layout_says(llama, a100):
+def test_eighteen_bytes_a_weight_shared_as_the_layout_says(llama: ModelCost, a100: Cluster) -> None:
     whole = sizes(llama, Layout(), a100)
     norms = (2 * llama.layers + 1) * llama.hidden
     assert whole.weights + whole.gradients + whole.optimizer == pytest.approx(18 * (llama.parameters - norms) / 1e9)
@@ -80,7 +81,7 @@ def test_eighteen_bytes_a_weight_shared_as_the_layout_says(llama, a100):
     )
 
 
-def test_recomputation_trades_memory_for_time(llama, a100):
+def test_recomputation_trades_memory_for_time(llama: ModelCost, a100: Cluster) -> None:
     work = Workload.assumed(4096, None, TrainConfig(**PAPER), packs=19379)
     kinds = [
         estimate(llama, a100, work, Layout(4, sequence_parallel=True, recompute=kind))
@@ -92,7 +93,7 @@ def test_recomputation_trades_memory_for_time(llama, a100):
     assert kinds[0].memory.fits and kinds[0].epoch_s == pytest.approx(606 * took[0])
 
 
-def test_layouts_use_every_gpu_and_divide_the_model(a100):
+def test_layouts_use_every_gpu_and_divide_the_model(a100: Cluster) -> None:
     cluster = a100.model_copy(update={"nodes": 2})
     found = list(layouts(SMALL, cluster, 32))
     assert len({(one.name, one.recompute) for one in found}) == len(found)
@@ -106,14 +107,14 @@ def test_layouts_use_every_gpu_and_divide_the_model(a100):
     assert {(one.tensor, one.pipeline, one.context, one.data) for one in found} == products
 
 
-def test_what_fits_comes_first_and_the_fastest_of_it(llama, a100):
+def test_what_fits_comes_first_and_the_fastest_of_it(llama: ModelCost, a100: Cluster) -> None:
     ranked = rank(llama, a100, Workload.assumed(4096, None, TrainConfig(**PAPER), packs=None))
     fitting = [one for one in ranked if one.memory.fits]
     assert ranked[: len(fitting)] == fitting and 0 < len(fitting) < len(ranked)
     assert fitting == sorted(fitting, key=lambda one: -one.tokens_per_s)
 
 
-def test_mfu_is_the_rate_times_the_models_operations_over_the_peak(llama, a100):
+def test_mfu_is_the_rate_times_the_models_operations_over_the_peak(llama: ModelCost, a100: Cluster) -> None:
     work = Workload.assumed(4096, None, TrainConfig(**PAPER), packs=None)
     one = estimate(llama, a100, work, Layout(4, sequence_parallel=True))
     flops = 6 * llama.matrices + 3 * 4 * 4096 * 2048.5 * 32
@@ -121,7 +122,7 @@ def test_mfu_is_the_rate_times_the_models_operations_over_the_peak(llama, a100):
     assert one.tokens_per_s == pytest.approx(32 * 4096 / one.time.total)
 
 
-def test_a_budget_of_tokens_decides_batches_and_memory(llama, a100):
+def test_a_budget_of_tokens_decides_batches_and_memory(llama: ModelCost, a100: Cluster) -> None:
     train = TrainConfig(global_batch_tokens=100_000, micro_batch_tokens=1000)
     work = replace(Workload.assumed(4096, None, train, packs=100), largest_micro=1000)
     assert (work.step_tokens, work.micro_batches(2)) == (100_000, 50)
@@ -130,26 +131,26 @@ def test_a_budget_of_tokens_decides_batches_and_memory(llama, a100):
     assert alone.largest_micro == 4096
 
 
-def test_fewer_steps_than_the_warm_up_are_not_planned():
+def test_fewer_steps_than_the_warm_up_are_not_planned() -> None:
     train = TrainConfig(**PAPER, optimizer={"warmup_steps": 50})
     with pytest.raises(ValueError, match=r"warmup_steps=50 is not below the 20 steps of this run \(100 packs"):
         Workload.assumed(4096, None, train, packs=100)
 
 
-def test_a_corpus_says_what_a_step_computes(corpus):
+def test_a_corpus_says_what_a_step_computes(corpus: Path) -> None:
     work = Workload.of_corpus(corpus, None, TrainConfig(global_batch_packs=2))
     assert 0 < work.trained_share < 1 and work.micro_tokens <= 320 and work.steps_per_epoch
     assert 1 < work.context < Workload.assumed(320, None, TrainConfig(), None).context
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
-def test_every_shipped_cluster_can_be_planned_for(name):
+def test_every_shipped_cluster_can_be_planned_for(name: str) -> None:
     cluster = Cluster.load(name)
     assert cluster.name == name and cluster.gpu.gemm_tflops < cluster.gpu.peak_tflops
     assert list(layouts(SMALL, cluster, 64))
 
 
-def test_an_unknown_cluster_names_the_known_and_a_wrong_one_its_fault(tmp_path):
+def test_an_unknown_cluster_names_the_known_and_a_wrong_one_its_fault(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"launch.cluster=nowhere: .*4xa100-40g"):
         Cluster.load("nowhere")
     (tmp_path / "odd.yaml").write_text("gpus_per_node: none\n")
@@ -157,12 +158,12 @@ def test_an_unknown_cluster_names_the_known_and_a_wrong_one_its_fault(tmp_path):
         Cluster.load(str(tmp_path / "odd.yaml"))
 
 
-def test_shapes_are_found_by_hub_id():
+def test_shapes_are_found_by_hub_id() -> None:
     assert folder_of("mistralai/Mistral-7B-v0.1").name == "mistral-7b"
     assert folder_of("nobody/nothing") is None
 
 
-def test_the_miniature_has_the_windows_of_its_model(tmp_path):
+def test_the_miniature_has_the_windows_of_its_model(tmp_path: Path) -> None:
     """Qwen names the layers that have one; the miniature has fewer layers."""
     Qwen2Config(use_sliding_window=True, sliding_window=4096, max_window_layers=31).save_pretrained(tmp_path / "large")
     spec = ModelSpec.read(tmp_path / "large")
@@ -173,7 +174,7 @@ def test_the_miniature_has_the_windows_of_its_model(tmp_path):
     assert (spec.window, small.qkv_bias) == (None, True)
 
 
-def test_the_miniature_of_a_recipe_trains_in_its_layout(tmp_path):
+def test_the_miniature_of_a_recipe_trains_in_its_layout(tmp_path: Path) -> None:
     spec = ModelSpec.read(folder_of("mistralai/Mistral-7B-v0.1"))
     train = recipe(
         parallel={"tensor": 4, "sequence_parallel": True}, precision="bf16", recompute="full",

@@ -1,8 +1,11 @@
 """The memory a plan reckons for activations is what autograd keeps of the trainer's model."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
-from transformers import LlamaConfig, Qwen3Config
+from transformers import LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
 
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.sampler import Sampler
@@ -19,7 +22,7 @@ from tests.helpers.processes import in_world
 from tests.helpers.training import recipe
 
 
-def kept_a_slot(folder, corpus, settings) -> float:
+def kept_a_slot(folder: Path, corpus: Path, settings: dict[str, Any]) -> float:
     """The bytes, weights aside, that a forward pass keeps for the backward pass, per slot."""
     train = recipe(**settings)
     model = build(ModelSpec.read(folder), train, parallel_context.initialize(train.parallel, 0).device)
@@ -32,7 +35,9 @@ def kept_a_slot(folder, corpus, settings) -> float:
     return sum(size for place, size in storages.items() if place not in own) / micro.slots
 
 
-def kept_a_layer(root, tokenizer, corpus, config, processes, settings) -> tuple[float, ModelCost]:
+def kept_a_layer(
+    root: Path, tokenizer: PreTrainedTokenizerFast, corpus: Path, config: Any, processes: int, settings: dict[str, Any]
+) -> tuple[float, ModelCost]:
     """Numbers that one process keeps of a slot in a layer: two models that differ by four layers tell it."""
     kept = {}
     for layers in (2, 6):
@@ -42,8 +47,10 @@ def kept_a_layer(root, tokenizer, corpus, config, processes, settings) -> tuple[
 
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
-def test_a_layer_keeps_what_the_plan_says(tmp_path, tokenizer, corpus, recompute):
-    def config(layers):
+def test_a_layer_keeps_what_the_plan_says(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, corpus: Path, recompute: str
+) -> None:
+    def config(layers: int) -> Any:
         return LlamaConfig(**{**SHAPE, "num_hidden_layers": layers})
 
     kept, spec = kept_a_layer(tmp_path, tokenizer, corpus, config, 1, {"recompute": recompute})
@@ -56,8 +63,10 @@ def test_a_layer_keeps_what_the_plan_says(tmp_path, tokenizer, corpus, recompute
 
 
 @pytest.mark.parametrize("family", [LlamaConfig, Qwen3Config])
-def test_processes_that_share_a_key_value_head_keep_what_the_plan_says(tmp_path, tokenizer, corpus, family):
-    def config(layers):
+def test_processes_that_share_a_key_value_head_keep_what_the_plan_says(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, corpus: Path, family: Any
+) -> None:
+    def config(layers: int) -> Any:
         return family(**{**SHAPE, "num_hidden_layers": layers, "num_key_value_heads": 1}, head_dim=8)
 
     settings = {"parallel": {"tensor": 2, "sequence_parallel": True}, "recompute": "selective"}

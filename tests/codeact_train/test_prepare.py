@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from tests.helpers.records import write_conversations, write_records
 WIDE = PrepareConfig(sequence_length=320)
 
 
-def test_the_corpus_holds_what_the_ledger_says(tmp_path, model):
+def test_the_corpus_holds_what_the_ledger_says(tmp_path: Path, model: Path) -> None:
     records = write_records(tmp_path / "records.jsonl", 40)
     ledger = prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=320, validation_share=0.25))
     corpus = Corpus(tmp_path / "corpus")
@@ -39,7 +40,7 @@ def test_the_corpus_holds_what_the_ledger_says(tmp_path, model):
     assert corpus.pack_weights("train").sum() == ledger.train.trained
 
 
-def test_unreadable_records_are_counted_and_named(tmp_path, model):
+def test_unreadable_records_are_counted_and_named(tmp_path: Path, model: Path) -> None:
     path = write_records(tmp_path / "records.jsonl", 3)
     with path.open("a") as file:
         file.write("{broken\n")
@@ -62,7 +63,7 @@ def test_unreadable_records_are_counted_and_named(tmp_path, model):
     assert ledger.imbalances() == []
 
 
-def test_files_without_anything_to_train_on_are_refused_with_the_first_reason(tmp_path, model):
+def test_files_without_anything_to_train_on_are_refused_with_the_first_reason(tmp_path: Path, model: Path) -> None:
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
     (tmp_path / "chats.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
     with pytest.raises(
@@ -75,14 +76,14 @@ def test_files_without_anything_to_train_on_are_refused_with_the_first_reason(tm
     assert not (tmp_path / "corpus").exists()
 
 
-def test_a_long_document_stops_prepare_unless_a_policy_says_otherwise(tmp_path, model):
+def test_a_long_document_stops_prepare_unless_a_policy_says_otherwise(tmp_path: Path, model: Path) -> None:
     records = write_records(tmp_path / "records.jsonl", 20)
     with pytest.raises(ValueError, match=r"sequence_length=128: \d+ documents are longer, first r0 .*over_long"):
         prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=128))
     assert list(tmp_path.iterdir()) == [records]
 
 
-def test_dropped_documents_are_accounted_for(tmp_path, model):
+def test_dropped_documents_are_accounted_for(tmp_path: Path, model: Path) -> None:
     records = write_records(tmp_path / "records.jsonl", 20)
     ledger = prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=128, over_long="drop"))
     assert ledger.dropped["over_long"] == 20 - ledger.records_kept > 0
@@ -91,7 +92,7 @@ def test_dropped_documents_are_accounted_for(tmp_path, model):
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(length=st.integers(80, 200))
-def test_split_documents_keep_every_target(tmp_path_factory, model, length):
+def test_split_documents_keep_every_target(tmp_path_factory: pytest.TempPathFactory, model: Path, length: int) -> None:
     folder = tmp_path_factory.mktemp("split")
     records = write_records(folder / "records.jsonl", 10)
     whole = prepare(records, model, folder / "whole", WIDE)
@@ -104,7 +105,7 @@ def test_split_documents_keep_every_target(tmp_path_factory, model, length):
     assert ledger.train.trained == whole.train.trained
 
 
-def test_cuts_within_a_turn_are_counted_with_what_they_cost(tmp_path, model):
+def test_cuts_within_a_turn_are_counted_with_what_they_cost(tmp_path: Path, model: Path) -> None:
     records = write_conversations(tmp_path / "r.jsonl", {"long": ["count", "bolt river " * 60], "short": ["x", "y"]})
     ledger = prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=64, over_long="split"))
     pieces = ledger.documents_from_splits
@@ -112,7 +113,7 @@ def test_cuts_within_a_turn_are_counted_with_what_they_cost(tmp_path, model):
     assert ledger.cuts_within_turns == ledger.targets_lost == pieces - 1  # the first piece trains nothing
 
 
-def test_same_inputs_same_digest(tmp_path, model):
+def test_same_inputs_same_digest(tmp_path: Path, model: Path) -> None:
     records = write_records(tmp_path / "records.jsonl", 5)
     prepare(records, model, tmp_path / "a", WIDE)
     prepare(records, model, tmp_path / "b", WIDE)
@@ -123,7 +124,7 @@ def test_same_inputs_same_digest(tmp_path, model):
         assert (tmp_path / "a" / column).read_bytes() == (tmp_path / "b" / column).read_bytes()
 
 
-def test_a_corpus_of_other_inputs_is_replaced_and_a_half_one_is_none(tmp_path, model):
+def test_a_corpus_of_other_inputs_is_replaced_and_a_half_one_is_none(tmp_path: Path, model: Path) -> None:
     first = write_records(tmp_path / "first.jsonl", 5)
     second = write_records(tmp_path / "second.jsonl", 6, seed=1)
     prepare(first, model, tmp_path / "corpus", WIDE)
@@ -138,7 +139,7 @@ def test_a_corpus_of_other_inputs_is_replaced_and_a_half_one_is_none(tmp_path, m
     assert {p.name for p in tmp_path.iterdir()} == {"first.jsonl", "second.jsonl", "corpus"}
 
 
-def test_turn_weights_reach_the_corpus(tmp_path, model):
+def test_turn_weights_reach_the_corpus(tmp_path: Path, model: Path) -> None:
     turns = [
         {"role": "user", "content": "x"},
         {"role": "assistant", "content": "wrong", "weight": 0},
@@ -152,7 +153,7 @@ def test_turn_weights_reach_the_corpus(tmp_path, model):
     assert (document.roles == 3).sum() > (document.weights > 0).sum()
 
 
-def test_megatron_reads_the_columns(corpus):
+def test_megatron_reads_the_columns(corpus: Path) -> None:
     ours = Corpus(corpus)
     for column, field in (("tokens", "ids"), ("roles", "roles"), ("weights", "weights")):
         theirs = IndexedDataset(str(corpus / column))
@@ -161,7 +162,7 @@ def test_megatron_reads_the_columns(corpus):
             np.testing.assert_array_equal(theirs[index], getattr(ours.document(index), field))
 
 
-def test_truncated_documents_are_counted(tmp_path, model):
+def test_truncated_documents_are_counted(tmp_path: Path, model: Path) -> None:
     records = write_records(tmp_path / "records.jsonl", 20)
     ledger = prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=128, over_long="truncate"))
     lengths = Corpus(tmp_path / "corpus").lengths
@@ -171,7 +172,7 @@ def test_truncated_documents_are_counted(tmp_path, model):
     assert ledger.tokens_read - lengths.sum() == ledger.tokens_dropped["truncated"] > 0
 
 
-def test_roles_have_weights_and_turns_multiply_them(tmp_path, model):
+def test_roles_have_weights_and_turns_multiply_them(tmp_path: Path, model: Path) -> None:
     turns = [
         {"role": "user", "content": "task", "weight": 0.5},
         {"role": "assistant", "content": "answer"},
@@ -187,13 +188,13 @@ def test_roles_have_weights_and_turns_multiply_them(tmp_path, model):
     assert corpus.trained_roles == ("user", "assistant")
 
 
-def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path, model):
+def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path: Path, model: Path) -> None:
     path = write_records(tmp_path / "r.jsonl", 3)
     path.write_text(path.read_text().rstrip("\n"))
     assert prepare(path, model, tmp_path / "corpus", WIDE).records_kept == 3
 
 
-def test_a_template_that_refuses_turns_drops_the_record_and_says_why(tmp_path, model):
+def test_a_template_that_refuses_turns_drops_the_record_and_says_why(tmp_path: Path, model: Path) -> None:
     strict = tmp_path / "strict.jinja"
     strict.write_text(
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
@@ -208,7 +209,9 @@ def test_a_template_that_refuses_turns_drops_the_record_and_says_why(tmp_path, m
     assert "no system role" in dropped.detail
 
 
-def test_any_number_of_processes_makes_the_same_corpus(tmp_path, model, monkeypatch):
+def test_any_number_of_processes_makes_the_same_corpus(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("codeact_train.prepare.chunk.BUNCH_BYTES", 2000)
     records = write_records(tmp_path / "records.jsonl", 60)
     settings = {"sequence_length": 200, "over_long": "split", "deduplicate": "near", "validation_share": 0.2}
@@ -219,7 +222,7 @@ def test_any_number_of_processes_makes_the_same_corpus(tmp_path, model, monkeypa
     assert files[0] == files[1]
 
 
-def test_a_prepare_that_is_killed_leaves_no_corpus(tmp_path, model):
+def test_a_prepare_that_is_killed_leaves_no_corpus(tmp_path: Path, model: Path) -> None:
     records = write_records(tmp_path / "records.jsonl", 40)
     code = f"""
 import os

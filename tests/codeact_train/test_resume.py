@@ -16,20 +16,22 @@ from tests.helpers.training import events, recipe, run_job, start_job, write_job
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, model, corpus) -> tuple[list[dict], list[str]]:
+def unbroken(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path) -> tuple[list[dict], list[str]]:
     out = tmp_path_factory.mktemp("unbroken")
     assert run_job(out, model, corpus, recipe()) == 0
     return outcome(out)
 
 
-def test_stop_and_resume_is_bit_for_bit(tmp_path, model, corpus, unbroken):
+def test_stop_and_resume_is_bit_for_bit(
+    tmp_path: Path, model: Path, corpus: Path, unbroken: tuple[list[dict], list[str]]
+) -> None:
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=2)) == STOPPED
     assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000002"
     assert run_job(tmp_path, model, corpus, recipe()) == 0
     assert outcome(tmp_path) == unbroken
 
 
-def test_stop_and_resume_with_a_shared_optimizer(tmp_path, model, corpus):
+def test_stop_and_resume_with_a_shared_optimizer(tmp_path: Path, model: Path, corpus: Path) -> None:
     parallel = {"distributed_optimizer": True}
     assert run_job(tmp_path / "whole", model, corpus, recipe(parallel=parallel), world=2) == 0
     assert run_job(tmp_path / "halves", model, corpus, recipe(parallel=parallel, stop_after_steps=2), world=2) == 75
@@ -44,7 +46,9 @@ def wait_for(out: Path, text: str, times: int, alive: Callable[[], bool]) -> Non
         time.sleep(0.005)
 
 
-def test_kill_and_sigterm_lose_nothing(tmp_path, model, corpus, unbroken):
+def test_kill_and_sigterm_lose_nothing(
+    tmp_path: Path, model: Path, corpus: Path, unbroken: tuple[list[dict], list[str]]
+) -> None:
     (killed,) = start_job(tmp_path, model, corpus, recipe(checkpoint={"every_steps": 1}))
     wait_for(tmp_path, '"kind": "step"', 2, killed.is_alive)
     killed.kill()
@@ -65,7 +69,7 @@ def test_kill_and_sigterm_lose_nothing(tmp_path, model, corpus, unbroken):
     assert not list((tmp_path / "checkpoints").glob("*.building"))
 
 
-def test_a_scheduler_that_says_time_is_running_out_gets_a_checkpoint(tmp_path, model, corpus):
+def test_a_scheduler_that_says_time_is_running_out_gets_a_checkpoint(tmp_path: Path, model: Path, corpus: Path) -> None:
     (job,) = start_job(tmp_path, model, corpus, recipe(epochs=50))
     wait_for(tmp_path, '"kind": "step"', 2, job.is_alive)
     os.kill(job.pid, signal.SIGUSR1)
@@ -74,13 +78,13 @@ def test_a_scheduler_that_says_time_is_running_out_gets_a_checkpoint(tmp_path, m
     assert (tmp_path / "checkpoints" / "latest").read_text().endswith(f"{events(tmp_path, 'step')[-1]['step']:06}")
 
 
-def test_another_recipe_is_refused(tmp_path, model, corpus):
+def test_another_recipe_is_refused(tmp_path: Path, model: Path, corpus: Path) -> None:
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == STOPPED
     assert run_job(tmp_path, model, corpus, recipe(seed=1)) == BAD_CONFIG
     assert "recipe=" in (tmp_path / "log-0.txt").read_text()
 
 
-def test_a_finished_run_has_nothing_to_do(tmp_path, model, corpus):
+def test_a_finished_run_has_nothing_to_do(tmp_path: Path, model: Path, corpus: Path) -> None:
     assert run_job(tmp_path, model, corpus, recipe(epochs=1, tensorboard=True)) == 0
     assert list((tmp_path / "tensorboard").glob("events.*"))
     before = (tmp_path / "exports" / "epoch-1" / "model.safetensors").stat().st_mtime_ns
@@ -88,7 +92,9 @@ def test_a_finished_run_has_nothing_to_do(tmp_path, model, corpus):
     assert (tmp_path / "exports" / "epoch-1" / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_first_checkpoint_that_was_never_named_is_gone_on_from(tmp_path, model, corpus, unbroken):
+def test_a_first_checkpoint_that_was_never_named_is_gone_on_from(
+    tmp_path: Path, model: Path, corpus: Path, unbroken: tuple[list[dict], list[str]]
+) -> None:
     """A job can die between the two."""
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=2)) == STOPPED
     (tmp_path / "checkpoints" / "latest").unlink()

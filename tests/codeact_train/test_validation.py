@@ -1,5 +1,8 @@
 """The validation loss while a run goes on: when it is taken, that it changes nothing, and when it cannot be."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from codeact_train.config.prepare import PrepareConfig
@@ -9,7 +12,9 @@ from tests.helpers.records import write_records
 from tests.helpers.training import events, recipe, run_job
 
 
-def test_the_held_out_loss_is_taken_before_the_first_step_and_after_each_so_many(tmp_path, model, corpus):
+def test_the_held_out_loss_is_taken_before_the_first_step_and_after_each_so_many(
+    tmp_path: Path, model: Path, corpus: Path
+) -> None:
     watched = {"epochs": 2, "global_batch_packs": 2, "startup_checks": (), "validate_every_steps": 2}
     assert run_job(tmp_path / "plain", model, corpus, recipe(**watched | {"validate_every_steps": None})) == 0
     plain = events(tmp_path / "plain", "step")
@@ -29,7 +34,7 @@ def test_the_held_out_loss_is_taken_before_the_first_step_and_after_each_so_many
     ("setting", "said"),
     [({"validate_every_steps": 1}, "validate_every_steps=1"), ({"checkpoint": {"keep_best": True}}, "keep_best=true")],
 )
-def test_nothing_held_out_is_refused(tmp_path, model, setting, said):
+def test_nothing_held_out_is_refused(tmp_path: Path, model: Path, setting: dict[str, Any], said: str) -> None:
     records = write_records(tmp_path / "records.jsonl", 8)
     prepare(records, model, tmp_path / "corpus", PrepareConfig(sequence_length=320))
     assert run_job(tmp_path, model, tmp_path / "corpus", recipe(**setting)) == BAD_CONFIG

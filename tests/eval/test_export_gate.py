@@ -1,6 +1,9 @@
 """The export gate lets faithful servers pass and catches the faults that still answer."""
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -10,8 +13,8 @@ from rollout.servers.openvino import OpenVINOBackend, OpenVINOSettings
 
 
 @pytest.fixture
-def served(serve_here, tmp_path):
-    def start(folder):
+def served(serve_here: Callable[[Any], str], tmp_path: Path) -> Callable[[Path], str]:
+    def start(folder: Path) -> str:
         return serve_here(
             OpenVINOBackend(folder, OpenVINOSettings(threads=1, cache_gib=1, gguf_cache=tmp_path / "gguf"))
         )
@@ -19,7 +22,7 @@ def served(serve_here, tmp_path):
     return start
 
 
-def test_a_faithful_server_passes(tiny_server, tiny_llama):
+def test_a_faithful_server_passes(tiny_server: str, tiny_llama: Path) -> None:
     report = require_parity(tiny_server, tiny_llama)
     assert report.passed
     assert report.mean_difference <= 0.01
@@ -27,18 +30,22 @@ def test_a_faithful_server_passes(tiny_server, tiny_llama):
     assert "agrees" in report.sentence()
 
 
-def test_an_untied_head_is_served_as_such(make_llama, served):
+def test_an_untied_head_is_served_as_such(make_llama: Callable[..., Path], served: Callable[[Path], str]) -> None:
     assert compare(served(untied := make_llama(4, tied=False)), untied).passed
 
 
-def test_the_wrong_order_of_rows_is_caught(monkeypatch, tiny_llama, served):
+def test_the_wrong_order_of_rows_is_caught(
+    monkeypatch: pytest.MonkeyPatch, tiny_llama: Path, served: Callable[[Path], str]
+) -> None:
     monkeypatch.setattr("rollout.servers.gguf.interleave_rows", lambda weight, heads: weight)
     report = compare(served(tiny_llama), tiny_llama)
     assert not report.passed
     assert report.mean_difference > 10 * report.tolerance
 
 
-def test_a_head_tied_by_mistake_is_caught(make_llama, served, tmp_path):
+def test_a_head_tied_by_mistake_is_caught(
+    make_llama: Callable[..., Path], served: Callable[[Path], str], tmp_path: Path
+) -> None:
     truth = make_llama(4, tied=False)
     mistaken = shutil.copytree(truth, tmp_path / "mistaken")
     tensors = load_file(truth / "model.safetensors")
@@ -48,7 +55,7 @@ def test_a_head_tied_by_mistake_is_caught(make_llama, served, tmp_path):
         require_parity(served(mistaken), truth)
 
 
-def test_stale_weights_are_caught(tiny_server, tiny_llama, tmp_path):
+def test_stale_weights_are_caught(tiny_server: str, tiny_llama: Path, tmp_path: Path) -> None:
     """A step of training as small as 2 % of one matrix's values must show."""
     trained = shutil.copytree(tiny_llama, tmp_path / "trained")
     tensors = load_file(tiny_llama / "model.safetensors")

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from codeact_train.data.sampler import Sampler
 from codeact_train.exit_codes import STOPPED
@@ -49,11 +50,11 @@ def gradient_is_not_finite(monkeypatch: pytest.MonkeyPatch, where: ModuleType, a
     now: list[int] = []
     batch, normalised = Sampler.batch, where.normalised
 
-    def noted(self, number):
+    def noted(self: Any, number: int) -> Any:
         now[:] = [number + 1]
         return batch(self, number)
 
-    def broken(losses, weights, total):
+    def broken(losses: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
         part = normalised(losses, weights, total)
         return part + (losses * 0).sum().sqrt() if now == [at] else part
 

@@ -53,7 +53,7 @@ def missing_programs() -> list[str]:
 class RealSlurm:
     """``with RealSlurm(folder) as site:`` has a SLURM that takes jobs."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         for name in ("state", "spool"):
             (folder / name).mkdir(parents=True)
         self.folder = folder

@@ -42,7 +42,7 @@ def made(path: Path, cache: Path) -> list:
     return [parse(raw) for _, raw in read_lines(resolve_records(str(path), cache))]
 
 
-def test_a_run_becomes_a_record_that_trains_what_went_well(tmp_path):
+def test_a_run_becomes_a_record_that_trains_what_went_well(tmp_path: Path) -> None:
     (record,) = made(written(tmp_path / "runs.jsonl.gz", [run(7)]), tmp_path)
     assert isinstance(record, Record)
     assert (record.id, record.source, record.group) == ("sums/7/small", "sums", "sums/7")
@@ -53,14 +53,16 @@ def test_a_run_becomes_a_record_that_trains_what_went_well(tmp_path):
     assert said == ["<execute>\nprint(x)\n</execute>", "<execute>1</execute>", "<solution>7</solution>"]
 
 
-def test_what_the_model_made_up_or_failed_at_is_context(tmp_path):
+def test_what_the_model_made_up_or_failed_at_is_context(tmp_path: Path) -> None:
     made_up = ("Assistant: <execute>1</execute>", "Assistant: <execute>2</execute>\nObservation:\n2")
     one, other = made(written(tmp_path / "r.gz", [run(1, said=made_up), run(2, success=False)]), tmp_path)
     assert [turn.weight for turn in one.conversations if turn.role == "assistant"] == [0, 0, None]
     assert {turn.weight for turn in other.conversations if turn.role == "assistant"} == {0}
 
 
-def test_a_corpus_of_runs_accounts_for_every_line_and_holds_out_whole_tasks(tmp_path, tiny_llama, monkeypatch):
+def test_a_corpus_of_runs_accounts_for_every_line_and_holds_out_whole_tasks(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CODEACT_CACHE", str(tmp_path / "cache"))
     runs = [run(number, model) for number in range(30) for model in ("small", "large")]
     path = written(tmp_path / "runs.jsonl.gz", [*runs, "{broken", run(99, success=False)])
@@ -76,7 +78,7 @@ def test_a_corpus_of_runs_accounts_for_every_line_and_holds_out_whole_tasks(tmp_
     assert sides["train"] and sides["validation"] and not sides["train"] & sides["validation"]
 
 
-def test_the_published_runs_are_all_read(tmp_path):
+def test_the_published_runs_are_all_read(tmp_path: Path) -> None:
     if not REAL.is_file():
         pytest.skip(f"needs MINT's runs at {REAL} (CODEACT_DATA names another folder)")
     records = made(REAL, tmp_path)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BESIDE = ("configs", "codeact_train", "eval", "launch", "sandbox")
 
 
-def test_an_installation_holds_every_file_that_is_read(tmp_path):
+def test_an_installation_holds_every_file_that_is_read(tmp_path: Path) -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("needs the checkout: git says which files belong to the project")
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]

@@ -1,6 +1,8 @@
 """`codeact prove`: what it prints and ends with. What it proves is tested with the trainer."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -13,7 +15,7 @@ def proved(monkeypatch: pytest.MonkeyPatch, difference: float) -> list[int]:
     """Replaces the comparison by one of two rows; returns the steps it was asked for."""
     asked: list[int] = []
 
-    def compare(steps, scratch, on_verdict):
+    def compare(steps: Any, scratch: Path, on_verdict: Any) -> Any:
         asked.append(steps)
         verdicts = [layouts.Verdict("llama", "packed", 1, 3, 1e-7, difference, 0.0, 0.1),
                     layouts.Verdict("llama", "TP2", 2, 3, 1e-7, 1e-7, 1e-7, 0.1)]  # fmt: skip
@@ -25,7 +27,7 @@ def proved(monkeypatch: pytest.MonkeyPatch, difference: float) -> list[int]:
     return asked
 
 
-def test_rows_that_agree(monkeypatch):
+def test_rows_that_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = proved(monkeypatch, 1e-7)
     result = CliRunner().invoke(app, ["prove", "layouts", "--steps", "3"])
     assert (result.exit_code, asked) == (0, [3])
@@ -34,7 +36,7 @@ def test_rows_that_agree(monkeypatch):
 
 
 @pytest.mark.parametrize("difference", [1e-4, float("nan")])
-def test_a_row_that_does_not(monkeypatch, difference):
+def test_a_row_that_does_not(monkeypatch: pytest.MonkeyPatch, difference: float) -> None:
     proved(monkeypatch, difference)
     result = CliRunner().invoke(app, ["prove", "layouts"])
     assert result.exit_code == 3
@@ -43,7 +45,7 @@ def test_a_row_that_does_not(monkeypatch, difference):
     assert "packed" in wrong
 
 
-def test_json_alone_on_standard_output(monkeypatch):
+def test_json_alone_on_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
     proved(monkeypatch, 1e-4)
     result = CliRunner().invoke(app, ["prove", "layouts", "--json"])
     said = json.loads(result.stdout)

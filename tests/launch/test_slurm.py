@@ -28,7 +28,7 @@ def config(run: Path, **launch: object) -> LoopConfig:
     return validate({"run": str(run), "launch": {"cluster": "4xa100-40g", **launch}}, "test")
 
 
-def test_the_script_asks_for_the_cluster_and_what_the_site_wants(tmp_path):
+def test_the_script_asks_for_the_cluster_and_what_the_site_wants(tmp_path: Path) -> None:
     cluster = Cluster.load("8xh100").model_copy(update={"nodes": 3})
     wanted = {"partition": "gpu", "account": "lab", "time": "2-00:00:00", "setup": ["module load cuda/12"]}
     text = slurm.script(config(tmp_path, slurm=wanted), cluster, "job.yaml")
@@ -40,13 +40,15 @@ def test_the_script_asks_for_the_cluster_and_what_the_site_wants(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["tomorrow", "1:2:3:4:5"])
-def test_a_time_slurm_cannot_read_is_refused(tmp_path, value):
+def test_a_time_slurm_cannot_read_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(ValueError, match=r"launch.slurm.time"):
         config(tmp_path, slurm={"time": value})
 
 
 @pytest.mark.parametrize(("ended", "requeued"), [(0, False), (1, False), (2, False), (75, True)])
-def test_a_job_that_saved_and_stopped_is_put_back_and_no_other(tmp_path, monkeypatch, ended, requeued):
+def test_a_job_that_saved_and_stopped_is_put_back_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: int, requeued: bool
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = slurm.write_script(config(Path("a run")), Cluster.load("4xa100-40g"))
     programs = tmp_path / "programs"
@@ -68,7 +70,7 @@ def test_a_job_that_saved_and_stopped_is_put_back_and_no_other(tmp_path, monkeyp
 
 
 @pytest.mark.slow
-def test_a_real_slurm_stops_requeues_and_finishes_a_job(tmp_path, tiny_llama):
+def test_a_real_slurm_stops_requeues_and_finishes_a_job(tmp_path: Path, tiny_llama: Path) -> None:
     """Told that time is running out, a job saves, goes back into the queue, and ends as if nothing had been."""
     if missing := missing_programs():
         pytest.skip(f"needs SLURM (Debian: slurm-wlm) and root on this machine; missing: {', '.join(missing)}")

@@ -6,6 +6,7 @@ import stat
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +28,7 @@ sys.exit(4)
 """Takes the place of Python: it listens, and finds as it saves that the state is unsound."""
 
 
-def test_an_interrupt_means_the_same_after_training_as_before(tmp_path):
+def test_an_interrupt_means_the_same_after_training_as_before(tmp_path: Path) -> None:
     """Else Ctrl-C in the evaluation would end in a traceback of the agent's."""
     job = tmp_path / "job.json"
     job.write_text("{}")
@@ -40,7 +41,9 @@ def test_an_interrupt_means_the_same_after_training_as_before(tmp_path):
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-def test_a_trainer_that_is_asked_to_end_says_itself_how_it_ended(tmp_path, monkeypatch, number):
+def test_a_trainer_that_is_asked_to_end_says_itself_how_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     trainer, job = tmp_path / "trainer", tmp_path / "job.json"
     trainer.write_text(TRAINER)
     trainer.chmod(stat.S_IRWXU)

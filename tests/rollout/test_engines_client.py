@@ -1,5 +1,9 @@
 """The client's two ways of asking, its routing, and how faults become typed errors."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from rollout.engines.base import ContextFull, EngineError
@@ -14,11 +18,20 @@ TASK = Message(role="user", kind="task", content="Print 1.")
 CHAT = (SYSTEM, TASK)
 
 
-def scripted(serve_here, *rules, **settings):
+def scripted(serve_here: Callable[[Any], str], *rules: Rule, **settings: Any) -> str:
     return serve_here(ScriptedBackend(Script(rules=rules, **settings)))
 
 
-async def complete(urls, messages=CHAT, *, tokenizer=None, session="s", retries=0, timeout_s=60.0, **sampling):
+async def complete(
+    urls: Any,
+    messages: Any = CHAT,
+    *,
+    tokenizer: Any = None,
+    session: str = "s",
+    retries: int = 0,
+    timeout_s: float = 60.0,
+    **sampling: Any,
+) -> Any:
     engine = OpenAIEngine("e", urls, "m", tokenizer, retries=retries, timeout_s=timeout_s)
     try:
         return await engine.complete(messages, Sampling(**({"stop": STOP} | sampling)), session=session)
@@ -26,7 +39,7 @@ async def complete(urls, messages=CHAT, *, tokenizer=None, session="s", retries=
         await engine.close()
 
 
-async def test_messages_give_text_with_its_stop_string(serve_here):
+async def test_messages_give_text_with_its_stop_string(serve_here: Callable[[Any], str]) -> None:
     url = scripted(serve_here, Rule(reply="<execute>print(1)</execute> and more"))
     completion = await complete([url])
     assert completion.text == "<execute>print(1)</execute>"
@@ -35,13 +48,13 @@ async def test_messages_give_text_with_its_stop_string(serve_here):
     assert completion.completion_tokens == len(completion.text)
 
 
-async def test_token_ids_come_back_as_sampled(tiny_server, tiny_llama):
+async def test_token_ids_come_back_as_sampled(tiny_server: str, tiny_llama: Path) -> None:
     completion = await complete([tiny_server], tokenizer=str(tiny_llama), max_tokens=9, temperature=1.0, seed=3)
     assert completion.completion_tokens == len(completion.token_ids) == len(completion.logprobs)
     assert completion.prompt_tokens == len(ChatPrompt(tiny_llama).ids(CHAT))
 
 
-async def test_earlier_turns_are_never_encoded_again(tiny_llama, tiny_server):
+async def test_earlier_turns_are_never_encoded_again(tiny_llama: Path, tiny_server: str) -> None:
     prompt = ChatPrompt(tiny_llama)
     odd = tuple(prompt._encode("p") + prompt._encode("r") + prompt._encode("int"))  # text alone would be one token
     assert list(odd) != prompt._encode("print")
@@ -54,7 +67,7 @@ async def test_earlier_turns_are_never_encoded_again(tiny_llama, tiny_server):
     assert prompt.decode(ids) == prompt.decode(prompt.ids([*CHAT, plain, answer]))
 
 
-def test_a_sampled_end_token_does_not_stand_twice(tiny_llama):
+def test_a_sampled_end_token_does_not_stand_twice(tiny_llama: Path) -> None:
     prompt = ChatPrompt(tiny_llama)
     content = tuple(prompt._encode("print"))
     ended = content + tuple(prompt._encode("<|im_end|>"))
@@ -72,24 +85,24 @@ def test_a_sampled_end_token_does_not_stand_twice(tiny_llama):
         ("no tag", "</execute>", "no tag</execute>"),
     ],
 )
-def test_a_stop_string_that_was_cut_off_is_put_back(text, told, expected):
+def test_a_stop_string_that_was_cut_off_is_put_back(text: str, told: str | None, expected: str) -> None:
     assert restore_stop(text, STOP, told) == expected
 
 
-async def test_a_passing_fault_is_retried(serve_here):
+async def test_a_passing_fault_is_retried(serve_here: Callable[[Any], str]) -> None:
     url = scripted(serve_here, Rule(fault="error", times=1), Rule(reply="<solution>1</solution>"))
     assert (await complete([url], retries=1)).text == "<solution>1</solution>"
 
 
 @pytest.mark.parametrize("fault", [Rule(fault="error"), Rule(fault="slow", delay_s=30.0)])
-async def test_a_lasting_fault_is_of_the_infrastructure(serve_here, fault):
+async def test_a_lasting_fault_is_of_the_infrastructure(serve_here: Callable[[Any], str], fault: Any) -> None:
     with pytest.raises(EngineError) as raised:
         await complete([scripted(serve_here, fault)], timeout_s=0.3)
     assert raised.value.kind == "infra"
     assert not isinstance(raised.value, ContextFull)
 
 
-async def test_a_lost_server_is_passed_over(serve_here):
+async def test_a_lost_server_is_passed_over(serve_here: Callable[[Any], str]) -> None:
     alive = scripted(serve_here, Rule(reply="hello"))
     nobody = "http://127.0.0.1:9/v1"
     sessions = [f"s{i}" for i in range(8)]
@@ -101,7 +114,7 @@ async def test_a_lost_server_is_passed_over(serve_here):
     assert raised.value.kind == "infra"
 
 
-def test_a_session_keeps_its_server_when_others_come_and_go():
+def test_a_session_keeps_its_server_when_others_come_and_go() -> None:
     urls = [f"http://{i}/v1" for i in range(5)]
     for session in map(str, range(50)):
         first, second = servers_in_order(urls, session)[:2]
@@ -109,7 +122,9 @@ def test_a_session_keeps_its_server_when_others_come_and_go():
         assert servers_in_order([first, second], session)[0] == first
 
 
-async def test_a_full_context_is_its_own_outcome(serve_here, tiny_server, tiny_llama):
+async def test_a_full_context_is_its_own_outcome(
+    serve_here: Callable[[Any], str], tiny_server: str, tiny_llama: Path
+) -> None:
     small = scripted(serve_here, Rule(reply="x"), context_length=50)
     with pytest.raises(ContextFull, match="maximum context length"):
         await complete([small])
@@ -117,21 +132,21 @@ async def test_a_full_context_is_its_own_outcome(serve_here, tiny_server, tiny_l
         await complete([tiny_server], tokenizer=str(tiny_llama), max_tokens=2040)
 
 
-async def test_a_refused_request_is_the_models(serve_here):
+async def test_a_refused_request_is_the_models(serve_here: Callable[[Any], str]) -> None:
     url = scripted(serve_here, Rule(reply="x"))
     with pytest.raises(EngineError) as raised:  # a route that is not there: 404
         await complete([url.removesuffix("/v1") + "/v2"])
     assert raised.value.kind == "model"
 
 
-async def test_running_out_of_tokens_is_a_length_finish(serve_here):
+async def test_running_out_of_tokens_is_a_length_finish(serve_here: Callable[[Any], str]) -> None:
     url = scripted(serve_here, Rule(match="Print 1", fault="truncated", reply="<execute>print(1)</execute>"))
     completion = await complete([url])
     assert completion.finish_reason == "length"
     assert completion.text == "<execute>print(1)</execute>"[: len(completion.text)] != ""
 
 
-async def test_rules_see_prompt_and_turn(serve_here):
+async def test_rules_see_prompt_and_turn(serve_here: Callable[[Any], str]) -> None:
     url = scripted(serve_here, Rule(turn=0, reply="first"), Rule(match="Observation: 7", reply="seven"))
     said = Message(role="assistant", kind="action", content="first")
     seen = Message(role="user", kind="observation", content="Observation: 7")
@@ -141,6 +156,6 @@ async def test_rules_see_prompt_and_turn(serve_here):
         await complete([url], [*CHAT, said, TASK])
 
 
-def test_no_server_is_refused():
+def test_no_server_is_refused() -> None:
     with pytest.raises(ValueError, match="base_urls"):
         OpenAIEngine("e", [], "m")

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,19 +18,19 @@ from rollout.servers.gguf import interleave_rows, read_gguf, separate_rows, writ
 
 
 @given(heads=st.integers(1, 8), half=st.integers(1, 8), width=st.integers(1, 4))
-def test_row_orders_are_inverse(heads, half, width):
+def test_row_orders_are_inverse(heads: int, half: int, width: int) -> None:
     weight = np.arange(heads * 2 * half * width, dtype=np.float32).reshape(heads * 2 * half, width)
     assert np.array_equal(separate_rows(interleave_rows(weight, heads), heads), weight)
     assert np.array_equal(np.sort(interleave_rows(weight, heads), axis=0), weight)
 
 
-def test_interleaving_pairs_the_halves_of_each_head():
+def test_interleaving_pairs_the_halves_of_each_head() -> None:
     rows = np.arange(8.0)[:, None]  # two heads of four: 0 1 2 3 | 4 5 6 7
     assert interleave_rows(rows, 2)[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_a_model_comes_back_rounded_to_float16(make_llama, tmp_path, tied):
+def test_a_model_comes_back_rounded_to_float16(make_llama: Callable[..., Path], tmp_path: Path, tied: bool) -> None:
     folder = make_llama(3, tied=tied)
     write_gguf(folder, tmp_path / "m.gguf")
     back = read_gguf(tmp_path / "m.gguf", AutoConfig.from_pretrained(folder))
@@ -48,7 +51,7 @@ def test_a_model_comes_back_rounded_to_float16(make_llama, tmp_path, tied):
         ({"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel"),
     ],
 )
-def test_what_would_be_dropped_is_refused(tiny_llama, tmp_path, change, named):
+def test_what_would_be_dropped_is_refused(tiny_llama: Path, tmp_path: Path, change: dict[str, Any], named: str) -> None:
     folder = shutil.copytree(tiny_llama, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))
@@ -57,7 +60,7 @@ def test_what_would_be_dropped_is_refused(tiny_llama, tmp_path, change, named):
     assert not list(tmp_path.glob("*gguf*"))
 
 
-def test_an_interrupted_write_leaves_no_file(tiny_llama, tmp_path):
+def test_an_interrupted_write_leaves_no_file(tiny_llama: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_llama, tmp_path / "model")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])

@@ -5,7 +5,7 @@ from rollout.servers.prefix_gate import BLOCK, PrefixGate
 SHARED = list(range(2 * BLOCK))
 
 
-def test_a_shared_beginning_is_computed_once():
+def test_a_shared_beginning_is_computed_once() -> None:
     gate = PrefixGate()
     first, second = [*SHARED, 1], [*SHARED, 2]
     assert gate.admits(first)
@@ -16,14 +16,14 @@ def test_a_shared_beginning_is_computed_once():
     assert gate.in_work() == []
 
 
-def test_other_and_short_prompts_do_not_wait():
+def test_other_and_short_prompts_do_not_wait() -> None:
     gate = PrefixGate()
     gate.entered(0, SHARED)
     assert gate.admits([7, *SHARED])
     assert gate.admits(SHARED[: BLOCK - 1])
 
 
-def test_a_beginning_already_computed_holds_nobody():
+def test_a_beginning_already_computed_holds_nobody() -> None:
     gate = PrefixGate()
     gate.entered(0, SHARED)
     gate.prefilled(0)
@@ -32,7 +32,7 @@ def test_a_beginning_already_computed_holds_nobody():
     assert not gate.admits([*SHARED, *[5] * BLOCK, *[6] * BLOCK])
 
 
-def test_a_request_that_leaves_holds_nobody():
+def test_a_request_that_leaves_holds_nobody() -> None:
     gate = PrefixGate()
     gate.entered(0, SHARED)
     gate.dropped(0)

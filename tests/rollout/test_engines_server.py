@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import openai
@@ -14,23 +17,23 @@ from rollout.servers.transformers import TransformersBackend, TransformersSettin
 PROMPT = "system user assistant <execute>print("
 
 
-def ask(url, prompt=PROMPT, **options):
+def ask(url: str, prompt: str | list[int] = PROMPT, **options: Any) -> Any:
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         extra = {"return_token_ids": True} | options.pop("extra", {})
         options = {"max_tokens": 12, "temperature": 0.0, "logprobs": 0} | options
         return client.completions.create(model="tiny", prompt=prompt, extra_body=extra, **options).choices[0]
 
 
-async def ask_many(url, prompts, **options):
+async def ask_many(url: str, prompts: list[str], **options: Any) -> Any:
     return await asyncio.gather(*(asyncio.to_thread(ask, url, prompt, **options) for prompt in prompts))
 
 
 @pytest.fixture(scope="module")
-def reference(tiny_llama, serve_here):
+def reference(tiny_llama: Path, serve_here: Callable[[Any], str]) -> str:
     return serve_here(TransformersBackend(tiny_llama, TransformersSettings(threads=1)))
 
 
-def test_both_backends_say_the_same(tiny_server, reference):
+def test_both_backends_say_the_same(tiny_server: str, reference: str) -> None:
     fast, slow = ask(tiny_server), ask(reference)
     assert fast.token_ids == slow.token_ids
     assert fast.text == slow.text
@@ -38,12 +41,12 @@ def test_both_backends_say_the_same(tiny_server, reference):
     assert fast.finish_reason == slow.finish_reason == "length"
 
 
-def test_a_prompt_of_token_ids_is_the_prompt_of_its_text(tiny_server):
+def test_a_prompt_of_token_ids_is_the_prompt_of_its_text(tiny_server: str) -> None:
     as_text = ask(tiny_server)
     assert ask(tiny_server, as_text.prompt_token_ids).token_ids == as_text.token_ids
 
 
-async def test_a_seed_decides_alone_and_in_a_batch(tiny_server):
+async def test_a_seed_decides_alone_and_in_a_batch(tiny_server: str) -> None:
     alone = [ask(tiny_server, f"{PROMPT}{i}", temperature=1.0, seed=i).token_ids for i in range(4)]
     batch = await asyncio.gather(
         *(asyncio.to_thread(ask, tiny_server, f"{PROMPT}{i}", temperature=1.0, seed=i) for i in range(4))
@@ -52,7 +55,9 @@ async def test_a_seed_decides_alone_and_in_a_batch(tiny_server):
     assert ask(tiny_server, f"{PROMPT}0", temperature=1.0, seed=99).token_ids != alone[0]
 
 
-async def test_requests_that_share_a_cold_beginning_answer_as_they_do_alone(tiny_llama, serve_here, tmp_path):
+async def test_requests_that_share_a_cold_beginning_answer_as_they_do_alone(
+    tiny_llama: Path, serve_here: Callable[[Any], str], tmp_path: Path
+) -> None:
     url = serve_here(OpenVINOBackend(tiny_llama, OpenVINOSettings(threads=1, cache_gib=1, gguf_cache=tmp_path)))
     prompts = [f"{PROMPT * 20}{i}" for i in range(6)]
     together = await ask_many(url, prompts)
@@ -61,7 +66,7 @@ async def test_requests_that_share_a_cold_beginning_answer_as_they_do_alone(tiny
 
 @pytest.mark.parametrize("server", ["tiny_server", "reference"])
 @pytest.mark.parametrize("include", [True, False])
-def test_a_stop_string_ends_the_turn(request, server, include):
+def test_a_stop_string_ends_the_turn(request: pytest.FixtureRequest, server: str, include: bool) -> None:
     url = request.getfixturevalue(server)
     whole = ask(url)
     stop = next(letter for letter in whole.text[1:] if letter.isascii())  # a random model writes broken UTF-8, too
@@ -75,7 +80,7 @@ def test_a_stop_string_ends_the_turn(request, server, include):
     assert len(choice.logprobs.token_logprobs) == len(choice.token_ids)
 
 
-def test_chat_renders_the_models_own_template(tiny_server):
+def test_chat_renders_the_models_own_template(tiny_server: str) -> None:
     with openai.OpenAI(base_url=tiny_server, api_key="none") as client:
         chat = [{"role": "user", "content": "print(1)"}]
         reply = client.chat.completions.create(
@@ -93,7 +98,7 @@ def test_chat_renders_the_models_own_template(tiny_server):
     assert reply.usage.prompt_tokens == len(reply.prompt_token_ids)
 
 
-def test_what_is_not_served_is_an_error(tiny_server):
+def test_what_is_not_served_is_an_error(tiny_server: str) -> None:
     with pytest.raises(openai.BadRequestError, match="echo"):
         ask(tiny_server, echo=True)
     with pytest.raises(openai.BadRequestError) as full:
@@ -103,7 +108,9 @@ def test_what_is_not_served_is_an_error(tiny_server):
         ask(tiny_server, [])
 
 
-async def test_reload_finishes_what_runs_and_serves_the_new_weights(make_llama, serve_here, tmp_path):
+async def test_reload_finishes_what_runs_and_serves_the_new_weights(
+    make_llama: Callable[..., Path], serve_here: Callable[[Any], str], tmp_path: Path
+) -> None:
     old, new = make_llama(1, name="old"), make_llama(2, name="new")
     url = serve_here(OpenVINOBackend(old, OpenVINOSettings(threads=1, cache_gib=1, gguf_cache=tmp_path)))
     before = ask(url, max_tokens=60).token_ids
@@ -121,17 +128,17 @@ async def test_reload_finishes_what_runs_and_serves_the_new_weights(make_llama, 
 
 
 @pytest.fixture
-def hour_long(serve_here):
+def hour_long(serve_here: Callable[[Any], str]) -> str:
     """A server each of whose answers takes an hour."""
     return serve_here(ScriptedBackend(Script(rules=[Rule(reply="late", fault="slow", delay_s=3600)])))
 
 
 @pytest.mark.parametrize("server", ["tiny_server", "hour_long"])
-async def test_a_client_that_leaves_frees_its_place(server, request):
+async def test_a_client_that_leaves_frees_its_place(server: str, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(server)
     async with aiohttp.ClientSession() as http:
 
-        async def in_flight():
+        async def in_flight() -> Any:
             return (await (await http.get(f"{url.removesuffix('/v1')}/health")).json())["in_flight"]
 
         body = {"prompt": PROMPT, "max_tokens": 1900, "temperature": 1.0, "seed": 5}

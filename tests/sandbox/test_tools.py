@@ -393,8 +393,8 @@ async def test_the_prompt_text_comes_from_the_signature() -> None:
 
 
 async def test_the_prompt_shows_each_signature_as_the_kernel_does(pool: KernelPool) -> None:
-    def named(a, *, b: int, c: int = 3): ...  # type: ignore[no-untyped-def]
-    def placed(a, b: "Unknown" = (1, 2), /, c=max, *more: int, d: str = "=", **rest): ...  # type: ignore  # noqa: F821
+    def named(a, *, b: int, c: int = 3) -> None: ...  # type: ignore[no-untyped-def]
+    def placed(a, b: "Unknown" = (1, 2), /, c=max, *more: int, d: str = "=", **rest) -> None: ...  # type: ignore  # noqa: F821
 
     tools = {"named": named, "placed": placed, "part": partial(convert, source="GBP"), "length": len, "find": find}
     async with await pool.acquire(tools=tools) as kernel:
