@@ -1,10 +1,44 @@
-"""The trainer: conversations in, checkpoints out, on Megatron-Core.
+"""The trainer: conversations in, checkpoints out, on Megatron-Core or DeepSpeed.
 
-``prepare`` makes a corpus of records, ``trainer`` trains on it, ``hf`` and ``export`` carry weights in and out. It
-imports nothing of the other rooms.
+Contract: other rooms use these names, :mod:`codeact_train.plan` (can a job run, and what does it cost?),
+:mod:`codeact_train.prepare` (records to corpus), :mod:`codeact_train.parity` (do all layouts train the same?) and
+:mod:`codeact_train.exit_codes`. Names are imported on first use, so that reading a configuration imports neither torch
+nor Megatron. A job is trained by ``python -m codeact_train``. The package imports nothing of the other rooms.
 """
 
 import warnings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-# Megatron-Core says on import, once a module, that Apex and Transformer Engine are absent: here that is meant
+if TYPE_CHECKING:
+    from codeact_train.config.prepare import PrepareConfig as PrepareConfig
+    from codeact_train.config.prepare import SourceSettings as SourceSettings
+    from codeact_train.config.train import TrainConfig as TrainConfig
+    from codeact_train.config.train import TrainJob as TrainJob
+    from codeact_train.data.corpus import Corpus as Corpus
+    from codeact_train.data.indexed_dataset import Column as Column
+    from codeact_train.data.ledger import Ledger as Ledger
+    from codeact_train.data.records import read_lines as read_lines
+    from codeact_train.model.spec import ModelSpec as ModelSpec
+
+_MODULES = {
+    "Column": "data.indexed_dataset",
+    "Corpus": "data.corpus",
+    "Ledger": "data.ledger",
+    "ModelSpec": "model.spec",
+    "PrepareConfig": "config.prepare",
+    "SourceSettings": "config.prepare",
+    "TrainConfig": "config.train",
+    "TrainJob": "config.train",
+    "read_lines": "data.records",
+}
+__all__ = sorted(_MODULES)
+
+# Megatron-Core warns on import, once a module, that Apex and Transformer Engine are missing; neither is needed
 warnings.filterwarnings("ignore", category=UserWarning, module=r"megatron\.core")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

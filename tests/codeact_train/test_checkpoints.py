@@ -115,7 +115,7 @@ def without_weights(step: Any) -> Callable[..., Any]:
 
 
 def skipping_the_first(of: Any) -> Callable[..., Any]:
-    """What is read back lacks a weight; what is live does not."""
+    """Fingerprints without the first weight for what is read back, complete ones for live weights."""
     return lambda parts: dict(list(of(parts).items())[threading.current_thread() is not threading.main_thread() :])
 
 

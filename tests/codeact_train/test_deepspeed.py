@@ -150,13 +150,13 @@ def test_stopped_told_to_end_and_resumed_is_bit_for_bit(
     assert run_job(tmp_path / "whole", gpt2, corpus, deepspeed(**shared), world=2) == 0
     halves = tmp_path / "halves"
     assert run_job(halves, gpt2, corpus, deepspeed(**shared, stop_after_steps=2), world=2) == 75
-    told = start_job(halves, gpt2, corpus, deepspeed(**shared), world=2)
-    while told[0].is_alive() and (halves / "metrics.jsonl").read_text().count('"kind": "start"') < 2:
+    asked = start_job(halves, gpt2, corpus, deepspeed(**shared), world=2)
+    while asked[0].is_alive() and (halves / "metrics.jsonl").read_text().count('"kind": "start"') < 2:
         time.sleep(0.005)
-    told[1].terminate()
-    for process in told:
+    asked[1].terminate()
+    for process in asked:
         process.join()
-    assert [process.exitcode for process in told] == [75, 75]
+    assert [process.exitcode for process in asked] == [75, 75]
     assert run_job(halves, gpt2, corpus, deepspeed(**shared), world=2) == 0
     assert outcome(halves) == outcome(tmp_path / "whole")
 
@@ -236,7 +236,7 @@ def test_what_deepspeed_cannot_do_is_refused(changes: dict[str, Any], message: s
         deepspeed(**changes)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, so nothing is lacking")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, so nothing is missing")
 @pytest.mark.parametrize("kernel", ["flash", "flex"])
 def test_a_named_kernel_that_is_absent_is_refused(gpt2: Path, kernel: str) -> None:
     with pytest.raises(ValueError, match=f"^attention={kernel}: there is no CUDA device here; choose one of sdpa"):

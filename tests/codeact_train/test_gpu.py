@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def train(out: Path, made: tuple[Path, Path], **settings: object) -> TrainJob:
-    """Run a job in bf16 until it stops as it was told to."""
+    """Run a job in bf16 until it stops as configured."""
     job = Row("on a GPU", 1, {"precision": "bf16", **settings}).job(*made, out, toy_models.FAMILIES["mistral"].settings)
     out.mkdir(exist_ok=True)
     (out / "job.json").write_text(job.model_dump_json())

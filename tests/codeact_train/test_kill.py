@@ -1,4 +1,4 @@
-"""Killed or told to stop anywhere, then started again: the weights of a run that never stopped, bit for bit.
+"""Killed or asked to stop anywhere, then started again: the weights of a run that never stopped, bit for bit.
 
 The signal is sent by the process itself as it enters the function in question, so that it always falls there.
 """

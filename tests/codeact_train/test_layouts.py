@@ -95,10 +95,10 @@ def test_a_row_takes_as_many_steps_as_asked_and_no_fewer_than_its_own(tmp_path: 
 def test_a_process_that_is_done_is_not_taken_for_dead_while_the_first_still_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, send = (1.0, 2.0, 3.0), Connection.send
-    monkeypatch.setattr(processes, "_curve", lambda run, world: [told])
-    monkeypatch.setattr(Connection, "send", lambda self, curve: time.sleep(0.5) or send(self, curve))
-    assert list(processes.run([processes.LayoutRun(None, 1)], 2, tmp_path / "runs")) == [[told]]
+    curve, send = (1.0, 2.0, 3.0), Connection.send
+    monkeypatch.setattr(processes, "_curve", lambda run, world: [curve])
+    monkeypatch.setattr(Connection, "send", lambda self, sent: time.sleep(0.5) or send(self, sent))
+    assert list(processes.run([processes.LayoutRun(None, 1)], 2, tmp_path / "runs")) == [[curve]]
 
 
 def test_a_process_that_dies_says_why(tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ def test_loss_and_accuracy_by_role_are_those_of_transformers(whole: Path, model:
             own += [(losses * weights).sum(), weights.sum(), hits[weights > 0].sum(), (weights > 0).sum()]
     assert set(first["roles"]) == set(sums)
     for role, (loss, weight, hit, tokens) in sums.items():
-        told = first["roles"][role]
-        assert told["loss"] == pytest.approx(loss / weight, rel=1e-5)
-        assert (told["accuracy"], told["tokens"]) == (hit / tokens, tokens)
+        logged = first["roles"][role]
+        assert logged["loss"] == pytest.approx(loss / weight, rel=1e-5)
+        assert (logged["accuracy"], logged["tokens"]) == (hit / tokens, tokens)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_a_layout_tells_the_same(
     job = recipe(**ONE_STEP_AN_EPOCH, parallel=parallel)
     assert run_job(tmp_path, model, talkative, job, world=world) == 0
     for own, other in zip(events(tmp_path, "step"), events(whole, "step"), strict=True):
-        for role, told in other["roles"].items():
-            assert own["roles"][role] == {**told, "loss": pytest.approx(told["loss"], rel=1e-5)}
+        for role, logged in other["roles"].items():
+            assert own["roles"][role] == {**logged, "loss": pytest.approx(logged["loss"], rel=1e-5)}
         assert own["accuracy"] == other["accuracy"]
         assert flops(own) * world == pytest.approx(flops(other), rel=1e-3)  # a share of so many processes' peak
 

@@ -1,4 +1,4 @@
-"""A run that was stopped, killed or told to end goes on as if nothing had been."""
+"""A run that was stopped, killed or asked to end goes on as if nothing had been."""
 
 import os
 import signal

@@ -23,7 +23,7 @@ _LENGTHS = (7, 12)
 
 
 class Forward:
-    """Computes logits. ``model`` is the possibly wrapped model to call; ``inner`` tells which arguments it takes."""
+    """Computes logits. ``model`` is the possibly wrapped model to call; ``inner`` shows which arguments it takes."""
 
     def __init__(self, model: nn.Module, inner: nn.Module):
         self.model = model

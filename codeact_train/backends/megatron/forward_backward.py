@@ -61,7 +61,7 @@ def global_loss(model: DistributedDataParallel, batch: StepBatch, *, forward_onl
     step = functools.partial(_forward_step, total_weight=batch.total_weight)
     parts = _run(model, batch.micro_batches, step, forward_only)
     sums = torch.zeros(1 + COUNTS, dtype=torch.float64, device=next(model.parameters()).device)
-    for part, _ in parts:  # in float64 and in this order, whatever the layout
+    for part, _ in parts:  # in float64, in the order of the micro-batches
         sums[0] += part
     if parts:
         sums[1:] = torch.stack([own for _, own in parts]).sum(0)
