@@ -55,8 +55,10 @@ def configuration() -> str:
     parts = [
         "# Configuration\n\n" + NOTE,
         "One YAML file describes a run; each section belongs to the verb of its name. Every value can be overridden on "
-        "the command line as `section.key=value`, and `--print-config` prints the result. Unknown keys are errors. The "
-        "JSON schema, for completion in an editor, is `configs/schema.json`.\n\n",
+        "the command line as `section.key=value`, and `--print-config` prints the result. Unknown keys are errors.\n\n"
+        "`extends: FILE` merges a file over the one it names. The first line `# yaml-language-server: "
+        "$schema=schema.json` gives editors completion and checks; `codeact schema` prints the schema, and "
+        "`configs/schema.json` holds it.\n\n",
         "## The file\n\n" + _table(schema, schema),
     ]
     for name, section in schema["properties"].items():
