@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON312 ?= python3.12
 NEXT := .venv-next
 
-.PHONY: demo test test-slow test-gpu test-next lint docs bench sandbox sandbox-bench sandbox-soak setup clean
+.PHONY: demo test test-slow test-gpu test-next lint types docs bench sandbox sandbox-bench sandbox-soak setup clean
 
 demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
@@ -29,8 +29,11 @@ test-next:
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/python -m pytest tests/test_prose.py
+
+types: setup
+	$(BIN)/mypy
 
 # Builds the documentation into site/; a warning is an error. What only this needs is installed first.
 docs: setup
@@ -40,10 +43,10 @@ docs: setup
 bench: setup
 	$(BIN)/python benchmarks/train_throughput.py
 
-# Whether what this machine promises about kernels holds; their speed; what thousands of them leave behind.
+# Kernels on this machine: isolation (sandbox), speed (sandbox-bench), leftovers of thousands of starts (sandbox-soak).
 sandbox: setup
 	$(BIN)/codeact sandbox probe
-	$(BIN)/codeact sandbox battery
+	$(BIN)/codeact sandbox security-suite
 
 sandbox-bench: setup
 	$(BIN)/codeact sandbox bench
