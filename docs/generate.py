@@ -133,9 +133,18 @@ def command_line() -> str:
     from launch.cli import app
 
     command = typer.main.get_command(app)
+    _remove_hidden(command)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="codeact", title="Command line")
     title, _, rest = text.partition("\n")
     return title + "\n\n" + NOTE + re.sub(r"(?<!`)``(?!`)", "`", rest.strip()) + "\n"
+
+
+def _remove_hidden(group: Any) -> None:
+    for name, command in list(getattr(group, "commands", {}).items()):
+        if command.hidden:
+            del group.commands[name]
+        else:
+            _remove_hidden(command)
 
 
 def python_api() -> str:

@@ -1,8 +1,8 @@
-"""``codeact sandbox …`` and ``codeact serve sandbox``: what a person does with the kernels themselves.
+"""``codeact sandbox …`` and ``codeact serve sandbox``: commands about the kernels themselves.
 
-Contract: results on standard output, as a table or with ``--json`` as one JSON document; what is being done on standard
-error. Exit codes: 0; 1 when a claim of the probe or a target is missed; 2 for what a person has to mend, a tier this
-machine cannot give included.
+Contract: results go to standard output, as a table or with ``--json`` as one JSON document; progress goes to standard
+error. Exit codes: 0; 1 when a claim of the probe or a target is missed; 2 for errors the user can fix, including a tier
+this machine does not support.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of
 sandbox_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="""Python kernels for code nobody has read: what this machine enforces, whether it holds, what it costs.
+    help="""Python kernels for untrusted code: what this machine enforces, whether it holds, what it costs.
 
-**Start with** `codeact sandbox probe`. docs/sandbox.md says what the tiers T3 to T0 are and how to use kernels from
-Python, `codeact serve sandbox` offers them over HTTP. Exit code 1 means that a claim or a target was missed.""",
+**Start with** `codeact sandbox probe`. docs/sandbox.md explains the tiers T3 to T0 and the use of kernels from Python;
+`codeact serve sandbox` offers them over HTTP. Exit code 1 means that a claim or a target was missed.""",
 )
 
 
 @sandbox_app.command()
 def probe(tier: Tier = None, as_json: Json = False) -> None:
-    """Try every isolation mechanism and say what holds, tier by tier; exit code 1 when `--tier` is not available.
+    """Test every isolation mechanism and report what holds in each tier; exit code 1 when `--tier` is not available.
 
-    Takes a second and leaves nothing behind. `enforced` always holds, `partial` is noticed within a second or so.
+    Takes a second and leaves nothing behind. `enforced` always holds; a violation of `partial` is noticed within about
+    a second.
     """
     from sandbox import probe as try_all
 
@@ -63,28 +64,30 @@ def probe(tier: Tier = None, as_json: Json = False) -> None:
         raise typer.Exit(MISSED)
 
 
-@sandbox_app.command()
-def battery(
+@sandbox_app.command("battery", hidden=True)
+@sandbox_app.command("security-suite")
+def security_suite(
     tier: Tier = None,
     kernel: Annotated[
-        KernelName, typer.Option(help="`ipykernel`: in the same isolation; `stock`: with none, harmless cases only.")
+        KernelName,
+        typer.Option(help="`ipykernel`: in the same isolation; `stock`: without isolation, harmless cases only."),
     ] = "light",
     as_json: Json = False,
 ) -> None:
-    """Run the hostile cells, a kernel each, and judge by what the host sees; exit code 1 at a breach.
+    """Run hostile cells, each in a new kernel, and judge by what the host observes; exit code 1 at a breach.
 
-    A breach is a case that gets through although `probe`, or the kernel itself, says that it is held.
+    A breach is a case that gets through although `probe`, or the kernel, promises that it is stopped.
     """
-    from sandbox.security_suite.run import run_battery
+    from sandbox.security_suite.run import run_suite
     from sandbox.security_suite.scorecard import HEAD, breaches, row, summary
 
-    with _plainly():
+    with _as_value_error():
         chosen = _chosen(tier)
         say(f"kernel {kernel}, {'no isolation' if kernel == 'stock' else f'tier {chosen}'}")
         if not as_json:
             typer.echo(HEAD)
         scores = asyncio.run(
-            run_battery(chosen, kernel, on_score=lambda score: None if as_json else typer.echo(row(score)))
+            run_suite(chosen, kernel, on_score=lambda score: None if as_json else typer.echo(row(score)))
         )
     if as_json:
         _echo_json({"tier": chosen, "kernel": kernel, "scores": [score.model_dump() for score in scores]})
@@ -97,20 +100,20 @@ def battery(
 @sandbox_app.command()
 def bench(
     tier: Tier = None,
-    starts: Annotated[int, typer.Option(min=3, help="Starts of each kind; a third as many of the rival's.")] = 15,
+    starts: Annotated[int, typer.Option(min=3, help="Starts of each kind; a ninth as many of the baseline.")] = 15,
     cells: Annotated[int, typer.Option(min=10, help="Cells sent and answered, one after another.")] = 300,
-    kernels: Annotated[int, typer.Option(min=1, help="Kernels at once, ours and the rival's.")] = 64,
+    kernels: Annotated[int, typer.Option(min=1, help="Kernels at once, ours and the baseline's.")] = 64,
     as_json: Json = False,
 ) -> None:
     """Measure against stock jupyter_client and ipykernel in the same run; exit code 1 when a target is missed.
 
-    Without `--tier` the start is measured in every tier this machine has, the rest in the best. Let nothing else run
-    beside it: what is judged are times.
+    Without `--tier` the start is measured in every tier of this machine, the rest in the best one. Run nothing else at
+    the same time, because the targets are times.
     """
     from sandbox.bench.figures import HEAD, row
     from sandbox.bench.measure import Effort, measure
 
-    with _plainly():
+    with _as_value_error():
         tiers = [tier] if tier is not None else _isolating()
         _chosen(tier)
         say(f"tier {', '.join(tiers)}; ours and stock in turns")
@@ -128,13 +131,13 @@ def soak(
     cycles: Annotated[int, typer.Option(min=20, help="Kernels started, used and ended one after another.")] = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Thousands of kernels, thousands of starts and stops, then kill -9; exit code 1 when anything stays behind.
+    """Run thousands of kernels, thousands of starts and stops, then kill -9; exit code 1 when anything is left.
 
-    What is killed, one after another: the process that owns the kernels, their warden, their fork server.
+    Killed in turn: the process that owns the kernels, their supervisor, their fork server.
     """
     from sandbox.bench.figures import HEAD, Figure, row
     from sandbox.bench.kills import kills
-    from sandbox.bench.soak import Growth, alive
+    from sandbox.bench.soak import Growth, at_once
     from sandbox.bench.soak import cycles as run_cycles
 
     def show(figure: Figure) -> None:
@@ -144,12 +147,12 @@ def soak(
     def grew(growth: Growth) -> None:
         say(f"{growth.cycles:,} cycles: {growth.footprint}")
 
-    with _plainly():
+    with _as_value_error():
         chosen = _chosen(tier)
         if not as_json:
             typer.echo(HEAD)
         say(f"{kernels:,} kernels at once, tier {chosen}")
-        figures = asyncio.run(alive(chosen, kernels, show))
+        figures = asyncio.run(at_once(chosen, kernels, show))
         more, table = asyncio.run(run_cycles(chosen, cycles, show, grew))
         figures += more + kills(chosen, show)
     _end(figures, as_json, {"tier": chosen, "growth": [growth.model_dump() for growth in table]})
@@ -160,30 +163,30 @@ def serve_sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8765,
     tenants: Annotated[
         Path | None,
-        typer.Option(help="YAML file of who may use it and how much, see docs/service.md."),
+        typer.Option(help="YAML file of tenants with tokens and limits, see docs/service.md."),
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(envvar="CODEACT_SANDBOX_TOKEN", help="Token of a single user; a random one is made and shown."),
+        typer.Option(envvar="CODEACT_SANDBOX_TOKEN", help="Token of a single user; by default a random one, printed."),
     ] = None,
     open_execute: Annotated[
-        bool, typer.Option("--open-execute", help="Let old clients, which call `POST /execute`, in without a token.")
+        bool, typer.Option("--open-execute", help="Accept old clients, which call `POST /execute`, without a token.")
     ] = False,
     checkpoint: Annotated[
-        bool, typer.Option("--checkpoint", help="Keep state and files before each cell; rollouts expect it.")
+        bool, typer.Option("--checkpoint", help="Save state and files before each cell; rollouts expect it.")
     ] = False,
     tier: Tier = None,
     require: Annotated[
-        str, typer.Option(help="Properties that must be enforced, such as `files,network`; else it does not start.")
+        str, typer.Option(help="Properties that must be enforced, such as `files,network`; otherwise it fails.")
     ] = "",
     warm: Annotated[int, typer.Option(min=0, help="Kernels kept ready for each kind of tenant.")] = 4,
-    preload: Annotated[str, typer.Option(help="Modules kernels have imported from the start.")] = "numpy,pandas",
+    preload: Annotated[str, typer.Option(help="Modules that are imported in every kernel.")] = "numpy,pandas",
 ) -> None:
-    """Serve kernels over HTTP until Ctrl-C or SIGTERM; every kernel ends with it.
+    """Serve kernels over HTTP until Ctrl-C or SIGTERM; every kernel ends with the server.
 
     Use them with `sandbox.RemotePool(URL, TOKEN)`, with the setting `workers.service` of a collection or evaluation, or
-    with any HTTP client: docs/service.md has the routes. An address others can reach needs `--tenants` or `--token`.
-    The traffic is plain HTTP: put TLS before it.
+    with any HTTP client: docs/service.md lists the routes. An address other machines can reach needs `--tenants` or
+    `--token`. The traffic is plain HTTP: put a TLS proxy in front of it.
     """
     from sandbox import KernelPool
     from sandbox.service import check_address, serve
@@ -197,7 +200,7 @@ def serve_sandbox(
             checkpoint=tenant.checkpoint, policy=tenant.policy,
         )  # fmt: skip
 
-    with _plainly():
+    with _as_value_error():
         serve(allowed, open_pool, host, port, lambda url: say(f"kernels at {url}; Ctrl-C ends it"))
 
 
@@ -206,7 +209,7 @@ def _tenants(file: Path | None, token: str | None, open_execute: bool, checkpoin
 
     if file is not None:
         if token is not None or open_execute or checkpoint:
-            raise ValueError("--tenants: the file says this; leave --token, --open-execute and --checkpoint out")
+            raise ValueError("--tenants: the file sets this; remove --token, --open-execute and --checkpoint")
         return load_tenants(file)
     made = single_tenant(token, open_execute, checkpoint)
     if token is None:
@@ -215,8 +218,8 @@ def _tenants(file: Path | None, token: str | None, open_execute: bool, checkpoin
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
-    """What this machine cannot give is a sentence, like other things a person can mend."""
+def _as_value_error() -> Iterator[None]:
+    """Turns a :class:`sandbox.SandboxError` into a ValueError, which the command prints as one sentence."""
     from sandbox import SandboxError
 
     try:
@@ -246,7 +249,7 @@ def _end(figures: list[Any], as_json: bool, more: dict[str, Any]) -> None:
 
     late = missed(figures)
     if as_json:
-        _echo_json({**more, "figures": [figure.model_dump() for figure in figures]})
+        _echo_json({**more, "figures": [figure.model_dump(by_alias=True) for figure in figures]})
     say("every target is met" if not late else f"missed: {', '.join(figure.name for figure in late)}")
     if late:
         raise typer.Exit(MISSED)

@@ -1,6 +1,6 @@
-"""What the kernels cost, beside stock jupyter_client and ipykernel, and whether anything stays behind.
+"""Benchmarks of the kernels against stock jupyter_client and ipykernel, and leak tests.
 
-``measure`` times ours and the rival's in turns, in one run on one machine, and holds them against targets; ``soak``
-has thousands of kernels alive and starts and stops thousands; ``kills`` ends the processes everything hangs on. All
-return :class:`sandbox.bench.figures.Figure` rows. On a busy machine the ratio is what counts.
+``measure`` times our kernels and the baseline in turns, in one run on one machine, and compares them with targets;
+``soak`` holds thousands of kernels at once and starts and stops thousands; ``kills`` kills the processes that own them.
+All return :class:`sandbox.bench.figures.Figure` rows. On a busy machine only the ratios are meaningful.
 """

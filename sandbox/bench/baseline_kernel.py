@@ -1,4 +1,4 @@
-"""The rival: stock jupyter_client and ipykernel, used as their documentation shows."""
+"""The baseline of the benchmarks: stock jupyter_client and ipykernel, used as their documentation shows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from jupyter_client.manager import KernelManager
 
 TIMEOUT_S = 120
 TRIES, WELCOME_TIMEOUT_S = 3, 30
-"""Several of its kernels that start at once may take each other's ports; one that says nothing is started again."""
+"""Kernels that start at once may take each other's ports; one that sends nothing is restarted."""
 
 
-class StockKernel:
-    """One kernel of a stock ``KernelManager`` with its blocking client; also ours, when ``name`` is our kernel spec."""
+class BaselineKernel:
+    """One kernel of a stock ``KernelManager`` with its blocking client; one of ours if ``name`` is our kernel spec."""
 
     def __init__(self, name: str = "python3") -> None:
         for tries_left in reversed(range(TRIES)):
@@ -24,7 +24,7 @@ class StockKernel:
             self._client = self._manager.client()
             self._client.start_channels()
             try:
-                self._client.get_iopub_msg(timeout=WELCOME_TIMEOUT_S)  # the welcome: from here on we are heard
+                self._client.get_iopub_msg(timeout=WELCOME_TIMEOUT_S)  # the welcome: iopub is connected
                 break
             except queue.Empty:
                 self.close()
@@ -57,7 +57,7 @@ class StockKernel:
 def first_reply_ms(name: str = "python3") -> float:
     """From ``start_kernel`` to the first ``execute_reply``."""
     started = time.perf_counter()
-    kernel = StockKernel(name)
+    kernel = BaselineKernel(name)
     kernel.run("1 + 1")
     took = (time.perf_counter() - started) * 1e3
     kernel.close()

@@ -1,22 +1,25 @@
-"""One measured figure, what it is held against, and the table of them."""
+"""Measured figures, their targets, and their table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 
 class Figure(BaseModel):
-    """A row: ours, the rival's, the targets, and whether they are met. None where nothing is measured or asked."""
+    """A row: our value, the baseline's, the targets, and whether they are met. None for values that do not exist.
+
+    Dump it with ``by_alias=True``: the JSON key of ``baseline`` is ``rival``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """What is measured, with its unit."""
+    """The measured quantity and its unit."""
     ours: float | None
-    """None when it could not be measured: missed."""
-    rival: float | None = None
+    """None if it could not be measured, which misses every target."""
+    baseline: float | None = Field(None, serialization_alias="rival")
     at_most: float | None = None
     at_least: float | None = None
     ratio_at_least: float | None = None
@@ -25,15 +28,15 @@ class Figure(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def ratio(self) -> float | None:
-        """How many times better ours is; less is better where the target is a most, more where it is a least."""
-        if not self.ours or not self.rival:
+        """How many times better our value is: larger is better with an ``at_least`` target, smaller otherwise."""
+        if not self.ours or not self.baseline:
             return None
-        return self.ours / self.rival if self.at_least is not None else self.rival / self.ours
+        return self.ours / self.baseline if self.at_least is not None else self.baseline / self.ours
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def met(self) -> bool | None:
-        """Whether every target is met; None without targets."""
+        """Whether all targets are met; None without targets."""
         if self.at_most is None and self.at_least is None and self.ratio_at_least is None:
             return None
         if self.ours is None:
@@ -59,12 +62,12 @@ def row(figure: Figure) -> str:
         targets.append(f"≥ {figure.ratio_at_least:g}×")
     ratio = "–" if figure.ratio is None else f"{figure.ratio:.1f}×"
     verdict = {None: "", True: "met", False: "MISSED"}[figure.met] + (f" ({figure.note})" if figure.note else "")
-    cells = (figure.name, _number(figure.ours), _number(figure.rival), ratio, ", ".join(targets) or "–", verdict)
+    cells = (figure.name, _number(figure.ours), _number(figure.baseline), ratio, ", ".join(targets) or "–", verdict)
     return "| " + " | ".join(cells) + " |"
 
 
 def missed(figures: Sequence[Figure]) -> list[Figure]:
-    """Those with a target that is not met."""
+    """The figures with a target that is not met."""
     return [figure for figure in figures if figure.met is False]
 
 

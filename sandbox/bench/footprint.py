@@ -1,4 +1,4 @@
-"""What this process and everything below it holds: counted before and after, to see what stays behind."""
+"""Resources held by this process and its descendants, counted before and after to find leaks."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Footprint(BaseModel):
-    """Counts of things that leak."""
+    """Counts of resources that may leak."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     processes: int
     """Descendants, threads not counted."""
     descriptors: int
-    """Open files of this process and of the ones below it."""
+    """Open files of this process and its descendants."""
     mounts: int
     """Lines of their mount tables."""
     cgroups: int
-    """Folders of kernels below the own cgroups."""
+    """Cgroups of kernels below this process's own."""
     folders: int
     """Folders of sandboxes among the temporary files."""
     memory_mb: float
-    """Resident memory of this process and private memory of the ones below it."""
+    """Private memory of this process and its descendants."""
 
 
-def take() -> Footprint:
-    """Counts now."""
+def measure_footprint() -> Footprint:
+    """Counts the resources held now."""
     below = descendants(os.getpid())
     return Footprint(
         processes=len(below),
@@ -41,7 +41,7 @@ def take() -> Footprint:
 
 
 def descendants(pid: int) -> list[int]:
-    """Everything below a process, whatever it has become."""
+    """All descendants of a process, zombies included."""
     found, frontier = [], [pid]
     while frontier:
         frontier = [child for parent in frontier for child in _children(parent)]
@@ -50,12 +50,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def cgroup_folders(owner: int) -> list[Path]:
-    """Folders of kernels whose pools belong to a process, in every hierarchy."""
+    """Cgroup folders of the kernels of a process's pools, in every hierarchy."""
     return [folder for home in cgroup_homes(owner) for folder in home.glob("*/")]
 
 
 def cgroup_homes(owner: int) -> list[Path]:
-    """Folders of a process's pools, in every hierarchy."""
+    """Cgroup folders of a process's pools, in every hierarchy."""
     return [home for root in _cgroup_roots() for home in root.glob(f"**/codeact-{owner}-*/")]
 
 

@@ -1,4 +1,4 @@
-"""A cell's way through the HTTP service and back, service and client in one process."""
+"""Round trip of a cell through the HTTP service, with service and client in one process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sandbox.service.service import SandboxService
 from sandbox.service.tenants import Tenant, Tenants
 
 
-async def over_http(tier: Tier, code: str, cells: int) -> float:
+async def http_round_trip_ms(tier: Tier, code: str, cells: int) -> float:
     """Median milliseconds of a cell run by a remote pool."""
     tenant = Tenant(name="bench", token=secrets.token_hex(16))
     service = SandboxService(Tenants([tenant]), lambda tenant: KernelPool(size=0, limits=tenant.limits, tier=tier))

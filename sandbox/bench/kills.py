@@ -1,7 +1,7 @@
-"""SIGKILL to a pool's owner, its warden, its fork server: two seconds later nothing of theirs is there.
+"""SIGKILL to a pool's owner, its supervisor and its fork server: counts what is left two seconds later.
 
-Contract: a child process owns a pool whose kernels have processes of their own that try to detach; the killer knows
-them by name. What counts is what Linux shows: processes, cgroups, folders, mounts.
+Contract: a child process owns a pool whose kernels start processes that try to detach and have a recognizable name.
+Counted is what Linux reports: processes, cgroups, folders, mounts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from sandbox.bench.footprint import cgroup_homes, descendants
 from sandbox.isolation.probe import Tier
 from sandbox.pool import KernelPool
 
-Whom = Literal["owner", "warden", "fork server"]
-VICTIMS: tuple[Whom, ...] = get_args(Whom)
+Victim = Literal["owner", "supervisor", "fork server"]
+VICTIMS: tuple[Victim, ...] = get_args(Victim)
 WITHIN_S = 2.0
 KERNELS = 5
 DETACH = """
@@ -37,49 +37,53 @@ if os.fork() == 0:
 
 
 def kills(tier: Tier, on_figure: Callable[[Figure], None]) -> list[Figure]:
-    """What is left after each kill."""
+    """Figures of what is left after each kill."""
     figures = []
-    for whom in VICTIMS:
-        left = _kill(tier, whom)
-        name = f"left {WITHIN_S:g} s after kill -9 of the {whom}, {tier}"
+    for victim in VICTIMS:
+        left = _kill(tier, victim)
+        name = f"left {WITHIN_S:g} s after kill -9 of the {victim}, {tier}"
         figures.append(Figure(name=name, ours=len(left), at_most=0, note=", ".join(left[:5])))
         on_figure(figures[-1])
     return figures
 
 
-def _kill(tier: Tier, whom: Whom) -> list[str]:
+def _kill(tier: Tier, victim: Victim) -> list[str]:
     mark = f"codeact-kill-{os.getpid()}"
     owner = subprocess.Popen(
         [sys.executable, "-m", "sandbox.bench.kills", tier, mark], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert owner.stdin is not None and owner.stdout is not None
     try:
-        told = json.loads(owner.stdout.readline())
+        ready = json.loads(owner.stdout.readline())
         below = set(descendants(owner.pid))
-        victims = {"owner": owner.pid, "warden": told["warden"], "fork server": descendants(told["warden"])[0]}
-        os.kill(victims[whom], signal.SIGKILL)
+        victims = {
+            "owner": owner.pid,
+            "supervisor": ready["supervisor"],
+            "fork server": descendants(ready["supervisor"])[0],
+        }
+        os.kill(victims[victim], signal.SIGKILL)
         deadline = time.monotonic() + WITHIN_S
-        while (left := _left(owner.pid, below, mark, told["base"], whom)) and time.monotonic() < deadline:
+        while (left := _left(owner.pid, below, mark, ready["base"], victim)) and time.monotonic() < deadline:
             time.sleep(0.02)
         return left
     finally:
-        owner.stdin.close()  # an owner that is alive ends now
+        owner.stdin.close()  # an owner that is at_once ends now
         owner.wait()
         owner.stdout.close()
 
 
-def _left(owner: int, below: set[int], mark: str, base: str, whom: Whom) -> list[str]:
-    """What there still is. An owner that lives clears its cgroups away when it closes the pool or starts anew."""
+def _left(owner: int, below: set[int], mark: str, base: str, victim: Victim) -> list[str]:
+    """What still exists. A live owner removes its cgroups when it closes or restarts the pool."""
     found = [f"process {pid}" for pid in below if _runs(pid)]
     found += [f"process {pid}" for pid in _named(mark) if pid not in below]
-    found += [str(home) for home in cgroup_homes(owner) if whom == "owner"]
+    found += [str(home) for home in cgroup_homes(owner) if victim == "owner"]
     found += [base] if Path(base).exists() else []
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return found + [f"mount {line.split()[4]}" for line in mounts if base in line]
 
 
 def _runs(pid: int) -> bool:
-    """Whether it is there and no zombie."""
+    """Whether the process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except OSError:
@@ -98,16 +102,16 @@ def _named(mark: str) -> list[int]:
     return found
 
 
-async def _own(tier: Tier, mark: str) -> None:
-    """The owner: kernels with detached processes, then nothing until its standard input closes."""
+async def _own_pool(tier: Tier, mark: str) -> None:
+    """The owner: starts kernels with detached processes, then waits until its standard input closes."""
     async with KernelPool(size=1, tier=tier, preload=()) as pool:
         for _ in range(KERNELS):
             kernel = await pool.acquire()
             await kernel.run(DETACH.format(mark=mark))
         assert pool.server is not None
-        print(json.dumps({"warden": pool.server.pid, "base": pool.server.base}), flush=True)
+        print(json.dumps({"supervisor": pool.server.pid, "base": pool.server.base}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(_own(sys.argv[1], sys.argv[2]))  # type: ignore[arg-type]
+    asyncio.run(_own_pool(sys.argv[1], sys.argv[2]))  # type: ignore[arg-type]

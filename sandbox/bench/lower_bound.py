@@ -1,8 +1,8 @@
-"""What of a start is Linux's own: no kernel that is forked with its libraries can answer sooner.
+"""Lower bound of a kernel's start: the part that Linux needs to fork a process with loaded libraries.
 
-Contract: :func:`floor_ms` is the median time from the fork of a process that has imported what kernels have, and keeps
-it as the fork server does, to the moment when its child has written to as many pages as an idle kernel owns.
-Namespaces, Landlock, the connection and the cell come on top. Costs a process of its own and 20 ms a start.
+Contract: :func:`lower_bound_ms` is the median time from the fork of a process that has imported the kernels' modules,
+with the fork server's memory layout, until its child has written to as many pages as an idle kernel owns. A real start
+adds namespaces, Landlock, the connection and the cell. Costs a process and 20 ms per start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ heap_layout.fill_gaps()
 gc.freeze()
 collapse_memory()
 for _ in range(starts):
-    time.sleep(0.02)  # between two starts the processor's caches hold something else
+    time.sleep(0.02)  # between two starts the processor's caches are used by other work
     read, write = os.pipe()
     begun = time.monotonic()
     if os.fork() == 0:
@@ -44,8 +44,8 @@ for _ in range(starts):
 """
 
 
-def floor_ms(private_mb: float, starts: int) -> float:
-    """Median milliseconds of a fork and ``private_mb`` (10⁶ bytes) copied on write, over so many ``starts``."""
+def lower_bound_ms(private_mb: float, starts: int) -> float:
+    """Median milliseconds of a fork and ``private_mb`` (10⁶ bytes) copied on write, over ``starts`` forks."""
     pages = round(private_mb * 1e6 / PAGE)
     command = [sys.executable, "-c", PROGRAM, str(pages), str(starts)]
     said = subprocess.run(command, env=environment({}), stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -1,9 +1,9 @@
-"""Thousands of kernels at once, thousands of starts and stops, and the sudden death of what holds them.
+"""Soak test: thousands of kernels at once, and thousands of starts and stops.
 
-Contract: three parts, each a list of figures. ``alive``: so many kernels hold a value at the same time and all answer;
-the machine must have the memory; it is done twice, and the second time must leave nothing more than the first (what an
-allocator keeps of its first high tide is no growth). ``cycles``: so many kernels are started, used and ended, a few at
-a time, and afterwards nothing is more than it was after the first twentieth. The third is :mod:`sandbox.bench.kills`.
+Contract: two parts, each a list of figures. ``at_once``: many kernels hold a value at the same time and all answer; the
+machine must have the memory. It runs twice, and the second run must leave nothing more than the first, because memory
+that an allocator keeps after the first peak is no leak. ``cycles``: many kernels are started, used and ended, a few at
+a time; at the end no resource count may be higher than after the first twentieth. See also :mod:`sandbox.bench.kills`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DESCRIPTORS_EACH = 6
 
 
 class Growth(BaseModel):
-    """One line of the table: after how many cycles, and what there is."""
+    """One row of the growth table: the footprint after a number of cycles."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,7 @@ class Growth(BaseModel):
 
 @dataclass(frozen=True)
 class Wave:
-    """So many kernels at once: how many were held and answered, at what price, and what there was after their end."""
+    """One run of kernels at once: how many were started and answered, their cost, and the footprint afterwards."""
 
     held: int
     answered: int
@@ -50,8 +50,8 @@ class Wave:
     after: Footprint
 
 
-async def alive(tier: Tier, kernels: int, on_figure: Callable[[Figure], None]) -> list[Figure]:
-    """Kernels alive at once, what each costs, and what is left when all have ended."""
+async def at_once(tier: Tier, kernels: int, on_figure: Callable[[Figure], None]) -> list[Figure]:
+    """Runs many kernels at once: what each costs, and what is left when all have ended."""
     _allow_descriptors(kernels * DESCRIPTORS_EACH)
     async with KernelPool(size=0, tier=tier, acquire_timeout_s=5.0) as pool:
         await _use(pool, 0)
@@ -77,7 +77,7 @@ async def alive(tier: Tier, kernels: int, on_figure: Callable[[Figure], None]) -
 async def _wave(pool: KernelPool, kernels: int) -> Wave:
     held: list[Kernel] = []
     answered, refused = 0, ""
-    before, free_before = footprint.take(), _available_mb()
+    before, free_before = footprint.measure_footprint(), _available_mb()
     started = time.perf_counter()
     try:
         while len(held) < kernels:
@@ -91,18 +91,18 @@ async def _wave(pool: KernelPool, kernels: int) -> Wave:
         results = await asyncio.gather(*(held[number].run("x") for number in some))
         answered += sum(result.value == str(number) for number, result in zip(some, results, strict=True))
     await asyncio.gather(*(kernel.close() for kernel in held))
-    return Wave(len(held), answered, refused, took, mb, await _settled(before))
+    return Wave(len(held), answered, refused, took, mb, await _footprint_at_rest(before))
 
 
 async def cycles(
     tier: Tier, count: int, on_figure: Callable[[Figure], None], on_growth: Callable[[Growth], None]
 ) -> tuple[list[Figure], list[Growth]]:
-    """Starts, uses and ends kernels; a footprint every twentieth of the way."""
+    """Starts, uses and ends ``count`` kernels; measures the footprint after every twentieth."""
     table: list[Growth] = []
     started = time.perf_counter()
     async with KernelPool(size=0, tier=tier) as pool:
         await _use(pool, 0)
-        base = footprint.take()
+        base = footprint.measure_footprint()
         done, step = 0, max(AT_ONCE, count // 20)
         while done < count:
             until = min(count, done + step)
@@ -110,7 +110,7 @@ async def cycles(
                 some = range(done, min(until, done + AT_ONCE))
                 await asyncio.gather(*(_use(pool, number) for number in some))
                 done = some.stop
-            table.append(Growth(cycles=done, footprint=await _settled(base)))
+            table.append(Growth(cycles=done, footprint=await _footprint_at_rest(base)))
             on_growth(table[-1])
     took = time.perf_counter() - started
     figures = [
@@ -136,10 +136,10 @@ async def _use(pool: KernelPool, number: int) -> None:
             raise SandboxError(f"kernel {number} answered {result}")
 
 
-async def _settled(base: Footprint) -> Footprint:
-    """A footprint, taken when ended processes have been collected, or after two seconds."""
+async def _footprint_at_rest(base: Footprint) -> Footprint:
+    """A footprint, measured when ended processes have been reaped, or after two seconds."""
     deadline = time.monotonic() + 2.0
-    while (now := footprint.take()).processes > base.processes and time.monotonic() < deadline:
+    while (now := footprint.measure_footprint()).processes > base.processes and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     return now
 

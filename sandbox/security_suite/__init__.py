@@ -1,7 +1,10 @@
-"""Hostile cells, run for real, and the scorecard of what stopped them.
+"""The security suite: hostile cells that are run, and the scorecard of what stopped them.
 
-Contract: a case is code that prints ``BREACH`` when it gets what it must not get. ``run.run_battery`` runs every case
-in a kernel of its own, beside a sibling and a victim on the host, and judges by what the host can see: the cell's
-outcome, the time it took, the sibling, the victim, the host's memory. Nothing a kernel says about itself counts, except
-that a confessed breach is one.
+Contract: a case is code that prints ``BREACH`` when it succeeds. ``run.run_suite`` runs every case in a new kernel,
+beside a sibling kernel and a victim process on the host, and judges by what the host observes: the cell's outcome, the
+time it took, the sibling, the victim, the host's memory. Of a kernel's own output only the word ``BREACH`` counts.
+
+``protocol`` attacks the connection and the kernel, ``resources`` exhausts time, memory, processes, disk and output,
+``escape`` reaches for files, network and other processes, ``leaks`` looks for inherited state, ``ordinary_work`` checks
+that legitimate code still runs.
 """

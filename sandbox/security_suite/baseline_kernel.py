@@ -1,7 +1,7 @@
-"""Stock jupyter_client and ipykernel, as they come: the rival on the scorecard, and what no isolation lets through.
+"""Baseline of the scorecard: stock jupyter_client and ipykernel, without isolation.
 
-Contract: the surface the judge needs of a pool and of a kernel. Kernels are ordinary child processes of this one, in a
-folder of their own, with everything this process may do; only harmless cases may be given to them.
+Contract: the parts of a pool's and a kernel's interface that the suite uses. Kernels are ordinary child processes, each
+in its own folder, with all rights of this process; run only harmless cases in them.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from sandbox.result import CellResult, Status
 START_TIMEOUT_S = 60.0
 
 
-class StockPool:
-    """Starts a kernel whenever one is asked for."""
+class BaselinePool:
+    """Starts a stock kernel at each :meth:`acquire`."""
 
     tier = "none"
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
 
-    async def acquire(self) -> StockKernel:
-        """A new kernel that answers."""
-        kernel = StockKernel(self._limits)
+    async def acquire(self) -> BaselineKernel:
+        """A new kernel that has answered once."""
+        kernel = BaselineKernel(self._limits)
         await kernel.start()
         return kernel
 
-    async def __aenter__(self) -> StockPool:
+    async def __aenter__(self) -> BaselinePool:
         return self
 
     async def __aexit__(self, *_: object) -> None: ...
 
 
-class StockKernel:
-    """One stock kernel, used as most programs use it."""
+class BaselineKernel:
+    """One stock kernel behind jupyter_client's async manager."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._folder = tempfile.TemporaryDirectory(prefix="codeact-stock-")
+        self._folder = tempfile.TemporaryDirectory(prefix="codeact-baseline-")
         self._manager = AsyncKernelManager(kernel_name="python3")
 
     async def start(self) -> None:
@@ -59,10 +59,10 @@ class StockKernel:
         await self._client.wait_for_ready(timeout=START_TIMEOUT_S)
 
     async def run(self, code: str, timeout_s: float) -> CellResult:
-        """Runs a cell; interrupts it at its time, kills it after the grace."""
+        """Runs a cell; interrupts it at its time limit, kills it after the grace period."""
         if not await self._manager.is_alive():
             return CellResult(status="died", state_survived=False)
-        started, seen = time.monotonic(), _Seen(self._limits.output_chars)
+        started, seen = time.monotonic(), _Output(self._limits.output_chars)
         sent = self._client.execute(code, allow_stdin=False)
         status: Status = "ok"
         if not await self._gather(sent, seen, timeout_s):
@@ -76,8 +76,8 @@ class StockKernel:
             status = "error"
         return seen.result(status, time.monotonic() - started)
 
-    async def _gather(self, sent: str, seen: _Seen, timeout_s: float) -> bool:
-        """Reads until the cell is over; False when it is not by then."""
+    async def _gather(self, sent: str, seen: _Output, timeout_s: float) -> bool:
+        """Reads messages until the cell ends; False if it has not ended in time."""
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0 and await self._manager.is_alive():
             try:
@@ -95,15 +95,15 @@ class StockKernel:
             await self._manager.shutdown_kernel(now=True)
         await asyncio.to_thread(self._folder.cleanup)
 
-    async def __aenter__(self) -> StockKernel:
+    async def __aenter__(self) -> BaselineKernel:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 
-class _Seen:
-    """What a cell has shown."""
+class _Output:
+    """Collects the output of a cell."""
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
@@ -122,7 +122,7 @@ class _Seen:
         return kind == "status" and content["execution_state"] == "idle"
 
     def result(self, status: Status, seconds: float) -> CellResult:
-        """As one of our kernels would give it."""
+        """The result in the form of our own kernels."""
         name, value = self.error or (None, None)
         return CellResult(
             status=status,

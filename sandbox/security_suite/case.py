@@ -1,4 +1,4 @@
-"""What one hostile cell is, and what counts as withstanding it."""
+"""A case of the security suite: one hostile cell and the outcomes that are acceptable."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sandbox.result import CellResult
 
 if TYPE_CHECKING:
     from sandbox.kernel import Kernel
-    from sandbox.security_suite.fixtures import Scene
+    from sandbox.security_suite.fixtures import Fixtures
 
 ENDS = ("ok", "error", "timeout_interrupted", "timeout_killed", "died", "out_of_memory", "output_limit")
-CONFESSION = "BREACH"
+BREACH_MARKER = "BREACH"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One cell. ``code`` may name the host's facts in braces, see :class:`sandbox.security_suite.fixtures.Scene`."""
+    """One cell. ``code`` may have placeholders in braces, see :class:`sandbox.security_suite.fixtures.Fixtures`."""
 
     name: str
     group: str
@@ -26,31 +26,31 @@ class Case:
     needs: str | None = None
     """The property of the probe that must be enforced for the tier to promise this case."""
     allowed: tuple[str, ...] = ENDS
-    """Outcomes that are fine."""
+    """Acceptable statuses."""
     timeout_s: float = 4.0
-    seen: Callable[[CellResult], bool] | None = None
-    """What the result must be like beyond its status."""
-    then: str = "6 * 7"
-    """The next cell of the same kernel: whatever it comes to, it must not hang and must not confess."""
-    after: Callable[[Kernel, Scene], Awaitable[str | None]] | None = None
-    """A look of the host's at the kernel when both cells are over; what it finds wrong."""
+    check_result: Callable[[CellResult], bool] | None = None
+    """A further condition on the result."""
+    next_code: str = "6 * 7"
+    """The next cell of the same kernel; it must not hang and must not print the breach marker."""
+    check: Callable[[Kernel, Fixtures], Awaitable[str | None]] | None = None
+    """A check by the host after both cells; returns the fault it finds."""
     stopped_by: str = ""
-    """The mechanism that ends it, in words, where no property of the probe names it."""
+    """The mechanism that stops the case, if no property of the probe names it."""
     promised: bool = True
-    """False for a known limit: what gets through is said to be so, and is no breach."""
+    """False for a known limitation: a case that gets through is reported as not promised, and is no breach."""
     kernels: tuple[str, ...] = ("light", "ipykernel")
     """The kernels it is promised for."""
     unsafe: bool = False
-    """Must not be run where nothing isolates: it would harm the machine."""
+    """Must not run without isolation, because it would harm the machine."""
     harmless: bool = False
-    """Reads, connects, prints or takes time, and nothing else: a stock kernel may run it on the bare machine."""
+    """Only reads, connects, prints or takes time, so it may run in a stock kernel on the bare machine."""
 
 
 def tries(code: str) -> str:
-    """Code that confesses when ``code`` succeeds."""
+    """Code that prints the breach marker when ``code`` succeeds."""
     body = "\n".join(f"    {line}" for line in code.strip().splitlines())
     return (
-        f"import os, socket, ctypes, resource\ntry:\n{body}\n    print('{CONFESSION}')\n"
+        f"import os, socket, ctypes, resource\ntry:\n{body}\n    print('{BREACH_MARKER}')\n"
         "except (OSError, MemoryError, ValueError) as e:\n    print('stopped:', type(e).__name__, e)"
     )
 

@@ -1,11 +1,11 @@
-"""Cases that reach for what is not theirs: files, network, other processes, the Linux kernel's odd corners."""
+"""Cases that try to escape: to the host's files, network, other processes and rare system calls."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sandbox.security_suite.case import Case, attempts, tries
-from sandbox.security_suite.fixtures import Scene
+from sandbox.security_suite.fixtures import Fixtures
 
 _CONNECT = "s = socket.socket(socket.{}, socket.{}); s.settimeout(1); s.connect({})"
 
@@ -16,8 +16,8 @@ if libc.syscall({}) == -1:
 """
 
 
-async def _files_through_links(kernel: Any, scene: Scene) -> str | None:
-    """The host reads and writes what a cell left in its workspace: links, a pipe."""
+async def _files_through_links(kernel: Any, fixtures: Fixtures) -> str | None:
+    """Reads and writes the links and the pipe that the cell left in its workspace, as the host."""
     for path in ("link", "folder/secret", "pipe"):
         try:
             data = await kernel.get(path)
@@ -83,7 +83,7 @@ FILES = [
         "import os\nos.symlink('{secret}', 'link'); os.symlink('{secret_folder}', 'folder'); os.mkfifo('pipe')",
         None,
         ("ok", "error"),
-        after=_files_through_links,
+        check=_files_through_links,
         stopped_by="openat2: beneath the workspace, no links",
     ),
 ]
@@ -144,7 +144,7 @@ _AT_A_PROCESS = {
     "take a descriptor of {}": _SYSCALL.format("438, os.pidfd_open({0}), 0, 0"),
 }
 
-_SCHEDULING = {  # may pretend to work: the host looks whether it did
+_SCHEDULING = {  # may succeed without an effect, which the host checks
     "pin {} to a processor": "os.sched_setaffinity({0}, [0])",
     "change the scheduling of {}": "os.sched_setscheduler({0}, os.SCHED_BATCH, os.sched_param(0))",
 }
@@ -195,7 +195,7 @@ except OSError as e: print('stopped:', e)
         harmless=True,
     )
 )
-PROCESSES.append(  # Linux calls it a success when every process was out of reach
+PROCESSES.append(  # Linux reports success when no process could be signalled
     Case(
         "signal everything",
         "processes",
@@ -235,7 +235,7 @@ KERNEL_CALLS.append(
         tries(_SYSCALL.format("435, 0, 0")),
         None,
         ("ok",),
-        seen=lambda result: (
+        check_result=lambda result: (
             "not implemented" in result.stdout
         ),  # its flags cannot be judged, and the C library falls back
         stopped_by="seccomp: as if it did not exist",

@@ -1,4 +1,4 @@
-"""The host's side of the stage: things a cell must not reach, and a look whether they are as they were."""
+"""Fixtures on the host: secrets, sockets and processes that a cell must not reach, and checks that they are intact."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from pathlib import Path
 from typing import Any
 
 SECRET = "s3cret"
-ENVIRONMENT_NAME = "CODEACT_STAGE_TOKEN"
-GONE_WITHIN_S = 2.0
+ENVIRONMENT_NAME = "CODEACT_SUITE_TOKEN"
+END_TIMEOUT_S = 2.0
 
 
 @dataclass
-class Scene:
+class Fixtures:
     """Secrets, sockets and processes of the host, and a sibling kernel."""
 
-    facts: dict[str, Any]
-    """Name in braces to text: {secret} {secret_name} {secret_folder} {source} {victim} {victim_name} {owner} {token}
-    {root_home} {tcp} {unix} {abstract} {datagrams} {stray}, of the sibling kernel {sibling} {sibling_file} {base}."""
+    placeholders: dict[str, Any]
+    """Values of {secret} {secret_name} {secret_folder} {source} {victim} {victim_name} {owner} {token} {root_home}
+    {tcp} {unix} {abstract} {datagrams} {stray}, and of the sibling kernel {sibling} {sibling_file} {base}."""
     secret: Path
     victim: subprocess.Popen[bytes]
     sibling: Any = None
-    standing: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    """What :func:`standing` said of the victim and the sibling at the beginning."""
+    process_states: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    """The initial :func:`process_state` of the victim and the sibling."""
 
-    def told(self, code: str) -> str:
-        """The code with the facts in their places."""
-        for name, fact in self.facts.items():
-            code = code.replace(f"{{{name}}}", str(fact))
+    def fill_in(self, code: str) -> str:
+        """The code with its placeholders filled in."""
+        for name, value in self.placeholders.items():
+            code = code.replace(f"{{{name}}}", str(value))
         return code.replace("{{", "{").replace("}}", "}")
 
-    def unharmed(self) -> str | None:
-        """None, or what happened to the host."""
+    def find_damage(self) -> str | None:
+        """The damage to the host's files and processes, or None."""
         if self.victim.poll() is not None:
             return "the victim process is dead"
         stat = self.secret.stat()
         if self.secret.read_text() != SECRET or not stat.st_mode & 0o400 or stat.st_uid != os.geteuid():
             return "the secret file was changed"
-        for pid, before in self.standing.items():
-            if standing(pid) != before:
-                return f"process {pid} went from {before} to {standing(pid)}"
+        for pid, before in self.process_states.items():
+            if process_state(pid) != before:
+                return f"process {pid} went from {before} to {process_state(pid)}"
         return None
 
-    async def strays(self) -> str | None:
-        """None, or that processes a cell has started are there although its kernel is gone."""
-        name, deadline = str(self.facts["stray"]).encode(), time.monotonic() + GONE_WITHIN_S
+    async def find_leftovers(self) -> str | None:
+        """A sentence if processes of a cell outlive its kernel, else None."""
+        name, deadline = str(self.placeholders["stray"]).encode(), time.monotonic() + END_TIMEOUT_S
         while left := [pid for pid in _processes() if _command(pid).startswith(name)]:
             if time.monotonic() > deadline:
                 return f"{len(left)} processes outlive their kernel"
@@ -61,11 +61,11 @@ class Scene:
 
 
 @contextmanager
-def set_scene() -> Iterator[Scene]:
-    """Sets it up before any kernel is there, and clears it away."""
-    mark = f"codeact-stage-{os.getpid()}"
+def create_fixtures() -> Iterator[Fixtures]:
+    """Creates the fixtures, before any kernel is started, and removes them."""
+    mark = f"codeact-suite-{os.getpid()}"
     with (
-        tempfile.TemporaryDirectory(prefix="codeact-stage-") as folder,
+        tempfile.TemporaryDirectory(prefix="codeact-suite-") as folder,
         subprocess.Popen([f"{mark}-victim", "3600"], executable="/bin/sleep") as victim,
         socket.socket() as tcp,
         socket.socket(socket.AF_UNIX) as unix,
@@ -83,22 +83,22 @@ def set_scene() -> Iterator[Scene]:
         datagrams.bind(f"{folder}/datagrams")
         for sock in (tcp, unix, abstract):
             sock.listen()
-        facts = {
+        placeholders = {
             "secret": secret, "secret_name": "secret", "secret_folder": folder, "source": Path(__file__).resolve(),
             "victim": victim.pid, "victim_name": f"{mark}-victim", "owner": os.getpid(), "token": token,
             "tcp": tcp.getsockname()[1], "unix": f"{folder}/socket", "abstract": mark,
             "datagrams": f"{folder}/datagrams", "stray": f"{mark}-stray", "root_home": Path("~root").expanduser(),
         }  # fmt: skip
         try:
-            yield Scene(facts, secret, victim)
+            yield Fixtures(placeholders, secret, victim)
         finally:
             victim.kill()
             os.close(inherited)
             del os.environ[ENVIRONMENT_NAME]
 
 
-def standing(pid: int) -> tuple[Any, ...]:
-    """What others can change about a process: its processors, scheduling, niceness and limits."""
+def process_state(pid: int) -> tuple[Any, ...]:
+    """Attributes of a process that others could change: its processors, scheduling, niceness and limits."""
     try:
         limits = hash(Path(f"/proc/{pid}/limits").read_bytes())
         return (os.sched_getaffinity(pid), os.sched_getscheduler(pid), os.getpriority(os.PRIO_PROCESS, pid), limits)
@@ -107,7 +107,7 @@ def standing(pid: int) -> tuple[Any, ...]:
 
 
 def resident_mib(pid: int | str = "self") -> float:
-    """Memory of a process that is in RAM."""
+    """Resident memory of a process, in MiB."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 

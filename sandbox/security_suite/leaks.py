@@ -1,27 +1,27 @@
-"""Cases that look for what a forked kernel may have inherited: environment, descriptors, random states."""
+"""Cases that look for state a forked kernel may have inherited: environment, descriptors, random states."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sandbox.security_suite.case import Case, tries
-from sandbox.security_suite.fixtures import SECRET, Scene
+from sandbox.security_suite.fixtures import SECRET, Fixtures
 
 
-async def _random_numbers_differ(kernel: Any, scene: Scene) -> str | None:
-    return await _same("import random; random.random()", kernel, scene)
+async def _random_numbers_differ(kernel: Any, fixtures: Fixtures) -> str | None:
+    return await _same("import random; random.random()", kernel, fixtures)
 
 
-async def _hash_seeds_differ(kernel: Any, scene: Scene) -> str | None:
-    return await _same("hash('a')", kernel, scene)
+async def _hash_seeds_differ(kernel: Any, fixtures: Fixtures) -> str | None:
+    return await _same("hash('a')", kernel, fixtures)
 
 
-async def _addresses_differ(kernel: Any, scene: Scene) -> str | None:
-    return await _same("id(int)", kernel, scene)
+async def _addresses_differ(kernel: Any, fixtures: Fixtures) -> str | None:
+    return await _same("id(int)", kernel, fixtures)
 
 
-async def _same(code: str, kernel: Any, scene: Scene) -> str | None:
-    one, two = await kernel.run(code), await scene.sibling.run(code)
+async def _same(code: str, kernel: Any, fixtures: Fixtures) -> str | None:
+    one, two = await kernel.run(code), await fixtures.sibling.run(code)
     return f"a sibling has the same value of {code}" if one.value == two.value else None
 
 
@@ -41,7 +41,7 @@ HANDED_DOWN = [
         tries("if '{token}' not in str(dict(os.environ)): raise ValueError('not there')"),
         None,
         ("ok",),
-        stopped_by="kernels get an environment of their own",
+        stopped_by="kernels get a new environment",
         harmless=True,
     ),
     Case(
@@ -68,7 +68,7 @@ HANDED_DOWN = [
         "import random",
         None,
         ("ok",),
-        after=_random_numbers_differ,
+        check=_random_numbers_differ,
         stopped_by="random generators get new seeds in each kernel",
     ),
     Case(
@@ -77,7 +77,7 @@ HANDED_DOWN = [
         "1",
         None,
         ("ok",),
-        after=_hash_seeds_differ,
+        check=_hash_seeds_differ,
         stopped_by="Python's own",
         promised=False,
     ),
@@ -87,7 +87,7 @@ HANDED_DOWN = [
         "1",
         None,
         ("ok",),
-        after=_addresses_differ,
+        check=_addresses_differ,
         stopped_by="Linux's own",
         promised=False,
     ),

@@ -1,4 +1,4 @@
-"""Cases that are no attack: ordinary work an isolated kernel must still be able to do."""
+"""Cases that are no attack: ordinary work that must still run in an isolated kernel."""
 
 from __future__ import annotations
 
@@ -42,15 +42,17 @@ def _drawn(result: CellResult) -> bool:
 
 
 WORK = [
-    Case("many short-lived orphans", "ordinary work", _ORPHANS, None, ("ok",), 20.0, seen=_done, promised=False),
-    Case("a pool of processes", "ordinary work", _POOL, "disk", ("ok",), 20.0, seen=_done),
+    Case(
+        "many short-lived orphans", "ordinary work", _ORPHANS, None, ("ok",), 20.0, check_result=_done, promised=False
+    ),
+    Case("a pool of processes", "ordinary work", _POOL, "disk", ("ok",), 20.0, check_result=_done),
     Case(
         "printing in a forked child",
         "ordinary work",
         _CHILD_PRINTS,
         None,
         ("ok",),
-        seen=_done,
+        check_result=_done,
         kernels=("light",),
     ),
     Case(
@@ -60,7 +62,7 @@ WORK = [
         "c = socket.create_connection(s.getsockname())\nprint('done')",
         "disk",
         ("ok",),
-        seen=_done,
+        check_result=_done,
     ),
     Case(
         "thirty figures",
@@ -70,7 +72,7 @@ WORK = [
         None,
         ("ok", "output_limit"),
         60.0,
-        seen=_drawn,
+        check_result=_drawn,
     ),
     Case(
         "numbers after numbers",
@@ -79,6 +81,6 @@ WORK = [
         None,
         ("ok",),
         20.0,
-        seen=_done,
+        check_result=_done,
     ),
 ]

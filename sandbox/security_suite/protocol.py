@@ -1,4 +1,4 @@
-"""Cases that attack the connection and the kernel itself: die, forge, flood, confuse."""
+"""Cases that attack the connection and the kernel itself: deaths, forged, flooding and malformed messages."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 from typing import Any
 
 from sandbox.security_suite.case import ENDS, Case
-from sandbox.security_suite.fixtures import Scene
+from sandbox.security_suite.fixtures import Fixtures
 
 # finds the kernel's own sockets among its descriptors
-_LINE = """
+_SOCKETS = """
 import json, os, stat, struct
-lines = []
+fds = []
 for f in range(3, 256):
     try:
-        if stat.S_ISSOCK(os.fstat(f).st_mode): lines.append(f)
+        if stat.S_ISSOCK(os.fstat(f).st_mode): fds.append(f)
     except OSError:
         pass
 """
-FLOODED_S = 10.0
-GONE = ("died", "protocol_violation", "output_limit", "timeout_killed")
+FLOOD_TIMEOUT_S = 10.0
+ENDED = ("died", "protocol_violation", "output_limit", "timeout_killed")
 
 DEATHS = [
     Case(name, "deaths", code, None, ("died",), stopped_by="seen by the host within milliseconds")
@@ -41,14 +41,14 @@ DEATHS = [
     ),
 ]
 
-_OWN_LINE = """
+_TRANSPORT = """
 import gc
-port = next(o for o in gc.get_objects() if type(o).__name__ in ('SocketTransport', 'ZmqTransport'))
+transport = next(o for o in gc.get_objects() if type(o).__name__ in ('SocketTransport', 'ZmqTransport'))
 """
 
 
-async def _cells_still_run(kernel: Any, scene: Scene) -> str | None:
-    """Whether the kernel that answers is still the one that runs cells."""
+async def _cells_still_run(kernel: Any, fixtures: Fixtures) -> str | None:
+    """Checks that the kernel that answers still runs cells."""
     value = (await kernel.run("6 * 7", timeout_s=5)).value
     return None if value == "42" else f"later cells answer {value!r} and do not run: never ask a kernel for a verdict"
 
@@ -59,16 +59,16 @@ if os.fork() == 0:
     try:
         while not os.path.exists('go'): pass
         while True:
-            for fd in lines: os.write(fd, bytes(5) * 10_000)
+            for fd in fds: os.write(fd, bytes(5) * 10_000)
     finally: os._exit(0)
 """
 
 
-async def _is_ended_for_its_flood(kernel: Any, scene: Scene) -> str | None:
-    """Lets the flood begin when no cell runs; nobody reads it for a cell, but somebody must stop it."""
+async def _is_ended_for_its_flood(kernel: Any, fixtures: Fixtures) -> str | None:
+    """Starts the flood when no cell runs; the host must stop it although it does not read for a cell."""
     await kernel.put("go", b"")
     try:
-        await asyncio.wait_for(asyncio.shield(kernel.process.exited), FLOODED_S)
+        await asyncio.wait_for(asyncio.shield(kernel.process.exited), FLOOD_TIMEOUT_S)
     except TimeoutError:
         return "the host reads empty messages without end"
     return None
@@ -80,15 +80,15 @@ PROTOCOL = [
         "protocol",
         "import gc\nfor o in gc.get_objects():\n    if type(o).__name__ == 'LightKernel': type(o).execute = "
         "lambda s, c: {{'status': 'ok'}}",
-        after=_cells_still_run,
+        check=_cells_still_run,
         promised=False,
         stopped_by="nothing to replace under this name",
     ),
     Case(
         "a forged reply, then an endless loop",
         "protocol",
-        _OWN_LINE + "port.send(0, 'execute_reply', {{'status': 'ok'}})\n"
-        "port.send(1, 'status', {{'execution_state': 'idle'}}); port.flush()\nwhile True: pass",
+        _TRANSPORT + "transport.send(0, 'execute_reply', {{'status': 'ok'}})\n"
+        "transport.send(1, 'status', {{'execution_state': 'idle'}}); transport.flush()\nwhile True: pass",
         None,
         ENDS,
         stopped_by="the next cell's own time limit",
@@ -96,10 +96,10 @@ PROTOCOL = [
     Case(
         "a message of 300 MB",
         "protocol",
-        _LINE + "for fd in lines:\n    os.write(fd, struct.pack('!IB', 300 << 20, 1))\n"
+        _SOCKETS + "for fd in fds:\n    os.write(fd, struct.pack('!IB', 300 << 20, 1))\n"
         "    for i in range(300): os.write(fd, bytes(1 << 20))\nwhile True: pass",
         None,
-        GONE,
+        ENDED,
         timeout_s=2.0,
         stopped_by="frame limit",
         kernels=("light",),
@@ -107,46 +107,46 @@ PROTOCOL = [
     Case(
         "empty messages without end between two cells",
         "protocol",
-        _LINE + _FLOOD,
+        _SOCKETS + _FLOOD,
         None,
         ("ok",),
-        after=_is_ended_for_its_flood,
+        check=_is_ended_for_its_flood,
         stopped_by="bytes counted between cells",
         kernels=("light",),
     ),
     *(
-        Case(name, "protocol", _LINE + code, None, allowed, timeout_s=2.0, stopped_by=by)
+        Case(name, "protocol", _SOCKETS + code, None, allowed, timeout_s=2.0, stopped_by=by)
         for name, code, allowed, by in (
             (
                 "garbage on the connection",
-                "for fd in lines: os.write(fd, b'\\xff' * 64)\nwhile True: pass",
-                GONE,
+                "for fd in fds: os.write(fd, b'\\xff' * 64)\nwhile True: pass",
+                ENDED,
                 "frame limit",
             ),
             (
                 "a frame of 2 GB announced",
-                "for fd in lines: os.write(fd, struct.pack('!IB', 2 << 30, 1))\nwhile True: pass",
-                GONE,
+                "for fd in fds: os.write(fd, struct.pack('!IB', 2 << 30, 1))\nwhile True: pass",
+                ENDED,
                 "frame limit",
             ),
             (
                 "JSON that is 200,000 levels deep",
-                "m = b'[' * 200000\nfor fd in lines: os.write(fd, struct.pack('!IB', len(m), 1) + m)\nwhile True: pass",
-                GONE,
+                "m = b'[' * 200000\nfor fd in fds: os.write(fd, struct.pack('!IB', len(m), 1) + m)\nwhile True: pass",
+                ENDED,
                 "RecursionError caught",
             ),
             (
                 "messages of the wrong shape",
                 "m = json.dumps({{'parent_header': 7, 'header': [], 'content': 1}}).encode()\n"
-                "for fd in lines: os.write(fd, struct.pack('!IB', len(m), 1) + m)\nwhile True: pass",
-                GONE,
+                "for fd in fds: os.write(fd, struct.pack('!IB', len(m), 1) + m)\nwhile True: pass",
+                ENDED,
                 "types checked",
             ),
             (
                 "endless small messages",
                 "m = json.dumps({{'parent_header': {{}}, 'header': {{}}, 'content': {{}}}}).encode()\n"
-                "f = struct.pack('!IB', len(m), 1) + m\nwhile True:\n    for fd in lines: os.write(fd, f)",
-                GONE,
+                "f = struct.pack('!IB', len(m), 1) + m\nwhile True:\n    for fd in fds: os.write(fd, f)",
+                ENDED,
                 "bytes counted per cell",
             ),
             (
@@ -155,7 +155,12 @@ PROTOCOL = [
                 ("timeout_killed",),
                 "SIGKILL",
             ),
-            ("the connection closed", "for fd in lines: os.close(fd)", (*GONE, "error", "ok"), "end of the connection"),
+            (
+                "the connection closed",
+                "for fd in fds: os.close(fd)",
+                (*ENDED, "error", "ok"),
+                "end of the connection",
+            ),
         )
     ),
 ]
@@ -178,7 +183,7 @@ PYTHON = [
         _LATE_THREAD,
         None,
         ("ok",),
-        then="go.set(); t.join(); print('mine')",
+        next_code="go.set(); t.join(); print('mine')",
         stopped_by="text belongs to the cell that started the thread",
         kernels=("light",),
     ),
@@ -188,7 +193,7 @@ PYTHON = [
         _LATE_TASK,
         None,
         ("ok",),
-        then="import asyncio\nawait asyncio.sleep(0.2); print('mine')",
+        next_code="import asyncio\nawait asyncio.sleep(0.2); print('mine')",
         stopped_by="text belongs to the cell that started the task",
     ),
     *(

@@ -1,11 +1,11 @@
-"""Cases that use up: time, memory, processes, disk, output."""
+"""Cases that exhaust resources: time, memory, processes, disk, output."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sandbox.security_suite.case import Case
-from sandbox.security_suite.fixtures import Scene, resident_mib
+from sandbox.security_suite.fixtures import Fixtures, resident_mib
 
 _FORK = """
 import os, time
@@ -42,7 +42,7 @@ TIME = [
             ("timeout_killed",),
             "SIGKILL",
         ),
-        ("sum of a long range in C", "sum(range(10 ** 12))", STOPPED, "SIGKILL: C code that never looks"),
+        ("sum of a long range in C", "sum(range(10 ** 12))", STOPPED, "SIGKILL: C code that never checks signals"),
         ("waiting for input", "input()", ("error",), "no input: an exception"),
         ("waiting for a password", "import getpass; getpass.getpass()", ("error",), "no input: an exception"),
         ("waiting for a pipe", "import os\nr, w = os.pipe()\nos.read(r, 1)", ("timeout_interrupted",), "SIGINT"),
@@ -52,8 +52,8 @@ TIME = [
 PRINTED_MIB, KEPT_MIB = 160, 40
 
 
-async def _printed_bytes_are_not_kept(kernel: Any, scene: Scene) -> str | None:
-    """IPython 9 keeps every printed byte for a history nobody reads."""
+async def _printed_bytes_are_not_kept(kernel: Any, fixtures: Fixtures) -> str | None:
+    """Checks that printed text is not kept in memory; IPython 9 keeps all of it for an unused history."""
     pid = kernel.process.pid()
     before = resident_mib(pid)
     for _ in range(PRINTED_MIB // 8):
@@ -69,7 +69,7 @@ MEMORY = [
         "print('y' * (8 << 20))",
         None,
         ("ok", "output_limit"),
-        after=_printed_bytes_are_not_kept,
+        check=_printed_bytes_are_not_kept,
         stopped_by="no copy of the output in the kernel",
         kernels=("light",),
     ),

@@ -1,4 +1,4 @@
-"""The scorecard as a person reads it: a row a case while they run, then a count a group."""
+"""The scorecard as Markdown: one row per case while the suite runs, then counts per group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def row(score: Score) -> str:
 
 
 def summary(scores: Sequence[Score]) -> str:
-    """How many of each verdict, group by group and in all."""
+    """Counts of each verdict, per group and in total."""
     groups = {name: [score.verdict for score in scores if score.group == name] for name in _names(scores)}
     groups["all"] = [score.verdict for score in scores]
     lines = [f"| group | cases | {' | '.join(SIGNS.values())} |", f"|---|{'---|' * (len(SIGNS) + 1)}"]
@@ -28,7 +28,7 @@ def summary(scores: Sequence[Score]) -> str:
 
 
 def breaches(scores: Sequence[Score]) -> list[Score]:
-    """Cases the probe's claims do not survive."""
+    """Cases that contradict the probe's claims."""
     return [score for score in scores if score.verdict == "breach"]
 
 

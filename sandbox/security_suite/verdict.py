@@ -1,7 +1,7 @@
-"""One case, from its kernel to its verdict.
+"""Runs one case and gives its verdict.
 
-Contract: the judge believes what the host can see (the outcome, the clock, the sibling, the victim, files, processes
-and the host's own memory) and one thing a cell says about itself: that it got through.
+Contract: the verdict uses what the host observes (the outcome, the clock, the sibling, the victim, files, processes and
+the host's own memory) and, of the cell's output, only the breach marker.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict
 from sandbox.isolation.probe import probe
 from sandbox.limits import Limits
 from sandbox.result import CellResult
-from sandbox.security_suite.case import CONFESSION, Case
-from sandbox.security_suite.fixtures import Scene, resident_mib
+from sandbox.security_suite.case import BREACH_MARKER, Case
+from sandbox.security_suite.fixtures import Fixtures, resident_mib
 
 LIMITS = Limits(memory_mib=512, workspace_mib=64, workspace_inodes=2000, processes=32, output_chars=4000)
 HOST_GROWTH_MIB = 64
 LATE_S = 2.0
-"""After its limit a cell must be over, the grace of the interrupt included."""
+"""A cell must end this long after its limit, including the interrupt's grace period."""
 Verdict = Literal["held", "breach", "not promised", "not run"]
 
 
@@ -33,27 +33,27 @@ class Score(BaseModel):
     group: str
     verdict: Verdict
     stopped_by: str
-    """The mechanism, where it held."""
+    """The mechanism, if the case was held."""
     seen: str
-    """What the host saw: the outcome, or why the verdict is what it is."""
+    """The outcome, or the reason for the verdict."""
     seconds: float
 
 
-async def judge(pool: Any, kernel_name: str, case: Case, scene: Scene) -> Score:
-    """Runs the case in a kernel of its own. ``pool``: anything with ``acquire`` and ``tier``."""
+async def run_case(pool: Any, kernel_name: str, case: Case, fixtures: Fixtures) -> Score:
+    """Runs the case in a new kernel. ``pool``: any object with ``acquire`` and ``tier``."""
     before = resident_mib()
     async with await pool.acquire() as kernel:
         started = time.monotonic()
-        result = await kernel.run(scene.told(case.code), timeout_s=case.timeout_s)
+        result = await kernel.run(fixtures.fill_in(case.code), timeout_s=case.timeout_s)
         took = time.monotonic() - started
-        then = await kernel.run(scene.told(case.then), timeout_s=5)
-        found = await case.after(kernel, scene) if case.after and kernel_name in case.kernels else None
-    neighbour = await scene.sibling.run("6 * 7", timeout_s=30)  # the machine may be busy with others
-    fault = found or _fault(case, result, then, took, scene, resident_mib() - before)
+        second = await kernel.run(fixtures.fill_in(case.next_code), timeout_s=5)
+        found = await case.check(kernel, fixtures) if case.check and kernel_name in case.kernels else None
+    neighbour = await fixtures.sibling.run("6 * 7", timeout_s=30)  # the machine may be busy with others
+    fault = found or _fault(case, result, second, took, fixtures, resident_mib() - before)
     if neighbour.value != "42":
         fault = f"the sibling answers {neighbour.status}"
     elif "{stray}" in case.code:
-        fault = fault or await scene.strays()
+        fault = fault or await fixtures.find_leftovers()
     held: Verdict = "breach" if _promised(case, pool.tier, kernel_name) else "not promised"
     return Score(
         case=case.name,
@@ -66,7 +66,7 @@ async def judge(pool: Any, kernel_name: str, case: Case, scene: Scene) -> Score:
 
 
 def not_run(case: Case, why: str) -> Score:
-    """A case that would do harm."""
+    """The score of a case that was skipped."""
     return Score(case=case.name, group=case.group, verdict="not run", stopped_by="", seen=why, seconds=0)
 
 
@@ -94,14 +94,14 @@ def _properties(tier: str) -> dict[str, Any]:
 
 
 def _fault(
-    case: Case, result: CellResult, then: CellResult, took: float, scene: Scene, growth_mib: float
+    case: Case, result: CellResult, second: CellResult, took: float, fixtures: Fixtures, growth_mib: float
 ) -> str | None:
-    for cell in (result, then):
-        if CONFESSION in cell.stdout:
+    for cell in (result, second):
+        if BREACH_MARKER in cell.stdout:
             return f"the cell got through: {cell.stdout.strip()[:100]}"
-    if (harm := scene.unharmed()) is not None:
+    if (harm := fixtures.find_damage()) is not None:
         return harm
-    if result.status not in case.allowed or not (case.seen is None or case.seen(result)):
+    if result.status not in case.allowed or not (case.check_result is None or case.check_result(result)):
         return f"{outcome(result)}; expected {' or '.join(case.allowed)}"
     if took > case.timeout_s + LATE_S:
         return f"took {took:.1f} s"

@@ -32,7 +32,7 @@ def test_probe_says_what_holds_in_words_and_as_json() -> None:
     assert {"files", "network", "memory"} <= set(report["properties"][report["tier"]])
 
 
-def test_the_battery_judges_stock_kernels_and_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suite_judges_stock_kernels_and_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three cases; the whole of it is a slow test of its own. For stock kernels nothing is promised."""
     from typer.testing import CliRunner
 
@@ -41,7 +41,7 @@ def test_the_battery_judges_stock_kernels_and_ours(monkeypatch: pytest.MonkeyPat
 
     some = ("read a secret of the host", "fork bomb", "a token in the environment")
     monkeypatch.setattr(run, "CASES", [case for case in run.CASES if case.name in some])
-    shown = CliRunner().invoke(app, ["sandbox", "battery", "--kernel", "stock", "--json"])
+    shown = CliRunner().invoke(app, ["sandbox", "security-suite", "--kernel", "stock", "--json"])
     verdicts = {score["case"]: score["verdict"] for score in json.loads(shown.stdout)["scores"]}
     assert shown.exit_code == 0
     assert verdicts == dict(zip(some, ("not promised", "not run", "not promised"), strict=True))
@@ -54,8 +54,8 @@ def test_bench_and_soak_as_json_agree_with_their_exit_codes() -> None:
     bench = codeact("sandbox", "bench", "--tier", TIER, "--starts", "3", "--cells", "10", "--kernels", "2", "--json")
     figures = {figure["name"]: figure for figure in json.loads(bench.stdout)["figures"]}
     assert len(figures) >= 9 and all(figure["ours"] is not None for figure in figures.values())
-    judged, told = (figures[f"start, {what}, {TIER}, ms"] for what in STARTS)
-    assert judged["met"] is not None and told["met"] is None and told["rival"] is not None
+    judged, shown_only = (figures[f"start, {what}, {TIER}, ms"] for what in STARTS)
+    assert judged["met"] is not None and shown_only["met"] is None and shown_only["rival"] is not None
     assert bench.returncode == any(figure["met"] is False for figure in figures.values())
     soak = codeact("sandbox", "soak", "--tier", TIER, "--kernels", "5", "--cycles", "20", "--json")
     assert soak.returncode == 0, soak.stdout
@@ -68,8 +68,8 @@ def test_bench_and_soak_as_json_agree_with_their_exit_codes() -> None:
         (["--host", "0.0.0.0"], "--tenants FILE or --token"),
         (["--token", "short"], "16 or more"),
         (["--tenants", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
-        (["--tenants", "nowhere.yaml", "--token", TOKEN], "leave --token"),
-        (["--tenants", "nowhere.yaml", "--checkpoint"], "and --checkpoint out"),
+        (["--tenants", "nowhere.yaml", "--token", TOKEN], "remove --token"),
+        (["--tenants", "nowhere.yaml", "--checkpoint"], "and --checkpoint"),
         (["--port", "1", "--host", "203.0.113.1", "--token", TOKEN], "cannot listen there"),
         (["--port", "0", "--preload", "nosuch", "--token", TOKEN], "No module named 'nosuch'"),
         (

@@ -10,20 +10,20 @@ import pytest
 from sandbox.bench import footprint
 from sandbox.bench.figures import Figure, missed, row
 from sandbox.bench.kills import kills
-from sandbox.bench.soak import alive, cycles
+from sandbox.bench.soak import at_once, cycles
 
 
 @pytest.mark.parametrize(
     ("figure", "met"),
     [
-        (Figure(name="ms", ours=10, rival=500, at_most=15, ratio_at_least=40), True),
-        (Figure(name="ms", ours=10, rival=300, at_most=15, ratio_at_least=40), False),
-        (Figure(name="ms", ours=16, rival=1000, at_most=15, ratio_at_least=40), False),
-        (Figure(name="rate", ours=2000, rival=400, at_least=1300, ratio_at_least=4), True),
-        (Figure(name="rate", ours=1000, rival=100, at_least=1300), False),
+        (Figure(name="ms", ours=10, baseline=500, at_most=15, ratio_at_least=40), True),
+        (Figure(name="ms", ours=10, baseline=300, at_most=15, ratio_at_least=40), False),
+        (Figure(name="ms", ours=16, baseline=1000, at_most=15, ratio_at_least=40), False),
+        (Figure(name="rate", ours=2000, baseline=400, at_least=1300, ratio_at_least=4), True),
+        (Figure(name="rate", ours=1000, baseline=100, at_least=1300), False),
         (Figure(name="left", ours=0, at_most=0), True),
         (Figure(name="not measured", ours=None, at_most=0), False),
-        (Figure(name="only told", ours=3, rival=4), None),
+        (Figure(name="only measured", ours=3, baseline=4), None),
     ],
 )
 def test_targets_are_met_or_missed(figure: Figure, met: bool | None) -> None:
@@ -32,16 +32,16 @@ def test_targets_are_met_or_missed(figure: Figure, met: bool | None) -> None:
 
 
 def test_a_footprint_sees_processes_and_descriptors() -> None:
-    before = footprint.take()
+    before = footprint.measure_footprint()
     with open("/dev/null") as _file, subprocess.Popen(["sleep", "60"]) as child:  # noqa: PTH123
-        during = footprint.take()
+        during = footprint.measure_footprint()
         child.kill()
     assert during.processes == before.processes + 1 and during.descriptors > before.descriptors
     assert child.pid in footprint.descendants(os.getpid()) or not Path(f"/proc/{child.pid}").exists()
 
 
 def test_kernels_alive_at_once_answer_and_nothing_stays_behind() -> None:
-    figures = asyncio.run(alive("T1", 6, lambda figure: None))
+    figures = asyncio.run(at_once("T1", 6, lambda figure: None))
     more, table = asyncio.run(cycles("T1", 40, lambda figure: None, lambda growth: None))
     assert missed(figures + more) == []
     assert figures[0].ours == 6 and table[-1].cycles == 40

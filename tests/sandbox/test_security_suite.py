@@ -1,4 +1,4 @@
-"""The hostile cells, in the best tier and in the one that needs no privileges; and that the judge can find fault."""
+"""The hostile cells, in the best tier and in the one that needs no privileges; and that the suite can fail."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import probe
-from sandbox.security_suite.run import CASES, run_battery
+from sandbox.security_suite.run import CASES, run_suite
 from sandbox.security_suite.scorecard import breaches, row, summary
 
 SLOW_GROUPS = ("time", "memory", "disk", "output", "ordinary work")
@@ -23,7 +23,7 @@ async def test_no_quick_case_gets_through(tier: str) -> None:
         pytest.skip(f"tier {tier} is not available here: {probe().missing}")
     if tier == "T2" and probe().tier == "T3":
         pytest.skip("T3 is T2 and a cgroup")
-    scores = await run_battery(tier, cases=QUICK)
+    scores = await run_suite(tier, cases=QUICK)
     assert breaches(scores) == []
     assert sum(score.verdict == "held" for score in scores) > 90
 
@@ -33,16 +33,16 @@ async def test_no_quick_case_gets_through(tier: str) -> None:
 async def test_no_case_at_all_gets_through(tier: str, kernel: str) -> None:
     if tier not in probe().properties:
         pytest.skip(f"tier {tier} is not available here: {probe().missing}")
-    scores = await run_battery(tier, kernel)
+    scores = await run_suite(tier, kernel)
     assert breaches(scores) == []
     if tier != "T1":
         limits = {case.name for case in CASES if not case.promised or kernel not in case.kernels}
         assert {score.case for score in scores if score.verdict == "not promised"} <= limits
 
 
-async def test_the_battery_can_fail() -> None:
+async def test_the_suite_can_fail() -> None:
     reads = [case for case in CASES if case.name in ("read a secret of the host", "connect to the host's loopback")]
-    scores = await run_battery("T0", cases=reads)
+    scores = await run_suite("T0", cases=reads)
     assert [score.verdict for score in scores] == ["not promised", "not promised"]
     assert all("got through" in score.seen for score in scores)
 
@@ -52,7 +52,7 @@ async def test_what_would_harm_the_machine_is_not_run_where_nothing_isolates() -
     assert {"fork bomb", "write to site-packages", "become root", "memory files"} <= {case.name for case in harmful}
     assert not any(case.harmless for case in harmful)
     for kernel in ("light", "stock"):
-        scores = await run_battery("T0", kernel, cases=harmful)
+        scores = await run_suite("T0", kernel, cases=harmful)
         assert {score.verdict for score in scores} == {"not run"}
 
 
