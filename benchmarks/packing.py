@@ -64,7 +64,7 @@ def best_fit_in_windows(lengths: NDArray[np.int64], capacity: int) -> PackPlan:
     for start in range(0, len(lengths), 1000):
         plan = best_fit_decreasing(lengths[start : start + 1000], capacity)
         plans.append(PackPlan(plan.document + start, plan.offset))
-    return PackPlan.joined(plans)
+    return PackPlan.concatenate(plans)
 
 
 PACKERS: dict[str, Callable[[NDArray[np.int64], int], PackPlan]] = {

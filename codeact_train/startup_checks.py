@@ -31,7 +31,7 @@ from codeact_train.data.collate import MicroBatch, StepBatch, collate
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES, Document
 from codeact_train.distributed.parallel_context import ParallelContext
-from codeact_train.hf.embedding_init import enlarge
+from codeact_train.hf.embedding_init import resize_embeddings
 from codeact_train.model.attention import PackedAttention, PackedLayout, Spans
 from codeact_train.model.gpt import DTYPES
 from codeact_train.model.source import ModelSource
@@ -134,7 +134,7 @@ def _moved_by_the_first_key(
     q_SHD, k_SGD, v_SGD = (
         torch.randn(size + 1, heads, head_dim, generator=random).to(device, dtype) for heads in (2, 1, 1)
     )
-    layout = PackedLayout(Spans.of((0, size + 1), 0, size + 1), size, q_SHD, q_SHD)
+    layout = PackedLayout(Spans.from_bounds((0, size + 1), 0, size + 1), size, q_SHD, q_SHD)
     with torch.no_grad():
         before_SHD = module.attend(q_SHD, k_SGD, v_SGD, layout, module.scale)
         k_SGD[0], v_SGD[0] = -k_SGD[0], -v_SGD[0]
@@ -233,7 +233,7 @@ def _transformers_losses(context: CheckContext, batch: MicroBatch) -> tuple[Tens
     train = context.job.train
     disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(context.source.folder, dtype=torch.float32).eval()
-    enlarge(model, context.source.vocabulary, train.new_tokens)
+    resize_embeddings(model, context.source.vocabulary, train.new_tokens)
     losses = []
     with torch.no_grad():
         for precision in (torch.float32, DTYPES[train.precision]):

@@ -3,19 +3,19 @@
 from codeact_train.config.train import TrainConfig
 from codeact_train.plan.estimate import estimate, rank
 from codeact_train.plan.hardware import Cluster
-from codeact_train.plan.layout import Layout
-from codeact_train.plan.shapes import known_shape
+from codeact_train.plan.layout import ParallelLayout
+from codeact_train.plan.shapes import shipped_model
 from codeact_train.plan.workload import Workload
 
 
 def main() -> None:
-    model = known_shape("llama-2-7b")
+    model = shipped_model("llama-2-7b")
     cluster = Cluster.load("4xa100-40g")
     train = TrainConfig.model_validate(
         {"global_batch_packs": 32, "precision": "bf16", "parallel": {"tensor": 4, "sequence_parallel": True}}
     )
     work = Workload.assumed(4096, None, train, packs=19_379)
-    mine = estimate(model, cluster, work, Layout.of(train, cluster.gpus))
+    mine = estimate(model, cluster, work, ParallelLayout.from_config(train, cluster.gpus))
     print(f"{model.parameters / 1e9:.2f} billion parameters on {cluster.gpus} GPUs (all figures predicted)")
     for one in [mine, *rank(model, cluster, work)[:3]]:
         name = "mine" if one is mine else "among the fastest"

@@ -1,7 +1,7 @@
-"""Configuration of prepare: what a person may set about how records become a corpus.
+"""Configuration of ``codeact prepare``: how records become a corpus.
 
-Contract: as :mod:`codeact_train.config.train`'s. It stands outside the package ``prepare`` so that launchers may read
-it for free.
+Contract: as :mod:`codeact_train.config.train`. The module is outside the package ``prepare`` so that launchers can read
+it without heavy imports. Field names enter the digest of a corpus (``prepare.inputs``), so they are stable.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ class SourceSettings(Settings):
     """One file of the mixture, and how much of it an epoch holds."""
 
     path: str | None = None
-    """JSON Lines file of records, packed (``.gz``) or not; ``null`` for those that ``select`` wrote in this run."""
+    """JSON Lines file of records, optionally compressed (``.gz``); ``null`` for the records that ``select`` wrote in
+    this run."""
     name: str | None = None
-    """Name in the ledger for records that name no source themselves; by default the file's name."""
+    """Name in the ledger, and source of records that name none; by default the file's name."""
     repeat: float = Field(1.0, gt=0.0)
-    """How often an epoch holds each record: 2.5 takes all twice and half of them a third time, 0.2 takes a fifth. Which
-    half or fifth is chosen by a hash of seed and id. Held-out records are never repeated."""
+    """How often an epoch holds each record: 2.5 takes all twice and half of them a third time, 0.2 takes a fifth. A
+    hash of seed and id selects that half or fifth. Held-out records are never repeated."""
     share: float | None = Field(None, gt=0.0, lt=1.0)
-    """Share of the mixture's tokens this file shall have, in place of ``repeat``. Files without a share say how large
-    the mixture is; if all have one, it is as large as it can be with nothing repeated."""
+    """Share of the mixture's tokens that comes from this file, instead of ``repeat``. Files without a share determine
+    the size of the mixture; if all have one, it is as large as possible without repetition."""
 
     @model_validator(mode="after")
     def _one_amount(self) -> SourceSettings:
         if self.share is not None and self.repeat != 1.0:
-            raise ValueError(f"repeat={self.repeat:g} beside share={self.share:g}; give one of them")
+            raise ValueError(f"repeat={self.repeat:g} and share={self.share:g} exclude each other; give one of them")
         return self
 
 
@@ -38,13 +39,13 @@ class EvaluationPrompts(Settings):
     """Prompts that no training record may contain."""
 
     path: str
-    """JSON Lines file, packed (``.gz``) or not, one evaluation task a line."""
+    """JSON Lines file, optionally compressed (``.gz``), one evaluation task per line."""
     field: str = "prompt"
     """Key of the prompt in each line."""
 
 
 class RoleWeights(Settings):
-    """Loss weight of each role's text and end tokens; a turn's own ``weight`` multiplies it."""
+    """Loss weight of each role's text and end tokens; a turn's ``weight`` multiplies it."""
 
     system: float = Field(0.0, ge=0.0)
     """Instructions."""
@@ -58,36 +59,37 @@ class PrepareConfig(Settings):
     """How records become a corpus."""
 
     sources: tuple[SourceSettings, ...] = Field((SourceSettings(),), min_length=1)
-    """The files of the mixture; by default what this run has selected."""
+    """The files of the mixture; by default the records this run has selected."""
     sequence_length: int = Field(1024, ge=8)
-    """Slots of a pack. A document of n tokens fills n - 1 slots: its last token is only ever a target."""
+    """Slots of a pack. A document of n tokens fills n - 1 slots: its last token is only a target."""
     over_long: Literal["error", "drop", "split", "truncate"] = "error"
-    """What happens to a document longer than a pack: stop and name it, leave it out, cut it into several at the start
-    of a turn, or keep its beginning. Nothing is ever cut in silence: the ledger counts every case."""
+    """Policy for a document longer than a pack: ``error`` stops and names it, ``drop`` leaves it out, ``split`` cuts it
+    into several at the start of a turn, ``truncate`` keeps its beginning. The ledger counts every case."""
     chat_template: str = "own"
     """``own`` for the template of the model folder, ``chatml``, or a Jinja file."""
     add_tokens: tuple[str, ...] = ()
-    """Control tokens the tokenizer gets if it lacks them, such as ``<|im_start|>`` and ``<|im_end|>``."""
+    """Control tokens to add to the tokenizer if missing, such as ``<|im_start|>`` and ``<|im_end|>``."""
     role_weights: RoleWeights = RoleWeights()
-    """What is trained."""
+    """Which roles are trained, and with which weight."""
     deduplicate: Literal["off", "exact", "near"] = "exact"
-    """Of records with the same conversation the first stays; ``near`` also counts those as the same of which four
-    fifths agree (Jaccard similarity of runs of five tokens, roles user and assistant)."""
+    """``exact`` keeps the first of the records with the same conversation; ``near`` also drops records with a
+    similarity of at least 0.8 (Jaccard similarity of runs of five tokens, roles user and assistant)."""
     decontaminate: tuple[EvaluationPrompts, ...] = ()
-    """Evaluation sets to check against: records that contain one of their prompts are left out."""
+    """Evaluation sets to check against: records that contain one of their prompts are dropped."""
     decontaminate_words: int = Field(13, ge=8)
-    """How many words in a row of a prompt are enough; a shorter prompt counts as a whole, from 8 words on."""
+    """Number of consecutive words of a prompt that count as a match; a shorter prompt is matched as a whole, from 8
+    words on."""
     validation_share: float = Field(0.0, ge=0.0, lt=1.0)
-    """Share of the records held out for the validation loss, chosen by a hash of the record's id, or of its group
-    when it names one: a group is held out whole."""
+    """Share of the records held out for the validation loss, selected by a hash of the record's id, or of its group if
+    it has one: a group is held out as a whole."""
     seed: int = 0
-    """Seed of the choice of held-out records, and of those a ``repeat`` or ``share`` takes."""
+    """Seed of the selection of held-out records, and of the records a ``repeat`` or ``share`` takes."""
     parity: Literal["off", "paper"] = "off"
-    """``paper`` lays out and weighs tokens as the CodeAct paper's own training code did, defects included: next-fit
-    packs, loss mask one token late, every pack weighing the same (``codeact_train.prepare.paper``)."""
+    """``paper`` packs and weighs tokens as the CodeAct paper's training code did, defects included: next-fit packs,
+    loss mask one token late, every pack weighing the same (``codeact_train.prepare.paper``)."""
     workers: int | None = Field(None, ge=1)
-    """Processes that tokenise; ``null`` for one per 32 MB of records, up to one per core. The corpus does not depend
-    on it."""
+    """Processes that tokenise; ``null`` for one per 32 MB of records, up to one per core. Does not affect the corpus.
+    """
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> PrepareConfig:

@@ -1,14 +1,15 @@
-"""Conversations as tokens, each with its role and its loss weight.
+"""Chat template: conversations as tokens, each with its role and its loss weight.
 
-Contract: the ids are those a server gets when it renders the tokenizer's own chat template, except that text inside a
-turn can never become a control token, which is one that the tokenizer marks as special. (Other tokens that were added
-to a vocabulary are words of it: text that spells one becomes it, on a server as here.) A turn with a weight trains its
-text and the control token that ends it; headers and whatever the template adds are context. Cost: two template
-renderings, and about two tokenizer calls a turn.
+Contract: the ids are those a server gets when it renders the tokenizer's chat template, except that text inside a turn
+never becomes a control token (a token the tokenizer marks as special). Other added tokens are ordinary vocabulary: text
+that spells one becomes that token, here as on a server. A turn with a weight trains its text and the control token that
+ends it. Headers and everything else the template adds are context. Cost: two template renderings, and about two
+tokenizer calls per turn.
 
-How the pieces are told apart: the template is rendered with a marker in place of each content, so what stands between
-the markers is the template's and may hold control tokens, and what replaces a marker is the user's and may not. It does
-not read records (``records.py``), say which turns are trained or what happens to long documents (``prepare``).
+How content is distinguished from template text: the template is rendered with a marker in place of each turn's content.
+Text between markers belongs to the template and may hold control tokens; text that replaces a marker belongs to the
+turn and may not. This module does not read records (``records``), decide which turns are trained, or handle over-long
+documents (``prepare``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from codeact_train.data.document import ROLES, Document, Turn
-from codeact_train.data.tokenizer import behind_control_tokens, load_tokenizer
+from codeact_train.data.tokenizer import load_tokenizer, without_prefix_space
 
 _MARK = "\ue000{}\ue001"  # private-use characters: no template or tokenizer gives them a meaning
 _MARK_PATTERN = re.compile("\ue000(\\d+)\ue001")
@@ -30,7 +31,7 @@ _MARK_PATTERN = re.compile("\ue000(\\d+)\ue001")
 
 @dataclass(frozen=True)
 class _Piece:
-    """A stretch of rendered text: a control token, the template's plain text, or a turn's content."""
+    """A span of rendered text: a control token, plain text of the template, or a turn's content."""
 
     text: str
     control: bool = False
@@ -52,8 +53,8 @@ class ChatFormat:
         self._controls = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
         self._control_pattern = re.compile("|".join(map(re.escape, sorted(self._controls, key=len, reverse=True))))
         self._first = tokenizer.backend_tokenizer
-        self._first.encode_special_tokens = True  # from here on, control tokens in text are text
-        self._later = behind_control_tokens(self._first)
+        self._first.encode_special_tokens = True  # from now on, control tokens spelled in text are encoded as text
+        self._later = without_prefix_space(self._first)
         self._header = lru_cache(maxsize=4096)(self._encode)
         self.end_token = self._find_end_token()
 
@@ -63,27 +64,30 @@ class ChatFormat:
         end = int(document.ids[document.weights > 0][-1])
         if end not in self._controls.values():
             raise ValueError(
-                "the chat template ends an assistant turn without a control token: nothing would teach it to stop"
+                "the chat template ends an assistant turn without a control token, so the model cannot learn to stop"
             )
         return end
 
     def render(self, turns: Sequence[Turn]) -> str:
-        """The text a server would build for these turns."""
+        """The text a server builds for these turns."""
         return self._apply([{"role": t.role, "content": t.content} for t in turns])
 
     def has_control_text(self, text: str) -> bool:
-        """Whether the text spells out a control token; it stays text all the same."""
+        """Whether the text spells out a control token. Such text is still encoded as text."""
         return self._control_pattern.search(text) is not None
 
     def encode(self, turns: Sequence[Turn]) -> Document:
-        """Tokens of a conversation. Raises ``ValueError`` when the template refuses the turns or rewrites their
-        text (blanks it trims from their ends are left out, as a server leaves them out)."""
+        """Tokens of a conversation.
+
+        Blanks that the template trims from the ends of a turn are left out, as on a server. Raises ``ValueError`` when
+        the template refuses the turns or rewrites their text.
+        """
         marked = self._apply([{"role": t.role, "content": _MARK.format(i)} for i, t in enumerate(turns)])
         rendered = self.render(turns)
         if _filled(marked, turns) != rendered:
             turns = [replace(t, content=t.content.strip()) for t in turns]
             if _filled(marked, turns) != rendered:
-                raise ValueError("the chat template rewrites a turn's text, so its tokens cannot be told apart")
+                raise ValueError("the chat template rewrites a turn's text, so its tokens cannot be identified")
         if sorted(int(m) for m in _MARK_PATTERN.findall(marked)) != list(range(len(turns))):
             raise ValueError("the chat template leaves out or repeats a turn")
         return self._assemble(list(self._pieces(marked, turns)), turns)
@@ -91,7 +95,7 @@ class ChatFormat:
     def _apply(self, messages: list[dict[str, str]]) -> str:
         try:
             return str(self.tokenizer.apply_chat_template(messages, tokenize=False))
-        except Exception as error:  # templates raise whatever they like
+        except Exception as error:  # templates may raise any exception
             raise ValueError(f"the chat template refuses these turns: {error}") from error
 
     def _pieces(self, marked: str, turns: Sequence[Turn]) -> Iterator[_Piece]:
@@ -113,14 +117,14 @@ class ChatFormat:
             yield _Piece(text[position:])
 
     def _assemble(self, pieces: list[_Piece], turns: Sequence[Turn]) -> Document:
-        """Tokenise stretch by stretch between control tokens, and label each token with its turn."""
+        """Tokenise span by span between control tokens, and label each token with its turn."""
         ids: list[int] = []
         roles: list[int] = []
         weights: list[float] = []
         starts: list[int] = []
         done: tuple[int, ...] = ()
-        before = ""  # text since the last control token, and its tokens so far
-        ending: int | None = None  # the turn whose end token has not come yet
+        before = ""  # text since the last control token; `done` holds its tokens so far
+        ending: int | None = None  # the turn whose end token is still to come
         last_control = 0
         for piece in pieces:
             if piece.control:
@@ -145,11 +149,11 @@ class ChatFormat:
         )
 
     def _continue(self, before: str, done: tuple[int, ...], text: str, *, first: bool) -> tuple[int, ...]:
-        """Tokens of ``text`` after ``before``; ``first`` when no control token stands before them.
+        """Tokens of ``text`` after ``before``; ``first`` when no control token precedes them.
 
-        They are read off the joint tokenisation, as a server makes it, unless a token would straddle the boundary: then
-        the model, which writes after ``before`` has been tokenised alone, could never produce it, and the text stands
-        alone.
+        The tokens come from the joint tokenisation, as a server makes it, unless one would span the boundary. The model
+        generates after ``before`` was tokenised alone and could never produce such a token, so the text is then
+        tokenised alone.
         """
         if not before:
             return self._header(text, first)
@@ -163,5 +167,5 @@ class ChatFormat:
 
 
 def _filled(marked: str, turns: Sequence[Turn]) -> str:
-    """The marked rendering with the turns' contents in place of their markers."""
+    """The marked rendering with each marker replaced by its turn's content."""
     return _MARK_PATTERN.sub(lambda m: turns[int(m[1])].content, marked)

@@ -1,7 +1,7 @@
-"""What one process computes at once: documents one after another in a sequence, as tensors.
+"""Collate: documents to the tensors of a micro-batch.
 
-Contract: :func:`collate` makes a whole sequence of documents, :meth:`MicroBatch.part` the stretch of it that one of
-several context-parallel processes computes.
+Contract: :func:`collate` builds a whole sequence of documents; :meth:`MicroBatch.part` returns the part of it that one
+context-parallel process computes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class MicroBatch:
     """S slots of a sequence of documents.
 
     ``tokens``: int64 [1, S], the inputs. ``positions``: int64 [S], restarting in each document. ``bounds``: slots of
-    the whole sequence where documents begin, and its length; padding counts as a document of its own. ``first``: where
-    in the whole sequence these slots begin. ``trained``: int64 [N], the slots whose next token carries loss (at least
-    one: where there is none, a slot of weight 0 stands in). ``labels``: int64 [N], those next tokens. ``weights``:
+    the whole sequence where documents begin, and its length; padding counts as one more document. ``first``: index in
+    the whole sequence of the first of these slots. ``trained``: int64 [N], the slots whose next token carries loss (at
+    least one: without any, it holds one slot of weight 0). ``labels``: int64 [N], those next tokens. ``weights``:
     float32 [N], their loss weights. ``roles``: uint8 [N], their roles. ``real``: slots of the whole sequence that are
     not padding.
     """
@@ -39,16 +39,16 @@ class MicroBatch:
 
     @property
     def slots(self) -> int:
-        """Positions computed."""
+        """Number of positions computed."""
         return self.tokens.shape[1]
 
     def to(self, device: torch.device) -> MicroBatch:
-        """The same with its tensors on ``device``."""
+        """A copy with its tensors on ``device``."""
         names = ("tokens", "positions", "trained", "labels", "weights", "roles")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def part(self, rank: int, parts: int) -> MicroBatch:
-        """One of ``parts`` equal stretches of a whole sequence."""
+        """Part ``rank`` of ``parts`` equal parts of the sequence."""
         if parts == 1:
             return self
         length = self.slots // parts
@@ -67,21 +67,24 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class StepBatch:
-    """What one data-parallel process computes in one optimizer step, and the loss weight of the whole global batch."""
+    """The micro-batches of one data-parallel process in one optimizer step, and the loss weight of the global batch."""
 
     micro_batches: list[MicroBatch]
     total_weight: float
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Slots computed, those that are not padding, those that carry loss."""
+        """Slots computed, slots that are not padding, slots that carry loss."""
         trained = sum(int((m.weights > 0).sum()) for m in self.micro_batches)
         return sum(m.slots for m in self.micro_batches), sum(m.real for m in self.micro_batches), trained
 
 
 def collate(documents: list[Document], multiple: int = 1, at_least: int = 0, *, rows: bool = False) -> MicroBatch:
-    """Lay documents (possibly none) one after another, padded to ``at_least`` slots and a multiple of ``multiple``;
-    for ``rows`` each is padded to the longest, so that the sequence can be cut into equal rows of one document each."""
+    """Concatenate documents (possibly none), padded to at least ``at_least`` slots and to a multiple of ``multiple``.
+
+    With ``rows``, each document is padded to the longest one, so that the sequence can be cut into equal rows of one
+    document.
+    """
     lengths = [len(d.ids) - 1 for d in documents]
     real = sum(lengths)
     if rows:
@@ -94,9 +97,9 @@ def collate(documents: list[Document], multiple: int = 1, at_least: int = 0, *, 
     labels, weights, roles = np.zeros(slots, np.int64), np.zeros(slots, np.float32), np.zeros(slots, np.uint8)
     bounds = np.cumsum([0, *lengths])
     for start, document in zip(bounds, documents, strict=False):
-        place = slice(start, start + len(document.ids) - 1)
-        tokens[place], labels[place] = document.ids[:-1], document.ids[1:]
-        weights[place], roles[place] = document.weights[1:], document.roles[1:]
+        span = slice(start, start + len(document.ids) - 1)
+        tokens[span], labels[span] = document.ids[:-1], document.ids[1:]
+        weights[span], roles[span] = document.weights[1:], document.roles[1:]
     trained = np.flatnonzero(weights)
     if not len(trained):
         trained = np.zeros(1, np.int64)

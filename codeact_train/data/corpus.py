@@ -1,9 +1,9 @@
-"""A prepared corpus on disk: documents as tokens, and the plan that lays them into packs.
+"""A prepared corpus on disk: documents as tokens, and the plan that groups them into packs.
 
-Contract: a folder is a corpus when it holds ``corpus.json``, which is written last and arrives by renaming the whole
-folder; the form of the files is in ``docs/files.md``. Reading is memory-mapped: opening costs the indices, a document
-costs its own bytes. The trainer sees packs; whoever wants to show what is trained sees documents with roles and
-weights. Importing this needs neither torch nor Megatron.
+Contract: a folder is a corpus when it holds ``corpus.json``. That file is written last, and the whole folder appears by
+rename; ``docs/files.md`` defines the files. Reading is memory-mapped: opening loads the indices, reading a document
+touches its bytes only. The trainer reads packs; reports read documents with roles and weights. Importing this module
+needs neither torch nor Megatron.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from codeact_train.data.packing import PackPlan
 SCHEMA = 3
 
 Split: TypeAlias = Literal["train", "validation"]
-SIDES: tuple[Split, Split] = ("train", "validation")
+SPLITS: tuple[Split, Split] = ("train", "validation")
 
 
 @dataclass(frozen=True)
 class DocumentName:
-    """Which record a document came from, the source of that record, and the side it is on."""
+    """The record a document came from, that record's source, and the document's split."""
 
     id: str
     source: str
@@ -47,7 +47,7 @@ class Corpus:
         self.folder = Path(folder)
         manifest = self.folder / "corpus.json"
         if not manifest.is_file():
-            raise ValueError(f"corpus={self.folder}: no corpus.json there; run prepare first")
+            raise ValueError(f"corpus={self.folder}: no corpus.json in this folder; run prepare first")
         self.manifest: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
         if self.manifest["schema"] != SCHEMA:
             raise ValueError(
@@ -60,8 +60,8 @@ class Corpus:
             self._columns = [Column(self.folder / name) for name in COLUMNS]
             with np.load(self.folder / "packs.npz") as packs:
                 stored = dict(packs)
-            self._plans = {side: PackPlan(stored[f"{side}_document"], stored[f"{side}_offset"]) for side in SIDES}
-            self._weights = {side: stored[f"{side}_weight"] for side in SIDES}
+            self._plans = {split: PackPlan(stored[f"{split}_document"], stored[f"{split}_offset"]) for split in SPLITS}
+            self._weights = {split: stored[f"{split}_weight"] for split in SPLITS}
         except (OSError, EOFError, KeyError, ValueError, struct.error, zipfile.BadZipFile) as error:
             raise ValueError(f"corpus={self.folder}: cannot be read ({error}); prepare it again") from error
 
@@ -76,7 +76,7 @@ class Corpus:
 
     @property
     def ledger(self) -> Ledger:
-        """The account written when the corpus was made."""
+        """The ledger written when the corpus was made."""
         return Ledger.model_validate_json((self.folder / "ledger.json").read_text(encoding="utf-8"))
 
     @property
@@ -86,7 +86,8 @@ class Corpus:
 
     @property
     def parity(self) -> str:
-        """``paper`` when the corpus imitates the paper's own (``codeact_train.prepare.paper``), else ``off``."""
+        """``paper`` for a corpus that imitates the paper's training code (``codeact_train.prepare.paper``), else
+        ``off``."""
         return str(self.manifest["parity"])
 
     def names(self) -> Iterator[DocumentName]:
@@ -96,19 +97,19 @@ class Corpus:
                 yield DocumentName(**json.loads(line))
 
     def names_of(self, indices: Collection[int]) -> list[DocumentName]:
-        """The records behind some documents, in the order asked for."""
+        """The records behind the given documents, in the order given."""
         wanted = set(indices)
         with (self.folder / "documents.jsonl").open(encoding="utf-8") as lines:
             found = {index: DocumentName(**json.loads(line)) for index, line in enumerate(lines) if index in wanted}
         return [found[index] for index in indices]
 
     def document(self, index: int) -> Document:
-        """One document with its roles and weights, as views of the files (``turn_starts`` is not stored)."""
+        """One document with its roles and weights, as views of the files. ``turn_starts`` is not stored."""
         ids, roles, weights = (column[index] for column in self._columns)
         return Document(ids, roles, weights)
 
     def packs(self, split: Split = "train") -> PackPlan:
-        """Which documents stand in which pack, on one side of the corpus."""
+        """The pack plan of a split."""
         return self._plans[split]
 
     def pack_weights(self, split: Split = "train") -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
-"""Documents on disk as columns of numbers, in the form of Megatron's indexed dataset.
+"""Documents on disk as columns of numbers, in the format of Megatron's indexed dataset.
 
-Contract: ``<name>.bin`` holds a column's values document after document, ``<name>.idx`` where each begins; Megatron's
-``IndexedDataset`` (Megatron-Core 0.16, ``core/datasets/indexed_dataset.py``) reads the pair. Writing keeps four bytes a
-document in memory, reading maps the values and keeps the index. It neither needs torch nor imports Megatron, whose
-import takes longer than preparing a small corpus.
+Contract: ``<name>.bin`` holds a column's values document after document, ``<name>.idx`` the length and start of each.
+Megatron's ``IndexedDataset`` (Megatron-Core 0.16, ``core/datasets/indexed_dataset.py``) reads the pair. Writing keeps
+four bytes per document in memory; reading maps the values and loads the index. The module needs neither torch nor
+Megatron, whose import takes longer than preparing a small corpus.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEADER = struct.Struct("<QBQQ")
 
 
 class ColumnWriter:
-    """Appends documents to ``path``.bin; the index is written by :meth:`close`."""
+    """Appends documents to ``path``.bin; :meth:`close` writes the index."""
 
     def __init__(self, path: Path, dtype: type[np.generic]):
         self.path, self.dtype = path, dtype
@@ -58,7 +58,7 @@ class DocumentWriter:
         self._lengths = [np.zeros(0, np.int32)]
 
     def extend(self, lengths: NDArray[np.int32], columns: Sequence[NDArray[Any]]) -> None:
-        """Append documents of these lengths, given as one array a column."""
+        """Append documents of these lengths, given as one array per column."""
         self._lengths.append(lengths)
         for column, values in zip(self._columns, columns, strict=True):
             column.extend(values)
@@ -71,15 +71,18 @@ class DocumentWriter:
 
 
 class Column:
-    """One column, opened for reading; entry ``i`` is a read-only view of the values of document ``i``. ``lengths``,
-    ``starts``: values of each document, and those before it."""
+    """One column, opened for reading.
+
+    Item ``i`` is a read-only view of the values of document ``i``. ``lengths``: number of values of each document.
+    ``starts``: number of values before each document.
+    """
 
     def __init__(self, path: Path):
-        """Raises ``ValueError`` when the index is not of this form, or the values are not what it counts."""
+        """Raises ``ValueError`` when the index has another format or does not match the size of the values."""
         self.path = path
         raw = path.with_suffix(".idx").read_bytes()
         if not raw.startswith(_MAGIC):
-            raise ValueError(f"{path}.idx is not an index of a Megatron dataset")
+            raise ValueError(f"{path}.idx is not the index of a Megatron dataset")
         _, code, count, _ = _HEADER.unpack_from(raw, len(_MAGIC))
         dtype = next(np.dtype(kind) for kind, known in _CODES.items() if known == code)
         head = len(_MAGIC) + _HEADER.size
@@ -88,8 +91,8 @@ class Column:
         binary = path.with_suffix(".bin")
         size, counted = binary.stat().st_size, int(self.lengths.sum(dtype=np.int64)) * dtype.itemsize
         if size != counted:
-            raise ValueError(f"{binary.name} has {size} bytes, its index counts {counted}")
-        empty = size == 0  # nothing can be mapped
+            raise ValueError(f"{binary.name} has {size} bytes, but its index counts {counted}")
+        empty = size == 0  # mmap refuses an empty file
         self.values = np.zeros(0, dtype) if empty else np.memmap(binary, dtype, "r").view(np.ndarray)
 
     def __len__(self) -> int:
@@ -100,5 +103,5 @@ class Column:
         return self.values[start : start + self.lengths[index]]
 
     def range(self, first: int, end: int) -> NDArray[Any]:
-        """The values of documents ``first`` to before ``end``, joined."""
+        """The concatenated values of documents ``first`` up to ``end``."""
         return self.values[self.starts[first] : self.starts[end - 1] + self.lengths[end - 1]]

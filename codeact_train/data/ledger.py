@@ -1,19 +1,19 @@
-"""The account of a corpus: every record and every token is somewhere, and the sums show it.
+"""The ledger of a corpus: every record and every token is accounted for, with sums that must balance.
 
-Contract: :meth:`Ledger.imbalances` recomputes each total from its parts; a ledger that does not balance is a bug in
-prepare and never gets written. Cost: counters, and the first ``NAMED_AT_MOST`` dropped records by name (the corpus
-names all of them in ``dropped.jsonl``).
+Contract: :meth:`Ledger.imbalances` recomputes each total from its parts. A ledger that does not balance is a bug in
+``prepare`` and is never written. Cost: counters, and the first ``MAX_NAMED`` dropped records by name; ``dropped.jsonl``
+in the corpus names all of them.
 """
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-NAMED_AT_MOST = 1000
+MAX_NAMED = 1000
 
 
 class DroppedRecord(BaseModel):
-    """A record that is not in the corpus, and why."""
+    """A record that is not in the corpus, and the reason."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,8 +24,9 @@ class DroppedRecord(BaseModel):
     detail: str
 
 
-class FileAccount(BaseModel):
-    """One file of the mixture. ``tokens`` counts what an epoch holds of it, ``repeat`` how often it holds a record."""
+class FileStats(BaseModel):
+    """One file of the mixture. ``tokens``: tokens of this file in an epoch. ``repeat``: how often an epoch holds each
+    record."""
 
     read: int = 0
     kept: int = 0
@@ -33,15 +34,15 @@ class FileAccount(BaseModel):
     repeat: float = 1.0
 
 
-class PromptAccount(BaseModel):
-    """One evaluation set that records were checked against; ``too_short`` of its prompts could not be."""
+class PromptStats(BaseModel):
+    """One evaluation set that records were checked against; ``too_short`` prompts could not be checked."""
 
     prompts: int = 0
     too_short: int = 0
 
 
-class Half(BaseModel):
-    """What one side of the corpus (training or validation) holds.
+class SplitStats(BaseModel):
+    """Statistics of one split (training or validation).
 
     ``slots`` = ``packs`` × sequence length = ``filled`` + ``padding``; a document of n tokens fills n - 1 slots.
     ``trained`` counts tokens with a loss weight above 0.
@@ -58,25 +59,25 @@ class Half(BaseModel):
 
 
 class Ledger(BaseModel):
-    """Everything that went in, and where it went. Documents and tokens are those of an epoch: a document that stands
-    twice counts twice."""
+    """What was read, what was kept, and what was dropped. Documents and tokens are counted per epoch: a document that
+    appears twice counts twice."""
 
     records_read: int = 0
     records_kept: int = 0
     dropped: dict[str, int] = {}
     """Records not in the corpus, by reason."""
     dropped_records: list[DroppedRecord] = []
-    """The same by name, the first thousand of them."""
+    """The first thousand of them by name."""
     records_split: int = 0
-    """Kept records that stand as more than one document."""
+    """Kept records that became more than one document."""
     documents_from_splits: int = 0
     """Documents those records became."""
     cuts_within_turns: int = 0
-    """Cuts in kept records that fall within a turn, because it is longer than a pack."""
+    """Cuts in kept records that fall within a turn because the turn is longer than a pack."""
     targets_lost: int = 0
-    """Trained tokens at which such a cut, or the record itself, begins a document: nothing predicts them."""
+    """Trained tokens at the start of a document, which nothing predicts: where such a cut or the record begins."""
     documents_repeated: int = 0
-    """Documents that the mixture adds by repeating some."""
+    """Documents that the mixture adds by repetition."""
     tokens_read: int = 0
     """Tokens of every record that could be tokenised."""
     tokens_dropped: dict[str, int] = {}
@@ -84,30 +85,30 @@ class Ledger(BaseModel):
     tokens_repeated: int = 0
     """Tokens of the repeated documents."""
     tokens_added: int = 0
-    """Tokens that stand in no record: the separators of paper parity."""
+    """Tokens that belong to no record: the separators of paper parity."""
     control_text: int = 0
     """Kept records whose text spells out a control token; it was tokenised as text."""
-    files: dict[str, FileAccount] = {}
+    files: dict[str, FileStats] = {}
     """Per file of the mixture."""
     sources: dict[str, dict[str, int]] = {}
     """Per source of the kept records: records, documents, tokens, trained."""
-    evaluation_prompts: dict[str, PromptAccount] = {}
+    evaluation_prompts: dict[str, PromptStats] = {}
     """Per evaluation set of the decontamination."""
-    train: Half = Half()
-    validation: Half = Half()
+    train: SplitStats = SplitStats()
+    validation: SplitStats = SplitStats()
 
     def drop(self, reason: str, records: int, tokens: int) -> None:
-        """Count records that do not enter the corpus, and tokens."""
+        """Count dropped records and tokens."""
         if records:
             self.dropped[reason] = self.dropped.get(reason, 0) + records
         if tokens:
             self.tokens_dropped[reason] = self.tokens_dropped.get(reason, 0) + tokens
 
     def imbalances(self) -> list[str]:
-        """Each equation that does not hold, in words; empty when the ledger balances."""
-        halves = (self.train, self.validation)
-        documents = sum(h.documents for h in halves)
-        tokens = sum(h.tokens for h in halves)
+        """The equations that do not hold, in words; empty when the ledger balances."""
+        splits = (self.train, self.validation)
+        documents = sum(h.documents for h in splits)
+        tokens = sum(h.tokens for h in splits)
         equations: list[tuple[str, int, int]] = [
             ("records read = kept + dropped", self.records_read, self.records_kept + sum(self.dropped.values())),
             (
@@ -124,17 +125,17 @@ class Ledger(BaseModel):
             ("records kept = sum over files", self.records_kept, sum(f.kept for f in self.files.values())),
             ("tokens = sum over files", tokens, sum(f.tokens for f in self.files.values())),
         ]
-        for name, half in (("train", self.train), ("validation", self.validation)):
+        for name, split in (("train", self.train), ("validation", self.validation)):
             equations += [
-                (f"{name}: tokens = sum over roles", half.tokens, sum(half.by_role.values())),
-                (f"{name}: filled slots = tokens - documents", half.filled, half.tokens - half.documents),
-                (f"{name}: slots = filled + padding", half.slots, half.filled + half.padding),
+                (f"{name}: tokens = sum over roles", split.tokens, sum(split.by_role.values())),
+                (f"{name}: filled slots = tokens - documents", split.filled, split.tokens - split.documents),
+                (f"{name}: slots = filled + padding", split.slots, split.filled + split.padding),
             ]
         totals = {
             "records": self.records_kept,
             "documents": documents,
             "tokens": tokens,
-            "trained": sum(h.trained for h in halves),
+            "trained": sum(h.trained for h in splits),
         }
         for key, total in totals.items():
             equations.append((f"{key} = sum over sources", total, sum(s.get(key, 0) for s in self.sources.values())))

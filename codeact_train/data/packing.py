@@ -1,10 +1,10 @@
-"""Which documents share a pack.
+"""Packing: which documents share a pack.
 
-Contract: every document with ``0 < length <= capacity`` gets exactly one place, in a pack whose total stays within
-``capacity``; the plan depends on the lengths alone. :func:`best_fit_decreasing` takes documents longest first and puts
-each where it leaves the least room. Documents of one length are alike, so they are placed a group at a time: the cost
-is a sort, and a step for each pair of a length and a room that meet, not for each document. It does not balance sources
-or shuffle: the sampler does that pack by pack. Figures: ``benchmarks/packing.py``.
+Contract: every document with ``0 < length <= capacity`` gets exactly one slot range, in a pack whose total stays within
+``capacity``. The plan depends on the lengths alone. :func:`best_fit_decreasing` takes documents longest first and puts
+each into the pack it fills most tightly. Documents of equal length are interchangeable and are placed as a group, so
+the cost is a sort plus one step per pair of a length and a free space that meet, not one per document. It does not
+balance sources or shuffle; the sampler shuffles packs. Figures: ``benchmarks/packing.py``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PackPlan:
-    """Documents pack after pack.
+    """The documents of each pack.
 
-    ``document``: int64, document indices in order. ``offset``: int64, length packs + 1; pack ``p`` holds
+    ``document``: int64, document indices in pack order. ``offset``: int64 [packs + 1]; pack ``p`` holds
     ``document[offset[p]:offset[p + 1]]``.
     """
 
@@ -33,7 +33,7 @@ class PackPlan:
         return self.document[self.offset[pack] : self.offset[pack + 1]]
 
     @classmethod
-    def joined(cls, plans: list[PackPlan]) -> PackPlan:
+    def concatenate(cls, plans: list[PackPlan]) -> PackPlan:
         """The packs of several plans, one plan after another."""
         offsets = [plan.offset[1:] for plan in plans]
         before = np.cumsum([0, *(len(plan.document) for plan in plans)])
@@ -44,19 +44,19 @@ class PackPlan:
 
 
 class _OpenPacks:
-    """Packs that have room left, newest last among those with the same room."""
+    """Packs with free slots, grouped by the number of free slots; newest last in each group."""
 
     def __init__(self, capacity: int):
         self._by_room: list[list[int]] = [[] for _ in range(capacity + 1)]
         self._rooms = 0  # bit r is set when a pack has exactly r slots left
 
     def tightest(self, size: int) -> int | None:
-        """The least room that takes ``size`` slots, if any pack has that much."""
+        """The smallest free space of at least ``size`` slots, or ``None``."""
         fitting = self._rooms >> size
         return size + (fitting & -fitting).bit_length() - 1 if fitting else None
 
-    def take(self, room: int, count: int) -> list[int]:
-        """Up to ``count`` packs with exactly ``room`` slots left, newest first."""
+    def pop(self, room: int, count: int) -> list[int]:
+        """Remove up to ``count`` packs with exactly ``room`` free slots, newest first."""
         packs = self._by_room[room]
         taken = packs[: -count - 1 : -1]
         del packs[-count:]
@@ -64,14 +64,15 @@ class _OpenPacks:
             self._rooms ^= 1 << room
         return taken
 
-    def put(self, room: int, packs: list[int]) -> None:
+    def push(self, room: int, packs: list[int]) -> None:
+        """Add packs with ``room`` free slots."""
         if room and packs:
             self._by_room[room] += packs
             self._rooms |= 1 << room
 
 
 def best_fit_decreasing(lengths: NDArray[np.int64], capacity: int) -> PackPlan:
-    """Lay documents of ``lengths`` slots into as few packs of ``capacity`` slots as best-fit decreasing finds.
+    """Pack documents of ``lengths`` slots into packs of ``capacity`` slots by best-fit decreasing.
 
     Raises ``ValueError`` when a length is not in [1, capacity].
     """
@@ -86,19 +87,19 @@ def best_fit_decreasing(lengths: NDArray[np.int64], capacity: int) -> PackPlan:
         left = count
         while left:
             room = still_open.tightest(size)
-            # the tightest pack stays the tightest until it takes no more, so each gets all it can hold at once
+            # the tightest pack stays the tightest until it is full, so each gets all it can hold at once
             each = (room or capacity) // size
             wanted = -(-left // each)
             if room is None:
                 room, packs = capacity, list(range(opened, opened + wanted))
                 opened += wanted
             else:
-                packs = still_open.take(room, wanted)
+                packs = still_open.pop(room, wanted)
             here = min(left, each * len(packs))
             pack_of[placed : placed + here] = np.repeat(packs, each)[:here] if len(packs) > 1 else packs[0]
             placed, left = placed + here, left - here
             full, rest = divmod(here, each)
-            still_open.put(room - each * size, packs[:full])
-            still_open.put(room - rest * size, packs[full:])
+            still_open.push(room - each * size, packs[:full])
+            still_open.push(room - rest * size, packs[full:])
     offset = np.concatenate([[0], np.cumsum(np.bincount(pack_of, minlength=opened))]).astype(np.int64)
     return PackPlan(order[np.argsort(pack_of, kind="stable")], offset)

@@ -1,10 +1,10 @@
-"""From packs to tensors: which packs a step takes, and how their documents stand in sequences.
+"""Sampler: the order of packs in an epoch, and the micro-batches of each step.
 
-Contract: the order of packs is a function of seed and epoch, the packs of a step a function of the step alone, so a
-data position is a step number and resuming needs nothing else. Every process knows the loss weight of the whole global
-batch without asking the others. Padding at the end of a pack is not computed: documents of a micro-batch stand one
-after another, and only the whole is padded, as far as the layout needs. Cost: a few numpy copies a document, no
-per-token Python.
+Contract: the order of packs is a function of seed and epoch, and the packs of a step are a function of the step number
+alone. So the position in the data is a step number, and resuming needs nothing else. Every process knows the loss
+weight of the global batch without communication. Padding at the end of a pack is not computed: the documents of a
+micro-batch are concatenated, and only the result is padded, as far as the parallel layout requires. Cost: a few numpy
+copies per document, no per-token Python.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from codeact_train.data.packing import best_fit_decreasing
 
 
 class Sampler:
-    """The steps of one side of a corpus, as one of ``data_world`` data-parallel processes computes them."""
+    """The batches of one split of a corpus, for one of ``data_world`` data-parallel processes."""
 
     def __init__(self, corpus: Corpus, split: Split, train: TrainConfig, data_rank: int = 0, data_world: int = 1):
         self.corpus, self.train = corpus, train
@@ -37,7 +37,7 @@ class Sampler:
         self.steps_per_epoch = train.steps_per_epoch(len(self.plan), int(filled.sum()), corpus.sequence_length)
 
     def packs_of(self, step: int) -> NDArray[np.int64]:
-        """Packs of a step (0-based, counted over epochs), in the order of the epoch's permutation."""
+        """Packs of a step (0-based, counted over all epochs), in the order of the epoch's permutation."""
         epoch, within = divmod(step, self.steps_per_epoch)
         return self._cut(self._order(epoch), within)
 
@@ -54,8 +54,8 @@ class Sampler:
         return np.random.default_rng([self.train.seed, epoch]).permutation(len(self.plan))
 
     def _cut(self, order: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-        """The part of an epoch that is one step's: so many packs, or a pack for each beginning in a stretch of
-        tokens."""
+        """The part of an epoch that belongs to one step: ``global_batch_packs`` packs, or the packs that begin in the
+        step's range of tokens."""
         if self.train.global_batch_tokens is None:
             size = self.train.global_batch_packs
             return order[step * size : (step + 1) * size]
@@ -66,7 +66,7 @@ class Sampler:
         return order[first:last]
 
     def _share(self, packs: NDArray[np.int64]) -> StepBatch:
-        """This process's part of a global batch; all processes get the same number of micro-batches."""
+        """This process's part of a global batch. All processes get the same number of micro-batches."""
         by_length = self._by_tokens if self.train.micro_batch_tokens else self._by_packs
         micro = self._by_rows(packs) if self.rows else by_length(packs)
         count = -(-len(micro) // self.data_world)
@@ -74,7 +74,7 @@ class Sampler:
         mine += [np.zeros(0, np.int64)] * (count - len(mine))
         parallel = self.train.parallel
         multiple, longest = parallel.slot_multiple, 0
-        if parallel.pipeline > 1:  # stages hand each other tensors of one shape
+        if parallel.pipeline > 1:  # stages exchange tensors of one shape
             longest = max(int(self._slots[documents].sum()) for documents in mine)
         batches = [
             collate([self.corpus.document(int(d)) for d in documents], multiple, longest, rows=self.rows)
@@ -83,7 +83,7 @@ class Sampler:
         return StepBatch(batches, float(self.weights[packs].sum()))
 
     def _by_packs(self, packs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """Documents of each micro-batch, so that consecutive ones fall to different processes."""
+        """Documents of each micro-batch; consecutive micro-batches go to different processes."""
         size = self.train.micro_batch_packs
         mine = [packs[rank :: self.data_world] for rank in range(self.data_world)]
         starts = range(0, len(mine[0]), size)
@@ -91,7 +91,7 @@ class Sampler:
         return [np.concatenate([self.plan[int(pack)] for pack in group]) for group in groups if len(group)]
 
     def _by_rows(self, packs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """The same documents, longest first, as many at a time as fit when each is padded to the longest of them."""
+        """The same documents, longest first; each micro-batch takes as many as fit when padded to its longest one."""
         slots = self.train.micro_batch_tokens or self.corpus.sequence_length * self.train.micro_batch_packs
         documents = np.concatenate([self.plan[int(pack)] for pack in packs])
         documents = documents[np.argsort(-self._slots[documents], kind="stable")]
@@ -103,7 +103,7 @@ class Sampler:
         return micro
 
     def _by_tokens(self, packs: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """The same documents laid anew into sequences of at most ``micro_batch_tokens`` slots, fullest first."""
+        """The same documents, repacked into sequences of at most ``micro_batch_tokens`` slots, fullest first."""
         assert self.train.micro_batch_tokens is not None
         documents = np.concatenate([self.plan[int(pack)] for pack in packs])
         slots = self._slots[documents]

@@ -1,8 +1,8 @@
-"""The tokenizer of a corpus: read from a model folder, given the control tokens and the template a recipe asks for.
+"""The tokenizer of a corpus: read from a model folder, plus the control tokens and chat template of a recipe.
 
-Contract: what :func:`write_tokenizer` leaves in a folder is all that a server needs; where nothing is changed the
-model's own files are copied byte for byte. SentencePiece models without ``tokenizer.json`` are converted. It does not
-enlarge the model: the trainer reads the size of the vocabulary from the corpus.
+Contract: the folder that :func:`write_tokenizer` leaves is all a server needs. When nothing changes, the model's files
+are copied byte for byte. SentencePiece models without ``tokenizer.json`` are converted. The model itself is not resized
+here: the trainer reads the vocabulary size from the corpus.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ CHATML = """\
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a model folder. Raises ``ValueError`` when there is none, or none that is fast."""
+    """The tokenizer of a model folder. Raises ``ValueError`` when it cannot be read or is not a fast tokenizer."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        raise ValueError(f"model={folder}: its tokenizer cannot be read: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"model={folder}: cannot read its tokenizer: {str(error).splitlines()[0]}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ValueError(f"model={folder}: its tokenizer is {type(tokenizer).__name__}; a fast tokenizer is needed")
     return tokenizer
 
 
 def write_tokenizer(model: Path, out: Path, chat_template: str, add_tokens: Sequence[str]) -> tuple[str, ...]:
-    """Write the tokenizer of ``model`` to ``out``; returns the tokens that it lacked and now has.
+    """Write the tokenizer of ``model`` to ``out``; returns the tokens that were added.
 
-    ``chat_template``: "own", "chatml", or a Jinja file. Tokens of ``add_tokens`` get the ids behind the vocabulary, in
+    ``chat_template``: "own", "chatml", or a Jinja file. Tokens of ``add_tokens`` get the ids after the vocabulary, in
     order.
     """
     out.mkdir()
@@ -62,7 +62,7 @@ def write_tokenizer(model: Path, out: Path, chat_template: str, add_tokens: Sequ
         tokenizer.chat_template = _template(chat_template)
     if chat_template == "chatml":
         _check_chatml(model, tokenizer)
-        tokenizer.eos_token = "<|im_end|>"  # generation stops where a turn does
+        tokenizer.eos_token = "<|im_end|>"  # generation stops at the end of a turn
     tokenizer.save_pretrained(out)
     return added
 
@@ -80,18 +80,18 @@ def _template(chat_template: str) -> str:
 
 def _check_chatml(model: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     special = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
-    if lacking := [token for token in ("<|im_start|>", "<|im_end|>") if token not in special]:
+    if missing := [token for token in ("<|im_start|>", "<|im_end|>") if token not in special]:
         raise ValueError(
-            f"prepare.chat_template=chatml: the tokenizer of {model} has no control token {' or '.join(lacking)}; "
+            f"prepare.chat_template=chatml: the tokenizer of {model} has no control token {' or '.join(missing)}; "
             'set prepare.add_tokens to ["<|im_start|>", "<|im_end|>"]'
         )
 
 
-def behind_control_tokens(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer of text that stands behind a control token: the same one, or a copy that differs in this.
+def without_prefix_space(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer for text after a control token: the same one, or a copy that adds no prefix space.
 
-    SentencePiece tokenizers put a blank before the very first word of a text and nowhere else
-    (``prepend_scheme: first``); a stretch behind a control token, tokenised alone, would get one too.
+    SentencePiece tokenizers put a space before the first word of a text only (``prepend_scheme: first``). Text after a
+    control token that is tokenised alone would wrongly get one too.
     """
     if tokenizer.pre_tokenizer is None or b'"first"' not in tokenizer.pre_tokenizer.__getstate__():
         return tokenizer

@@ -1,10 +1,10 @@
-"""Weights between a Hugging Face folder and a Megatron model, in both directions, at any tensor- and pipeline-parallel
-size.
+"""Conversion between Hugging Face folders and Megatron models, at any tensor- and pipeline-parallel size.
 
-``table`` says which tensors make up each parameter, ``shards`` how processes share one, ``folder`` and ``writer`` read
-and write safetensors, ``loading`` and ``gathering`` are the two directions. What goes in comes out bit for bit. Beside
-the model there is one parameter at a time; while exporting under tensor parallelism it is there as its parts and as the
-whole they make, about three times the largest one (docs/training.md has what was measured).
+``table`` maps Hugging Face tensors to Megatron parameters and ``shards`` splits a parameter over processes. ``folder``
+and ``writer`` read and write safetensors; ``loading`` and ``gathering`` are the two directions. ``export`` writes a
+folder a server can load, ``embedding_init`` fills the rows of new tokens. Round trips are exact, bit for bit. Memory
+beside the model: one parameter at a time. Exporting under tensor parallelism holds that parameter as parts and as a
+whole, about three times the largest one (docs/training.md has measurements).
 """
 
 from codeact_train.hf.folder import SafeTensors

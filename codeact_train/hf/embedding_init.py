@@ -1,8 +1,8 @@
-"""What the rows of new tokens begin as, in the embedding and in a head of its own.
+"""Initial values of the rows of new tokens, in the embedding and in an untied head.
 
-Contract: a function of the model folder, the vocabulary and ``new_tokens`` alone: the same in every process, at every
-layout and on both backends. A mean is summed in float64 and rounded to the type the matrix has. Cost: a process that
-holds a new row reads the matrix once, a block of rows at a time.
+Contract: the values depend only on the model folder, the vocabulary and ``new_tokens``; they are the same in every
+process, in every parallel layout and on both backends. A mean is summed in float64 and rounded to the dtype of the
+matrix. Cost: a process that holds a new row reads the matrix once, a block of rows at a time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _BLOCK = 4096
 _MATRICES = ("model.embed_tokens.weight", "lm_head.weight")
 
 
-def first_row(matrix: Any, known: int, start: NewTokens) -> Tensor:
-    """The row a new token begins with, from the ``known`` first of a tensor or of a lazy slice of a file."""
+def initial_row(matrix: Any, known: int, start: NewTokens) -> Tensor:
+    """The initial row of a new token, from the first ``known`` rows of a tensor or of a lazy slice of a file."""
     if start == "last_row":
         return matrix[known - 1 : known][0].clone()
     total, dtype = torch.zeros((), dtype=torch.float64), torch.float32
@@ -34,8 +34,8 @@ def first_row(matrix: Any, known: int, start: NewTokens) -> Tensor:
     return (total / known).to(dtype)
 
 
-class Enlarged:
-    """The tensors of a model folder, embedding and head with the rows of a vocabulary."""
+class ResizedEmbeddings:
+    """The tensors of a model folder, with embedding and head resized to a vocabulary."""
 
     def __init__(self, tensors: SafeTensors, vocabulary: Vocabulary, start: NewTokens):
         self._tensors, self._vocabulary, self._start = tensors, vocabulary, start
@@ -44,12 +44,12 @@ class Enlarged:
         """A lazy slice; index it to read."""
         stored = self._tensors[name]
         if name in _MATRICES and self._vocabulary.new:
-            return _EnlargedSlice(stored, self._vocabulary, self._start)
+            return _ResizedSlice(stored, self._vocabulary, self._start)
         return stored
 
 
 @dataclass(frozen=True)
-class _EnlargedSlice:
+class _ResizedSlice:
     stored: Any
     vocabulary: Vocabulary
     start: NewTokens
@@ -57,8 +57,8 @@ class _EnlargedSlice:
     def get_shape(self) -> list[int]:
         return [self.vocabulary.rows, *self.stored.get_shape()[1:]]
 
-    def __getitem__(self, place: slice) -> Tensor:
-        begin, end, _ = place.indices(self.vocabulary.rows)
+    def __getitem__(self, rows_wanted: slice) -> Tensor:
+        begin, end, _ = rows_wanted.indices(self.vocabulary.rows)
         last = self.stored.get_shape()[0]
         rows = self.stored[begin : min(end, last)] if begin < last else self.stored[0:0]
         rows = torch.cat((rows, rows.new_zeros(end - begin - rows.shape[0], *rows.shape[1:])))
@@ -69,14 +69,14 @@ class _EnlargedSlice:
 
     @cached_property
     def _first(self) -> Tensor:
-        return first_row(self.stored, self.vocabulary.known, self.start)
+        return initial_row(self.stored, self.vocabulary.known, self.start)
 
 
-def enlarge(model: PreTrainedModel, vocabulary: Vocabulary, start: NewTokens) -> None:
-    """Give a model of transformers the same rows."""
+def resize_embeddings(model: PreTrainedModel, vocabulary: Vocabulary, start: NewTokens) -> None:
+    """Resize a transformers model to the same rows, with the same initial values."""
     if not vocabulary.new:
         return
-    firsts = [first_row(matrix.weight.detach(), vocabulary.known, start) for matrix in _matrices(model)]
+    firsts = [initial_row(matrix.weight.detach(), vocabulary.known, start) for matrix in _matrices(model)]
     if vocabulary.rows > _matrices(model)[0].weight.shape[0]:
         model.resize_token_embeddings(vocabulary.rows, mean_resizing=False)
     for matrix, first in zip(_matrices(model), firsts, strict=True):

@@ -1,7 +1,7 @@
-"""A Hugging Face folder of the weights as they stand, named by what is in them.
+"""Export: a Hugging Face folder of the current weights, identified by their digest.
 
-Contract: the folder appears whole, by renaming, or not at all; ``export.json`` beside the weights says which step and
-epoch they are of and their digest. Cost: one parameter gathered and written at a time.
+Contract: the folder appears as a whole, by rename, or not at all. ``export.json`` beside the weights holds their step,
+epoch and digest. Cost: one parameter is gathered and written at a time.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from codeact_train.model.gpt import PackedGPT
 from codeact_train.model.spec import ModelSpec
 
 FILE_BYTES = 5 * 2**30
-"""Largest file of weights, as Hugging Face's own."""
+"""Largest file of weights, the same as Hugging Face's default."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """What ``export.json`` says. ``digest``: SHA-256 over names, types, shapes and bytes of all tensors, 16 hex
-    digits."""
+    """Contents of ``export.json``.
+
+    ``digest``: SHA-256 over names, dtypes, shapes and bytes of all tensors, 16 hex digits.
+    """
 
     step: int
     epoch: int
@@ -42,10 +44,10 @@ def export(
     model: PackedGPT, spec: ModelSpec, source: Path, tokenizer: Path, out: Path, *, step: int, epoch: int,
     checkpoint: str | None, dtype: torch.dtype,
 ) -> Export | None:  # fmt: skip
-    """Write ``out`` with the configuration of ``source`` and the tokenizer of the corpus; returns None off the main
-    process.
+    """Write ``out`` with the configuration of ``source`` and the tokenizer of the corpus; returns ``None`` on all ranks
+    but 0.
 
-    Every process calls it. An ``out`` that exists is replaced.
+    Collective: every process calls it. An existing ``out`` is replaced.
     """
     tensors = hf.gather(model, spec)
     if torch.distributed.get_rank() != 0:
@@ -68,7 +70,8 @@ def write_folder(
     write_weights: Callable[[Path], str], source: Path, tokenizer: Path, out: Path, dtype: torch.dtype, vocab: int, *,
     step: int, epoch: int, checkpoint: str | None,
 ) -> Export:  # fmt: skip
-    """Make ``out`` whole around the weights that ``write_weights`` puts into a folder, and whose digest it returns."""
+    """Create ``out`` around the weights that ``write_weights`` puts into a folder; ``write_weights`` returns their
+    digest."""
     building = out.with_name(f"{out.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -83,7 +86,7 @@ def write_folder(
 
 
 def weights_digest(folder: Path) -> str:
-    """Digest of the weights in a Hugging Face folder, as in ``export.json``: the same weights, the same digest."""
+    """Digest of the weights in a Hugging Face folder, as in ``export.json``; equal weights have equal digests."""
     digest = _Digest()
     with hf.SafeTensors(folder) as tensors:
         for _ in digest.passing((name, tensors[name][:]) for name in tensors.names()):
@@ -92,13 +95,13 @@ def weights_digest(folder: Path) -> str:
 
 
 class _Digest:
-    """SHA-256 that does not depend on the order of tensors or on how they are spread over files."""
+    """SHA-256 that does not depend on the order of tensors or their distribution over files."""
 
     def __init__(self) -> None:
         self._parts: dict[str, bytes] = {}
 
     def passing(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-        """The same tensors, taken into account as they pass."""
+        """Pass the tensors through and add each one to the digest."""
         for name, tensor in tensors:
             own = hashlib.sha256(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             own.update(raw_bytes(tensor))
@@ -106,7 +109,7 @@ class _Digest:
             yield name, tensor
 
     def hex(self) -> str:
-        """Of all that have passed."""
+        """Digest of all tensors so far."""
         return hashlib.sha256(b"".join(self._parts[name] for name in sorted(self._parts))).hexdigest()[:16]
 
 

@@ -1,8 +1,7 @@
 """The safetensors of a Hugging Face folder, read slice by slice.
 
-Contract: opening costs the index and, when something is asked of a file, its header; the files are memory-mapped, so a
-slice costs its own bytes. :meth:`SafeTensors.check` holds a folder against what its configuration says without reading
-a weight.
+Contract: opening reads the index; the first access to a file reads its header. Files are memory-mapped, so a slice
+reads its bytes only. :meth:`SafeTensors.check` compares a folder with its configuration without reading a weight.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from safetensors import SafetensorError, safe_open
 from codeact_train.hf.table import Shapes
 
 _NOT_WEIGHTS = ("rotary_emb.inv_freq", "lm_head.weight")
-"""Ends of names that may stand in a folder beside its model's weights: older exports hold RoPE's frequencies, and some
-a head that is tied to the embedding."""
+"""Suffixes of tensor names to ignore: older exports hold RoPE frequencies, and some hold a head tied to the embedding.
+"""
 
 
 class SafeTensors:
-    """Slices of the tensors in a Hugging Face folder, whatever file each is in."""
+    """Slices of the tensors in a Hugging Face folder, regardless of which file holds them."""
 
     def __init__(self, folder: Path | str):
         """Raises ``ValueError`` when the folder has no safetensors."""
@@ -35,7 +34,7 @@ class SafeTensors:
         elif (self.folder / "model.safetensors").is_file():
             self._files = dict.fromkeys(self._file("model.safetensors").keys(), "model.safetensors")
         else:
-            raise ValueError(f"model={folder}: no model.safetensors there; save the model with safetensors first")
+            raise ValueError(f"model={folder}: no model.safetensors; save the model with safetensors first")
 
     def __enter__(self) -> SafeTensors:
         return self
@@ -54,13 +53,13 @@ class SafeTensors:
         return self._file(self._files[name]).get_slice(name)
 
     def check(self, expected: Shapes) -> None:
-        """Raises ``ValueError`` unless the folder holds these tensors, of these shapes, and no other weight."""
+        """Raises ``ValueError`` unless the folder holds exactly these tensors, with these shapes."""
         for name, shape in expected.items():
             stored = tuple(self[name].get_shape())
             if stored != shape:
                 raise ValueError(
-                    f"model={self.folder}: tensor {name} is {list(stored)}, its config.json says {list(shape)}; "
-                    "take both from the same model"
+                    f"model={self.folder}: tensor {name} is {list(stored)}, its config.json implies {list(shape)}; "
+                    "use files of the same model"
                 )
         others = [name for name in self.names() if name not in expected and not name.endswith(_NOT_WEIGHTS)]
         if others:
@@ -70,12 +69,10 @@ class SafeTensors:
             )
 
     def _file(self, name: str) -> Any:
-        """An open file. Raises ``ValueError`` for one that the index names and is not there, or was cut short."""
+        """An open file. Raises ``ValueError`` when a file of the index is missing or truncated."""
         if name not in self._open:
             try:
                 self._open[name] = self._stack.enter_context(safe_open(self.folder / name, "pt"))
             except (OSError, SafetensorError) as error:
-                raise ValueError(
-                    f"model={self.folder}: {name} cannot be read ({error}); fetch the model again"
-                ) from error
+                raise ValueError(f"model={self.folder}: cannot read {name} ({error}); fetch the model again") from error
         return self._open[name]

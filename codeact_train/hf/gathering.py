@@ -1,8 +1,8 @@
-"""From a model to Hugging Face tensors, one at a time.
+"""Gathering: from a Megatron model to Hugging Face tensors, one at a time.
 
-Contract: the main process gets every tensor whole, on the CPU, in the order of ``hf.tensor_shapes``; all processes must
-run :func:`gather` to its end. Cost: one parameter in memory at a time, sent to the first pipeline stage and
-there to the first of the processes that share it.
+Contract: rank 0 gets every tensor whole, on the CPU, in the order of ``hf.tensor_shapes``. Collective: all processes
+must exhaust :func:`gather`. Cost: one parameter in memory at a time, sent to the first pipeline stage and there to the
+first of its tensor-parallel processes.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from codeact_train.model.spec import ModelSpec
 
 
 def gather(model: PackedGPT, spec: ModelSpec) -> Iterator[tuple[str, Tensor]]:
-    """Yield every Hugging Face tensor on the main process; the others yield nothing."""
-    for weight, shard in _at_first_stage(model, spec):
-        shards = shard[None] if weight.cut == "whole" else _at_first_process(shard)
+    """Yield every Hugging Face tensor on rank 0; the other ranks yield nothing."""
+    for weight, shard in _gather_pipeline(model, spec):
+        shards = shard[None] if weight.cut == "whole" else _gather_tensor_parallel(shard)
         if dist.get_rank() == 0:
             yield from zip(weight.hf, join(weight, shards.cpu(), spec), strict=True)
 
 
-def _at_first_process(shard: Tensor) -> Tensor:
-    """The parts of all processes that share a parameter, stacked, in the first of them; the others send theirs."""
+def _gather_tensor_parallel(shard: Tensor) -> Tensor:
+    """The shards of a parameter from all tensor-parallel processes, stacked on the first of them; the others send
+    theirs."""
     group = parallel_state.get_tensor_model_parallel_group()
     mine, first = group.rank(), dist.get_global_rank(group, 0)
     if mine > 0:
@@ -38,13 +39,13 @@ def _at_first_process(shard: Tensor) -> Tensor:
         return shard[None]
     shards = shard.new_empty(group.size(), *shard.shape)
     shards[0] = shard
-    for rank in range(1, group.size()):  # one by one: a collective would keep a second copy of them all
+    for rank in range(1, group.size()):  # one by one: a collective would hold a second copy of all shards
         dist.recv(shards[rank], dist.get_global_rank(group, rank), group=group)
     return shards
 
 
-def _at_first_stage(model: PackedGPT, spec: ModelSpec) -> Iterator[tuple[Weight, Tensor]]:
-    """Yield each parameter's shard in the processes of the first stage, to which the other stages send theirs."""
+def _gather_pipeline(model: PackedGPT, spec: ModelSpec) -> Iterator[tuple[Weight, Tensor]]:
+    """Yield each parameter's shard on the processes of the first stage; the other stages send theirs."""
     mine = parallel_state.get_pipeline_model_parallel_rank()
     stages = parallel_state.get_pipeline_model_parallel_world_size()
     parameters = {name: p.detach() for name, p in model.named_parameters()}

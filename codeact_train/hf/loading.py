@@ -1,7 +1,7 @@
-"""From a Hugging Face folder into a model.
+"""Loading: from a Hugging Face folder into a Megatron model.
 
-Contract: every parameter of this process is filled, converted to the model's type. Cost: this process's slices are
-read, one parameter at a time; what the folder holds for others is not touched.
+Contract: every parameter of this process is filled, converted to the model's dtype. Cost: this process's slices are
+read, one parameter at a time; slices of other processes are not read.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from codeact_train.model.spec import ModelSpec
 
 
 class Source(Protocol):
-    """Lazy slices by the names of tensors."""
+    """Lazy slices by tensor name."""
 
     def __getitem__(self, name: str) -> Any: ...
 
 
 def load(model: PackedGPT, spec: ModelSpec, tensors: Source) -> None:
-    """Fill this process's parameters from tensors of the shapes that ``hf.tensor_shapes`` lists."""
+    """Fill this process's parameters from tensors with the shapes of ``hf.tensor_shapes``."""
     rank, size = parallel_state.get_tensor_model_parallel_rank(), parallel_state.get_tensor_model_parallel_world_size()
     stage = parallel_state.get_pipeline_model_parallel_rank()
     stages = parallel_state.get_pipeline_model_parallel_world_size()
@@ -35,4 +35,4 @@ def load(model: PackedGPT, spec: ModelSpec, tensors: Source) -> None:
             parameter = parameters.pop(weight.megatron)
             assert value.shape == parameter.shape, f"{weight.megatron}: {value.shape} for {parameter.shape}"
             parameter.copy_(value)
-    assert not parameters, f"parameters no tensor filled: {sorted(parameters)}"
+    assert not parameters, f"parameters without a tensor: {sorted(parameters)}"

@@ -1,9 +1,9 @@
-"""What a server needs beside the weights: configuration, tokenizer, and the tokens at which it stops and pads.
+"""The files a server needs beside the weights: configuration, tokenizer, and stop and padding tokens.
 
-Contract: files are the source's and the corpus's but for what training has settled: the size of the vocabulary, the
-token that ends a turn, a token that pads and is another one, the type of the weights. A turn's end is what the corpus's
-chat template ends one with, so it is what the model was taught to stop with; tokens the source stopped at stay stop
-tokens. Cost: reading a tokenizer.
+Contract: files are copied from the source model and the corpus, except for values that training determines: the
+vocabulary size, the token that ends a turn, a different token for padding, the dtype of the weights. The end token is
+the one with which the corpus's chat template ends a turn, since the model was trained to stop with it. Stop tokens of
+the source stay stop tokens. Cost: reading a tokenizer.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def write_serving_files(source: Path, tokenizer: Path, out: Path, *, dtype: str,
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (out / name).is_file():
             _update(out / name, out / name, named)
-    settled = {"eos_token_id": chat.end_token, **pads, "dtype": dtype}
-    _write_config(source / "config.json", out / "config.json", settled, vocab)
+    overrides = {"eos_token_id": chat.end_token, **pads, "dtype": dtype}
+    _write_config(source / "config.json", out / "config.json", overrides, vocab)
     stops = [chat.end_token, *(token for token in _stops(source) if token != chat.end_token)]
     eos = stops if len(stops) > 1 else chat.end_token
     name = "generation_config.json"
@@ -44,8 +44,10 @@ def write_serving_files(source: Path, tokenizer: Path, out: Path, *, dtype: str,
 
 
 def pad_token(tokenizer: PreTrainedTokenizerFast, end: str) -> str | None:
-    """A control token that is never the last of a turn: the tokenizer's own, one made for it, or one that no text
-    yields; ``None`` if there is none."""
+    """A control token that never ends a turn, or ``None``.
+
+    The first of: the tokenizer's padding token, a known padding token, the unknown token, the end token.
+    """
     known = tokenizer.get_vocab()
     made = [token for token in _MADE_TO_PAD if token in known]
     for token in (tokenizer.pad_token, *made, tokenizer.unk_token, tokenizer.eos_token):
@@ -55,7 +57,7 @@ def pad_token(tokenizer: PreTrainedTokenizerFast, end: str) -> str | None:
 
 
 def _stops(source: Path) -> list[int]:
-    """Tokens at which a server of the source's model stops."""
+    """Stop tokens of the source model."""
     for name in ("generation_config.json", "config.json"):
         if (source / name).is_file():
             stops = json.loads((source / name).read_text(encoding="utf-8")).get("eos_token_id")
@@ -64,20 +66,19 @@ def _stops(source: Path) -> list[int]:
     return []
 
 
-def _write_config(source: Path, out: Path, settled: dict[str, Any], vocab: int) -> None:
-    """The model's configuration. One of text and pictures has a configuration for text within its own, which says the
-    vocabulary."""
+def _write_config(source: Path, out: Path, overrides: dict[str, Any], vocab: int) -> None:
+    """Write the model's configuration. Multimodal models hold ``vocab_size`` in a nested text configuration."""
     config = json.loads(source.read_text(encoding="utf-8"))
     text = config.get("text_config", config)
     for part in (config, text):
         part.pop("torch_dtype", None)  # the older name of dtype
-        part.update(settled)
+        part.update(overrides)
     text["vocab_size"] = vocab
     _write(out, config)
 
 
 def _update(source: Path, out: Path, values: dict[str, Any]) -> None:
-    """Copy a JSON object with other values."""
+    """Copy a JSON object with changed values."""
     settings = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
     _write(out, {**settings, **values})
 

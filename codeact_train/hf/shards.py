@@ -1,7 +1,7 @@
-"""How tensor-parallel processes share a parameter: :func:`cut` makes a part of it, :func:`join` all parts whole again.
+"""Sharding of a parameter over tensor-parallel processes: :func:`cut` makes one shard, :func:`join` merges all.
 
-Contract: ``join`` of the cuts of all ranks is what was cut, bit for bit, for every kind of the table. Nothing here
-knows processes. Cost: the part that is made; only its own slices are read.
+Contract: ``join`` of the shards of all ranks restores the tensors bit for bit, for every kind of cut in the table. No
+communication happens here. Cost: the shard; only its slices are read.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from codeact_train.model.spec import ModelSpec
 
 
 def cut(weight: Weight, tensors: list[Any], spec: ModelSpec, rank: int, size: int) -> Tensor:
-    """The part that process ``rank`` of ``size`` holds, of tensors or lazy slices of a file."""
+    """The shard of process ``rank`` of ``size``, from tensors or lazy slices of a file."""
 
     def part(tensor: Any, dim: int = 0) -> Tensor:
         length = tensor.get_shape()[dim] // size
-        place = slice(rank * length, (rank + 1) * length)
-        return tensor[place] if dim == 0 else tensor[:, place]
+        span = slice(rank * length, (rank + 1) * length)
+        return tensor[span] if dim == 0 else tensor[:, span]
 
     if weight.cut == "whole":
         return tensors[0][:]
@@ -38,14 +38,14 @@ def cut(weight: Weight, tensors: list[Any], spec: ModelSpec, rank: int, size: in
     assert weight.cut == "vocab"
     rows = spec.padded_vocab(size) // size
     first, end = rank * rows, min((rank + 1) * rows, spec.vocab)
-    value = tensors[0][first:end] if first < end else tensors[0][0:0]  # a slice of a file may not begin at its end
+    value = tensors[0][first:end] if first < end else tensors[0][0:0]  # safetensors rejects an end slice
     missing = rows - value.shape[0]
     return torch.cat((value, value.new_zeros(missing, *value.shape[1:]))) if missing else value
 
 
 def _part_of_group(tensors: list[Any], spec: ModelSpec, rank: int, size: int) -> Tensor:
     """The rows of one of several processes that share a key-value head: an even part of its queries, key and value,
-    wherever that cuts. Megatron puts the products of these processes together again."""
+    even if that cuts within a head. Megatron gathers the products of these processes."""
     group, member = divmod(rank, size // spec.kv_heads)
     rows = (spec.heads + 2 * spec.kv_heads) * spec.head_dim // size
     begin, before, pieces = member * rows, 0, []
@@ -59,8 +59,7 @@ def _part_of_group(tensors: list[Any], spec: ModelSpec, rank: int, size: int) ->
 
 
 def join(weight: Weight, shards: Tensor, spec: ModelSpec) -> list[Tensor]:
-    """The Hugging Face tensors of a parameter from all its parts, stacked in rank order; views of them where it can
-    be."""
+    """The Hugging Face tensors of a parameter from all its shards, stacked in rank order; views where possible."""
     if weight.cut == "whole":
         return [shards[0]]
     if weight.cut == "columns":

@@ -1,10 +1,10 @@
-"""The one table of mappings: which Hugging Face tensors make up each Megatron parameter.
+"""Mapping of Hugging Face tensors to Megatron parameters.
 
-Contract: :func:`weight_map` lists the parameters of one pipeline stage; loading, exporting and checking follow it. The
-families differ by what their :class:`~codeact_train.model.spec.ModelSpec` says: biases of queries, keys and values,
-norms of queries and keys, a head of its own. Conventions: ``linear_qkv`` rows are, for each key-value group, [its
-queries, its key, its value]; ``linear_fc1`` on each process is [gate, up]; the vocabulary is padded with zero rows
-until the processes share it evenly. Costs nothing, reads nothing.
+Contract: :func:`weight_map` lists the parameters of one pipeline stage; loading, exporting and checking use it.
+Families differ in the fields of their :class:`~codeact_train.model.spec.ModelSpec`: biases of queries, keys and values,
+norms of queries and keys, an untied head. Conventions: ``linear_qkv`` rows are, for each key-value group, [its queries,
+its key, its value]; ``linear_fc1`` on each process is [gate, up]; the vocabulary is padded with zero rows to divide
+evenly over the processes. No I/O.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Weight:
-    """One Megatron parameter, the Hugging Face tensors it holds, in order, with their shapes, and how processes share
-    it.
+    """One Megatron parameter, and the Hugging Face tensors it holds.
 
-    ``megatron`` is its name within its stage; ``copy`` marks one that another stage has too.
+    ``megatron``: name within its stage. ``hf``: the tensors, in order, with their shapes. ``cut``: how processes share
+    it. ``copy``: whether another stage holds it too.
     """
 
     megatron: str
@@ -52,7 +52,7 @@ def weight_map(spec: ModelSpec, stage: int, stages: int) -> list[Weight]:
 
 
 def tensor_shapes(spec: ModelSpec) -> Shapes:
-    """Every Hugging Face tensor of a model, in the order in which it is exported."""
+    """Every Hugging Face tensor of a model, in export order."""
     return {name: size for weight in weight_map(spec, 0, 1) for name, size in weight.hf.items()}
 
 

@@ -1,10 +1,10 @@
-"""Safetensors written tensor by tensor.
+"""Safetensors written one tensor at a time.
 
-Contract: one ``model.safetensors``, or several files of about ``file_bytes`` and their index, as Hugging Face names
-them. Shapes are known beforehand, so each file's header is written first and its tensors follow as they come: no more
-than one is in memory. The format is that of https://github.com/huggingface/safetensors: the header's length as eight
-bytes, the header as JSON padded with blanks, then the tensors one behind another. The package itself writes only what
-it is handed all at once.
+Contract: one ``model.safetensors``, or several files of about ``file_bytes`` and their index, named as Hugging Face
+names them. Shapes are known in advance, so each file's header is written first and its tensors follow as they arrive:
+at most one is in memory. Format (https://github.com/huggingface/safetensors): the header's length in eight bytes, the
+header as JSON padded with blanks, then the tensors one after another. The safetensors package needs all tensors at
+once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 def write(
     folder: Path, tensors: Iterable[tuple[str, Tensor]], shapes: Shapes, dtype: torch.dtype, file_bytes: int
 ) -> None:
-    """Write ``tensors`` of ``dtype``, which come in the order of ``shapes``."""
+    """Write ``tensors`` of ``dtype``, which arrive in the order of ``shapes``."""
     groups = _grouped(shapes, dtype.itemsize, file_bytes)
     names = [f"model-{number:05}-of-{len(groups):05}.safetensors" for number in range(1, len(groups) + 1)]
     if len(groups) == 1:
@@ -47,12 +47,12 @@ def write(
 
 
 def raw_bytes(tensor: Tensor) -> memoryview:
-    """The values of a tensor on the CPU as they lie in memory."""
+    """The bytes of a CPU tensor, without a copy if it is contiguous."""
     return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def _grouped(shapes: Shapes, item_bytes: int, file_bytes: int) -> list[list[str]]:
-    """Names file by file, each file full before the next begins; a tensor that is larger has one to itself."""
+    """Names per file; files are filled in order, and a tensor larger than ``file_bytes`` gets a file alone."""
     groups: list[list[str]] = [[]]
     filled = 0
     for name, shape in shapes.items():
@@ -73,5 +73,5 @@ def _header(shapes: Shapes, dtype: torch.dtype) -> bytes:
         entries[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of eight
     return len(text).to_bytes(8, "little") + text

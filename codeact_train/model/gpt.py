@@ -1,10 +1,10 @@
-"""Megatron-Core's GPTModel in the shape of a Hugging Face config, for packed documents.
+"""Megatron-Core's GPTModel configured from a model spec, for packed documents.
 
-Contract: :func:`build` returns this process's stage of the model without meaningful weights (``hf.load`` fills them).
+Contract: :func:`build` returns this process's pipeline stage with uninitialised weights (``hf.load`` fills them).
 Called on its part of a :class:`~codeact_train.data.collate.MicroBatch`, the last stage returns ``loss.token_results``
-of the trained tokens, [2, N] float32, the others hidden states. The language-model head is computed at those N
-positions only, which is exact: no other logit enters the loss or a gradient. Dense Llama-like decoders only: RMSNorm,
-SwiGLU, rotary embedding.
+of the trained tokens, [2, N] float32; other stages return hidden states. The language-model head is computed at those N
+positions only. This is exact, since no other logit enters the loss or a gradient. Dense Llama-like decoders only:
+RMSNorm, SwiGLU, rotary embedding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from transformers import PretrainedConfig
 from codeact_train.config.train import TrainConfig
 from codeact_train.data.collate import MicroBatch
 from codeact_train.distributed import megatron_cpu
-from codeact_train.model.attention import PackedAttention, PackedLayout, Spans, choose
+from codeact_train.model.attention import PackedAttention, PackedLayout, Spans, choose_backend
 from codeact_train.model.layers import GatedMLP, RMSNorm, add_residual
 from codeact_train.model.loss import token_results
 from codeact_train.model.spec import ModelSpec
@@ -36,7 +36,7 @@ from codeact_train.model.spec import ModelSpec
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 RECOMPUTE: dict[str, dict[str, Any]] = {
     "none": {},
-    "selective": {"recompute_granularity": "selective", "recompute_modules": ["layernorm"]},  # GatedMLP adds its own
+    "selective": {"recompute_granularity": "selective", "recompute_modules": ["layernorm"]},  # GatedMLP adds the gate
     "full": {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1},
 }
 """Megatron's settings for each kind of recomputation."""
@@ -48,12 +48,12 @@ class PackedGPT(GPTModel):
     def __init__(self, config: TransformerConfig, spec: ModelSpec, train: TrainConfig):
         super().__init__(
             config=config,
-            transformer_layer_spec=_block_spec(config, spec, choose(train.attention, train.precision)),
+            transformer_layer_spec=_block_spec(config, spec, choose_backend(train.attention, train.precision)),
             vocab_size=spec.padded_vocab(train.parallel.tensor),
             max_sequence_length=spec.hf.max_position_embeddings,
             pre_process=parallel_state.is_pipeline_first_stage(),
             post_process=parallel_state.is_pipeline_last_stage(),
-            position_embedding_type="none",  # PackedAttention turns q and k itself
+            position_embedding_type="none",  # PackedAttention applies RoPE
             share_embeddings_and_output_weights=spec.tied,
         )
         self.vocab, self.z_loss = spec.vocab, train.z_loss
@@ -61,7 +61,7 @@ class PackedGPT(GPTModel):
         inverse_D, self.rope_scale = rope_frequencies(spec.hf)
         self.register_buffer("rope_inverse", inverse_D, persistent=False)
         if config.sequence_parallel and self.post_process:
-            # trained positions are picked from the whole sequence, so it is gathered before the head, not in it
+            # trained positions index the whole sequence, so it is gathered before the head instead of in it
             self.output_layer.sequence_parallel = False
             self.output_layer.disable_grad_reduce = True
 
@@ -78,15 +78,15 @@ class PackedGPT(GPTModel):
         )
 
     def layout(self, batch: MicroBatch) -> PackedLayout:
-        """Document bounds and rotary tables of a sequence; angles are formed in float32."""
+        """Document bounds and rotary tables of a sequence. Angles are computed in float32."""
         angles = torch.outer(batch.positions.float(), self.rope_inverse.float())
         angles = torch.cat((angles, angles), dim=-1)[:, None, None]
         dtype = self.config.params_dtype
-        cos, sin = ((turned * self.rope_scale).to(dtype) for turned in (angles.cos(), angles.sin()))
-        return PackedLayout(Spans.of(batch.bounds, batch.first, batch.slots), self.window, cos, sin)
+        cos, sin = ((table * self.rope_scale).to(dtype) for table in (angles.cos(), angles.sin()))
+        return PackedLayout(Spans.from_bounds(batch.bounds, batch.first, batch.slots), self.window, cos, sin)
 
     def _postprocess(self, hidden_states: Tensor, labels: Tensor, loss_mask: Tensor, **_: Any) -> Tensor:
-        """Called by GPTModel.forward: ``loss_mask`` carries the trained positions, ``labels`` their next tokens."""
+        """Called by GPTModel.forward; ``loss_mask`` carries the trained positions, ``labels`` their next tokens."""
         if not self.post_process:
             return hidden_states
         if self.config.sequence_parallel:
@@ -98,8 +98,7 @@ class PackedGPT(GPTModel):
 
 
 def rope_frequencies(hf: PretrainedConfig) -> tuple[Tensor, float]:
-    """Inverse frequencies [head_dim / 2] float32 and the factor on cos and sin, by transformers' own rules for
-    scaling."""
+    """Inverse frequencies, float32 [head_dim / 2], and the factor on cos and sin, with transformers' scaling rules."""
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     rope = LlamaRotaryEmbedding(hf)  # type: ignore[arg-type]  # every mapped family has these fields
@@ -160,10 +159,10 @@ def transformer_config(spec: ModelSpec, train: TrainConfig) -> TransformerConfig
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=train.precision == "bf16",
-        calculate_per_token_loss=True,  # the loss arrives normalised; Megatron must not divide it again
+        calculate_per_token_loss=True,  # the loss is already normalised; Megatron must not divide it again
         use_cpu_initialization=True,
         perform_initialization=False,  # hf.load fills every weight
-        gradient_accumulation_fusion=True,  # by compat's stand-in for Apex
+        gradient_accumulation_fusion=True,  # by megatron_cpu's replacement for Apex
         bias_activation_fusion=False,
         bias_dropout_fusion=False,
         masked_softmax_fusion=False,
@@ -174,7 +173,7 @@ def transformer_config(spec: ModelSpec, train: TrainConfig) -> TransformerConfig
 
 
 def build(spec: ModelSpec, train: TrainConfig, device: torch.device) -> PackedGPT:
-    """This process's stage of the model, in training mode on its device, weights undefined."""
+    """This process's stage of the model, in training mode on its device, with uninitialised weights."""
     with megatron_cpu.fake_cuda_types():  # Megatron moves a tied embedding of the last stage to CUDA
         model = PackedGPT(transformer_config(spec, train), spec, train).to(device)
     _mark_shards(model)
@@ -182,9 +181,10 @@ def build(spec: ModelSpec, train: TrainConfig, device: torch.device) -> PackedGP
 
 
 def _mark_shards(model: PackedGPT) -> None:
-    """Tell Megatron which weights are parts of a whole: the gradient norm counts those in every process, others once.
+    """Mark the weights that are split over tensor-parallel processes.
 
-    Megatron marks them while it initialises them, which is skipped here.
+    The gradient norm counts split weights on every process and replicated ones once. Megatron sets these marks during
+    initialisation, which is skipped here.
     """
     cut_along = {ColumnParallelLinear: 0, VocabParallelEmbedding: 0, RowParallelLinear: 1}
     for module in model.modules():

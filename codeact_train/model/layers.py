@@ -1,7 +1,7 @@
-"""The modules that stand in Megatron's transformer layer in place of its own.
+"""Modules that replace Megatron's in its transformer layer.
 
-Contract: the same mathematics; each is here because Megatron's needs Apex or Transformer Engine, or keeps more for the
-backward pass than it must.
+Contract: the same mathematics. Megatron's versions need Apex or Transformer Engine, or keep more activations for the
+backward pass than necessary.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm that Megatron can shard the sequence under."""
+    """Root-mean-square norm that works under Megatron's sequence parallelism."""
 
     def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5, **_: Any):
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(hidden_size, dtype=config.params_dtype))
-        # under sequence parallelism each process sees part of the tokens: Megatron sums this gradient over them
+        # under sequence parallelism each process has part of the tokens; Megatron sums this gradient over processes
         self.weight.sequence_parallel = config.sequence_parallel  # type: ignore[attr-defined]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,17 +33,17 @@ class RMSNorm(nn.Module):
 
 
 class GatedMLP(MLP):
-    """SwiGLU; with selective recomputation the product between its two matrices is not kept but made again."""
+    """SwiGLU. With selective recomputation, the product between its two matrices is recomputed instead of kept."""
 
     def __init__(self, config: TransformerConfig, **_: Any):
         matrices = MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear)
         super().__init__(config, matrices, ffn_hidden_size=config.ffn_hidden_size)
-        self.forgets = config.recompute_granularity == "selective"
+        self.recomputes_product = config.recompute_granularity == "selective"
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
-        """Returns the output and, as Megatron wants it, the absent bias."""
+        """Returns the output and ``None`` for the absent bias, as Megatron expects."""
         gate_up, _ = self.linear_fc1(hidden_states)
-        if not (self.forgets and torch.is_grad_enabled()):
+        if not (self.recomputes_product and torch.is_grad_enabled()):
             return self.linear_fc2(swiglu(gate_up))
         product = tensor_parallel.CheckpointWithoutOutput()
         output, bias = self.linear_fc2(product.checkpoint(swiglu, gate_up))
@@ -58,5 +58,5 @@ def swiglu(gate_up: Tensor) -> Tensor:
 
 
 def add_residual(training: bool, fused: bool) -> Any:
-    """What Megatron calls bias-dropout-add, without bias and dropout."""
+    """Megatron's bias-dropout-add without bias and dropout."""
     return lambda x_with_bias, residual, probability: residual + x_with_bias[0]

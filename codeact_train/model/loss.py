@@ -1,4 +1,4 @@
-"""Cross-entropy of trained tokens over a vocabulary that may be spread over processes.
+"""Cross-entropy of trained tokens, over a vocabulary that may be split over processes.
 
 Contract: the loss of a batch is the weighted sum over its trained tokens divided by the weight of the *global* batch,
 so it does not depend on how packs fall into micro-batches or processes. A batch of weight 0 has loss 0.
@@ -16,9 +16,10 @@ from torch import Tensor
 def vocab_parallel_loss(logits_NV: Tensor, labels_N: Tensor, vocab: int, z_loss: float = 0.0) -> Tensor:
     """Negative log-likelihood of each label, float32 [N].
 
-    ``logits_NV`` is this process's part of the vocabulary, in order of rank; rows from ``vocab`` on are padding that
-    makes the parts equal and are left out of the softmax. ``z_loss`` adds the gradient of that many times the squared
-    logarithm of the softmax's denominator (PaLM, section 5), which keeps logits from drifting, and not its value.
+    ``logits_NV`` is this process's part of the vocabulary, in order of rank. Rows from ``vocab`` on are padding that
+    makes the parts equal; they are excluded from the softmax. ``z_loss`` adds the gradient, but not the value, of
+    ``z_loss`` times the squared logarithm of the softmax's denominator (PaLM, section 5), which keeps logits from
+    drifting.
     """
     if not z_loss:
         return _losses(logits_NV, labels_N, vocab)
@@ -29,7 +30,7 @@ def vocab_parallel_loss(logits_NV: Tensor, labels_N: Tensor, vocab: int, z_loss:
 
 
 def token_results(logits_NV: Tensor, labels_N: Tensor, vocab: int, z_loss: float = 0.0) -> Tensor:
-    """Loss of each label, and 1 where no other token is likelier than it, float32 [2, N]."""
+    """Loss of each label, and 1 where no other token is more likely, float32 [2, N]."""
     hits_N = _hits(logits_NV, labels_N, vocab)  # first: Megatron's cross-entropy overwrites the logits
     return torch.stack([vocab_parallel_loss(logits_NV, labels_N, vocab, z_loss), hits_N])
 
@@ -45,7 +46,7 @@ def _hits(logits_NV: Tensor, labels_N: Tensor, vocab: int) -> Tensor:
 
 
 def _valid(logits_NV: Tensor, vocab: int) -> int:
-    """How many columns of this process's part are not padding."""
+    """Number of columns of this process's part that are not padding."""
     width, rank = logits_NV.shape[1], parallel_state.get_tensor_model_parallel_rank()
     return min(max(vocab - rank * width, 0), width)
 
@@ -62,12 +63,12 @@ def _losses(logits_NV: Tensor, labels_N: Tensor, vocab: int) -> Tensor:
 
 
 def _label_logits(logits_NV: Tensor, labels_N: Tensor) -> Tensor:
-    """The logit of each label, float32 [N], whichever process holds it."""
+    """The logit of each label, float32 [N], from the process that holds it."""
     width = logits_NV.shape[1]
-    places_N = labels_N - parallel_state.get_tensor_model_parallel_rank() * width
-    here_N = (places_N >= 0) & (places_N < width)
+    columns_N = labels_N - parallel_state.get_tensor_model_parallel_rank() * width
+    here_N = (columns_N >= 0) & (columns_N < width)
     # indexing, unlike gather, does not keep the logits, which are overwritten before the backward pass
-    picked_N = logits_NV[torch.arange(len(labels_N)), places_N.clamp(0, width - 1)].float() * here_N
+    picked_N = logits_NV[torch.arange(len(labels_N)), columns_N.clamp(0, width - 1)].float() * here_N
     return tensor_parallel.reduce_from_tensor_model_parallel_region(picked_N)
 
 

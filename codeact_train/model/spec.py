@@ -1,7 +1,7 @@
-"""The numbers of a Hugging Face config that decide a model.
+"""Model spec: the numbers of a Hugging Face config that determine a model.
 
-Contract: one frozen value a folder; reading costs a small JSON file and loads neither torch models nor Megatron. What
-has no mapping - a family, a kind of RoPE scaling, a bias no parameter takes - is refused here, by name.
+Contract: one frozen value per folder. Reading costs a small JSON file and loads neither torch models nor Megatron.
+Unsupported families, RoPE scalings and biases raise an error here that names them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 @dataclass(frozen=True)
 class Family:
-    """What a ``model_type`` has and its configs do not say."""
+    """Properties of a ``model_type`` that its configs do not state."""
 
     qkv_bias: bool = False
     qk_norm: bool = False
@@ -28,17 +28,19 @@ FAMILIES = {
     "qwen2": Family(qkv_bias=True),
     "qwen3": Family(qk_norm=True),
 }
-"""Families with a mapping (``codeact_train.hf.table``), by ``model_type``; Llama-2 and -3, Qwen2 and -2.5 share one."""
+"""Supported families (``codeact_train.hf.table``), by ``model_type``; Llama-2 and -3 share one, as do Qwen2 and -2.5.
+"""
 
 ROPE_KINDS = ("default", "linear", "dynamic", "llama3", "yarn")
-"""Kinds of RoPE scaling whose frequencies do not change with the length of a document; ``dynamic`` changes them only
-beyond the model's positions, where no document reaches."""
+"""RoPE scalings whose frequencies do not change with the length of a document; ``dynamic`` changes them only beyond the
+model's positions, which no document reaches.
+"""
 
 INSTEAD = "set train.backend=deepspeed, which trains any causal language model of transformers"
 
 
 class AttentionDims:
-    """What follows from the numbers of heads."""
+    """Sizes derived from the numbers of heads."""
 
     heads: int
     kv_heads: int
@@ -46,25 +48,29 @@ class AttentionDims:
 
     @property
     def query_width(self) -> int:
-        """Width of all query heads side by side."""
+        """Width of all query heads together."""
         return self.heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
-        """Width of all key heads side by side; the values have the same."""
+        """Width of all key heads together; the values have the same width."""
         return self.kv_heads * self.head_dim
 
     def kv_shared(self, tensor: int) -> bool:
-        """Whether there are more tensor-parallel processes than key-value heads, so that several attend with one."""
+        """Whether there are more tensor-parallel processes than key-value heads, so that several processes share a
+        head."""
         return tensor > self.kv_heads
 
     def kv_width_of(self, tensor: int) -> float:
-        """Width of the keys that each of ``tensor`` processes attends with."""
+        """Width of the keys on each of ``tensor`` processes."""
         return max(self.kv_heads / tensor, 1) * self.head_dim
 
     def fits_heads(self, tensor: int) -> bool:
-        """Whether so many processes have as many query heads each, and a key-value head has all of its own or shares
-        none with another."""
+        """Whether the heads divide evenly over ``tensor`` processes.
+
+        Each process must have the same number of query heads, and each key-value head must belong to one process or be
+        shared by a group of processes that shares no other head.
+        """
         groups = not self.kv_heads % tensor or not tensor % self.kv_heads
         rows = (self.heads + 2 * self.kv_heads) * self.head_dim
         return groups and not self.heads % tensor and not rows % tensor
@@ -72,8 +78,10 @@ class AttentionDims:
 
 @dataclass(frozen=True)
 class ModelSpec(AttentionDims):
-    """The numbers of a Hugging Face config that decide the model. ``windows``: of each layer, the keys a query sees at
-    most, itself included."""
+    """The numbers of a Hugging Face config that determine the model.
+
+    ``windows``: per layer, the maximum number of keys a query attends to, itself included; ``None`` for all.
+    """
 
     layers: int
     hidden: int
@@ -91,10 +99,10 @@ class ModelSpec(AttentionDims):
 
     @classmethod
     def read(cls, folder: Path | str) -> ModelSpec:
-        """Read ``config.json``. Raises ``ValueError`` when there is none, or for an architecture without a mapping."""
+        """Read ``config.json``. Raises ``ValueError`` when it is missing or its architecture is not supported."""
         file = Path(folder) / "config.json"
         if not file.is_file():
-            raise ValueError(f"model={folder}: no config.json there; give a Hugging Face model folder")
+            raise ValueError(f"model={folder}: no config.json in this folder; give a Hugging Face model folder")
         kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
         if kind not in FAMILIES:
             raise ValueError(
@@ -121,35 +129,35 @@ class ModelSpec(AttentionDims):
 
     @property
     def window(self) -> int | None:
-        """The window all layers have; ``None`` when one of them sees everything."""
+        """The window that all layers share; ``None`` when they differ or have none."""
         return self.windows[0] if len(set(self.windows)) == 1 else None
 
     def padded_vocab(self, tensor: int) -> int:
-        """Vocabulary rows when each of ``tensor`` processes holds the same number: a multiple of 64, because a GPU is
-        slow at odd widths. One process alone holds what the model has."""
+        """Vocabulary rows when each of ``tensor`` processes holds the same number: a multiple of 64 per process,
+        because odd widths are slow on a GPU. A single process holds the model's rows without padding."""
         multiple = 1 if tensor == 1 else 64 * tensor
         return -(-self.vocab // multiple) * multiple
 
 
 def read_config(folder: Path | str) -> PretrainedConfig:
-    """The configuration of a Hugging Face folder as transformers reads it. Raises ``ValueError`` for one it does not
-    take."""
+    """The configuration of a Hugging Face folder as transformers reads it. Raises ``ValueError`` when transformers
+    cannot."""
     try:
         return AutoConfig.from_pretrained(folder)
-    except Exception as error:  # each version of transformers has exceptions of its own for each fault
+    except Exception as error:  # the exceptions differ between versions of transformers
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"model={folder}: its config.json cannot be used ({reason}); fetch the model again") from error
+        raise ValueError(f"model={folder}: cannot read its config.json ({reason}); fetch the model again") from error
 
 
 def _windows(hf: PretrainedConfig) -> tuple[int | None, ...]:
-    """Qwen says of each layer whether it has the window; Mistral's all have it."""
+    """Window of each layer. Qwen lists which layers have the window; in Mistral all have it."""
     size = getattr(hf, "sliding_window", None)
     kinds = getattr(hf, "layer_types", None) or ["sliding_attention"] * hf.num_hidden_layers
     return tuple(size if kind == "sliding_attention" else None for kind in kinds)
 
 
 def _without_mapping(hf: PretrainedConfig) -> str | None:
-    """The first setting no parameter or layer of ours stands for."""
+    """The first setting that our layers do not support."""
     rope: dict[str, Any] = getattr(hf, "rope_parameters", None) or {}
     kind = rope.get("rope_type", "default")
     if kind not in ROPE_KINDS:

@@ -22,7 +22,7 @@ import torch
 
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
-from codeact_train.data.document import Document, joined
+from codeact_train.data.document import Document, concatenate
 from codeact_train.data.sampler import Sampler
 from codeact_train.observability.anomaly import Anomaly
 
@@ -87,7 +87,7 @@ def write(
     building = folder.with_name(f"{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    lengths, (ids, roles, weights) = joined([corpus.document(index) for index in indices])
+    lengths, (ids, roles, weights) = concatenate([corpus.document(index) for index in indices])
     np.savez(building / "batch.npz", lengths=lengths, ids=ids, roles=roles, weights=weights)
     torch.save(torch.get_rng_state(), building / "rng.pt")
     (building / "dump.json").write_text(json.dumps(asdict(dump), indent=1), encoding="utf-8")

@@ -1,6 +1,11 @@
-"""What can be said of a training job before it starts: whether it can run (``checks``).
+"""Planning: checks and estimates for a training job before it starts.
 
-Contract: reads a model's ``config.json`` and a corpus's manifest; loads no torch model, starts no process.
+``validate`` checks that a job can run. ``estimate`` predicts memory (``memory``), step time (``step_time``,
+``traffic``) and rates of a parallel layout (``layout``) on a cluster (``hardware``), for the cost of a model
+(``model_cost``) and a ``workload``; ``published`` compares the predictions with published runs. ``miniature`` makes a
+tiny copy of a job for a dry run.
+
+Contract: reads a model's ``config.json`` and a corpus's manifest; loads no torch model and starts no process.
 """
 
 from codeact_train.plan.checks import validate

@@ -1,7 +1,8 @@
-"""Whether a job can run as configured, answered before anything is started.
+"""Checks that a job can run as configured, before anything is started.
 
-Contract: :func:`validate` returns, or raises ``ValueError`` naming key, value and fix. Cost: a model's ``config.json``
-and a corpus's manifest. What only the data can tell (a document longer than a pack) ``prepare`` says.
+Contract: :func:`validate` returns, or raises ``ValueError`` naming key, value and fix. Cost: reading a model's
+``config.json`` and a corpus's manifest. Faults in the data, such as a document longer than a pack, are reported by
+``prepare``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def validate(
     prepare: PrepareConfig | None = None,
     corpus: Path | None = None,
 ) -> None:
-    """Check a training job against its model (a folder, or one that has been read), the number of its processes, and
+    """Check a training job against its model (a folder, or a source that has been read), its number of processes and
     its corpus, as far as they are known."""
     source = model if isinstance(model, ModelSource) else None
     folder = model.folder if isinstance(model, ModelSource) else model
@@ -54,7 +55,7 @@ def validate(
         )
     if train.checkpoint.keep_best and not held_out:
         raise ValueError(
-            "checkpoint.keep_best=true: no record is held out, so none is best; "
+            "checkpoint.keep_best=true: no record is held out, so checkpoints cannot be compared; "
             "set prepare.validation_share, or leave keep_best out"
         )
     if length is not None and positions is not None and length > positions:
@@ -65,7 +66,7 @@ def validate(
 
 
 def _check_deepspeed(model: Path, source: ModelSource | None) -> int | None:
-    """The number of positions of a model, if it has one."""
+    """Number of positions of the model, or ``None`` if its config does not limit them."""
     if importlib.util.find_spec("deepspeed") is None:
         raise ValueError(
             "backend=deepspeed: DeepSpeed is not installed; pip install 'codeact[deepspeed]', or set backend=megatron"
@@ -106,7 +107,7 @@ def _check_layout(train: TrainConfig, spec: ModelSpec, processes: int) -> None:
 
 
 def check_steps(train: TrainConfig, packs: int, tokens: int, sequence_length: int) -> None:
-    """Refuse a warm-up that a run over so many packs and tokens never ends."""
+    """Raises ``ValueError`` for a warm-up that is longer than the run."""
     steps = train.steps_per_epoch(packs, tokens, sequence_length) * train.epochs
     if train.optimizer.warmup_steps >= steps:
         raise ValueError(

@@ -1,8 +1,8 @@
-"""One layout of one job on one cluster, reckoned: memory, step time, rates, run time.
+"""Estimate of one parallel layout of a job on a cluster: memory, step time, rates, run time.
 
-Contract: everything here is predicted, by the models of ``memory`` and ``step_time``. Tokens are positions computed
-(padding is not), over all GPUs. MFU = tokens/s x ``ModelCost.model_flops`` / (GPUs x peak): six operations a matrix
-weight, the head included, and attention over the keys really seen.
+Contract: everything here is predicted, by the models of ``memory`` and ``step_time``. Tokens are computed positions
+(padding excluded), over all GPUs. MFU = tokens/s x ``ModelCost.model_flops`` / (GPUs x peak): six operations per matrix
+weight, the head included, plus attention over the visible keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.kernels import TRAINER
-from codeact_train.plan.layout import Layout, layouts
+from codeact_train.plan.layout import ParallelLayout, parallel_layouts
 from codeact_train.plan.memory import Memory, memory
 from codeact_train.plan.model_cost import ModelCost
 from codeact_train.plan.step_time import StepTime, step_time
@@ -20,19 +20,20 @@ from codeact_train.plan.workload import Workload
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a layout comes to."""
+    """The predicted figures of a layout."""
 
-    layout: Layout
+    layout: ParallelLayout
     memory: Memory
     time: StepTime
     tokens_per_s: float
     mfu: float
     epoch_s: float | None
-    """Seconds of an epoch's steps, without validation, checkpoint and export; ``None`` while its steps are unknown."""
+    """Seconds of an epoch's steps, without validation, checkpoint and export; ``None`` while the number of steps is
+    unknown."""
 
 
-def estimate(model: ModelCost, cluster: Cluster, work: Workload, layout: Layout) -> Estimate:
-    """Reckon one layout of the trainer."""
+def estimate(model: ModelCost, cluster: Cluster, work: Workload, layout: ParallelLayout) -> Estimate:
+    """Estimate one layout of the trainer."""
     micro_batches = work.micro_batches(layout.data)
     needed = memory(
         model,
@@ -60,6 +61,8 @@ def estimate(model: ModelCost, cluster: Cluster, work: Workload, layout: Layout)
 
 
 def rank(model: ModelCost, cluster: Cluster, work: Workload) -> list[Estimate]:
-    """Every layout of the cluster: those that fit, the fastest first, then the others."""
-    every = [estimate(model, cluster, work, layout) for layout in layouts(model, cluster, work.micro_batches(1))]
+    """Every layout of the cluster: those that fit, fastest first, then the others."""
+    every = [
+        estimate(model, cluster, work, layout) for layout in parallel_layouts(model, cluster, work.micro_batches(1))
+    ]
     return sorted(every, key=lambda e: (not e.memory.fits, -e.tokens_per_s))

@@ -1,7 +1,7 @@
-"""How a job is spread over GPUs, and every way it can be.
+"""Parallel layouts: how a job is distributed over GPUs, and all layouts of a cluster.
 
-Contract: :func:`layouts` yields each product TP x PP x CP x DP of the cluster's GPUs that divides the model, with each
-kind of recomputation; whether one fits is for ``memory`` to say. Tensor-parallel groups never leave a node.
+Contract: :func:`parallel_layouts` yields each product TP x PP x CP x DP of the cluster's GPUs that divides the model,
+with each kind of recomputation. It does not check memory (``memory`` does). Tensor-parallel groups stay within a node.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from codeact_train.plan.hardware import Cluster
 from codeact_train.plan.model_cost import ModelCost
 
 Recompute: TypeAlias = Literal["none", "selective", "half", "full"]
-"""How much of the forward backward computes again: nothing, norms and gates, every other product (torchtitan's
-selective recomputation), everything."""
-TRAINERS: tuple[Recompute, ...] = ("none", "selective", "full")
-"""Those the trainer has."""
+"""How much of the forward pass backward recomputes: nothing, norms and gates, every other product (torchtitan's
+selective recomputation), everything.
+"""
+TRAINER_RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
+"""The kinds the trainer supports."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Sizes of the groups of processes, and what is shared or computed again to save memory."""
+class ParallelLayout:
+    """Sizes of the process groups, and the memory-saving options."""
 
     tensor: int = 1
     pipeline: int = 1
@@ -34,12 +35,12 @@ class Layout:
     overlap: bool = False
     recompute: Recompute = "none"
     fully_sharded: bool = False
-    """Weights, gradients and optimizer cut over the data-parallel group and gathered layer by layer (FSDP). Published
-    runs did this; the trainer does not."""
+    """Weights, gradients and optimizer sharded over the data-parallel group and gathered layer by layer (FSDP).
+    Published runs use it; the trainer does not support it."""
 
     @classmethod
-    def of(cls, train: TrainConfig, gpus: int) -> Layout:
-        """The layout a configuration asks for on so many GPUs, which ``validate`` has found divisible."""
+    def from_config(cls, train: TrainConfig, gpus: int) -> ParallelLayout:
+        """The layout of a configuration on ``gpus`` GPUs; ``validate`` has checked divisibility."""
         parallel = train.parallel
         return cls(
             tensor=parallel.tensor,
@@ -59,25 +60,25 @@ class Layout:
 
     @property
     def replicas(self) -> int:
-        """GPUs that hold the same weights: data and context parallel ones."""
+        """GPUs that hold the same weights: data- and context-parallel ones."""
         return self.data * self.context
 
     @property
     def optimizer_shards(self) -> int:
-        """Over how many GPUs the optimizer's state is cut beside what tensor and pipeline cut."""
+        """Number of GPUs that share the optimizer state, beyond tensor and pipeline parallelism."""
         return self.replicas if self.fully_sharded or self.distributed_optimizer else 1
 
     @property
     def name(self) -> str:
-        """For a table: ``TP4 DP2``."""
+        """Name for tables, such as ``TP4 DP2``."""
         sizes = {"TP": self.tensor, "PP": self.pipeline, "CP": self.context, "DP": self.data}
         words = [f"{axis}{size}" for axis, size in sizes.items() if size > 1]
         return " ".join(words) or "one GPU"
 
 
-def layouts(model: ModelCost, cluster: Cluster, micro_batches: int) -> Iterator[Layout]:
-    """Every layout that uses all GPUs of ``cluster``, divides the model, and leaves each replica one of the step's
-    ``micro_batches``."""
+def parallel_layouts(model: ModelCost, cluster: Cluster, micro_batches: int) -> Iterator[ParallelLayout]:
+    """Every layout that uses all GPUs of ``cluster``, divides the model, and leaves each replica at least one of the
+    step's ``micro_batches``."""
     for tensor in _divisors(cluster.gpus_per_node):
         if not model.fits_heads(tensor) or model.ffn % tensor:
             continue
@@ -89,8 +90,8 @@ def layouts(model: ModelCost, cluster: Cluster, micro_batches: int) -> Iterator[
                 if data > micro_batches:
                     continue
                 shared = data * context > 1
-                for recompute in TRAINERS:
-                    yield Layout(tensor, pipeline, context, data, tensor > 1, shared, shared, recompute)
+                for recompute in TRAINER_RECOMPUTE:
+                    yield ParallelLayout(tensor, pipeline, context, data, tensor > 1, shared, shared, recompute)
 
 
 def _divisors(number: int) -> list[int]:

@@ -1,8 +1,8 @@
-"""A job in miniature: the model's family and proportions at a size a laptop trains in seconds.
+"""Miniature of a job: the model's family and proportions at a size that trains in seconds on a laptop.
 
-Contract: :func:`miniature` writes a random model, a tokenizer, a corpus and a job file, all below one folder; the job
-has the layout, precision and settings of the recipe, and two steps. Heads stay in proportion to key-value heads, the
-MLP to the hidden size, so what divides the large model divides the small one.
+Contract: :func:`miniature` writes a random model, a tokenizer, a corpus and a job file into one folder. The job has the
+layout, precision and settings of the recipe, and two steps. The ratios of heads to key-value heads and of MLP to hidden
+size are kept, so sizes that divide the large model divide the small one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WINDOW = 24
 
 
 def miniature(spec: ModelSpec, train: TrainConfig, folder: Path) -> Path:
-    """The job file of two small steps."""
+    """Write the miniature and return the path of its job file."""
     from codeact_train.data.corpus import Corpus
     from codeact_train.prepare import prepare
 
@@ -41,7 +41,7 @@ def miniature(spec: ModelSpec, train: TrainConfig, folder: Path) -> Path:
 
 
 def _two_steps(train: TrainConfig, packs: int) -> TrainConfig:
-    """The recipe with what depends on its size replaced."""
+    """The recipe with its size-dependent settings replaced."""
     small = {
         "epochs": 1,
         "global_batch_packs": -(-packs // 2),
@@ -53,7 +53,7 @@ def _two_steps(train: TrainConfig, packs: int) -> TrainConfig:
         "threads": 1,
         "validate_every_steps": None,
         "stop_after_steps": None,
-        "checkpoint": {**train.checkpoint.model_dump(), "keep_best": False},  # nothing is held out
+        "checkpoint": {**train.checkpoint.model_dump(), "keep_best": False},  # no record is held out
         "profile": None,
         "tensorboard": False,
         "wandb": None,
@@ -63,7 +63,7 @@ def _two_steps(train: TrainConfig, packs: int) -> TrainConfig:
 
 
 def _model(spec: ModelSpec, train: TrainConfig, folder: Path) -> Path:
-    """A random model of the same family, with a tokenizer whose tokens are bytes."""
+    """A random model of the same family, with a byte tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM
 

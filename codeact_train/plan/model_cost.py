@@ -1,7 +1,7 @@
-"""What a model costs by its shape alone: parameters and floating-point operations.
+"""Cost of a model: parameters and floating-point operations.
 
 Contract: exact arithmetic on the numbers of a config; no calibrated constant, no hardware. One multiply-add counts as
-two operations. Biases are left out of every count and norms out of the operations: both are below 0.1 %.
+two operations. Biases are excluded from every count and norms from the operations: both are below 0.1 %.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from codeact_train.model.spec import AttentionDims, ModelSpec
 
 @dataclass(frozen=True)
 class ModelCost(AttentionDims):
-    """The numbers of a decoder that decide its cost."""
+    """The numbers of a decoder that determine its cost."""
 
     layers: int
     hidden: int
@@ -25,14 +25,14 @@ class ModelCost(AttentionDims):
     tied: bool = False
     window: int | None = None
     windowed: float = 1.0
-    """Share of the layers that have the window; the others see everything."""
+    """Share of the layers that have the window; the others have full attention."""
     qk_norm: bool = False
     mlp_matrices: int = 3
     """3 for a gated MLP (gate, up, down); 2 for a plain one."""
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> ModelCost:
-        """Those of a model the trainer has a mapping for."""
+        """The cost of a model that the trainer supports."""
         windows = [window for window in spec.windows if window]
         return cls(
             layers=spec.layers,
@@ -56,12 +56,12 @@ class ModelCost(AttentionDims):
 
     @property
     def head(self) -> int:
-        """Weights of the language-model head, which is also the size of the embedding."""
+        """Weights of the language-model head; the embedding has the same size."""
         return self.vocab * self.hidden
 
     @property
     def matrices(self) -> int:
-        """Weights that take part in a matrix product: everything but the embedding's look-up and the norms."""
+        """Weights that take part in a matrix product: all but the embedding look-up and the norms."""
         return self.layers * self.layer_matrices + self.head
 
     @property
@@ -71,11 +71,13 @@ class ModelCost(AttentionDims):
         return self.layers * self.layer_matrices + self.head * (1 if self.tied else 2) + norms
 
     def attention_forward(self, context: float) -> float:
-        """Operations of one layer's attention for one query that sees ``context`` keys: scores and weighted sum."""
+        """Operations of one layer's attention for one query with ``context`` visible keys: scores and weighted sum."""
         return 4 * self.query_width * context
 
     def model_flops(self, context: float) -> float:
-        """Operations a trained token needs, forward and backward: 6 a matrix weight (2 forward, 4 backward) and three
-        times the attention's forward over the keys it really sees. This is the numerator of MFU; recomputation and
-        the attention kernel's own recomputation are no part of it."""
+        """Operations per trained token, forward and backward.
+
+        6 per matrix weight (2 forward, 4 backward) and three times the attention's forward over the visible keys. This
+        is the numerator of MFU; recomputation, including that of the attention kernel, is excluded.
+        """
         return 6 * self.matrices + 3 * self.layers * self.attention_forward(context)

@@ -1,8 +1,8 @@
-"""Training runs others have published, beside what the cost model says of them.
+"""Published training runs compared with the predictions of the cost model.
 
-Contract: :func:`compare` reckons each run with the model a plan uses. The constants of ``step_time``, ``traffic`` and
-the clusters were fitted to ``published_runs.calibration``, so for those this shows a fit; ``held_out`` runs took no
-part in it and show what the model is worth elsewhere. :func:`outside` names the fitted runs missed by more than
+Contract: :func:`compare` estimates each run with the model a plan uses. The constants of ``step_time``, ``traffic`` and
+the clusters were fitted to ``published_runs.calibration``, so these rows show the quality of the fit. The ``held_out``
+runs were not used and show how well the model generalises. :func:`missed` names the fitted runs with an error above
 ``TOLERANCE``.
 """
 
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from codeact_train.plan.hardware import Cluster
-from codeact_train.plan.published_runs import Run, calibration, held_out
+from codeact_train.plan.published_runs import PublishedRun, calibration, held_out
 from codeact_train.plan.step_time import step_time
 from codeact_train.plan.workload import mean_context
 
 TOLERANCE = 0.20
-"""Largest relative miss of a run the constants were fitted to."""
+"""Largest relative error of a fitted run."""
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A run and the model's figure for it, in tokens a second and GPU."""
+class Comparison:
+    """A run and its predicted rate, in tokens per second and GPU."""
 
-    run: Run
+    run: PublishedRun
     predicted: float
     fitted: bool
     """Whether the constants were fitted to this run."""
@@ -37,24 +37,24 @@ class Compared:
 
     @property
     def within(self) -> bool:
-        """Whether the model comes near enough."""
+        """Whether the error is within the tolerance."""
         return abs(self.ratio - 1) <= TOLERANCE
 
 
-def compare() -> list[Compared]:
-    """Every published run, reckoned: the fitted ones first."""
-    return [Compared(run, _rate(run), True) for run in calibration()] + [
-        Compared(run, _rate(run), False) for run in held_out()
+def compare() -> list[Comparison]:
+    """The prediction for every published run, the fitted ones first."""
+    return [Comparison(run, _rate(run), True) for run in calibration()] + [
+        Comparison(run, _rate(run), False) for run in held_out()
     ]
 
 
-def outside(compared: list[Compared]) -> list[str]:
-    """Names of the fitted runs that the model misses."""
+def missed(compared: list[Comparison]) -> list[str]:
+    """Names of the fitted runs outside the tolerance."""
     return [one.run.name for one in compared if one.fitted and not one.within]
 
 
-def _rate(run: Run) -> float:
-    # the shipped description, with as many GPUs in its node as the run's layout has
+def _rate(run: PublishedRun) -> float:
+    # the shipped cluster, with as many GPUs per node as the run's layout has
     cluster = Cluster.load(run.cluster).model_copy(update={"gpus_per_node": run.layout.gpus})
     micro, context = run.micro * 1024, mean_context(np.array([run.sequence * 1024]), run.model.window)
     time = step_time(

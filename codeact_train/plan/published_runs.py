@@ -1,7 +1,7 @@
-"""The published training runs the cost model is held against: data only.
+"""Published training runs against which the cost model is checked: data only.
 
-Contract: rates as their sources print them, in tokens a second and GPU, over all positions. Where a source does not say
-what its kernels were, its words for the software decide: eager torch, compiled, or torch's fused norm and the rest
+Contract: rates as printed by their sources, in tokens per second and GPU, over all positions. Where a source does not
+state its kernels, its description of the software decides: eager torch, compiled, or torch's fused norm with the rest
 eager.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codeact_train.plan.kernels import EAGER, FUSED, TRAINER, Kernels
-from codeact_train.plan.layout import Layout, Recompute
+from codeact_train.plan.kernels import EAGER, FUSED, TRAINER, KernelTraffic
+from codeact_train.plan.layout import ParallelLayout, Recompute
 from codeact_train.plan.model_cost import ModelCost
-from codeact_train.plan.shapes import known_shape
+from codeact_train.plan.shapes import shipped_model
 
 A40, A80, H100, H200 = "4xa100-40g", "8xa100-80g", "8xh100", "4xh200"
 
@@ -22,7 +22,7 @@ IBM = "pytorch.org/blog/maximizing-training"
 COMPILED = "pytorch.org/blog/maximizing-training-throughput (68 % MFU)"
 FMS = "github.com/foundation-model-stack/fms-fsdp README.md"
 TITAN = "github.com/pytorch/torchtitan docs/performance.md of 2024"
-TITAN_H100 = "github.com/pytorch/torchtitan benchmarks of December 2024"
+TITAN_24 = "github.com/pytorch/torchtitan benchmarks of December 2024"
 KEMPNER = "github.com/KempnerInstitute/KempnerForge benchmarks/mfu_scaling"
 
 # MPT has plain MLPs, ALiBi instead of a rotary embedding, and torch's fused LayerNorm
@@ -32,71 +32,77 @@ PLAIN = replace(EAGER, hidden=10, rotary=0, gate=2, gate_kept=2)
 
 
 @dataclass(frozen=True)
-class Run:
-    """One published rate, and what it was measured with."""
+class PublishedRun:
+    """One published rate, and the settings it was measured with."""
 
     name: str
     source: str
     cluster: str
     model: ModelCost
-    layout: Layout
-    kernels: Kernels
+    layout: ParallelLayout
+    kernels: KernelTraffic
     sequence: int
     """Length of a document, in 1,024 positions."""
     micro: int
     """Length of a micro-batch of one replica, in 1,024 positions."""
     micro_batches: int
-    """Micro-batches a replica takes in a step."""
+    """Micro-batches per replica and step."""
     published: float
-    """Tokens a second and GPU."""
+    """Tokens per second and GPU."""
 
 
-def _sharded(gpus: int, recompute: Recompute = "none") -> Layout:
-    """FSDP within one node. Larger jobs hid what went between nodes, or sharded within them, and are reckoned so."""
-    return Layout(data=gpus, fully_sharded=True, recompute=recompute)
+def _one_gpu(recompute: Recompute) -> ParallelLayout:
+    """No parallelism."""
+    return ParallelLayout(recompute=recompute)
 
 
-def _tensor(size: int, data: int = 1) -> Layout:
-    """Tensor and sequence parallel with everything computed again, FSDP over the rest."""
-    return Layout(size, data=data, sequence_parallel=True, fully_sharded=data > 1, recompute="full")
+def _sharded(gpus: int, recompute: Recompute = "none") -> ParallelLayout:
+    """FSDP within one node. Larger jobs hid the traffic between nodes, or sharded within them, and are estimated the
+    same way."""
+    return ParallelLayout(data=gpus, fully_sharded=True, recompute=recompute)
 
 
-def calibration() -> list[Run]:
-    """Those the constants of the cost model were fitted to."""
-    llama_7b, llama_13b = known_shape("llama-2-7b"), known_shape("llama-2-13b")
-    llama_8b, mistral = known_shape("llama-3-8b"), known_shape("mistral-7b")
+def _tensor(size: int, data: int = 1) -> ParallelLayout:
+    """Tensor and sequence parallel with full recomputation, FSDP over the rest."""
+    return ParallelLayout(size, data=data, sequence_parallel=True, fully_sharded=data > 1, recompute="full")
+
+
+def calibration() -> list[PublishedRun]:
+    """The runs that the constants of the cost model were fitted to."""
+    llama_7b, llama_13b = shipped_model("llama-2-7b"), shipped_model("llama-2-13b")
+    llama_8b, mistral = shipped_model("llama-3-8b"), shipped_model("mistral-7b")
     return [
-        Run("CodeAct Mistral-7B 16k", CODEACT, A40, mistral, _tensor(4), EAGER, 16, 16, 32, 2250),
-        Run("MPT-7B 4k, A100 40", MOSAIC, A40, MPT_7B, _sharded(8, "full"), PLAIN, 4, 24, 4, 3366),
-        Run("MPT-7B 16k, A100 40", MOSAIC, A40, MPT_7B, _sharded(8, "full"), PLAIN, 16, 16, 4, 2249),
-        Run("MPT-7B 2k, A100 80", MOSAIC, A80, MPT_7B, _sharded(8), PLAIN, 2, 12, 2, 4641),
-        Run("Llama-2-7B 4k, A100 80", IBM, A80, llama_7b, _sharded(8), EAGER, 4, 8, 1, 3700),
-        Run("Llama-2-7B 4k, compiled", COMPILED, A80, llama_7b, _sharded(8), FUSED, 4, 8, 1, 4525),
-        Run("Llama-2-13B 4k, A100 80", TITAN, A80, llama_13b, _sharded(8), TRAINER, 4, 8, 1, 2162),
-        Run("Llama-3-8B 8k, A100 80", TITAN, A80, llama_8b, _sharded(8, "half"), TRAINER, 8, 8, 1, 2973),
-        Run("8B 4k, one H200", KEMPNER, H200, llama_8b, Layout(recompute="full"), FUSED, 4, 16, 2, 10471),
-        Run("8B 4k, FSDP4 H200", KEMPNER, H200, llama_8b, _sharded(4, "full"), FUSED, 4, 16, 2, 9746),
-        Run("8B 4k, TP4 H200", KEMPNER, H200, llama_8b, _tensor(4), FUSED, 4, 16, 2, 6284),
-        Run("MPT-7B 4k, H100", MOSAIC, H100, MPT_7B, _sharded(8, "full"), PLAIN, 4, 64, 2, 8611),
-        Run("MPT-7B 2k, H100", MOSAIC, H100, MPT_7B, _sharded(8), PLAIN, 2, 12, 1, 10643),
-        Run("Llama-2-7B 4k, H100", FMS, H100, llama_7b, _sharded(8), EAGER, 4, 8, 1, 7500),
-        Run("Llama-3.1-8B 8k, H100", TITAN_H100, H100, llama_8b, _sharded(8, "half"), TRAINER, 8, 16, 1, 5762),
-        Run("Llama-3.1-8B 8k, compiled", TITAN_H100, H100, llama_8b, _sharded(8, "half"), FUSED, 8, 16, 1, 6667),
+        PublishedRun("CodeAct Mistral-7B 16k", CODEACT, A40, mistral, _tensor(4), EAGER, 16, 16, 32, 2250),
+        PublishedRun("MPT-7B 4k, A100 40", MOSAIC, A40, MPT_7B, _sharded(8, "full"), PLAIN, 4, 24, 4, 3366),
+        PublishedRun("MPT-7B 16k, A100 40", MOSAIC, A40, MPT_7B, _sharded(8, "full"), PLAIN, 16, 16, 4, 2249),
+        PublishedRun("MPT-7B 2k, A100 80", MOSAIC, A80, MPT_7B, _sharded(8), PLAIN, 2, 12, 2, 4641),
+        PublishedRun("Llama-2-7B 4k, A100 80", IBM, A80, llama_7b, _sharded(8), EAGER, 4, 8, 1, 3700),
+        PublishedRun("Llama-2-7B 4k, compiled", COMPILED, A80, llama_7b, _sharded(8), FUSED, 4, 8, 1, 4525),
+        PublishedRun("Llama-2-13B 4k, A100 80", TITAN, A80, llama_13b, _sharded(8), TRAINER, 4, 8, 1, 2162),
+        PublishedRun("Llama-3-8B 8k, A100 80", TITAN, A80, llama_8b, _sharded(8, "half"), TRAINER, 8, 8, 1, 2973),
+        PublishedRun("8B 4k, one H200", KEMPNER, H200, llama_8b, _one_gpu("full"), FUSED, 4, 16, 2, 10471),
+        PublishedRun("8B 4k, FSDP4 H200", KEMPNER, H200, llama_8b, _sharded(4, "full"), FUSED, 4, 16, 2, 9746),
+        PublishedRun("8B 4k, TP4 H200", KEMPNER, H200, llama_8b, _tensor(4), FUSED, 4, 16, 2, 6284),
+        PublishedRun("MPT-7B 4k, H100", MOSAIC, H100, MPT_7B, _sharded(8, "full"), PLAIN, 4, 64, 2, 8611),
+        PublishedRun("MPT-7B 2k, H100", MOSAIC, H100, MPT_7B, _sharded(8), PLAIN, 2, 12, 1, 10643),
+        PublishedRun("Llama-2-7B 4k, H100", FMS, H100, llama_7b, _sharded(8), EAGER, 4, 8, 1, 7500),
+        PublishedRun("Llama-3.1-8B 8k, H100", TITAN_24, H100, llama_8b, _sharded(8, "half"), TRAINER, 8, 16, 1, 5762),
+        PublishedRun("Llama-3.1-8B 8k, compiled", TITAN_24, H100, llama_8b, _sharded(8, "half"), FUSED, 8, 16, 1, 6667),
     ]  # fmt: skip
 
 
-def held_out() -> list[Run]:
-    """Those that took no part in the fit."""
-    llama_8b = known_shape("llama-3-8b")
+def held_out() -> list[PublishedRun]:
+    """The runs not used for the fit."""
+    llama_8b = shipped_model("llama-3-8b")
     return [
-        Run("MPT-7B 8k, A100 40", MOSAIC, A40, MPT_7B, _sharded(8, "full"), PLAIN, 8, 24, 4, 2887),
-        Run("MPT-7B 2k, A100 40", MOSAIC, A40, MPT_7B, _sharded(8, "full"), PLAIN, 2, 24, 4, 3679),
-        Run("MPT-7B 4k, A100 80", MOSAIC, A80, MPT_7B, _sharded(8, "full"), PLAIN, 4, 64, 2, 3684),
-        Run("MPT-7B 8k, A100 80", MOSAIC, A80, MPT_7B, _sharded(8, "full"), PLAIN, 8, 64, 2, 3206),
-        Run("MPT-7B 16k, A100 80", MOSAIC, A80, MPT_7B, _sharded(8, "full"), PLAIN, 16, 64, 2, 2453),
-        Run("MPT-13B 2k, A100 80", MOSAIC, A80, MPT_13B, _sharded(8), PLAIN, 2, 4, 3, 2262),
-        Run("MPT-13B 4k, A100 80", MOSAIC, A80, MPT_13B, _sharded(8, "full"), PLAIN, 4, 40, 3, 2060),
-        Run("8B 4k, FSDP2 H200", KEMPNER, H200, llama_8b, _sharded(2, "full"), FUSED, 4, 16, 2, 9364),
-        Run("8B 4k, TP2 H200", KEMPNER, H200, llama_8b, _tensor(2), FUSED, 4, 16, 2, 6582),
-        Run("8B 4k, TP2 FSDP2 H200", KEMPNER, H200, llama_8b, _tensor(2, 2), FUSED, 4, 16, 2, 6495),
+        PublishedRun("MPT-7B 8k, A100 40", MOSAIC, A40, MPT_7B, _sharded(8, "full"), PLAIN, 8, 24, 4, 2887),
+        PublishedRun("MPT-7B 2k, A100 40", MOSAIC, A40, MPT_7B, _sharded(8, "full"), PLAIN, 2, 24, 4, 3679),
+        PublishedRun("MPT-7B 4k, A100 80", MOSAIC, A80, MPT_7B, _sharded(8, "full"), PLAIN, 4, 64, 2, 3684),
+        PublishedRun("MPT-7B 8k, A100 80", MOSAIC, A80, MPT_7B, _sharded(8, "full"), PLAIN, 8, 64, 2, 3206),
+        PublishedRun("MPT-7B 16k, A100 80", MOSAIC, A80, MPT_7B, _sharded(8, "full"), PLAIN, 16, 64, 2, 2453),
+        PublishedRun("MPT-13B 2k, A100 80", MOSAIC, A80, MPT_13B, _sharded(8), PLAIN, 2, 4, 3, 2262),
+        PublishedRun("MPT-13B 4k, A100 80", MOSAIC, A80, MPT_13B, _sharded(8, "full"), PLAIN, 4, 40, 3, 2060),
+        PublishedRun("8B 4k, FSDP2 H200", KEMPNER, H200, llama_8b, _sharded(2, "full"), FUSED, 4, 16, 2, 9364),
+        PublishedRun("8B 4k, TP2 H200", KEMPNER, H200, llama_8b, _tensor(2), FUSED, 4, 16, 2, 6582),
+        PublishedRun("8B 4k, TP2 FSDP2 H200", KEMPNER, H200, llama_8b, _tensor(2, 2), FUSED, 4, 16, 2, 6495),
     ]  # fmt: skip

@@ -1,25 +1,25 @@
-"""Time of one optimizer step, by kind, from a stated cost model.
+"""Time of one optimizer step, by kind, from an explicit cost model.
 
 The model, for a micro-batch of T positions on one GPU of a layout TP t, PP p, CP c:
 
-    products        2 operations a weight, T/c positions, 1/t of the weights, at ``gemm_tflops``;
-                    backward twice forward; full recomputation one forward more
+    products        2 operations per weight, T/c positions, 1/t of the weights, at ``gemm_tflops``;
+                    backward twice forward; full recomputation one more forward
     attention       ``ModelCost.attention_forward`` at ``attention_tflops``; backward 2.5 forward
-    element-wise    ``Kernels`` passes of 2 bytes at BANDWIDTH_SHARE of the memory's bandwidth; backward twice forward;
-                    selective recomputation makes norms and gate again, full everything
-    tensor          6 collectives a layer that nothing hides (4 more when recomputed): Megatron hides the other 4 of its
-                    10 behind weight gradients. One costs latency + bytes (t-1)/t / bus. More processes than key-value
+    element-wise    ``KernelTraffic`` passes of 2 bytes at BANDWIDTH_SHARE of the memory's bandwidth; backward twice
+                    forward; selective recomputation repeats norms and gate, full recomputation everything
+    tensor          6 exposed collectives per layer (4 more when recomputed): Megatron overlaps the other 4 of its
+                    10 with weight gradients. One costs latency + bytes (t-1)/t / bus. More processes than key-value
                     heads gather the product of queries, keys and values once more, and scatter its gradient
-    context         keys and values gathered twice and their gradients scattered once a layer
-    pipeline        two hand-overs a micro-batch, and (p-1) micro-batches of waiting a step
-    data            once a step, gradients in fp32 reduced and bf16 weights gathered; hidden by the last backward with
-                    ``overlap``, by nothing without
-    sharded (FSDP)  weights gathered twice and gradients scattered once a micro-batch; SHARDED_EXPOSED of it shows
-    optimizer       OPTIMIZER_BYTES a weight of the GPU's share
+    context         keys and values gathered twice and their gradients scattered once per layer
+    pipeline        two transfers per micro-batch, and (p-1) micro-batches of waiting per step
+    data            once per step, gradients reduced in fp32 and bf16 weights gathered; overlapped with the last
+                    backward if ``overlap``, else exposed
+    sharded (FSDP)  weights gathered twice and gradients scattered once per micro-batch; SHARDED_EXPOSED of it shows
+    optimizer       OPTIMIZER_BYTES per weight of the GPU's share
 
-Contract: predictions, never measurements. Four numbers are calibrated on the published runs of ``plan.published``: the
+Contract: predictions, not measurements. Four numbers are calibrated on the published runs of ``plan.published``: the
 two rates of each GPU, BANDWIDTH_SHARE, and ``traffic.SHARDED_EXPOSED``. Not modelled: the input pipeline, clock
-throttling, stragglers, uneven documents over CP ranks, kernel launches (they matter below some 1,000 positions a
+throttling, stragglers, uneven documents over CP ranks, kernel launches (significant below about 1,000 positions per
 micro-batch).
 """
 
@@ -28,19 +28,20 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from codeact_train.plan.hardware import Cluster
-from codeact_train.plan.kernels import Kernels
-from codeact_train.plan.layout import Layout, Recompute
+from codeact_train.plan.kernels import KernelTraffic
+from codeact_train.plan.layout import ParallelLayout, Recompute
 from codeact_train.plan.memory import stage_weights
 from codeact_train.plan.model_cost import ModelCost
 from codeact_train.plan.traffic import between_replicas, within_replica
 
 BANDWIDTH_SHARE = 0.60
 """Calibrated: share of the memory's bandwidth that element-wise kernels reach."""
-AGAIN: dict[Recompute, float] = {"none": 0.0, "selective": 0.0, "half": 0.5, "full": 1.0}
-"""Share of the forward's matrix products and attention that backward computes again."""
+RECOMPUTED_SHARE: dict[Recompute, float] = {"none": 0.0, "selective": 0.0, "half": 0.5, "full": 1.0}
+"""Share of the forward's matrix products and attention that backward recomputes."""
 OPTIMIZER_BYTES = 40
-"""Counted: fused AdamW reads 4 fp32 values and writes 3 and a bf16 weight (30), the norm reads and clearing writes the
-gradient (8), rounded up for the norm's second pass over partial sums."""
+"""Counted: fused AdamW reads 4 fp32 values and writes 3 and a bf16 weight (30), the norm reads and zeroing writes the
+gradient (8), rounded up for the norm's second pass over partial sums.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,14 @@ class StepTime:
 
     @property
     def total(self) -> float:
-        """The whole step."""
+        """Seconds of the whole step."""
         return sum(getattr(self, field.name) for field in fields(self))
 
 
 def step_time(
     model: ModelCost,
-    layout: Layout,
-    kernels: Kernels,
+    layout: ParallelLayout,
+    kernels: KernelTraffic,
     cluster: Cluster,
     *,
     tokens: float,
@@ -73,10 +74,12 @@ def step_time(
     trained: float,
     micro_batches: int,
 ) -> StepTime:
-    """Time of a step of ``micro_batches`` a replica, each of ``tokens`` positions that see ``context`` keys in the mean
-    and of which ``trained`` carry loss."""
+    """Time of a step of ``micro_batches`` per replica.
+
+    ``tokens``: positions per micro-batch. ``context``: mean number of visible keys. ``trained``: positions with loss.
+    """
     gpu, layers, here = cluster.gpu, model.layers / layout.pipeline, tokens / layout.context
-    again = AGAIN[layout.recompute]
+    again = RECOMPUTED_SHARE[layout.recompute]
     bandwidth = gpu.memory_gb_s * 1e9 * BANDWIDTH_SHARE
     products = 2 * model.layer_matrices / layout.tensor * here * layers / (gpu.gemm_tflops * 1e12)
     attention = model.attention_forward(context) / layout.tensor * here * layers / (gpu.attention_tflops * 1e12)
@@ -104,8 +107,8 @@ def step_time(
     )
 
 
-def _passes(model: ModelCost, layout: Layout, kernels: Kernels) -> tuple[float, float]:
-    """Elements one position of one layer moves in forward on a GPU: all of them, and those of norms and gate."""
+def _passes(model: ModelCost, layout: ParallelLayout, kernels: KernelTraffic) -> tuple[float, float]:
+    """Elements moved per position and layer in forward on a GPU: all of them, and those of norms and gate."""
     cut = layout.tensor if layout.sequence_parallel else 1
     hidden = kernels.hidden * model.hidden / cut
     rotary = kernels.rotary * (model.query_width / layout.tensor + model.kv_width_of(layout.tensor))

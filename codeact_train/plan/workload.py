@@ -1,8 +1,8 @@
-"""What a step computes: how many tokens, how far they see, how many are trained.
+"""Workload of a step: number of tokens, attention context, share of trained tokens.
 
-Contract: :meth:`Workload.of_corpus` counts a prepared corpus; :meth:`Workload.assumed` stands in before there is one
-and takes the worst case for each (full packs, one document a pack, every token trained), so a plan made without data
-errs on the slow side. Cost: the corpus's index, not its tokens.
+Contract: :meth:`Workload.from_corpus` measures a prepared corpus. :meth:`Workload.assumed` is used before a corpus
+exists and assumes the worst case for each number (full packs, one document per pack, every token trained), so such a
+plan errs on the slow side. Cost: the corpus's index, not its tokens.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from codeact_train.plan.checks import check_steps
 
 @dataclass(frozen=True)
 class Workload:
-    """A corpus in its means, and the batches a run makes of it."""
+    """Mean figures of a corpus, and the batches of a run on it."""
 
     sequence_length: int
     context: float
-    """Keys a mean query sees: its own document's past, within the window."""
+    """Mean number of keys a query attends to: its document's past, within the window."""
     trained_share: float
-    """Positions that carry loss, as a share of those computed: where the head is computed."""
+    """Share of computed positions that carry loss, for which the head is computed."""
     step_tokens: float
-    """Positions computed in a step; padding at a pack's end is not computed."""
+    """Positions computed per step, without padding at the end of packs."""
     micro_tokens: float
-    """Positions of a mean micro-batch."""
+    """Mean positions per micro-batch."""
     largest_micro: float
-    """Positions of the largest micro-batch, which decides the memory."""
+    """Positions of the largest micro-batch, which determines the memory."""
     steps_per_epoch: int | None
-    """Optimizer steps of one pass; ``None`` before anybody knows the number of packs."""
+    """Optimizer steps per epoch; ``None`` while the number of packs is unknown."""
     epochs: int
     source: str
-    """Where these numbers come from, for a person."""
+    """Description of where these numbers come from."""
 
     @classmethod
     def assumed(cls, sequence_length: int, window: int | None, train: TrainConfig, packs: int | None) -> Workload:
-        """Full packs of one document each, every token trained. Raises ``ValueError`` when so many packs make no
-        run."""
+        """Full packs of one document each, every token trained. Raises ``ValueError`` when ``packs`` packs are too few
+        for the warm-up."""
         if packs is not None:
             check_steps(train, packs, packs * sequence_length, sequence_length)
-        return cls._of(
+        return cls._from_means(
             train,
             packs,
             sequence_length=sequence_length,
@@ -57,26 +57,26 @@ class Workload:
         )
 
     @classmethod
-    def of_corpus(cls, folder: Path, window: int | None, train: TrainConfig) -> Workload:
-        """What the training side of a corpus holds."""
+    def from_corpus(cls, folder: Path, window: int | None, train: TrainConfig) -> Workload:
+        """The workload of a corpus's training split."""
         from codeact_train.data.corpus import Corpus
 
         corpus = Corpus(folder)
-        half = corpus.ledger.train
+        stats = corpus.ledger.train
         lengths = corpus.lengths[corpus.packs("train").document] - 1
-        return cls._of(
+        return cls._from_means(
             train,
-            half.packs,
+            stats.packs,
             sequence_length=corpus.sequence_length,
-            pack_tokens=half.filled / half.packs,
+            pack_tokens=stats.filled / stats.packs,
             longest=int(lengths.max()),
             context=mean_context(lengths, window),
-            trained_share=half.trained / half.filled,
-            source=f"corpus {corpus.digest}: {half.packs} packs, {half.filled / half.slots:.1%} full",
+            trained_share=stats.trained / stats.filled,
+            source=f"corpus {corpus.digest}: {stats.packs} packs, {stats.filled / stats.slots:.1%} full",
         )
 
     @classmethod
-    def _of(
+    def _from_means(
         cls,
         train: TrainConfig,
         packs: int | None,
@@ -88,7 +88,7 @@ class Workload:
         trained_share: float,
         source: str,
     ) -> Workload:
-        """Batches by packs or, where the configuration says so, by tokens."""
+        """Batches by packs or, if configured, by tokens."""
         step = float(train.global_batch_tokens or train.global_batch_packs * pack_tokens)
         micro, largest = train.micro_batch_packs * pack_tokens, float(train.micro_batch_packs * sequence_length)
         if train.micro_batch_tokens:
@@ -107,15 +107,15 @@ class Workload:
         )
 
     def micro_batches(self, data: int) -> int:
-        """Micro-batches of a step in each of ``data`` replicas."""
+        """Micro-batches per step in each of ``data`` replicas."""
         return math.ceil(self.step_tokens / (data * self.micro_tokens))
 
 
 def mean_context(lengths: NDArray[np.int64], window: int | None) -> float:
-    """Keys a mean position sees in documents of these lengths: position i sees i + 1, at most ``window``.
+    """Mean number of visible keys per position in documents of these lengths: position i has i + 1, at most ``window``.
 
-    A document of n positions adds up to n (n + 1) / 2, less (n - w)(n - w + 1) / 2 that a window w cuts off.
+    A document of n positions sums to n (n + 1) / 2, minus (n - w)(n - w + 1) / 2 beyond a window w.
     """
     cut = np.maximum(lengths - window, 0) if window else np.zeros_like(lengths)
-    seen = lengths * (lengths + 1) / 2 - cut * (cut + 1) / 2
-    return float(seen.sum() / max(int(lengths.sum()), 1))
+    visible = lengths * (lengths + 1) / 2 - cut * (cut + 1) / 2
+    return float(visible.sum() / max(int(lengths.sum()), 1))

@@ -1,9 +1,10 @@
-"""Records to corpus: tokenise, weigh, leave out what does not belong, pack, account.
+"""Prepare: training records to a corpus.
 
-``build`` is the way through it. Each line becomes a row of numbers and documents (``encode``, in bunches, by
-``workers``); once all rows are there, ``settle`` drops duplicates and ``mixture`` says how often each stands in an
-epoch; ``layout`` writes the documents and plans their packs; ``account`` counts what stands on disk into the ledger;
-``audit`` shows it. It does not select: that is ``rollout``'s.
+``build`` runs the pipeline. Worker processes (``workers``) encode each record into a row of numbers and documents
+(``chunk``, ``encode``), which ``staging`` keeps on disk. Once all rows exist, ``dedup`` drops duplicates and
+``mixture`` decides how often an epoch holds each record. ``layout`` writes the documents and plans their packs,
+``statistics`` counts the files on disk into the ledger, ``manifest`` writes the metadata and ``audit`` an HTML page.
+Selecting trajectories is the job of ``rollout``.
 """
 
 from codeact_train.prepare.build import prepare

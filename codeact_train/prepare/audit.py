@@ -1,8 +1,8 @@
-"""``audit.html``: what is trained, to be looked at before training.
+"""``audit.html``: documents of the corpus with their roles and loss weights, for inspection before training.
 
-Contract: everything shown is read back from the corpus as written: tokens from their ids, marks from roles and
-weights. Documents are chosen by rule, not by hand: those at fixed quantiles of length, and the first whose text spells
-out a control token. Cost: the documents shown. It shows; whether masks hold the trainer proves (``probes.py``).
+Contract: everything shown is read back from the corpus as written: tokens from their ids, marks from roles and weights.
+Documents are chosen by rule: those at fixed quantiles of length, and the first whose text spells out a control token.
+Cost: the documents shown. The page proves nothing; the trainer's start-up checks test the masks.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ _ROLE_NAMES = {code: "template" if role == "none" else role for role, code in RO
 
 @dataclass(frozen=True)
 class Token:
-    """One or more tokens that only together are text. ``control``: a control token; ``spelled``: text that spells one
-    out."""
+    """One or more tokens that decode to text only together.
+
+    ``control``: a control token. ``spelled``: part of text that spells one out.
+    """
 
     text: str
     ids: tuple[int, ...]
@@ -81,11 +83,11 @@ def _view(document: Document, name: dict[str, str], spelled: bool, tokenizer: To
 
 
 def tokens_of(document: Document, tokenizer: Tokenizer) -> Iterator[Token]:
-    """The document's tokens as text. Tokens that are parts of one character come together."""
+    """The document's tokens as text. Tokens that form one character are grouped."""
     control = {index: token.content for index, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     ids = document.ids.tolist()
-    texts: list[tuple[int, int, str]] = []  # from token, to before token, text
-    before: list[int] = []  # what the next token is decoded behind: its blank depends on it
+    texts: list[tuple[int, int, str]] = []  # first token, end token, text
+    before: list[int] = []  # context of the next token: its leading space depends on it
     start = 0
     while start < len(ids):
         end = start + 1
@@ -112,7 +114,7 @@ def _decoded(tokenizer: Tokenizer, before: list[int], ids: list[int]) -> str:
 
 
 def _spelled_out(texts: list[tuple[int, int, str]], ids: list[int], control: dict[int, str]) -> set[int]:
-    """First positions of the pieces that take part in spelling out a control token."""
+    """First positions of the pieces that are part of a spelled-out control token."""
     pattern = re.compile("|".join(map(re.escape, sorted(control.values(), key=len, reverse=True))))
     found: set[int] = set()
     for is_control, run in groupby(texts, key=lambda piece: ids[piece[0]] in control):
@@ -121,11 +123,11 @@ def _spelled_out(texts: list[tuple[int, int, str]], ids: list[int], control: dic
         pieces = list(run)
         text = "".join(piece[2] for piece in pieces)
         matches = [match.span() for match in pattern.finditer(text)]
-        place = 0
+        offset = 0
         for start, _, piece in pieces:
-            if any(first < place + len(piece) and place < last for first, last in matches):
+            if any(first < offset + len(piece) and offset < last for first, last in matches):
                 found.add(start)
-            place += len(piece)
+            offset += len(piece)
     return found
 
 

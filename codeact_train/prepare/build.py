@@ -1,9 +1,9 @@
-"""Records to corpus, from the first line read to the folder renamed into its place.
+"""The pipeline from records to corpus, from the first line read to the final rename of the folder.
 
-Contract: ``prepare(records, model, out, config)`` leaves a complete corpus at ``out`` or none; the same inputs give the
-same corpus, byte for byte, whatever the number of processes; a corpus with their digest already at ``out`` is kept as
-it is. Every record is in the corpus, or in the ledger with a reason. Cost: one pass of tokenising, on all cores where
-that pays; the disk holds the tokens, memory about 350 bytes a record.
+Contract: ``prepare(records, model, out, config)`` leaves a complete corpus at ``out`` or none. The same inputs give the
+same corpus, byte for byte, with any number of processes. A corpus at ``out`` with the same digest is kept. Every record
+is in the corpus, or in the ledger with a reason. Cost: one pass of tokenising, on all cores when the input is large
+enough; the disk holds the tokens, memory about 350 bytes per record.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
-from codeact_train.data.corpus import SIDES, Corpus
+from codeact_train.data.corpus import SPLITS, Corpus
 from codeact_train.data.ledger import Ledger
 from codeact_train.data.tokenizer import write_tokenizer
 from codeact_train.prepare import manifest
 from codeact_train.prepare.audit import write_audit
-from codeact_train.prepare.chunk import bunches
-from codeact_train.prepare.contamination import Screen
-from codeact_train.prepare.dedup import drop_duplicates, refuse_over_long
+from codeact_train.prepare.chunk import read_chunks
+from codeact_train.prepare.contamination import PromptFilter
+from codeact_train.prepare.dedup import check_over_long, drop_duplicates
 from codeact_train.prepare.encode import Encoder
 from codeact_train.prepare.inputs import MixtureFile, corpus_digest, mixture_files
 from codeact_train.prepare.layout import pack_documents
-from codeact_train.prepare.mixture import copies_of
+from codeact_train.prepare.mixture import assign_copies
 from codeact_train.prepare.staging import Staged, stage
-from codeact_train.prepare.statistics import Account, count_documents
-from codeact_train.prepare.workers import encode_all, workers_for
+from codeact_train.prepare.statistics import CorpusStatistics, count_documents
+from codeact_train.prepare.workers import encode_all, worker_count
 
 
 def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Ledger:
-    """Make the corpus of a run's records, or of the files ``config.sources`` names, for a model folder's tokenizer.
+    """Make a corpus of a run's records, or of the files in ``config.sources``, for the tokenizer of a model folder.
 
     ``out`` is replaced when it holds a corpus of other inputs. Raises ``ValueError`` for a missing input, a document
-    too long under ``over_long="error"``, or files from which nothing can be trained.
+    that is too long under ``over_long="error"``, or files without anything to train on.
     """
     files = mixture_files(records, config)
     digest = corpus_digest(files, model, config)
@@ -47,7 +47,7 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Led
         return Corpus(out).ledger
     building, old = (out.with_name(f"{out.name}.{what}") for what in ("building", "old"))
     for left in (building, old):
-        shutil.rmtree(left, ignore_errors=True)  # of a prepare that was killed
+        shutil.rmtree(left, ignore_errors=True)  # left by a run that was killed
     building.mkdir(parents=True)
     try:
         ledger = _build(files, model, building, config, digest)
@@ -66,26 +66,26 @@ def _digest_at(out: Path) -> str | None:
 
 
 def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareConfig, digest: str) -> Ledger:
-    """Read, settle what enters, lay out, account; the manifest comes last."""
-    screen = Screen(config.decontaminate, config.decontaminate_words)
+    """Build all files of the corpus in ``folder``; the manifest comes last."""
+    prompt_filter = PromptFilter(config.decontaminate, config.decontaminate_words)
     tokenizer = folder / "tokenizer"
     added = write_tokenizer(model, tokenizer, config.chat_template, config.add_tokens)
-    encoder = Encoder(ChatFormat(tokenizer), config, screen)
+    encoder = Encoder(ChatFormat(tokenizer), config, prompt_filter)
     staged = _read(files, folder, encoder, tokenizer)
     same_as = drop_duplicates(staged, config)
-    refuse_over_long(staged, config)
-    copies, repeats = copies_of(staged.rows, config.sources)
+    check_over_long(staged, config)
+    copies, repeats = assign_copies(staged.rows, config.sources)
     layout = pack_documents(staged, copies, model, folder, config)
-    account = Account(staged, copies, layout, count_documents(folder))
-    ledger = account.ledger(config)
-    ledger.files = account.by_file([file.name for file in files], repeats)
-    ledger.evaluation_prompts = screen.accounts
+    statistics = CorpusStatistics(staged, copies, layout, count_documents(folder))
+    ledger = statistics.ledger(config)
+    ledger.files = statistics.by_file([file.name for file in files], repeats)
+    ledger.evaluation_prompts = prompt_filter.stats
     ledger.dropped_records = manifest.write_names(folder, files, staged, layout, same_as)
     if not ledger.train.trained:
         raise ValueError(_nothing_left(files, ledger))
     if wrong := ledger.imbalances():
-        raise AssertionError("the ledger does not balance: " + "; ".join(wrong))
-    manifest.write_packs(folder, layout, {side: account.pack_weights(side) for side in SIDES})
+        raise AssertionError("ledger does not balance: " + "; ".join(wrong))
+    manifest.write_packs(folder, layout, {split: statistics.pack_weights(split) for split in SPLITS})
     (folder / "ledger.json").write_text(ledger.model_dump_json(indent=1), encoding="utf-8")
     shutil.rmtree(folder / "stage")
     manifest.write_manifest(folder, config, digest, ledger, encoder.chat, added)
@@ -95,7 +95,7 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
 
 
 def _nothing_left(files: list[MixtureFile], ledger: Ledger) -> str:
-    """Why there is nothing to train on, in a sentence."""
+    """The error message for a corpus without trained tokens."""
     dropped = "".join(f", {count} {reason}" for reason, count in ledger.dropped.items())
     first = "".join(f"; first, {d.file} line {d.line}: {d.detail}" for d in ledger.dropped_records[:1])
     return (
@@ -110,6 +110,6 @@ def _read(files: list[MixtureFile], folder: Path, encoder: Encoder, tokenizer: P
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("tokenise", total=sum(path.stat().st_size for path in paths))
-        lines = bunches([(f.path, f.source) for f in files], lambda done: bar.advance(task, done))
-        encoded = encode_all(lines, encoder, tokenizer, workers_for(paths, encoder.config.workers))
+        lines = read_chunks([(f.path, f.source) for f in files], lambda done: bar.advance(task, done))
+        encoded = encode_all(lines, encoder, tokenizer, worker_count(paths, encoder.config.workers))
         return stage(encoded, folder / "stage")

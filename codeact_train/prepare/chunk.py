@@ -1,7 +1,7 @@
-"""Bunches of lines: what goes to a worker process, and what comes back.
+"""Chunks of lines: the unit of work of an encoding process, and its result.
 
-Contract: where one bunch ends and the next begins changes nothing in the corpus. Cost: half a megabyte of records at a
-time, and about the same in numbers.
+Contract: chunk boundaries do not affect the corpus. Cost: half a megabyte of records at a time, and about as much in
+numbers.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codeact_train.data.document import Document, joined
+from codeact_train.data.document import Document, concatenate
 from codeact_train.data.records import Record, parse, read_lines
 from codeact_train.prepare.encode import EncodedRecord, Encoder
 from codeact_train.prepare.near_duplicates import HASHES
 from codeact_train.prepare.row_schema import REASON, ROW, Rows
 
-BUNCH_BYTES = 2**19
+CHUNK_BYTES = 2**19
 
 
 @dataclass(frozen=True)
-class Bunch:
-    """Consecutive lines of one file of the mixture, as ``(line number, line)``; ``source`` is for records without."""
+class Chunk:
+    """Consecutive lines of one file of the mixture, as ``(line number, line)``; ``source`` is for records that name
+    none."""
 
     file: int
     source: str
@@ -34,9 +35,12 @@ class Bunch:
 
 
 @dataclass(frozen=True)
-class EncodedBunch:
-    """``rows``: a row a line; their ``source`` counts in ``sources``. ``names``: a JSON line a row. ``lengths``,
-    ``columns``: the documents to store, joined. ``signatures``: one a row, or none at all."""
+class EncodedChunk:
+    """The result of encoding a chunk.
+
+    ``rows``: one row per line; their ``source`` is an index into ``sources``. ``names``: one JSON line per row.
+    ``lengths``, ``columns``: the documents to store, concatenated. ``signatures``: one per row, or empty.
+    """
 
     rows: Rows
     sources: list[str]
@@ -46,42 +50,42 @@ class EncodedBunch:
     signatures: NDArray[np.uint32]
 
 
-def bunches(files: list[tuple[Path, str]], progress: Callable[[int], None]) -> Iterator[Bunch]:
-    """The lines of the mixture's files, each given with the source of records that name none."""
+def read_chunks(files: list[tuple[Path, str]], progress: Callable[[int], None]) -> Iterator[Chunk]:
+    """The lines of the mixture's files; each file comes with the source of records that name none."""
     for index, (path, source) in enumerate(files):
         lines: list[tuple[int, bytes]] = []
         size = 0
         for number, raw in read_lines(path, progress):
             lines.append((number, raw))
             size += len(raw)
-            if size >= BUNCH_BYTES:
-                yield Bunch(index, source, lines)
+            if size >= CHUNK_BYTES:
+                yield Chunk(index, source, lines)
                 lines, size = [], 0
-        yield Bunch(index, source, lines)
+        yield Chunk(index, source, lines)
 
 
-def encode_bunch(encoder: Encoder, bunch: Bunch) -> EncodedBunch:
-    """All lines of a bunch."""
-    rows = np.zeros(len(bunch.lines), ROW)
+def encode_chunk(encoder: Encoder, chunk: Chunk) -> EncodedChunk:
+    """Encode all lines of a chunk."""
+    rows = np.zeros(len(chunk.lines), ROW)
     near = encoder.config.deduplicate == "near"
     signatures = np.zeros((len(rows) if near else 0, HASHES), np.uint32)
     sources: dict[str, int] = {}
     names: list[bytes] = []
     pieces: list[Document] = []
-    for place, (number, raw) in enumerate(bunch.lines):
+    for index, (number, raw) in enumerate(chunk.lines):
         item = parse(raw)
         if isinstance(item, Record):
-            made, record_id, source = encoder.encode(item, bunch.file), item.id, item.source or bunch.source
+            made, record_id, source = encoder.encode(item, chunk.file), item.id, item.source or chunk.source
         else:
-            made, record_id, source = EncodedRecord(item.reason, item.detail), None, bunch.source
-        row = rows[place]
-        row["file"], row["line"], row["reason"] = bunch.file, number, REASON[made.reason]
+            made, record_id, source = EncodedRecord(item.reason, item.detail), None, chunk.source
+        row = rows[index]
+        row["file"], row["line"], row["reason"] = chunk.file, number, REASON[made.reason]
         row["source"] = sources.setdefault(source, len(sources))
         for key, value in made.numbers.items():
             row[key] = value
         if made.signature is not None:
-            signatures[place] = made.signature
+            signatures[index] = made.signature
         name = {"id": record_id, "source": source, "detail": made.detail}
         names.append(json.dumps(name, ensure_ascii=False).encode() + b"\n")
         pieces += made.pieces
-    return EncodedBunch(rows, list(sources), names, *joined(pieces), signatures)
+    return EncodedChunk(rows, list(sources), names, *concatenate(pieces), signatures)

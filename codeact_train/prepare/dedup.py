@@ -1,7 +1,7 @@
-"""What becomes of each record once all have been read: duplicates go, and what is too long is refused.
+"""Deduplication, and the check for over-long records; both run after all records have been read.
 
-Contract: a rule looks only at records that no earlier rule has dropped, save that a second record with an id goes
-whatever became of the first. Returns what stands in for the rows' own detail. Cost: a few sorts of the rows.
+Contract: each rule looks only at records that no earlier rule has dropped, except that a repeated id is dropped even if
+the first record with that id was dropped. Cost: a few sorts of the rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NO_RECORD = [REASON["not_json"], REASON["incomplete_line"], REASON["bad_record"
 
 
 def drop_duplicates(staged: Staged, config: PrepareConfig) -> NDArray[np.int64]:
-    """Mark the rows that repeat an earlier one; returns for each row which one that is, -1 for none."""
+    """Mark the rows that repeat an earlier one; returns the index of that earlier row for each row, or -1."""
     rows = staged.rows
     same_as = np.full(len(rows), -1)
     read = ~np.isin(rows["reason"], _NO_RECORD)
@@ -36,12 +36,12 @@ def _drop(reason: str, rows: Rows, same_as: NDArray[np.int64], first: NDArray[np
     same_as[later] = first[later]
 
 
-def refuse_over_long(staged: Staged, config: PrepareConfig) -> None:
-    """Raises ``ValueError`` when records are too long and the policy is to stop."""
+def check_over_long(staged: Staged, config: PrepareConfig) -> None:
+    """Raises ``ValueError`` when records are too long and ``over_long`` is "error"."""
     rows = staged.rows
     too_long = np.flatnonzero(rows["reason"] == REASON["over_long"])
     if config.over_long == "error" and len(too_long):
-        named = [f"{staged.names[row]['id']} ({rows['tokens'][row]} tokens)" for row in too_long[:3].tolist()]
+        named = [f"{staged.strings[row]['id']} ({rows['tokens'][row]} tokens)" for row in too_long[:3].tolist()]
         raise ValueError(
             f"sequence_length={config.sequence_length}: {len(too_long)} documents are longer, "
             f"first {', '.join(named)}; "

@@ -1,7 +1,8 @@
-"""One record as documents and numbers, and what becomes of it as far as it alone can tell.
+"""One record to documents and numbers, and the decisions that depend on this record alone.
 
-Contract: the result is a function of the record, the settings and the tokenizer. Cost: that of ``chat.py``; with
-evaluation sets and near-duplicates also theirs. What depends on other records is settled later (``settle.py``).
+Contract: the result is a function of the record, the settings and the tokenizer. Cost: that of ``data.chat_template``,
+plus the checks for evaluation prompts and near-duplicates when enabled. Decisions that depend on other records are made
+in ``dedup`` and ``mixture``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.document import ROLES, Document, Turn
 from codeact_train.data.records import Record, RecordTurn
 from codeact_train.prepare import paper
-from codeact_train.prepare.contamination import Screen
+from codeact_train.prepare.contamination import PromptFilter
 from codeact_train.prepare.near_duplicates import signature
 from codeact_train.prepare.row_schema import digest64
 
@@ -33,45 +34,45 @@ class EncodedRecord:
     pieces: list[Document] = field(default_factory=list)
     signature: NDArray[np.uint32] | None = None
 
-    def dropped(self, reason: str, detail: str) -> EncodedRecord:
-        """The same, but it does not enter the corpus."""
+    def drop(self, reason: str, detail: str) -> EncodedRecord:
+        """Mark the record as dropped, without documents."""
         self.reason, self.detail, self.pieces = reason, detail, []
         return self
 
 
 class Encoder:
-    """Encodes records by the settings and the corpus's tokenizer."""
+    """Encodes records with the settings and the corpus's tokenizer."""
 
-    def __init__(self, chat: ChatFormat, config: PrepareConfig, screen: Screen):
-        self.chat, self.config, self.screen = chat, config, screen
+    def __init__(self, chat: ChatFormat, config: PrepareConfig, prompt_filter: PromptFilter):
+        self.chat, self.config, self.prompt_filter = chat, config, prompt_filter
         self.role_weights = config.role_weights.model_dump()
 
     def encode(self, record: Record, file: int) -> EncodedRecord:
-        """One record of the mixture's ``file``-th file."""
+        """Encode a record of file number ``file`` of the mixture."""
         config, out = self.config, EncodedRecord()
         if fault := self._weight_without_effect(record):
-            return out.dropped("bad_record", fault)
+            return out.drop("bad_record", fault)
         turns = [Turn(t.role, t.content, self._weight(t)) for t in record.conversations]
-        draw = uniform(f"mixture:{config.seed}:{record.id}")
+        draw = hash_uniform(f"mixture:{config.seed}:{record.id}")
         out.numbers = {
-            "id": digest64(f"{file}:{record.id}".encode()),  # files number their records each for itself
+            "id": digest64(f"{file}:{record.id}".encode()),  # ids are unique within a file only
             "text": digest64("\0".join(f"{t.role}\1{t.content}" for t in turns).encode()),
-            "held_out": uniform(f"{config.seed}:{record.group or record.id}") < config.validation_share,
+            "held_out": hash_uniform(f"{config.seed}:{record.group or record.id}") < config.validation_share,
             "draw": draw,
             "controls": any(self.chat.has_control_text(t.content) for t in turns),
         }
         if draw >= config.sources[file].repeat:
-            return out.dropped("mixture", "not drawn")
+            return out.drop("mixture", "not drawn")
         try:
             document = self.chat.encode(turns)
         except ValueError as error:
-            return out.dropped("template", str(error))
+            return out.drop("template", str(error))
         out.numbers["tokens"] = len(document)
-        if found := self.screen.find([t.content for t in turns]):
-            return out.dropped("contaminated", found)
+        if found := self.prompt_filter.find([t.content for t in turns]):
+            return out.drop("contaminated", found)
         if config.deduplicate == "near":
-            said = (document.roles == ROLES["user"]) | (document.roles == ROLES["assistant"])
-            out.signature = signature(document.ids[said])
+            dialogue = (document.roles == ROLES["user"]) | (document.roles == ROLES["assistant"])
+            out.signature = signature(document.ids[dialogue])
         return self._cut(document, turns, out)
 
     def _weight(self, turn: RecordTurn) -> float:
@@ -85,14 +86,14 @@ class Encoder:
         return None
 
     def _cut(self, document: Document, turns: list[Turn], out: EncodedRecord) -> EncodedRecord:
-        """Make the document's pieces, by the policy for what is too long."""
+        """Make the document's pieces by the policy for over-long documents."""
         longest = self.config.sequence_length + 1
         if self.config.parity == "paper":
             document, longest = paper.whole_turns(document, turns), longest - 1
         pieces = [document]
         if len(document) > longest:
             if self.config.over_long in ("error", "drop"):
-                return out.dropped("over_long", f"{len(document)} tokens")
+                return out.drop("over_long", f"{len(document)} tokens")
             pieces = split_document(document, longest)
             if self.config.over_long == "truncate":
                 pieces = [document.slice(0, longest)]
@@ -103,19 +104,19 @@ class Encoder:
                 piece.weights[0] = 0.0  # nothing predicts the first token of a document
         out.pieces = [p for p in pieces if p.weights.any()]
         if not out.pieces:
-            return out.dropped("nothing_trained", "no token carries loss")
+            return out.drop("nothing_trained", "no token carries loss")
         stored = sum(map(len, out.pieces))
         out.numbers |= {"pieces": len(out.pieces), "stored": stored, "split": len(pieces) > 1}
         return out
 
 
-def uniform(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone, so that adding records moves none of the others."""
+def hash_uniform(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone, so that adding records does not change the others."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 def split_document(document: Document, limit: int) -> list[Document]:
-    """Cut a document into pieces of at most ``limit`` tokens, at the start of a turn wherever a piece has one."""
+    """Cut a document into pieces of at most ``limit`` tokens, at the start of a turn where possible."""
     pieces, start, total = [], 0, len(document)
     while start < total:
         end = min(start + limit, total)

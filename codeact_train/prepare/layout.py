@@ -1,7 +1,7 @@
-"""The documents of the corpus and their places in packs.
+"""Layout of a corpus: the stored documents and their packs.
 
-Contract: documents that no pack holds are not stored. A document that an epoch holds several times is stored once and
-has as many places, no two of them in one pack. Cost: documents are copied only where some are left out.
+Contract: documents that are in no pack are not stored. A document that an epoch holds several times is stored once and
+is in as many packs, each a different one. Cost: documents are copied only when some are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeact_train.config.prepare import PrepareConfig
-from codeact_train.data.corpus import SIDES, Split
+from codeact_train.data.corpus import SPLITS, Split
 from codeact_train.data.indexed_dataset import COLUMNS, Column, ColumnWriter, DocumentWriter
 from codeact_train.data.packing import PackPlan, best_fit_decreasing
 from codeact_train.data.tokenizer import load_tokenizer
@@ -23,61 +23,66 @@ from codeact_train.prepare.staging import Staged
 
 @dataclass(frozen=True)
 class CorpusLayout:
-    """``row``: the row each document of the corpus belongs to. ``added``: tokens put between documents."""
+    """``row``: index of the row each document of the corpus belongs to. ``separator_tokens``: tokens put between
+    documents."""
 
     row: NDArray[np.int64]
     plans: dict[Split, PackPlan]
-    added: int = 0
+    separator_tokens: int = 0
 
 
 def pack_documents(
     staged: Staged, copies: NDArray[np.int32], model: Path, folder: Path, config: PrepareConfig
 ) -> CorpusLayout:
-    """Write the documents that have a copy to ``folder`` and plan their packs. The tokenizer in ``model`` says which
-    tokens paper parity puts between documents."""
+    """Write the documents that have a copy to ``folder`` and plan their packs.
+
+    With paper parity, the tokenizer in ``model`` supplies the tokens between documents.
+    """
     if config.parity == "paper":
-        return _pack_as_paper(staged, copies, folder, config, paper.Marks.of(load_tokenizer(model)))
+        return _pack_as_paper(
+            staged, copies, folder, config, paper.BoundaryTokens.from_tokenizer(load_tokenizer(model))
+        )
     row = staged.row_of_document
     kept = np.flatnonzero(copies[row])
     _copy(staged.columns, kept, folder)
     row = row[kept]
     lengths = staged.columns[0].lengths[kept].astype(np.int64) - 1
-    side_of = staged.rows["held_out"][row].astype(np.int64)
+    split_of = staged.rows["held_out"][row].astype(np.int64)
     plans: dict[Split, PackPlan] = {}
-    for code, side in enumerate(SIDES):
+    for code, split in enumerate(SPLITS):
         rounds = []
         for done in range(int(copies.max(initial=0))):
-            members = np.flatnonzero((copies[row] > done) & (side_of == code))
+            members = np.flatnonzero((copies[row] > done) & (split_of == code))
             plan = best_fit_decreasing(lengths[members], config.sequence_length)
             rounds.append(PackPlan(members[plan.document], plan.offset))
-        plans[side] = PackPlan.joined(rounds)
+        plans[split] = PackPlan.concatenate(rounds)
     return CorpusLayout(row, plans)
 
 
 def _pack_as_paper(
-    staged: Staged, copies: NDArray[np.int32], folder: Path, config: PrepareConfig, marks: paper.Marks
+    staged: Staged, copies: NDArray[np.int32], folder: Path, config: PrepareConfig, boundary: paper.BoundaryTokens
 ) -> CorpusLayout:
-    """The same as the paper's code would (:mod:`codeact_train.prepare.paper`): a document a place, in the packs'
+    """The same as the paper's code does it (:mod:`codeact_train.prepare.paper`): one stored document per place, in pack
     order."""
     row = staged.row_of_document
     lengths = staged.columns[0].lengths.astype(np.int64)
-    side_of = staged.rows["held_out"][row].astype(np.int64)
+    split_of = staged.rows["held_out"][row].astype(np.int64)
     writer = DocumentWriter(folder)
     plans: dict[Split, PackPlan] = {}
     rows = [np.zeros(0, np.int64)]
     written = 0
-    for code, side in enumerate(SIDES):
-        members = np.repeat(np.arange(len(row)), copies[row] * (side_of == code))
+    for code, split in enumerate(SPLITS):
+        members = np.repeat(np.arange(len(row)), copies[row] * (split_of == code))
         plan = paper.next_fit(lengths[members], config.sequence_length)
         placed = members[plan.document]
-        paper.write_packs(PackPlan(placed, plan.offset), staged.columns, marks, writer)
-        plans[side] = PackPlan(np.arange(written, written + len(placed)), plan.offset)
+        paper.write_packs(PackPlan(placed, plan.offset), staged.columns, boundary, writer)
+        plans[split] = PackPlan(np.arange(written, written + len(placed)), plan.offset)
         rows.append(row[placed])
         written += len(placed)
     writer.close()
     packs = sum(map(len, plans.values()))
-    # behind each document stands a token, and before each but the first of its pack
-    return CorpusLayout(np.concatenate(rows), plans, added=2 * written - packs)
+    # one token after each document, and one before each but the first of its pack
+    return CorpusLayout(np.concatenate(rows), plans, separator_tokens=2 * written - packs)
 
 
 def _copy(columns: list[Column], kept: NDArray[np.int64], folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""What stands beside the documents of a corpus: their names, the packs, the manifest.
+"""The metadata files of a corpus: document names, the pack plan, the manifest.
 
-Contract: the forms are in ``docs/files.md``. Names are written row by row; none are held in memory.
+Contract: ``docs/files.md`` defines the formats. Names are written row by row and not held in memory.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
-from codeact_train.data.corpus import SCHEMA, SIDES, Split
-from codeact_train.data.ledger import NAMED_AT_MOST, DroppedRecord, Ledger
+from codeact_train.data.corpus import SCHEMA, SPLITS, Split
+from codeact_train.data.ledger import MAX_NAMED, DroppedRecord, Ledger
 from codeact_train.prepare.inputs import MixtureFile
 from codeact_train.prepare.layout import CorpusLayout
 from codeact_train.prepare.paper import IMITATED
@@ -27,19 +27,19 @@ from codeact_train.prepare.staging import Staged
 def write_names(
     folder: Path, files: list[MixtureFile], staged: Staged, layout: CorpusLayout, same_as: NDArray[np.int64]
 ) -> list[DroppedRecord]:
-    """Name the record of each document, and every record that is not in the corpus; returns the first of those."""
-    rows, names = staged.rows, staged.names
+    """Write the record of each document, and every dropped record; returns the first ``MAX_NAMED`` dropped records."""
+    rows, strings = staged.rows, staged.strings
     held_out = rows["held_out"]
     with (folder / "documents.jsonl").open("w", encoding="utf-8") as out:
         for row in layout.row.tolist():
-            name = names[row]
-            side = SIDES[int(held_out[row])]
-            out.write(_line({"id": name["id"], "source": name["source"], "split": side}))
+            name = strings[row]
+            split = SPLITS[int(held_out[row])]
+            out.write(_line({"id": name["id"], "source": name["source"], "split": split}))
     first: list[DroppedRecord] = []
     with (folder / "dropped.jsonl").open("w", encoding="utf-8") as out:
         for row in np.flatnonzero(rows["reason"] != REASON["kept"]).tolist():
-            name = names[row]
-            twin = f"the same as {names[same_as[row]]['id']}" if same_as[row] >= 0 else None
+            name = strings[row]
+            twin = f"the same as {strings[same_as[row]]['id']}" if same_as[row] >= 0 else None
             dropped = DroppedRecord(
                 file=files[rows["file"][row]].name,
                 line=int(rows["line"][row]),
@@ -48,7 +48,7 @@ def write_names(
                 detail=twin or name["detail"],
             )
             out.write(_line(dropped.model_dump()))
-            if len(first) < NAMED_AT_MOST:
+            if len(first) < MAX_NAMED:
                 first.append(dropped)
     return first
 
@@ -58,17 +58,21 @@ def _line(value: dict[str, Any]) -> str:
 
 
 def write_packs(folder: Path, layout: CorpusLayout, weights: dict[Split, NDArray[np.float64]]) -> None:
-    """Store the pack plan of each side, and the loss weight of each pack: what its loss is divided by."""
+    """Store the pack plan of each split, and the loss weight of each pack; the trainer divides the loss by it."""
     arrays: dict[str, NDArray[Any]] = {}
-    for side, plan in layout.plans.items():
-        arrays |= {f"{side}_document": plan.document, f"{side}_offset": plan.offset, f"{side}_weight": weights[side]}
+    for split, plan in layout.plans.items():
+        arrays |= {
+            f"{split}_document": plan.document,
+            f"{split}_offset": plan.offset,
+            f"{split}_weight": weights[split],
+        }
     np.savez(folder / "packs.npz", **arrays)  # type: ignore[arg-type]
 
 
 def write_manifest(
     folder: Path, config: PrepareConfig, digest: str, ledger: Ledger, chat: ChatFormat, added_tokens: tuple[str, ...]
 ) -> None:
-    """Write ``corpus.json``: with it the folder is a corpus."""
+    """Write ``corpus.json``, which makes the folder a corpus."""
     manifest = {
         "schema": SCHEMA,
         "digest": digest,
@@ -89,7 +93,7 @@ def write_manifest(
 
 
 def sync(folder: Path) -> None:
-    """Have everything on disk before the folder gets its name."""
+    """Flush all files to disk before the folder is renamed."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb+") as file:

@@ -1,19 +1,19 @@
-"""Parity with the CodeAct paper's own training code, defects included, as a property of the data.
+"""Paper parity: a corpus that reproduces the CodeAct paper's training code, defects included.
 
-Contract: a corpus made with ``parity: paper`` makes the ordinary trainer optimise what the reference's trainer did:
+Contract: a corpus made with ``parity: paper`` makes the ordinary trainer optimise the objective of the reference
+trainer:
 
 - **Next-fit packs.** Documents longest first, one open pack; 84 % of slots filled at 4,096 and 90 % at 16,384, where
-  best-fit fills all. Between two documents of a pack stands a separator (the tokenizer's begin token), which belongs to
-  the second: no first document has one.
-- **A loss mask one token late.** Whole assistant turns count, header and last line break included, and the mask stands
-  with the inputs: a token is a target when the token *before* it is the assistant's. So ``<|im_start|>`` of an
-  assistant turn is no target, and one token after each such turn is: the next header's, the separator, or the
-  padding (the end token) behind the last document.
-- **Every pack weighs the same**: its loss is the mean over its own targets. Each target's weight is divided by the sum
-  of its pack's, so the trainer's weighted mean over a batch is the mean of the packs' means.
+  best-fit fills all. A separator (the tokenizer's begin token) precedes every document of a pack but the first.
+- **A loss mask one token late.** Whole assistant turns count, header and last line break included, and the mask is
+  aligned with the inputs: a token is a target when the token *before* it is the assistant's. So ``<|im_start|>`` of an
+  assistant turn is no target, and one token after each such turn is: the next header's, the separator, or the padding
+  (the end token) after the last document.
+- **Every pack weighs the same**: its loss is the mean over its targets. Each target's weight is divided by the sum of
+  its pack's, so the trainer's weighted mean over a batch is the mean of the packs' means.
 
-Not imitated: control tokens made of user text, records cut in silence (``over_long: truncate`` cuts and counts), turns
-tokenised one by one, and the NaN of a pack without targets, which cannot arise here.
+Not reproduced: control tokens made of user text, silent truncation (``over_long: truncate`` cuts and counts), turns
+tokenised one by one, and the NaN of a pack without targets, which cannot occur here.
 """
 
 from __future__ import annotations
@@ -25,31 +25,34 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
-from codeact_train.data.document import ROLES, Document, Turn, joined
+from codeact_train.data.document import ROLES, Document, Turn, concatenate
 from codeact_train.data.indexed_dataset import Column, DocumentWriter
 from codeact_train.data.packing import PackPlan
 
 IMITATED = (
     "next-fit packs, longest documents first, a begin token between two documents of a pack",
     "a loss mask one token late, over whole assistant turns",
-    "every pack weighing the same, whatever it trains",
+    "every pack weighing the same, however many tokens it trains",
 )
-"""What a report says about a run on such a corpus."""
+"""Notes for reports about a run on such a corpus."""
 
 
 def whole_turns(document: Document, turns: Sequence[Turn]) -> Document:
-    """The document with roles and weights over whole turns, and weights that stand with the inputs."""
-    turn_of = np.searchsorted(document.turn_starts, np.arange(len(document)), side="right")  # 0: before the first
+    """The document with roles and weights over whole turns, and weights aligned with the inputs."""
+    turn_of = np.searchsorted(document.turn_starts, np.arange(len(document)), side="right")  # 0: before the first turn
     roles = np.array([0, *(ROLES[turn.role] for turn in turns)], np.uint8)
     weights = np.array([0.0, *(turn.weight for turn in turns)], np.float32)
     return Document(document.ids, roles[turn_of], weights[turn_of], document.turn_starts)
 
 
 def next_fit(lengths: NDArray[np.int64], capacity: int) -> PackPlan:
-    """Lay documents of ``lengths`` tokens into packs of ``capacity``, longest first, closing a pack at the first that
-    does not fit; all but the first of a pack need a slot more, for the separator."""
+    """Pack documents of ``lengths`` tokens into packs of ``capacity``, longest first.
+
+    A pack is closed at the first document that does not fit. All but the first document of a pack need one more slot,
+    for the separator.
+    """
     order = np.argsort(-lengths, kind="stable")
-    taken = np.cumsum(lengths[order] + 1)  # slots of documents and separators so far
+    taken = np.cumsum(lengths[order] + 1)  # cumulative slots of documents and separators
     offset = [0]
     while offset[-1] < len(order):
         before = taken[offset[-1] - 1] if offset[-1] else 0
@@ -58,36 +61,36 @@ def next_fit(lengths: NDArray[np.int64], capacity: int) -> PackPlan:
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The separator, and what stands behind a pack's last document."""
+class BoundaryTokens:
+    """The separator between documents, and the token after a pack's last document."""
 
     separator: int
     padding: int
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerFast) -> Marks:
+    def from_tokenizer(cls, tokenizer: PreTrainedTokenizerFast) -> BoundaryTokens:
         """Raises ``ValueError`` when the tokenizer has no begin or end token."""
         if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
-            raise ValueError("prepare.parity=paper needs a tokenizer with a begin and an end token; this one lacks one")
+            raise ValueError("prepare.parity=paper needs a tokenizer with a begin and an end token")
         return cls(tokenizer.bos_token_id, tokenizer.eos_token_id)
 
 
-def write_packs(plan: PackPlan, columns: Sequence[Column], marks: Marks, writer: DocumentWriter) -> None:
-    """Write the documents of a plan in its order, each with the token behind it as a last target."""
+def write_packs(plan: PackPlan, columns: Sequence[Column], boundary: BoundaryTokens, writer: DocumentWriter) -> None:
+    """Write the documents of a plan in its order, each followed by one more target token."""
     for pack in range(len(plan)):
         members = plan[pack].tolist()
         documents = []
-        for place, index in enumerate(members):
+        for position, index in enumerate(members):
             ids, roles, weights = (column[index] for column in columns)
-            before = [marks.separator] if place else []
-            behind = marks.separator if place < len(members) - 1 else marks.padding
+            before = [boundary.separator] if position else []
+            behind = boundary.separator if position < len(members) - 1 else boundary.padding
             documents.append(_placed(Document(ids, roles, weights), before, behind))
-        lengths, (ids, roles, weights) = joined(documents)
+        lengths, (ids, roles, weights) = concatenate(documents)
         writer.extend(lengths, [ids, roles, weights / weights.sum(dtype=np.float64)])
 
 
 def _placed(document: Document, before: list[int], behind: int) -> Document:
-    """The document between its neighbours' tokens, with weights that stand with the targets."""
+    """The document with its boundary tokens, and weights aligned with the targets."""
     nothing = np.zeros(len(before), np.float32)
     return Document(
         np.concatenate([np.array(before, np.int32), document.ids, np.array([behind], np.int32)]),

@@ -1,7 +1,7 @@
-"""One row of numbers for every line that was read: what becomes of records is decided on these.
+"""The row of numbers kept for every line that was read; all decisions about records use these rows.
 
-Contract: rows stand in the order of the files and their lines. Their strings (id, source, what is wrong) stay on disk,
-one JSON line a row. Cost: 62 bytes a row.
+Contract: rows are in the order of the files and their lines. Their strings (id, source, error detail) stay on disk, one
+JSON line per row. Cost: 62 bytes per row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REASONS = (
     "kept", "not_json", "incomplete_line", "bad_record", "duplicate_id", "template", "contaminated", "over_long",
     "nothing_trained", "duplicate", "near_duplicate", "mixture",
 )  # fmt: skip
-"""What becomes of a record; a row's ``reason`` is a position in it."""
+"""Outcome of a record; a row's ``reason`` is an index into it."""
 REASON = {name: code for code, name in enumerate(REASONS)}
 
 ROW = np.dtype(
@@ -26,28 +26,28 @@ ROW = np.dtype(
         ("reason", np.uint8),
         ("source", np.uint32),
         ("tokens", np.int32),  # of the whole record
-        ("stored", np.int32),  # of its pieces that carry loss
-        ("pieces", np.int32),  # those pieces
-        ("split", np.bool_),  # it had several
+        ("stored", np.int32),  # tokens of its pieces that carry loss
+        ("pieces", np.int32),  # number of those pieces
+        ("split", np.bool_),  # whether it was cut into several
         ("cuts", np.int32),  # cuts within a turn
-        ("lost", np.int32),  # targets that nothing predicts any more
+        ("lost", np.int32),  # trained tokens that lost their predecessor
         ("id", np.uint64),
         ("text", np.uint64),
         ("held_out", np.bool_),
         ("draw", np.float64),  # uniform in [0, 1), for the mixture
-        ("controls", np.bool_),  # its text spells out a control token
+        ("controls", np.bool_),  # whether its text spells out a control token
     ]
 )
 Rows: TypeAlias = NDArray[Any]
 
 
 def digest64(text: bytes) -> int:
-    """64 bits of BLAKE2b. The chance that two of ten million different texts share them is 3 in a million."""
+    """64 bits of BLAKE2b. The chance of a collision among ten million different texts is 3 in a million."""
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 def first_of_each(digests: NDArray[np.uint64], among: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each row the first row with its digest (itself, if it is that), looking at the rows ``among`` only."""
+    """For each row in ``among``, the first row with the same digest; every other row maps to itself."""
     first = np.arange(len(digests))
     rows = np.flatnonzero(among)
     order = rows[np.argsort(digests[rows], kind="stable")]

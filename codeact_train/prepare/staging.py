@@ -1,7 +1,7 @@
-"""What was encoded, on disk, until it is settled which of it enters the corpus.
+"""Encoded records on disk, until it is decided which of them enter the corpus.
 
-Contract: documents stand in the order of their rows; a row's strings are read by its number. Memory: the rows, and
-eight bytes a row for where its strings begin.
+Contract: documents are in the order of their rows; a row's strings are read by row number. Memory: the rows, and eight
+bytes per row for the offset of its strings.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeact_train.data.indexed_dataset import COLUMNS, Column, DocumentWriter
-from codeact_train.prepare.chunk import EncodedBunch
+from codeact_train.prepare.chunk import EncodedChunk
 from codeact_train.prepare.near_duplicates import HASHES
 from codeact_train.prepare.row_schema import ROW, Rows
 
 
-class Names:
+class StringStore:
     """The strings of each row: ``{"id", "source", "detail"}``."""
 
     def __init__(self, path: Path, sizes: NDArray[np.int64]):
@@ -37,42 +37,45 @@ class Names:
 
 @dataclass(frozen=True)
 class Staged:
-    """``sources``: names of the rows' sources. ``columns``: ids, roles and weights of the documents. ``signatures``:
-    uint32 [rows, HASHES], or no rows when near-duplicates are not looked for."""
+    """All encoded records.
+
+    ``sources``: names of the rows' sources. ``columns``: ids, roles and weights of the documents. ``signatures``:
+    uint32 [rows, HASHES], or no rows unless near-duplicates are dropped.
+    """
 
     rows: Rows
     sources: list[str]
-    names: Names
+    strings: StringStore
     columns: list[Column]
     signatures: NDArray[np.uint32]
 
     @property
     def row_of_document(self) -> NDArray[np.int64]:
-        """The row each document belongs to."""
+        """Index of the row each document belongs to."""
         return np.repeat(np.arange(len(self.rows)), self.rows["pieces"])
 
 
-def stage(bunches: Iterable[EncodedBunch], folder: Path) -> Staged:
-    """Write encoded bunches to ``folder`` as they come."""
+def stage(chunks: Iterable[EncodedChunk], folder: Path) -> Staged:
+    """Write encoded chunks to ``folder`` as they arrive."""
     folder.mkdir()
     writer = DocumentWriter(folder)
     rows, sizes = [np.zeros(0, ROW)], [np.zeros(0, np.int64)]
     sources: dict[str, int] = {}
     with (folder / "names.jsonl").open("wb") as names, (folder / "signatures").open("wb") as signatures:
-        for bunch in bunches:
-            source = np.array([sources.setdefault(name, len(sources)) for name in bunch.sources], np.uint32)
-            bunch.rows["source"] = source[bunch.rows["source"]]
-            rows.append(bunch.rows)
-            sizes.append(np.array([len(name) for name in bunch.names], np.int64))
-            names.writelines(bunch.names)
-            signatures.write(bunch.signatures.data)
-            writer.extend(bunch.lengths, bunch.columns)
+        for chunk in chunks:
+            source = np.array([sources.setdefault(name, len(sources)) for name in chunk.sources], np.uint32)
+            chunk.rows["source"] = source[chunk.rows["source"]]
+            rows.append(chunk.rows)
+            sizes.append(np.array([len(name) for name in chunk.names], np.int64))
+            names.writelines(chunk.names)
+            signatures.write(chunk.signatures.data)
+            writer.extend(chunk.lengths, chunk.columns)
     writer.close()
     signed = (folder / "signatures").stat().st_size > 0
     return Staged(
         rows=np.concatenate(rows),
         sources=list(sources),
-        names=Names(folder / "names.jsonl", np.concatenate(sizes)),
+        strings=StringStore(folder / "names.jsonl", np.concatenate(sizes)),
         columns=[Column(folder / name) for name in COLUMNS],
         signatures=(np.memmap(folder / "signatures", np.uint32, "r") if signed else np.zeros(0, np.uint32)).reshape(
             -1, HASHES

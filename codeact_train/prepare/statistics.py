@@ -1,7 +1,7 @@
-"""The ledger of a corpus, counted from the documents as they stand on disk and from what became of each row.
+"""Statistics of a corpus: its ledger, counted from the documents on disk and the outcome of each row.
 
-Contract: tokens by role, trained tokens and the weight of packs are read back from the corpus's own files; so a ledger
-that balances says that what was meant to be written was. Cost: one pass over roles and weights, a block at a time.
+Contract: tokens by role, trained tokens and pack weights are read back from the corpus's files. A ledger that balances
+therefore shows that the intended documents were written. Cost: one pass over roles and weights, a block at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Split
 from codeact_train.data.document import ROLES
 from codeact_train.data.indexed_dataset import Column
-from codeact_train.data.ledger import FileAccount, Half, Ledger
+from codeact_train.data.ledger import FileStats, Ledger, SplitStats
 from codeact_train.prepare.layout import CorpusLayout
 from codeact_train.prepare.row_schema import REASONS
 from codeact_train.prepare.staging import Staged
@@ -28,7 +28,7 @@ BLOCK_TOKENS = 2**22
 
 @dataclass(frozen=True)
 class DocumentCounts:
-    """Of each document: ``roles`` int64 [documents, roles], ``trained`` int64 and ``weight`` float64 [documents]."""
+    """Per document: ``roles`` int64 [documents, roles], ``trained`` int64 and ``weight`` float64 [documents]."""
 
     roles: NDArray[np.int64]
     trained: NDArray[np.int64]
@@ -36,7 +36,7 @@ class DocumentCounts:
 
 
 def count_documents(folder: Path) -> DocumentCounts:
-    """Count what stands in the corpus's columns."""
+    """Count the tokens in the corpus's columns."""
     roles, weights = Column(folder / "roles"), Column(folder / "weights")
     total = len(roles)
     out = DocumentCounts(np.zeros((total, len(ROLES)), np.int64), np.zeros(total, np.int64), np.zeros(total))
@@ -52,7 +52,7 @@ def count_documents(folder: Path) -> DocumentCounts:
 
 
 def _blocks(lengths: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
-    """Ranges of documents of about ``BLOCK_TOKENS`` each."""
+    """Ranges of documents of about ``BLOCK_TOKENS`` tokens each."""
     total = np.cumsum(lengths, dtype=np.int64)
     first = 0
     while first < len(lengths):
@@ -62,8 +62,8 @@ def _blocks(lengths: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
         first = end
 
 
-class Account:
-    """What the sums of the ledger are taken over: rows, copies, documents and their places."""
+class CorpusStatistics:
+    """Sums over rows, copies, documents and their places in packs."""
 
     def __init__(self, staged: Staged, copies: NDArray[np.int32], layout: CorpusLayout, counts: DocumentCounts):
         self.staged, self.rows, self.copies, self.layout, self.counts = staged, staged.rows, copies, layout, counts
@@ -73,7 +73,7 @@ class Account:
         self.in_all = self.places["train"] + self.places["validation"]
 
     def ledger(self, config: PrepareConfig) -> Ledger:
-        """The sums; the files and the names of dropped records are still missing."""
+        """The ledger, without its files and the names of dropped records."""
         rows, kept = self.rows, self.kept
         again = np.maximum(self.copies, 1).astype(np.int64) - 1
         split = kept & rows["split"]
@@ -87,11 +87,11 @@ class Account:
             documents_repeated=_count(again * rows["pieces"]),
             tokens_read=_count(rows["tokens"]),
             tokens_repeated=_count(again * rows["stored"]),
-            tokens_added=self.layout.added,
+            tokens_added=self.layout.separator_tokens,
             control_text=_count(kept & rows["controls"]),
             sources=self._by_source(),
-            train=self._half("train", config.sequence_length),
-            validation=self._half("validation", config.sequence_length),
+            train=self._split_stats("train", config.sequence_length),
+            validation=self._split_stats("validation", config.sequence_length),
         )
         for code in np.unique(rows["reason"][~kept]).tolist():
             gone = rows["reason"] == code
@@ -100,10 +100,10 @@ class Account:
         ledger.drop(cut, 0, _count((rows["tokens"] - rows["stored"])[kept]))
         return ledger
 
-    def _half(self, side: Split, sequence_length: int) -> Half:
-        places, packs = self.places[side], len(self.layout.plans[side])
+    def _split_stats(self, split: Split, sequence_length: int) -> SplitStats:
+        places, packs = self.places[split], len(self.layout.plans[split])
         by_role = places @ self.counts.roles
-        half = Half(
+        stats = SplitStats(
             documents=_count(places),
             tokens=_count(places * self.lengths),
             by_role={role: int(by_role[code]) for role, code in ROLES.items()},
@@ -112,8 +112,8 @@ class Account:
             slots=packs * sequence_length,
             filled=_count(places * (self.lengths - 1)),
         )
-        half.padding = half.slots - half.filled
-        return half
+        stats.padding = stats.slots - stats.filled
+        return stats
 
     def _by_source(self) -> dict[str, dict[str, int]]:
         """Per source of the kept records: records, and documents, tokens and trained tokens of an epoch."""
@@ -130,19 +130,19 @@ class Account:
             if amounts[0]
         }
 
-    def by_file(self, names: list[str], repeat: list[float]) -> dict[str, FileAccount]:
+    def by_file(self, names: list[str], repeat: list[float]) -> dict[str, FileStats]:
         """Per file of the mixture."""
         read, kept = (np.bincount(self.rows["file"][which], minlength=len(names)) for which in (..., self.kept))
         of_document = self.rows["file"][self.layout.row]
         tokens = np.bincount(of_document, weights=self.in_all * self.lengths, minlength=len(names))
         return {
-            name: FileAccount(read=int(read[i]), kept=int(kept[i]), tokens=int(tokens[i]), repeat=repeat[i])
+            name: FileStats(read=int(read[i]), kept=int(kept[i]), tokens=int(tokens[i]), repeat=repeat[i])
             for i, name in enumerate(names)
         }
 
-    def pack_weights(self, side: Split) -> NDArray[np.float64]:
-        """Sum of the loss weights of each pack: what its loss is divided by."""
-        plan = self.layout.plans[side]
+    def pack_weights(self, split: Split) -> NDArray[np.float64]:
+        """Sum of the loss weights of each pack; the trainer divides the loss by it."""
+        plan = self.layout.plans[split]
         return np.add.reduceat(self.counts.weight[plan.document], plan.offset[:-1]) if len(plan) else np.zeros(0)
 
 

@@ -1,8 +1,8 @@
-"""The processes that encode bunches of lines.
+"""The processes that encode chunks of lines.
 
-Contract: results come in the order of the bunches, whatever the number of processes, with a few bunches a process
-under way. The processes end with the one that started them, however that ends. Cost: starting one takes the seconds
-that importing the tokenizer library takes, so small inputs are encoded in this process.
+Contract: results come in the order of the chunks, with any number of processes, with a few chunks per process in
+flight. The processes exit with their parent, even if it is killed. Cost: starting one takes the seconds needed to
+import the tokenizer library, so small inputs are encoded in this process.
 """
 
 from __future__ import annotations
@@ -17,30 +17,32 @@ from pathlib import Path
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
-from codeact_train.prepare.chunk import Bunch, EncodedBunch, encode_bunch
-from codeact_train.prepare.contamination import Screen
+from codeact_train.prepare.chunk import Chunk, EncodedChunk, encode_chunk
+from codeact_train.prepare.contamination import PromptFilter
 from codeact_train.prepare.encode import Encoder
 
-BYTES_A_WORKER = 2**25
-UNDER_WAY = 3
+BYTES_PER_WORKER = 2**25
+PENDING_PER_WORKER = 3
 
 _encoder: Encoder
 
 
-def encode_all(bunches: Iterable[Bunch], encoder: Encoder, tokenizer: Path, workers: int) -> Iterator[EncodedBunch]:
-    """Each bunch encoded, in order, by so many processes; ``tokenizer`` is the folder they read their own from."""
+def encode_all(chunks: Iterable[Chunk], encoder: Encoder, tokenizer: Path, workers: int) -> Iterator[EncodedChunk]:
+    """Each chunk encoded, in order, by ``workers`` processes, which read the tokenizer from folder ``tokenizer``."""
     if workers == 1:
-        for bunch in bunches:
-            yield encode_bunch(encoder, bunch)
+        for chunk in chunks:
+            yield encode_chunk(encoder, chunk)
         return
-    pending: deque[Future[EncodedBunch]] = deque()
-    # not forked: a process that has started Ray or torch threads cannot be copied safely
+    pending: deque[Future[EncodedChunk]] = deque()
+    # spawn: forking is unsafe after Ray or torch have started threads
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start, (tokenizer, encoder.config, encoder.screen)) as pool:
+    with ProcessPoolExecutor(
+        workers, context, _init_worker, (tokenizer, encoder.config, encoder.prompt_filter)
+    ) as pool:
         try:
-            for bunch in bunches:
-                pending.append(pool.submit(_encode, bunch))
-                if len(pending) > UNDER_WAY * workers:
+            for chunk in chunks:
+                pending.append(pool.submit(_encode, chunk))
+                if len(pending) > PENDING_PER_WORKER * workers:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -48,25 +50,25 @@ def encode_all(bunches: Iterable[Bunch], encoder: Encoder, tokenizer: Path, work
             pool.shutdown(cancel_futures=True)
 
 
-def workers_for(files: Iterable[Path], wanted: int | None) -> int:
-    """How many processes these files are worth: packed ones count four times."""
+def worker_count(files: Iterable[Path], wanted: int | None) -> int:
+    """Number of processes for these files; compressed files count four times their size."""
     size = sum(path.stat().st_size * (4 if path.suffix == ".gz" else 1) for path in files)
-    return wanted or min(len(os.sched_getaffinity(0)), 1 + size // BYTES_A_WORKER)
+    return wanted or min(len(os.sched_getaffinity(0)), 1 + size // BYTES_PER_WORKER)
 
 
-def _start(tokenizer: Path, config: PrepareConfig, screen: Screen) -> None:
+def _init_worker(tokenizer: Path, config: PrepareConfig, prompt_filter: PromptFilter) -> None:
     global _encoder
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _encoder = Encoder(ChatFormat(tokenizer), config, screen)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _encoder = Encoder(ChatFormat(tokenizer), config, prompt_filter)
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def _encode(bunch: Bunch) -> EncodedBunch:
-    return encode_bunch(_encoder, bunch)
+def _encode(chunk: Chunk) -> EncodedChunk:
+    return encode_chunk(_encoder, chunk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from codeact_train.plan.published import compare, outside
+from codeact_train.plan.published import compare, missed
 from launch.config import LoopConfig
 from launch.console import done, say
 from launch.plan.dry_run import dry_run
@@ -42,10 +42,10 @@ def check_cost_model(as_json: bool) -> int:
         print(json.dumps([{**asdict(one), "ratio": one.ratio, "within": one.within} for one in compared], indent=1))
     else:
         show_published(compared)
-    missed = outside(compared)
-    if missed:
-        say(f"the cost model misses {', '.join(missed)}")
-    return 1 if missed else 0
+    missed_runs = missed(compared)
+    if missed_runs:
+        say(f"the cost model misses {', '.join(missed_runs)}")
+    return 1 if missed_runs else 0
 
 
 def write_script(config: LoopConfig) -> str:

@@ -10,9 +10,9 @@ from codeact_train.model.spec import ModelSpec
 from codeact_train.plan import validate
 from codeact_train.plan.estimate import Estimate, estimate, rank
 from codeact_train.plan.hardware import Cluster
-from codeact_train.plan.layout import Layout
+from codeact_train.plan.layout import ParallelLayout
 from codeact_train.plan.model_cost import ModelCost
-from codeact_train.plan.shapes import folder_of
+from codeact_train.plan.shapes import shipped_folder
 from codeact_train.plan.workload import Workload
 from launch.config import LoopConfig
 from launch.inputs.resolve_model import BUILT_IN, resolve_model
@@ -69,7 +69,7 @@ def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
     spec = ModelSpec.read(folder)
     cost = ModelCost.from_spec(spec)
     if present:
-        work = Workload.of_corpus(corpus, spec.window, config.train)
+        work = Workload.from_corpus(corpus, spec.window, config.train)
     else:
         work = Workload.assumed(config.prepare.sequence_length, spec.window, config.train, packs)
     return Plan(
@@ -78,7 +78,7 @@ def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
         spec=spec,
         cluster=cluster,
         work=work,
-        chosen=estimate(cost, cluster, work, Layout.of(config.train, cluster.gpus)),
+        chosen=estimate(cost, cluster, work, ParallelLayout.from_config(config.train, cluster.gpus)),
         ranked=rank(cost, cluster, work),
         command=f"codeact train {given} launch.processes={cluster.gpus_per_node}",
         script=slurm.script(config, cluster, given),
@@ -98,7 +98,7 @@ def shape_folder(model: str) -> Path:
         return Path(model)
     if model == BUILT_IN:
         return resolve_model(model)
-    return folder_of(model) or _from_hub(model)
+    return shipped_folder(model) or _from_hub(model)
 
 
 def _from_hub(model: str) -> Path:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from codeact_train.plan.estimate import Estimate
-from codeact_train.plan.published import TOLERANCE, Compared
+from codeact_train.plan.published import TOLERANCE, Comparison
 from launch.plan.make import Plan
 
 SHOWN_THAT_DO_NOT_FIT = 5
@@ -44,7 +44,7 @@ def show_plan(plan: Plan) -> None:
     console.print(plan.script, markup=False)
 
 
-def show_published(compared: list[Compared]) -> None:
+def show_published(compared: list[Comparison]) -> None:
     """Print the published runs beside the model's figures."""
     table = Table(
         title="Published training runs and the cost model, tokens a second and GPU",

@@ -11,7 +11,17 @@ import pytest
 import torch
 from torch.nn.attention.flex_attention import flex_attention
 
-from codeact_train.model.attention import PackedLayout, Spans, backends, choose, flash, flex, reference, sdpa, varlen
+from codeact_train.model.attention import (
+    PackedLayout,
+    Spans,
+    backends,
+    choose_backend,
+    flash,
+    flex,
+    reference,
+    sdpa,
+    varlen,
+)
 
 BOUNDS = (0, 7, 8, 40, 95, 128)
 WINDOWS = [None, 1, 13, 200]
@@ -23,7 +33,7 @@ def laid_out(window: int | None, part: tuple[int, int], device: str = "cpu") -> 
     rank, parts = part
     slots = BOUNDS[-1] // parts
     nothing = torch.zeros(0, device=device)
-    return PackedLayout(Spans.of(BOUNDS, rank * slots, slots), window, nothing, nothing)
+    return PackedLayout(Spans.from_bounds(BOUNDS, rank * slots, slots), window, nothing, nothing)
 
 
 def tensors(layout: PackedLayout, dtype: torch.dtype = torch.float64, device: str = "cpu") -> list[torch.Tensor]:
@@ -87,7 +97,7 @@ def test_sdpa_keeps_no_mask_as_large_as_the_sequence(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
     nothing = torch.zeros(0)
-    layout = PackedLayout(Spans.of((0, 4096), 0, 4096), 256, nothing, nothing)
+    layout = PackedLayout(Spans.from_bounds((0, 4096), 0, 4096), 256, nothing, nothing)
     sdpa.attend(torch.zeros(4096, 1, 8), torch.zeros(4096, 1, 8), torch.zeros(4096, 1, 8), layout, 1.0)
     assert 0 < max(sizes) <= sdpa.QUERY_BLOCK * (sdpa.QUERY_BLOCK + 256)
 
@@ -170,15 +180,15 @@ def test_a_flash_attn_that_does_not_load_is_passed_over(monkeypatch: pytest.Monk
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     (tmp_path / "flash_attn.py").write_text("raise ImportError('undefined symbol')")
     monkeypatch.syspath_prepend(tmp_path)
-    flash._package_lacks.cache_clear()
+    flash._package_unavailable.cache_clear()
     try:
-        assert choose("auto", "bf16") == "varlen"
+        assert choose_backend("auto", "bf16") == "varlen"
         with pytest.raises(ValueError, match=r"attention=flash: .* does not load \(undefined symbol\); choose one of"):
-            choose("flash", "bf16")
+            choose_backend("flash", "bf16")
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-        assert choose("auto", "bf16") == "flex"
+        assert choose_backend("auto", "bf16") == "flex"
     finally:
-        flash._package_lacks.cache_clear()
+        flash._package_unavailable.cache_clear()
 
 
 def of_torch_2_11(
@@ -236,7 +246,7 @@ def test_what_torch_varlen_is_told(
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["flash", "varlen", "flex"])
 def test_kernels_of_the_gpu(name: str) -> None:
-    lacking = backends.BACKENDS[name].lacks("bf16")
+    lacking = backends.BACKENDS[name].unavailable("bf16")
     if lacking:
         pytest.skip(lacking)
     for window in WINDOWS:
@@ -251,10 +261,10 @@ def test_kernels_of_the_gpu(name: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, so nothing is lacking")
 def test_a_named_kernel_that_is_absent_is_an_error() -> None:
-    assert choose("auto", "bf16") == "sdpa"
-    assert choose("reference", "fp32") == "reference"
+    assert choose_backend("auto", "bf16") == "sdpa"
+    assert choose_backend("reference", "fp32") == "reference"
     for name in ("flash", "varlen", "flex"):
         with pytest.raises(
             ValueError, match=f"attention={name}: there is no CUDA device here; choose one of sdpa, ref"
         ):
-            choose(name, "bf16")
+            choose_backend(name, "bf16")

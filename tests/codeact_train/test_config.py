@@ -71,7 +71,7 @@ def damaged(corpus: Path, out: Path, name: str, change: Callable[[bytes], bytes]
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("tokens.bin", r"tokens.bin has \d+ bytes, its index counts \d+"), ("packs.npz", ""), ("roles.idx", "")],
+    [("tokens.bin", r"tokens.bin has \d+ bytes, but its index counts \d+"), ("packs.npz", ""), ("roles.idx", "")],
 )
 def test_a_damaged_corpus_is_refused(tmp_path: Path, model: Path, corpus: Path, name: str, says: str) -> None:
     broken = damaged(corpus, tmp_path / "corpus", name, lambda data: data[: len(data) // 2])
@@ -83,9 +83,9 @@ def test_a_damaged_corpus_is_refused(tmp_path: Path, model: Path, corpus: Path, 
 
 def test_a_config_that_transformers_does_not_take_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "hidden_size": "wide"}))
-    with pytest.raises(ValueError, match=r"its config.json cannot be used \(.*\); fetch the model again"):
+    with pytest.raises(ValueError, match=r"cannot read its config.json \(.*\); fetch the model again"):
         ModelSpec.read(tmp_path)
-    with pytest.raises(ValueError, match=r"config.json cannot be used"):
+    with pytest.raises(ValueError, match=r"cannot read its config.json"):
         validate(recipe(backend="deepspeed"), tmp_path / "nowhere")
 
 

@@ -141,7 +141,7 @@ NORM = "model.layers.1.input_layernorm.weight"
         (lambda tensors: tensors.pop(NORM), f"tensor {NORM} of its config.json is missing; fetch"),
         (
             lambda tensors: tensors.update({NORM: torch.ones(32)}),
-            rf"tensor {NORM} is \[32\], its config.json says \[64\]",
+            rf"tensor {NORM} is \[32\], its config.json implies \[64\]",
         ),
         (
             lambda tensors: tensors.update({"model.layers.0.self_attn.o_proj.bias": torch.ones(64)}),
@@ -171,14 +171,14 @@ def test_what_may_stand_beside_the_weights(tmp_path: Path, model: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path, model: Path) -> None:
     folder = shutil.copytree(model, tmp_path / "model")
     (folder / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"model.safetensors cannot be read .*; fetch the model again"):
+    with pytest.raises(ValueError, match=r"cannot read model.safetensors .*; fetch the model again"):
         hf.SafeTensors(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"no model.safetensors there; save the model with safetensors"):
+    with pytest.raises(ValueError, match=r"no model.safetensors; save the model with safetensors"):
         hf.SafeTensors(folder)
     index = {"weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match=r"model-00001-of-00002.safetensors cannot be read"):
+    with pytest.raises(ValueError, match=r"cannot read model-00001-of-00002.safetensors"):
         hf.SafeTensors(folder)["model.norm.weight"]
 
 
@@ -207,7 +207,7 @@ def test_what_has_no_mapping_is_named(tmp_path: Path, config: dict[str, Any], sa
 
 
 def test_a_wrong_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no config.json there; give a Hugging Face model folder"):
+    with pytest.raises(ValueError, match=r"no config.json in this folder; give a Hugging Face model folder"):
         ModelSpec.read(tmp_path / "nowhere")
 
 

@@ -12,7 +12,7 @@ from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.parity.toy_models import WORDS
 from codeact_train.prepare import prepare
-from codeact_train.prepare.contamination import Screen
+from codeact_train.prepare.contamination import PromptFilter
 from codeact_train.prepare.near_duplicates import near_duplicates, signature
 from tests.helpers.records import write_conversations
 
@@ -96,8 +96,8 @@ def test_records_that_hold_an_evaluation_prompt_go(tmp_path: Path, model: Path, 
     reason, detail = dropped(ledger)["thirteen words"]
     assert reason == "contaminated"
     assert detail.startswith(f"13 words of {tmp_path.name}/exam.jsonl, line 1: to 48 of her friends")
-    (account,) = ledger.evaluation_prompts.values()
-    assert (account.prompts, account.too_short) == (2, 1)
+    (stats,) = ledger.evaluation_prompts.values()
+    assert (stats.prompts, stats.too_short) == (2, 1)
     assert [json.loads(line)["id"] for line in (tmp_path / "corpus" / "dropped.jsonl").open()] == list(dropped(ledger))
 
 
@@ -105,14 +105,14 @@ def test_wording_that_many_prompts_share_is_no_content(tmp_path: Path) -> None:
     frame = "Answer the following question with a single number and nothing else at all please:"
     path = tmp_path / "exam.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"{frame} how many are {i} and {i}"}) + "\n" for i in range(11)))
-    screen = Screen(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
+    screen = PromptFilter(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
     assert screen.find([f"{frame} what else"]) is None
     assert "line 4:" in (screen.find([f"{frame} how many are 3 and 3"]) or "")
 
 
 def test_evaluation_files_that_cannot_be_read_are_named(tmp_path: Path, model: Path, exam: dict[str, str]) -> None:
     records = write_conversations(tmp_path / "r.jsonl", {"a": ["x", "y"]})
-    faults = {"line 1 has no text under 'text'": {**exam, "field": "text"}, "none is not there": {"path": "none"}}
+    faults = {"line 1 has no text under 'text'": {**exam, "field": "text"}, "no file none": {"path": "none"}}
     with pytest.raises(ValueError, match=r"exam.jsonl is listed twice"):
         prepare(records, model, tmp_path / "corpus", PrepareConfig(decontaminate=[exam, exam]))
     for said, wrong in faults.items():
@@ -123,9 +123,9 @@ def test_evaluation_files_that_cannot_be_read_are_named(tmp_path: Path, model: P
 def test_a_prompt_asked_many_times_is_no_wording_and_a_set_of_wording_screens_nothing(tmp_path: Path) -> None:
     path = tmp_path / "exam.jsonl"
     path.write_text("".join(json.dumps({"prompt": QUESTION}) + "\n" for _ in range(20)))
-    screen = Screen(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
+    screen = PromptFilter(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
     assert "line 1:" in (screen.find([f"Task: {QUESTION}"]) or "")
     shared = " ".join(f"word{place}" for place in range(7))  # each run of eight words stands in twelve prompts
     asked = [f"begin{first} {shared} end{last}" for first in range(12) for last in range(12)]
     path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in asked))
-    assert Screen(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 8).find(asked) is None
+    assert PromptFilter(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 8).find(asked) is None

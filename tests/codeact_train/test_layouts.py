@@ -133,7 +133,7 @@ def blind_on_the_second_stage(
     **rest: Any,
 ) -> Any:
     if parallel_context.parallel_state.get_pipeline_model_parallel_rank() == 1:
-        spans = attention.Spans.of((0, q.shape[0]), 0, q.shape[0])
+        spans = attention.Spans.from_bounds((0, q.shape[0]), 0, q.shape[0])
         packed_seq_params = attention.PackedLayout(spans, None, packed_seq_params.cos, packed_seq_params.sin)
     return sound_attention(self, q, k, v, packed_seq_params=packed_seq_params)
 

@@ -103,15 +103,15 @@ def test_records_of_one_group_are_held_out_together(model: Path, tmp_path: Path)
 
 def test_impossible_mixtures_are_named(files: Path, model: Path, tmp_path: Path) -> None:
     one = {"path": str(files / "code.jsonl.gz")}
-    with pytest.raises(ValueError, match=r"repeat=2 beside share=0.5; give one"):
+    with pytest.raises(ValueError, match=r"repeat=2 and share=0.5 exclude each other"):
         PrepareConfig(sources=[{**one, "repeat": 2, "share": 0.5}])
     with pytest.raises(ValueError, match=r"every file has a share and they add up to 0.8; make that 1"):
         PrepareConfig(sources=[{**one, "share": 0.3}, {"share": 0.5}])
-    with pytest.raises(ValueError, match=r"two files are called code.jsonl.gz; give each a name"):
+    with pytest.raises(ValueError, match=r"two files are called code.jsonl.gz; give each a distinct name"):
         prepare(files, model, tmp_path / "c", PrepareConfig(sources=[one, one]))
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
-    with pytest.raises(ValueError, match=r"nothing is left of .*empty.jsonl, which has share=0.5"):
+    with pytest.raises(ValueError, match=r"no training tokens remain of .*empty.jsonl, which has share=0.5"):
         prepare(files, model, tmp_path / "c", PrepareConfig(sources=[one, {"path": str(empty), "share": 0.5}]))
     assert not (tmp_path / "c").exists()
 
@@ -119,7 +119,7 @@ def test_impossible_mixtures_are_named(files: Path, model: Path, tmp_path: Path)
 def test_a_damaged_packed_file_is_named(files: Path, model: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.jsonl.gz"
     cut.write_bytes((files / "code.jsonl.gz").read_bytes()[:-20])
-    with pytest.raises(ValueError, match=r"cut.jsonl.gz: cannot be unpacked"):
+    with pytest.raises(ValueError, match=r"cut.jsonl.gz: cannot be decompressed"):
         prepare(files, model, tmp_path / "c", PrepareConfig(sources=[{"path": str(cut)}]))
 
 

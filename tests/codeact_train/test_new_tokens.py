@@ -16,7 +16,7 @@ from codeact_train.config.train import TrainConfig, TrainJob
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.vocabulary import Vocabulary
 from codeact_train.distributed import parallel_context
-from codeact_train.hf.embedding_init import enlarge
+from codeact_train.hf.embedding_init import resize_embeddings
 from codeact_train.hf.serving_files import write_serving_files
 from codeact_train.model.source import ModelSource
 from codeact_train.parity.toy_models import save_model
@@ -103,10 +103,10 @@ def test_new_rows_begin_the_same_at_every_layout(
 
 
 def test_transformers_models_get_the_same_rows(exports: Path, models: dict, chat_corpus: Path) -> None:
-    """As the DeepSpeed backend and the parity check enlarge them."""
+    """As the DeepSpeed backend and the parity check resize them."""
     for kind in ("tied", "untied"):
         model = AutoModelForCausalLM.from_pretrained(models[kind], dtype=torch.float32)
-        enlarge(model, Vocabulary.read(models[kind], chat_corpus), "mean")
+        resize_embeddings(model, Vocabulary.read(models[kind], chat_corpus), "mean")
         wanted = load_file(exports / kind / "mean" / "0" / "model.safetensors")
         assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in wanted.items())
 
@@ -177,7 +177,7 @@ def test_rows_a_padded_model_has_already_begin_anew(models: dict, chat_corpus: P
     model.save_pretrained(tmp_path / "padded")
     vocabulary = Vocabulary.read(tmp_path / "padded", chat_corpus)
     assert (vocabulary.rows, vocabulary.known, vocabulary.new) == (known + 24, known, (known, known + 1))
-    enlarge(model, vocabulary, "mean")
+    resize_embeddings(model, vocabulary, "mean")
     weight = model.get_input_embeddings().weight
     assert torch.equal(weight[known], weight[:known].double().mean(0).float())
     assert (weight[known + 2 :] == 7.0).all()
@@ -210,5 +210,5 @@ def test_a_model_of_text_and_pictures_has_its_vocabulary_within(
 
 def test_a_model_without_a_vocabulary_is_refused(chat_corpus: Path, tmp_path: Path) -> None:
     ViTConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"its config.json names no vocab_size"):
+    with pytest.raises(ValueError, match=r"no vocab_size in its config.json"):
         Vocabulary.read(tmp_path, chat_corpus)

@@ -14,7 +14,7 @@ from codeact_train.model.gpt import build
 from codeact_train.model.spec import ModelSpec
 from codeact_train.parity.toy_models import save_model
 from codeact_train.plan.kernels import TRAINER
-from codeact_train.plan.layout import Layout
+from codeact_train.plan.layout import ParallelLayout
 from codeact_train.plan.memory import layer_activations
 from codeact_train.plan.model_cost import ModelCost
 from tests.helpers.models import SHAPE
@@ -54,7 +54,7 @@ def test_a_layer_keeps_what_the_plan_says(
         return LlamaConfig(**{**SHAPE, "num_hidden_layers": layers})
 
     kept, spec = kept_a_layer(tmp_path, tokenizer, corpus, config, 1, {"recompute": recompute})
-    reckoned = layer_activations(spec, Layout(recompute=recompute), TRAINER)
+    reckoned = layer_activations(spec, ParallelLayout(recompute=recompute), TRAINER)
     # what CPU kernels keep beside it: attention goes document by document, its outputs are copied together, and a
     # number a head stays; a norm that is not fused keeps what it has normalised, and a number
     attention, norms = spec.query_width + spec.heads, 2 * (spec.hidden + 1)
@@ -71,7 +71,7 @@ def test_processes_that_share_a_key_value_head_keep_what_the_plan_says(
 
     settings = {"parallel": {"tensor": 2, "sequence_parallel": True}, "recompute": "selective"}
     kept, spec = kept_a_layer(tmp_path, tokenizer, corpus, config, 2, settings)
-    reckoned = layer_activations(spec, Layout(tensor=2, sequence_parallel=True, recompute="selective"), TRAINER)
+    reckoned = layer_activations(spec, ParallelLayout(tensor=2, sequence_parallel=True, recompute="selective"), TRAINER)
     attention = (spec.query_width + spec.heads) / 2
     heads = (spec.heads / 2 + 1) * (spec.head_dim + 1) if spec.qk_norm else 0  # norms that are not fused, as above
     assert kept == pytest.approx(reckoned + attention + heads, rel=0.01)

@@ -212,7 +212,7 @@ def test_a_template_that_refuses_turns_drops_the_record_and_says_why(tmp_path: P
 def test_any_number_of_processes_makes_the_same_corpus(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codeact_train.prepare.chunk.BUNCH_BYTES", 2000)
+    monkeypatch.setattr("codeact_train.prepare.chunk.CHUNK_BYTES", 2000)
     records = write_records(tmp_path / "records.jsonl", 60)
     settings = {"sequence_length": 200, "over_long": "split", "deduplicate": "near", "validation_share": 0.2}
     for workers in (1, 2):

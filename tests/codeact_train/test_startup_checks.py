@@ -50,7 +50,7 @@ def blind_to_bounds(
     packed_seq_params: Any,
     **rest: Any,
 ) -> Any:
-    spans = attention.Spans.of((0, q.shape[0]), 0, q.shape[0])
+    spans = attention.Spans.from_bounds((0, q.shape[0]), 0, q.shape[0])
     whole = attention.PackedLayout(spans, None, packed_seq_params.cos, packed_seq_params.sin)
     return sound_attention(self, q, k, v, packed_seq_params=whole)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codeact_train.model.spec import ModelSpec
-from codeact_train.plan.shapes import folder_of
+from codeact_train.plan.shapes import shipped_folder
 from launch.config import ConfigError, LoopConfig, dump, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def test_the_papers_recipes_have_the_papers_values(recipe: str, slots: int, wind
     assert (train.epochs, train.global_batch_packs, train.micro_batch_packs, train.seed) == (5, 32, 1, 1234)
     assert (train.parallel.tensor, train.parallel.sequence_parallel, train.precision) == (4, True, "bf16")
     assert config.prepare.sequence_length == slots
-    assert ModelSpec.read(folder_of(config.model)).window == window
+    assert ModelSpec.read(shipped_folder(config.model)).window == window
 
 
 def test_overrides_reach_every_depth(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from codeact_train.config.train import TrainConfig
-from codeact_train.model.attention import choose
+from codeact_train.model.attention import choose_backend
 from codeact_train.model.gpt import DTYPES
 
 KERNELS = {"flash": "flash_attention_2", "flex": "flex_attention", "sdpa": "sdpa", "reference": "eager"}
@@ -46,7 +46,7 @@ def attention_name(model: PreTrainedModel) -> str:
 
 def _kernel(config: PretrainedConfig, train: TrainConfig) -> str | None:
     """The kernel to request from transformers; ``None`` means its default: SDPA where the family supports it."""
-    chosen = choose(train.attention, train.precision)
+    chosen = choose_backend(train.attention, train.precision)
     if train.attention != "auto":
         return KERNELS[chosen]
     family = AutoModelForCausalLM._model_mapping.get(type(config), None)

@@ -25,7 +25,7 @@ from codeact_train.config.train import TrainJob
 from codeact_train.data.collate import MicroBatch, StepBatch
 from codeact_train.distributed.parallel_context import ParallelContext, any_rank, sum_over_data_parallel
 from codeact_train.hf import export
-from codeact_train.hf.embedding_init import enlarge
+from codeact_train.hf.embedding_init import resize_embeddings
 from codeact_train.model.gpt import DTYPES
 from codeact_train.model.loss import normalised, token_results
 from codeact_train.model.source import ModelSource
@@ -40,7 +40,7 @@ class DeepSpeedState:
         self.step = 0
         self.source = source
         self.inner = load(source.folder, source.config, self.train)
-        enlarge(self.inner, source.vocabulary, self.train.new_tokens)
+        resize_embeddings(self.inner, source.vocabulary, self.train.new_tokens)
         self.export_dtype = DTYPES[self.train.export_precision or self.train.precision]
         self.vocab = int(self.inner.get_input_embeddings().weight.shape[0])  # type: ignore[index]
         self.attention = attention_name(self.inner)

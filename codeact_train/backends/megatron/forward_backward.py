@@ -23,7 +23,7 @@ from codeact_train import hf
 from codeact_train.config.train import TrainConfig
 from codeact_train.data.collate import MicroBatch, StepBatch
 from codeact_train.distributed.parallel_context import ParallelContext, sum_over_batch_parts
-from codeact_train.hf.embedding_init import Enlarged
+from codeact_train.hf.embedding_init import ResizedEmbeddings
 from codeact_train.model.gpt import build
 from codeact_train.model.loss import normalised
 from codeact_train.model.source import ModelSource
@@ -37,7 +37,7 @@ def build_model(source: ModelSource, train: TrainConfig, ctx: ParallelContext) -
     bare = build(spec, train, ctx.device)
     with hf.SafeTensors(source.folder) as tensors:
         tensors.check(hf.tensor_shapes(source.spec))
-        hf.load(bare, spec, Enlarged(tensors, source.vocabulary, train.new_tokens))
+        hf.load(bare, spec, ResizedEmbeddings(tensors, source.vocabulary, train.new_tokens))
     bare.config.finalize_model_grads_func = _finalize
     settings = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True,

@@ -19,7 +19,7 @@ from codeact_train.config.train import TrainJob
 from codeact_train.data.collate import MicroBatch, StepBatch
 from codeact_train.distributed.parallel_context import ParallelContext
 from codeact_train.hf.export import Export, export
-from codeact_train.model.attention import choose
+from codeact_train.model.attention import choose_backend
 from codeact_train.model.gpt import DTYPES
 from codeact_train.model.source import ModelSource
 from codeact_train.observability.loss_stats import LossStats
@@ -37,7 +37,7 @@ class MegatronState:
         self.export_dtype = DTYPES[train.export_precision or train.precision]
         self.spec = source.resized_spec
         self.vocab = self.spec.vocab
-        self.attention = choose(train.attention, train.precision)
+        self.attention = choose_backend(train.attention, train.precision)
         self.model = forward_backward.build_model(source, train, ctx)
         self.optimizer = optimizer.build_optimizer(self.model, train)
         self.schedule = optimizer.build_schedule(self.optimizer, train, total_steps)

@@ -1,11 +1,12 @@
-"""Attention over packed documents: each sees itself and its past, nothing of its neighbours.
+"""Attention over packed documents: each token attends to earlier tokens of its document only.
 
-``core`` is the module in Megatron's layers; ``layout`` says which keys a query sees; one module a kernel, from the
-fastest to the plainest: ``flash``, ``varlen``, ``flex``, ``sdpa``, ``reference``; ``backends`` chooses among them.
+``core`` is the module in Megatron's layers; ``layout`` defines which keys a query attends to. There is one module per
+kernel, from the fastest to the simplest: ``flash``, ``varlen``, ``flex``, ``sdpa``, ``reference``; ``backends`` chooses
+one.
 """
 
-from codeact_train.model.attention.backends import choose
+from codeact_train.model.attention.backends import choose_backend
 from codeact_train.model.attention.core import PackedAttention
 from codeact_train.model.attention.layout import PackedLayout, Spans
 
-__all__ = ["PackedAttention", "PackedLayout", "Spans", "choose"]
+__all__ = ["PackedAttention", "PackedLayout", "Spans", "choose_backend"]

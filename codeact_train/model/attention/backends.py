@@ -1,8 +1,7 @@
-"""The kernels, and which of them a run uses.
+"""The attention kernels, and the choice among them.
 
-Contract: each takes q [S, H, D], k and v [T, G, D], the layout and the factor on the scores, and returns [S, H, D]; all
-compute the same. :func:`choose` is asked once a run; a kernel that was named and is not there is an error, never
-silently another.
+Contract: each kernel takes q [S, H, D], k and v [T, G, D], the layout and the softmax scale, and returns [S, H, D]; all
+compute the same function. An explicitly named kernel that is unavailable is an error; there is no silent fallback.
 """
 
 from __future__ import annotations
@@ -21,29 +20,29 @@ Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, PackedLayout, float], Tens
 
 @dataclass(frozen=True)
 class Backend:
-    """A kernel, and what it lacks here to compute in a precision (``None``: nothing)."""
+    """A kernel, and a function that returns why it is unavailable in a precision (``None`` if it is available)."""
 
     attend: Attend
-    lacks: Callable[[str], str | None] = lambda precision: None
+    unavailable: Callable[[str], str | None] = lambda precision: None
 
 
 BACKENDS = {
-    "flash": Backend(flash.attend, flash.lacks),
-    "varlen": Backend(varlen.attend, varlen.lacks),
-    "flex": Backend(flex.attend, flex.lacks),
+    "flash": Backend(flash.attend, flash.unavailable),
+    "varlen": Backend(varlen.attend, varlen.unavailable),
+    "flex": Backend(flex.attend, flex.unavailable),
     "sdpa": Backend(sdpa.attend),
     "reference": Backend(reference.attend),
 }
 """Kernels in order of preference."""
 
 
-def choose(name: str, precision: str) -> str:
-    """The kernel to use. Raises ``ValueError`` for one that cannot run here."""
-    present = [known for known, backend in BACKENDS.items() if backend.lacks(precision) is None]
+def choose_backend(name: str, precision: str) -> str:
+    """The kernel to use. Raises ``ValueError`` for one that is unavailable here."""
+    present = [known for known, backend in BACKENDS.items() if backend.unavailable(precision) is None]
     if name == "auto":
         return present[0]
     if name not in present:
         raise ValueError(
-            f"attention={name}: {BACKENDS[name].lacks(precision)}; choose one of {', '.join(present)} or auto"
+            f"attention={name}: {BACKENDS[name].unavailable(precision)}; choose one of {', '.join(present)} or auto"
         )
     return name

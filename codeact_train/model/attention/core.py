@@ -1,9 +1,9 @@
 """The attention module in Megatron's layers.
 
-Contract: q and k are turned by their positions within their document; under context parallelism the keys and values of
-all processes are gathered; then the chosen kernel attends. Grouped queries keep their few keys. Cost under context
-parallelism: one gather of keys and values a layer and its reverse in the backward pass; processes later in a long
-document have more keys to see, so work is even when documents are short against the sequence.
+Contract: RoPE uses positions that restart in each document. Under context parallelism the keys and values of all
+processes are gathered; then the chosen kernel runs. Grouped queries keep their few keys. Cost under context
+parallelism: one gather of keys and values per layer, and its reverse in the backward pass. Processes later in a long
+document have more keys to attend to, so work is balanced when documents are short compared with the sequence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from codeact_train.model.attention.layout import PackedLayout
 class PackedAttention(nn.Module):
     """Rotary embedding and causal attention within documents.
 
-    ``windows``: of all layers of the model. ``keeps_product``: something else (the norms of queries and keys) keeps the
+    ``windows``: of all layers of the model. ``keeps_product``: another module (the norms of queries and keys) keeps the
     product that queries, keys and values are views of.
     """
 
@@ -46,7 +46,7 @@ class PackedAttention(nn.Module):
         self.attend = BACKENDS[backend].attend
         self.windowed = windows[layer_number - 1] is not None  # layers count from 1, over all stages
         self.keeps_product = keeps_product
-        self.sharing = parallel_state.get_context_parallel_group() if config.context_parallel_size > 1 else None
+        self.context_group = parallel_state.get_context_parallel_group() if config.context_parallel_size > 1 else None
 
     def forward(
         self,
@@ -61,7 +61,7 @@ class PackedAttention(nn.Module):
         """Returns [S, B, H * D]. B is 1: a micro-batch is one sequence."""
         layout = packed_seq_params if self.windowed else packed_seq_params.windowless
         q_SHD, k_SGD, v_SGD = rotate(q_SBHD, layout)[:, 0], rotate(k_SBGD, layout)[:, 0], v_SBGD[:, 0]
-        if self.sharing is not None:
+        if self.context_group is not None:
             k_SGD, v_SGD = self._gather(k_SGD, v_SGD, layout)
         elif not self.keeps_product:
             v_SGD = v_SGD.contiguous()  # a view would keep the whole product until the backward pass
@@ -69,9 +69,9 @@ class PackedAttention(nn.Module):
         return out_SHD.reshape(out_SHD.shape[0], 1, -1)
 
     def _gather(self, k_SGD: Tensor, v_SGD: Tensor, layout: PackedLayout) -> tuple[Tensor, Tensor]:
-        """The T keys and values this process's queries see, of all processes that share the sequence."""
+        """The T keys and values that this process's queries attend to, gathered from the context-parallel group."""
         own_SGE = torch.cat((k_SGD, v_SGD), dim=-1)
-        whole_LGE = tensor_parallel.gather_from_sequence_parallel_region(own_SGE, group=self.sharing)
+        whole_LGE = tensor_parallel.gather_from_sequence_parallel_region(own_SGE, group=self.context_group)
         first = layout.spans.first_key
         k_TGD, v_TGD = whole_LGE[first : first + layout.spans.key[-1]].chunk(2, dim=-1)
         return k_TGD, v_TGD

@@ -1,7 +1,7 @@
-"""The kernel of the package flash-attn 2, over all documents at once.
+"""Kernel of the package flash-attn 2, over all documents at once.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`; needs CUDA of capability 8.0 and bf16. Cost: one launch a
-layer, linear memory; keys outside document and window are not computed.
+Contract: as :mod:`~codeact_train.model.attention.backends`; needs CUDA with capability 8.0 and bf16. Cost: one launch
+per layer, linear memory; keys outside document and window are not computed.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 from codeact_train.model.attention.layout import PackedLayout
 
 
-def lacks(precision: str) -> str | None:
-    """What is missing to use it."""
+def unavailable(precision: str) -> str | None:
+    """Why it cannot run here, or ``None``."""
     if not torch.cuda.is_available():
         return "there is no CUDA device here"
     if precision == "fp32":
         return "it computes in bf16, not fp32"
     if torch.cuda.get_device_capability() < (8, 0):
-        return "the device is older than its kernel, which needs capability 8.0"
-    return _package_lacks()
+        return "the device is too old: the kernel needs capability 8.0"
+    return _package_unavailable()
 
 
 @cache
-def _package_lacks() -> str | None:
-    """It is compiled for one release of torch, and does not load beside another."""
+def _package_unavailable() -> str | None:
+    """Whether the package loads: it is compiled for one release of torch and fails to load with another."""
     if importlib.util.find_spec("flash_attn") is None:
         return "the package flash-attn is not installed"
     try:
@@ -39,13 +39,13 @@ def _package_lacks() -> str | None:
 
 
 def attend(q_SHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: PackedLayout, scale: float) -> Tensor:
-    """Causal attention within documents, [S, H, D]; the last query of a span stands at its last key."""
+    """Causal attention within documents, [S, H, D]; the last query of a span is aligned with its last key."""
     from flash_attn import flash_attn_varlen_func
 
-    query, key = layout.cumulative
-    longest_query, longest_key = layout.longest
+    query, key = layout.cu_seqlens
+    longest_query, longest_key = layout.max_seqlens
     return flash_attn_varlen_func(
         q_SHD, k_TGD, v_TGD,
         cu_seqlens_q=query, cu_seqlens_k=key, max_seqlen_q=longest_query, max_seqlen_k=longest_key,
-        softmax_scale=scale, causal=True, window_size=layout.reach,
+        softmax_scale=scale, causal=True, window_size=layout.window_size,
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""FlexAttention with a block mask made of document bounds.
+"""FlexAttention with a block mask built from document bounds.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`; compiled, so it needs CUDA (on a CPU torch has no backward
-pass for it). Cost: a compilation of some seconds in the first step; blocks of 128 × 128 without a visible key are
-skipped, and which those are is counted from the bounds, not from an S × T mask.
+Contract: as :mod:`~codeact_train.model.attention.backends`; compiled, so it needs CUDA (torch has no backward pass for
+it on a CPU). Cost: a compilation of some seconds in the first step. Blocks of 128 × 128 without a visible key are
+skipped; they are computed from the bounds, not from an S × T mask.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ BLOCK = 128
 _masks: weakref.WeakKeyDictionary[PackedLayout, BlockMask] = weakref.WeakKeyDictionary()
 
 
-def lacks(precision: str) -> str | None:
-    """What is missing to use it."""
+def unavailable(precision: str) -> str | None:
+    """Why it cannot run here, or ``None``."""
     return None if torch.cuda.is_available() else "there is no CUDA device here"
 
 
@@ -35,26 +35,27 @@ def attend(q_SHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: PackedLayout, sc
 
 
 def attend_with(kernel: Any, q_SHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, mask: BlockMask, scale: float) -> Tensor:
-    """The same by ``kernel``, FlexAttention compiled or not."""
+    """The same with ``kernel``, FlexAttention compiled or not."""
     q_BHSD, k_BGTD, v_BGTD = (x.transpose(0, 1)[None] for x in (q_SHD, k_TGD, v_TGD))
     gqa = q_SHD.shape[1] != k_TGD.shape[1]
     return kernel(q_BHSD, k_BGTD, v_BGTD, block_mask=mask, scale=scale, enable_gqa=gqa)[0].transpose(0, 1)
 
 
 def block_mask(layout: PackedLayout) -> BlockMask:
-    """Which blocks of keys each block of queries needs: those from its first query's first key to its last's own."""
+    """The blocks of keys each block of queries needs: from the first key of its first query to the key of its last
+    query."""
     spans, device = layout.spans, layout.cos.device
     slots, keys = spans.query[-1], spans.key[-1]
-    visible = spans.first_visible(layout.window)  # never falls, so a block's first query reaches farthest back
+    visible = spans.first_visible(layout.window)  # non-decreasing, so a block's first query reaches farthest back
     starts = np.arange(0, slots, BLOCK)
     first = visible[starts] // BLOCK
     last = (np.minimum(starts + BLOCK, slots) - 1 + spans.shift) // BLOCK
     columns = -(-keys // BLOCK)
-    indices = np.minimum(first[:, None] + np.arange(columns), columns - 1)  # those past the count are not read
+    indices = np.minimum(first[:, None] + np.arange(columns), columns - 1)  # entries past the count are not read
     count_11R, indices_11RC = (
         torch.from_numpy(x.astype(np.int32)).to(device)[None, None] for x in (last - first + 1, indices)
     )
-    # both are tensors: a number would be compiled in, and under context parallelism it changes with every sequence
+    # both are tensors: a Python number would be compiled in, and it changes with every context-parallel sequence
     first_visible_S, shift = torch.from_numpy(visible).to(device), torch.tensor(spans.shift, device=device)
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
@@ -67,4 +68,4 @@ def block_mask(layout: PackedLayout) -> BlockMask:
 
 @cache
 def _compiled() -> Any:
-    return torch.compile(flex_attention, dynamic=True)  # lengths change from sequence to sequence
+    return torch.compile(flex_attention, dynamic=True)  # lengths differ between sequences

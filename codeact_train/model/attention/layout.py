@@ -1,9 +1,9 @@
-"""Which keys each query sees, said by document bounds alone.
+"""Attention layout: which keys each query attends to, derived from document bounds.
 
-Contract: a process holds S queries, a stretch of a sequence of documents, and the T keys from the beginning of the
-document its first query is in up to its last query. So query s stands at key s + T - S, and sees from the beginning of
-its document, or of its window, up to there. Without context parallelism S = T is the whole sequence. Nothing here is
-larger than S.
+Contract: a process holds S queries, a part of a sequence of documents, and the T keys from the start of the first
+query's document up to the last query. Query s is therefore aligned with key s + T - S, and attends to the keys from the
+start of its document, or of its window, up to that one. Without context parallelism S = T is the whole sequence. No
+tensor here is larger than S.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Spans:
-    """Bounds of the documents among a process's queries, and among the keys they see.
+    """Bounds of the documents among a process's queries and keys.
 
     The queries ``query[i]:query[i + 1]`` are the last of the keys ``key[i]:key[i + 1]``; only the first span can have
-    more keys than queries. ``first_key``: where in the whole sequence the keys begin.
+    more keys than queries. ``first_key``: position of the first key in the whole sequence.
     """
 
     query: tuple[int, ...]
@@ -29,8 +29,8 @@ class Spans:
     first_key: int
 
     @classmethod
-    def of(cls, bounds: tuple[int, ...], first: int, slots: int) -> Spans:
-        """Spans of the ``slots`` queries from ``first`` on in a sequence whose documents begin at ``bounds``."""
+    def from_bounds(cls, bounds: tuple[int, ...], first: int, slots: int) -> Spans:
+        """Spans of the ``slots`` queries from ``first`` on, in a sequence whose documents begin at ``bounds``."""
         last = first + slots
         begin = max(b for b in bounds if b <= first)
         inside = [b for b in bounds if first < b < last]
@@ -39,11 +39,11 @@ class Spans:
 
     @property
     def shift(self) -> int:
-        """Keys before the first query: query s stands at key s + shift."""
+        """Keys before the first query: query s is aligned with key s + shift."""
         return self.key[-1] - self.query[-1]
 
     def first_visible(self, window: int | None) -> np.ndarray:
-        """int64 [S]: the first key each query sees; with ``window``, at most that many keys end at the query."""
+        """int64 [S]: the first key each query attends to; with ``window``, each attends to at most that many keys."""
         lengths = np.diff(self.query)
         begins = np.repeat(self.key[:-1], lengths)
         if window is None:
@@ -53,11 +53,11 @@ class Spans:
 
 @dataclass(frozen=True, eq=False)
 class PackedLayout:
-    """What the layers need to know of a process's part of a sequence.
+    """The layout of a process's part of a sequence, as the layers need it.
 
-    ``window``: keys a query sees at most, itself included. ``cos``, ``sin``: [S, 1, 1, head_dim] in the type of the
-    activations. Megatron hands it through as ``packed_seq_params``; ``qkv_format`` tells it to leave [S, B, H, D] as it
-    is.
+    ``window``: maximum number of keys a query attends to, itself included. ``cos``, ``sin``: [S, 1, 1, head_dim] in the
+    dtype of the activations. Megatron passes this object through as ``packed_seq_params``; ``qkv_format`` makes it keep
+    [S, B, H, D].
     """
 
     spans: Spans
@@ -67,24 +67,24 @@ class PackedLayout:
     qkv_format: str = "sbhd"
 
     @cached_property
-    def cumulative(self) -> tuple[Tensor, Tensor]:
-        """Bounds of queries and of keys as kernels take them, int32 on the device of the activations."""
+    def cu_seqlens(self) -> tuple[Tensor, Tensor]:
+        """Cumulative bounds of queries and of keys for the kernels, int32 on the device of the activations."""
         query, key = (
             torch.tensor(b, dtype=torch.int32, device=self.cos.device) for b in (self.spans.query, self.spans.key)
         )
         return query, key
 
     @cached_property
-    def longest(self) -> tuple[int, int]:
-        """Most queries and most keys of a span."""
+    def max_seqlens(self) -> tuple[int, int]:
+        """Largest number of queries and of keys in a span."""
         return int(np.diff(self.spans.query).max()), int(np.diff(self.spans.key).max())
 
     @cached_property
     def windowless(self) -> PackedLayout:
-        """The same for layers that see all of a document."""
+        """The same layout without a window, for layers that attend to the whole document."""
         return self if self.window is None else replace(self, window=None)
 
     @property
-    def reach(self) -> tuple[int, int]:
-        """Keys seen before and after the query's own, as kernels take it: -1 is all of the document."""
+    def window_size(self) -> tuple[int, int]:
+        """Keys before and after the query's key, as the kernels define it: -1 is all of the document."""
         return (-1 if self.window is None else self.window - 1, 0)

@@ -1,7 +1,7 @@
-"""Attention as the formula says it: what the other kernels are held against.
+"""Reference attention, computed directly from the formula; the other kernels are tested against it.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`, scores and softmax in float32 (float64 stays). Cost: a mask
-and scores of S × T; for tests and for the last resort.
+Contract: as :mod:`~codeact_train.model.attention.backends`, with scores and softmax in float32 (float64 stays). Cost: a
+mask and scores of S × T. Meant for tests and as the last resort.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def attend(q_SHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: PackedLayout, sc
 
 
 def visible(layout: PackedLayout) -> Tensor:
-    """bool [S, T]: whether a query sees a key."""
+    """bool [S, T]: whether a query attends to a key."""
     spans, device = layout.spans, layout.cos.device
     first_S1 = torch.from_numpy(spans.first_visible(layout.window)).to(device)[:, None]
     key_T = torch.arange(spans.key[-1], device=device)

@@ -1,8 +1,8 @@
 """torch's ``scaled_dot_product_attention``, document by document.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`; runs anywhere. Cost: one fused kernel a document. Queries
-whose window or whose process leaves out the beginning of their document go in blocks, each with the keys it reaches and
-a mask of block × reach: twice the work of the window at most, and never an S × S mask.
+Contract: as :mod:`~codeact_train.model.attention.backends`; runs on any device. Cost: one fused kernel per document.
+Queries whose window or process excludes the beginning of their document run in blocks, each with the keys it reaches
+and a mask of block × reach: at most twice the work of the window, and never an S × S mask.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def attend(q_SHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: PackedLayout, sc
 def _span(q_HLD: Tensor, k_GMD: Tensor, v_GMD: Tensor, window: int | None, scale: float) -> Iterator[Tensor]:
     """Attention of the last L of a document's M slots, in pieces [H, l, D] along L."""
     length, past = q_HLD.shape[1], k_GMD.shape[1] - q_HLD.shape[1]
-    plain = 0 if past else min(length, window or length)  # queries that see everything before them
+    plain = 0 if past else min(length, window or length)  # queries that attend to all earlier keys
     if plain:
         yield _kernel(q_HLD[:, :plain], k_GMD[:, :plain], v_GMD[:, :plain], None, scale)
     for start in range(plain, length, QUERY_BLOCK):

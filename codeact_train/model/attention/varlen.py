@@ -1,7 +1,7 @@
-"""The kernel of ``torch.nn.attention.varlen``, over all documents at once: FlashAttention 2 as torch ships it.
+"""Kernel of ``torch.nn.attention.varlen``, over all documents at once: FlashAttention 2 as shipped with torch.
 
-Contract: as :mod:`~codeact_train.model.attention.backends`; needs CUDA of capability 8.0, bf16 and torch 2.11. Cost: as
-flash-attn's.
+Contract: as :mod:`~codeact_train.model.attention.backends`; needs CUDA with capability 8.0, bf16 and torch 2.11. Cost:
+as flash-attn.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from torch import Tensor
 from codeact_train.model.attention.layout import PackedLayout
 
 
-def lacks(precision: str) -> str | None:
-    """What is missing to use it."""
+def unavailable(precision: str) -> str | None:
+    """Why it cannot run here, or ``None``."""
     if not torch.cuda.is_available():
         return "there is no CUDA device here"
     if precision == "fp32":
         return "it computes in bf16, not fp32"
     if torch.cuda.get_device_capability() < (8, 0):
-        return "the device is older than its kernel, which needs capability 8.0"
+        return "the device is too old: the kernel needs capability 8.0"
     if "window_size" not in _parameters():
-        return f"torch {torch.__version__} has none with a window; 2.11 is the first"
+        return f"its window needs torch 2.11 or later, not {torch.__version__}"
     return None
 
 
 def attend(q_SHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: PackedLayout, scale: float) -> Tensor:
-    """Causal attention within documents, [S, H, D]; the last query of a span stands at its last key."""
+    """Causal attention within documents, [S, H, D]; the last query of a span is aligned with its last key."""
     from torch.nn.attention.varlen import varlen_attn
 
-    query, key = layout.cumulative
-    longest_query, longest_key = layout.longest
-    options: dict[str, Any] = {"scale": scale, "window_size": layout.reach}
-    if "enable_gqa" in _parameters():  # from 2.12 on; before, the kernel takes fewer keys unasked
+    query, key = layout.cu_seqlens
+    longest_query, longest_key = layout.max_seqlens
+    options: dict[str, Any] = {"scale": scale, "window_size": layout.window_size}
+    if "enable_gqa" in _parameters():  # from 2.12 on; earlier versions accept fewer keys without it
         options["enable_gqa"] = q_SHD.shape[1] != k_TGD.shape[1]
     out = varlen_attn(q_SHD, k_TGD.contiguous(), v_TGD.contiguous(), query, key, longest_query, longest_key, **options)
     assert isinstance(out, Tensor)
@@ -45,7 +45,7 @@ def attend(q_SHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: PackedLayout, sc
 
 @cache
 def _parameters() -> frozenset[str]:
-    """Names of the parameters of this torch's ``varlen_attn``; they changed from release to release."""
+    """Names of the parameters of this torch's ``varlen_attn``; they change between releases."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:

@@ -1,0 +1,3 @@
+"""Data files: recipes (``*.yaml``), cluster descriptions (``clusters``) and configurations of known models
+(``shapes``).
+"""
