@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +137,25 @@ def command_line() -> str:
     _remove_hidden(command)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="codeact", title="Command line")
     title, _, rest = text.partition("\n")
+    for short, whole in _summaries(command):
+        rest = rest.replace(f": {short}\n", f": {whole}\n")
     return title + "\n\n" + NOTE + re.sub(r"(?<!`)``(?!`)", "`", rest.strip()) + "\n"
 
 
 def _remove_hidden(group: Any) -> None:
+    """Leave hidden commands out."""
     for name, command in list(getattr(group, "commands", {}).items()):
         if command.hidden:
             del group.commands[name]
         else:
             _remove_hidden(command)
+
+
+def _summaries(command: Any) -> Iterator[tuple[str, str]]:
+    """The cut and the whole summary of every command."""
+    for inner in getattr(command, "commands", {}).values():
+        yield inner.get_short_help_str(), inner.get_short_help_str(limit=200)
+        yield from _summaries(inner)
 
 
 def python_api() -> str:
