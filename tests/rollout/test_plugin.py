@@ -11,7 +11,7 @@ import pytest
 import eval.sweep
 from eval import BENCHMARKS, Benchmark, CheckpointRef, EvaluateConfig, evaluate_checkpoints
 from eval.parity import ParityReport
-from launch.config.loop import validate
+from launch.config import validate
 from rollout import (
     ENGINES,
     GRADERS,
