@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from rollout.servers.api import create_app
+from rollout.servers.server import ModelServer, listen
 
 MakeLlama = Callable[..., Path]
 
@@ -43,11 +42,18 @@ def serve_here() -> Iterator[Callable[[Any], str]]:
     ends: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     async def start(backend: Any) -> str:
-        runner = web.AppRunner(create_app(backend), handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        ends.extend([backend.close, runner.cleanup])
-        return f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        ready = asyncio.Event()
+        server, listening = ModelServer(backend, ready.set), listen("127.0.0.1", 0)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+
+        async def end() -> None:
+            server.should_exit = True
+            await serving
+            await backend.close()
+
+        ends.append(end)
+        await ready.wait()
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
 
     def serve(backend: Any) -> str:
         return asyncio.run_coroutine_threadsafe(start(backend), loop).result()

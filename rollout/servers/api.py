@@ -1,32 +1,33 @@
-"""The OpenAI-compatible HTTP surface over a :class:`~rollout.servers.backend.Backend`.
+"""The OpenAI-compatible HTTP routes over a :class:`~rollout.servers.backend.Backend`.
 
-Contract: ``/v1/models``, ``/v1/completions`` (text or token ids), ``/v1/chat/completions``, ``/health``, and
-``POST /reload {"path": folder}``. Requests take vLLM's ``return_token_ids`` and ``include_stop_str_in_output``; answers
-have vLLM's fields, so one client serves both. A parameter that is not served is an error 400, never ignored. When the
-client goes away its job leaves the batch.
+Contract: ``/v1/models``, ``/v1/completions`` (text or token ids), ``/v1/chat/completions``, ``/health`` and
+``/openapi.json``. Requests take vLLM's ``return_token_ids`` and ``include_stop_str_in_output``; responses have vLLM's
+fields, so that one client serves both. An unsupported parameter is an error 400, never ignored. When a client
+disconnects, its request leaves the batch.
 
 Does not do: streaming, more than one choice, echo, prompt logprobs, authentication (bind it to the loopback address).
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Any, Literal
 
-from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from rollout.servers.backend import Backend, Generation, GenerationRequest, cut_at_stop, first_stop
 
-BACKEND = web.AppKey("backend", Backend)
+CLIENT_CLOSED_REQUEST = 499
 
 
 class _Request(BaseModel):
-    """What both completion routes take."""
+    """Parameters of both completion routes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,101 +50,114 @@ class _Request(BaseModel):
 
 
 class CompletionRequest(_Request):
+    """Body of ``/v1/completions``."""
+
     prompt: str | list[int]
     max_tokens: int = Field(16, gt=0)
     logprobs: Literal[0, 1] | None = None
 
 
 class ChatRequest(_Request):
+    """Body of ``/v1/chat/completions``."""
+
     messages: list[dict[str, str]]
     max_tokens: int | None = Field(None, gt=0)
     max_completion_tokens: int | None = Field(None, gt=0)
     logprobs: bool = False
 
 
-def create_app(backend: Backend) -> web.Application:
-    """The application; run it with ``handler_cancellation=True``, or disconnected clients keep their place."""
-    app = web.Application(middlewares=[_errors_as_json], client_max_size=64 * 2**20)
-    app[BACKEND] = backend
-    app.router.add_get("/health", _health)
-    app.router.add_get("/v1/models", _models)
-    app.router.add_post("/v1/completions", _completions)
-    app.router.add_post("/v1/chat/completions", _chat)
-    app.router.add_post("/reload", _reload)
-    return app
-
-
 class BadRequest(ValueError):
-    """The client's mistake; ``code`` is OpenAI's."""
+    """The request cannot be served; ``code`` is OpenAI's."""
 
     def __init__(self, message: str, code: str = "invalid_request_error") -> None:
         super().__init__(message)
         self.code = code
 
 
-@web.middleware
-async def _errors_as_json(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except (ValidationError, json.JSONDecodeError) as error:
-        return _error(400, f"{error}", "invalid_request_error")
-    except BadRequest as error:
-        return _error(400, str(error), error.code)
-    except (ValueError, RuntimeError) as error:
-        return _error(500, str(error), "internal_error")
+def create_app(backend: Backend) -> FastAPI:
+    """The application; ``backend`` serves all of its requests."""
+    app = FastAPI(title="CodeAct model server", docs_url=None, redoc_url=None)
+    app.state.backend = backend
+    app.get("/health")(_health)
+    app.get("/v1/models")(_models)
+    app.post("/v1/completions")(_completions)
+    app.post("/v1/chat/completions")(_chat)
+    for kind in (RequestValidationError, BadRequest, ValueError, RuntimeError):
+        app.add_exception_handler(kind, _error)
+    return app
 
 
-def _error(status: int, message: str, code: str) -> web.Response:
+async def _error(request: Request, error: Exception) -> JSONResponse:
+    """An exception in the form of OpenAI's errors."""
+    status, code, message = 500, "internal_error", str(error)
+    if isinstance(error, RequestValidationError):
+        status, code, message = 400, "invalid_request_error", "; ".join(map(_sentence, error.errors()))
+    elif isinstance(error, BadRequest):
+        status, code = 400, error.code
     kind = "invalid_request_error" if status == 400 else "server_error"
-    return web.json_response({"error": {"message": message, "type": kind, "code": code}}, status=status)
+    return JSONResponse({"error": {"message": message, "type": kind, "code": code}}, status)
 
 
-async def _health(request: web.Request) -> web.Response:
-    backend = request.app[BACKEND]
-    report = {"status": "ok", "model": backend.name, "digest": backend.digest, "in_flight": backend.in_flight}
-    return web.json_response(report)
+def _sentence(error: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part != "body")
+    return f"{key}: {error['msg']}" if key else str(error["msg"])
 
 
-async def _models(request: web.Request) -> web.Response:
-    backend = request.app[BACKEND]
+async def _health(request: Request) -> dict[str, Any]:
+    backend: Backend = request.app.state.backend
+    return {"status": "ok", "model": backend.name, "digest": backend.digest, "in_flight": backend.in_flight}
+
+
+async def _models(request: Request) -> dict[str, Any]:
+    backend: Backend = request.app.state.backend
     entry = {"id": backend.name, "object": "model", "owned_by": "codeact", "max_model_len": backend.context_length}
-    return web.json_response({"object": "list", "data": [entry]})
+    return {"object": "list", "data": [entry]}
 
 
-async def _reload(request: web.Request) -> web.Response:
-    backend = request.app[BACKEND]
-    folder = Path(str((await request.json()).get("path", "")))
-    if not (folder / "config.json").is_file():
-        raise BadRequest(f"path={str(folder)!r}: no model folder there")
-    await backend.load(folder)
-    return await _health(request)
+async def _completions(request: Request, body: CompletionRequest) -> Response:
+    return await _until_disconnect(request, _complete(request.app.state.backend, body))
 
 
-async def _completions(request: web.Request) -> web.Response:
-    backend = request.app[BACKEND]
-    body = CompletionRequest.model_validate(await request.json())
+async def _chat(request: Request, body: ChatRequest) -> Response:
+    return await _until_disconnect(request, _complete_chat(request.app.state.backend, body))
+
+
+async def _until_disconnect(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
+    """The response of ``work``, which is cancelled when the client disconnects."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else Response(status_code=CLIENT_CLOSED_REQUEST)
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _complete(backend: Backend, body: CompletionRequest) -> Response:
     prompt_ids = backend.codec.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
     made = await _generate(backend, body, prompt_ids, body.max_tokens)
     choice: dict[str, Any] = {"index": 0, "text": _text(backend, body, made), "logprobs": None}
-    choice |= _ending(backend, body, made)
+    choice |= _finish(backend, body, made)
     if body.logprobs is not None:
         tokens = [backend.codec.decode([token]) for token in made.token_ids]
         choice["logprobs"] = {"tokens": tokens, "token_logprobs": made.logprobs, "top_logprobs": None}
     if body.return_token_ids:
         choice |= {"token_ids": made.token_ids, "prompt_token_ids": prompt_ids}
-    return _answer("text_completion", backend, prompt_ids, made, choice)
+    return _response("text_completion", backend, prompt_ids, made, choice)
 
 
-async def _chat(request: web.Request) -> web.Response:
-    backend = request.app[BACKEND]
-    body = ChatRequest.model_validate(await request.json())
+async def _complete_chat(backend: Backend, body: ChatRequest) -> Response:
     prompt_ids = backend.codec.render(body.messages)
     room = backend.context_length - len(prompt_ids)
     made = await _generate(backend, body, prompt_ids, body.max_completion_tokens or body.max_tokens or max(room, 1))
     message = {"role": "assistant", "content": _text(backend, body, made)}
-    choice: dict[str, Any] = {"index": 0, "message": message, "logprobs": None} | _ending(backend, body, made)
+    choice: dict[str, Any] = {"index": 0, "message": message, "logprobs": None} | _finish(backend, body, made)
     if body.logprobs:
         pairs = zip(made.token_ids, made.logprobs, strict=True)
         entries = [{"token": backend.codec.decode([t]), "logprob": p, "top_logprobs": []} for t, p in pairs]
@@ -152,7 +166,7 @@ async def _chat(request: web.Request) -> web.Response:
     if body.return_token_ids:
         choice["token_ids"] = made.token_ids
         extra["prompt_token_ids"] = prompt_ids
-    return _answer("chat.completion", backend, prompt_ids, made, choice, extra)
+    return _response("chat.completion", backend, prompt_ids, made, choice, extra)
 
 
 async def _generate(backend: Backend, body: _Request, prompt_ids: list[int], max_tokens: int) -> Generation:
@@ -165,28 +179,28 @@ async def _generate(backend: Backend, body: _Request, prompt_ids: list[int], max
             code="context_length_exceeded",
         )
     seed = uuid.uuid4().int % 2**31 if body.seed is None else body.seed
-    job = GenerationRequest(tuple(prompt_ids), max_tokens, body.temperature, body.top_p, seed, body.stops)
-    return await backend.generate(job)
+    request = GenerationRequest(tuple(prompt_ids), max_tokens, body.temperature, body.top_p, seed, body.stops)
+    return await backend.generate(request)
 
 
 def _text(backend: Backend, body: _Request, made: Generation) -> str:
     return cut_at_stop(backend.codec.decode(made.token_ids), body.stops, include=body.include_stop_str_in_output)
 
 
-def _ending(backend: Backend, body: _Request, made: Generation) -> dict[str, str | None]:
-    """Why it ended; ``stop_reason`` is vLLM's: the stop string, or null for an end token."""
+def _finish(backend: Backend, body: _Request, made: Generation) -> dict[str, str | None]:
+    """Why generation ended. ``stop_reason`` is vLLM's: the stop string, or null for an end token."""
     which = first_stop(backend.codec.decode(made.token_ids), body.stops)
     return {"finish_reason": made.finish_reason, "stop_reason": which}
 
 
-def _answer(
+def _response(
     kind: str,
     backend: Backend,
     prompt_ids: list[int],
     made: Generation,
     choice: dict[str, Any],
     extra: dict[str, Any] | None = None,
-) -> web.Response:
+) -> Response:
     prompt_tokens, completion_tokens = len(prompt_ids), len(made.token_ids)
     usage = {
         "prompt_tokens": prompt_tokens,
@@ -194,4 +208,4 @@ def _answer(
         "total_tokens": prompt_tokens + completion_tokens,
     }
     head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": backend.name}
-    return web.json_response(head | {"choices": [choice], "usage": usage} | (extra or {}))
+    return JSONResponse(head | {"choices": [choice], "usage": usage} | (extra or {}))

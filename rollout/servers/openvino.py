@@ -1,15 +1,16 @@
-"""Continuous batching on CPU: openvino-genai behind the server's seam.
+"""Continuous batching on CPU with openvino-genai.
 
-Contract: many jobs at once share forward passes and prompt beginnings; same prompt, sampling and seed give the same
-tokens, alone or in a batch. Nothing leaves the machine: OpenVINO's telemetry module is blocked before it is imported.
+Contract: concurrent requests share forward passes and cached prompt prefixes. The same prompt, sampling and seed give
+the same tokens, alone or in a batch. Nothing leaves the machine: OpenVINO's telemetry module is blocked before it is
+imported.
 
 The weights are written once as float16 GGUF into a cache keyed by their digest, because openvino-genai builds its graph
-from that. Arithmetic is float32 whatever the processor offers (with bfloat16 units the default would be bfloat16), keys
-and values are kept as float16. Against transformers in float32 a token's log-probability moved by 0.0007 on average and
-0.007 at most (SmolLM2-135M, 256 tokens, every one the reference's own first choice); 8-bit keys and values would make
-that 0.004 and 0.04. ``eval/parity.py`` checks every export.
+from that. Arithmetic is always float32 (on processors with bfloat16 units the default would be bfloat16); keys and
+values are float16. Compared with transformers in float32, the log-probability of a token differs by 0.0007 on average
+and 0.007 at most (SmolLM2-135M, 256 tokens, each the first choice of the reference); with 8-bit keys and values it
+would be 0.004 and 0.04. ``eval/parity.py`` checks every export.
 
-Does not do: GPUs (vLLM does), models without a faithful GGUF form (``transformers_backend.py`` does).
+Does not do: GPUs (use vLLM), models without a faithful GGUF form (use ``transformers.py``).
 """
 
 from __future__ import annotations
@@ -45,79 +46,43 @@ import openvino  # noqa: E402
 import openvino_genai  # noqa: E402
 
 _KEPT = 8
-"""GGUF files kept in the cache, the newest."""
+"""Number of GGUF files that the cache keeps, the newest."""
 
 
 class OpenVINOSettings(BaseModel):
-    """How the pipeline is set up."""
+    """Settings of the pipeline."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     threads: int = Field(2, gt=0)
     """Inference threads."""
     cache_gib: int = Field(2, gt=0)
-    """Key-value cache, in GiB; the least recently used prefixes are dropped when it is full."""
+    """Key-value cache, in GiB. When it is full, the least recently used prefixes are evicted."""
     max_batched_tokens: int = Field(256, gt=0)
-    """Tokens in one forward pass, prompts and completions together."""
+    """Tokens in one forward pass, of prompts and completions together."""
     max_sequences: int = Field(128, gt=0)
     """Sequences in one forward pass; further ones wait."""
     gguf_cache: Path = Path(os.environ.get("CODEACT_CACHE", ".cache/codeact")) / "gguf"
-    """Where GGUF files are kept, one per digest."""
+    """Folder of the GGUF files, one for each digest."""
 
 
 @dataclass
 class _Request:
-    """A job on its way; ``handle`` is the pipeline's, once it is in."""
+    """A request and its future; ``handle`` is set when the pipeline has it."""
 
     number: int
-    job: GenerationRequest
+    body: GenerationRequest
     done: Future[Generation]
     handle: Any = None
 
 
 class OpenVINOBackend:
-    """One openvino-genai pipeline, owned by one thread: nothing else calls into it."""
+    """One openvino-genai pipeline. Only its own thread calls it."""
 
     def __init__(self, folder: Path, settings: OpenVINOSettings) -> None:
-        self._settings = settings
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._next_number = 0
         self._closed = False
-        self._open(folder)
-        self._thread = threading.Thread(target=self._run, name="openvino-pipeline", daemon=True)
-        self._thread.start()
-
-    @property
-    def in_flight(self) -> int:
-        """Jobs waiting or in work."""
-        return len(self._running) + len(self._waiting) + self._inbox.qsize()
-
-    async def generate(self, job: GenerationRequest) -> Generation:
-        """See :class:`~rollout.servers.backend.Backend`."""
-        request = _Request(self._next_number, job, Future())
-        self._next_number += 1
-        self._inbox.put(lambda: self._waiting.append(request))
-        try:
-            return await asyncio.wrap_future(request.done)
-        except asyncio.CancelledError:
-            self._inbox.put(lambda: self._cancel(request))
-            raise
-
-    async def load(self, folder: Path) -> None:
-        """See :class:`~rollout.servers.backend.Backend`."""
-        done: Future[None] = Future()
-        self._inbox.put(lambda: self._reload(folder, done))
-        await asyncio.wrap_future(done)
-
-    async def close(self) -> None:
-        """Ends the thread after the pass it is in; jobs in flight are not finished."""
-        self._closed = True
-        self._inbox.put(lambda: None)
-        await asyncio.to_thread(self._thread.join)
-
-    # Everything below runs on the pipeline's thread.
-
-    def _open(self, folder: Path) -> None:
         self.digest, self.name = folder_digest(folder), folder.name
         self.codec = TokenizerCodec(folder)
         self.context_length = context_length(folder)
@@ -125,9 +90,33 @@ class OpenVINOBackend:
         self._gate = PrefixGate()
         self._waiting: deque[_Request] = deque()
         self._running: dict[int, _Request] = {}
-        file = cached_gguf(folder, self._settings.gguf_cache, self.digest)
-        self._pipeline: Any = None  # the old model's memory goes before the new one's comes
-        self._pipeline = _pipeline(file, self._settings)
+        self._pipeline: Any = _pipeline(cached_gguf(folder, settings.gguf_cache, self.digest), settings)
+        self._thread = threading.Thread(target=self._run, name="openvino-pipeline", daemon=True)
+        self._thread.start()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait or run."""
+        return len(self._running) + len(self._waiting) + self._inbox.qsize()
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """See :class:`~rollout.servers.backend.Backend`."""
+        queued = _Request(self._next_number, request, Future())
+        self._next_number += 1
+        self._inbox.put(lambda: self._waiting.append(queued))
+        try:
+            return await asyncio.wrap_future(queued.done)
+        except asyncio.CancelledError:
+            self._inbox.put(lambda: self._cancel(queued))
+            raise
+
+    async def close(self) -> None:
+        """Ends the thread after the current pass; requests in flight are not finished."""
+        self._closed = True
+        self._inbox.put(lambda: None)
+        await asyncio.to_thread(self._thread.join)
+
+    # Everything below runs on the pipeline's thread.
 
     def _run(self) -> None:
         while not self._closed:
@@ -140,22 +129,22 @@ class OpenVINOBackend:
                 self._inbox.get()()
 
     def _admit(self) -> None:
-        """Moves the waiting requests whose prompts nobody else is computing into the pipeline."""
+        """Adds waiting requests to the pipeline, except those whose prefix another request is computing."""
         for _ in range(len(self._waiting)):
             request = self._waiting.popleft()
             if request.done.cancelled():
                 continue
-            if not self._gate.admits(request.job.prompt_ids):
+            if not self._gate.admits(request.body.prompt_ids):
                 self._waiting.append(request)
                 continue
-            prompt = openvino.Tensor(np.array([request.job.prompt_ids], dtype=np.int64))
-            config = _generation_config(request.job, self._end_tokens)
+            prompt = openvino.Tensor(np.array([request.body.prompt_ids], dtype=np.int64))
+            config = _generation_config(request.body, self._end_tokens)
             request.handle = self._pipeline.add_request(request.number, prompt, config)
             self._running[request.number] = request
-            self._gate.entered(request.number, request.job.prompt_ids)
+            self._gate.entered(request.number, request.body.prompt_ids)
 
     def _pass(self) -> None:
-        """One forward pass for everybody, then hand out what is finished."""
+        """One forward pass; then resolves the finished requests."""
         try:
             self._pipeline.step()
         except RuntimeError as error:
@@ -167,7 +156,7 @@ class OpenVINOBackend:
         for request in list(self._running.values()):
             if request.handle.get_status().name != "RUNNING":
                 self._leave(request)
-                _settle(request)
+                _resolve(request)
 
     def _leave(self, request: _Request) -> None:
         self._gate.dropped(request.number)
@@ -185,16 +174,6 @@ class OpenVINOBackend:
             self._leave(request)
             request.handle.cancel()
 
-    def _reload(self, folder: Path, done: Future[None]) -> None:
-        while self._running or self._waiting:
-            self._admit()
-            self._pass()
-        try:
-            self._open(folder)
-            done.set_result(None)
-        except Exception as error:  # whatever it is, it belongs to the caller, not to this thread
-            done.set_exception(error)
-
 
 def _pipeline(file: Path, settings: OpenVINOSettings) -> Any:
     scheduler = openvino_genai.SchedulerConfig()
@@ -211,29 +190,31 @@ def _pipeline(file: Path, settings: OpenVINOSettings) -> Any:
     return openvino_genai.ContinuousBatchingPipeline(file, scheduler, "CPU", properties)
 
 
-def _generation_config(job: GenerationRequest, end_tokens: tuple[int, ...]) -> Any:
+def _generation_config(request: GenerationRequest, end_tokens: tuple[int, ...]) -> Any:
     config = openvino_genai.GenerationConfig()
-    config.max_new_tokens = job.max_tokens
-    config.do_sample = job.temperature > 0
+    config.max_new_tokens = request.max_tokens
+    config.do_sample = request.temperature > 0
     if config.do_sample:
-        config.temperature = job.temperature
-        config.top_p = job.top_p
-        config.rng_seed = job.seed
+        config.temperature = request.temperature
+        config.top_p = request.top_p
+        config.rng_seed = request.seed
     config.eos_token_id = end_tokens[0]
     config.stop_token_ids = set(end_tokens)
-    config.stop_strings = set(job.stop)
-    config.include_stop_str_in_output = True  # wire.py cuts the text; the ids stay as sampled
+    config.stop_strings = set(request.stop)
+    config.include_stop_str_in_output = True  # api.py cuts the text; the ids stay as sampled
     config.logprobs = 1
     config.apply_chat_template = False
     return config
 
 
-def _settle(request: _Request) -> None:
+def _resolve(request: _Request) -> None:
     if request.done.cancelled():
         return
     status = request.handle.get_status().name
     if status != "FINISHED":
-        request.done.set_exception(RuntimeError(f"the engine gave a request up ({status}); is cache_gib too small?"))
+        request.done.set_exception(
+            RuntimeError(f"the engine dropped the request ({status}); cache_gib may be too small")
+        )
         return
     output = request.handle.read_all()[0]
     reason: FinishReason = "length" if output.finish_reason.name == "LENGTH" else "stop"
@@ -241,7 +222,7 @@ def _settle(request: _Request) -> None:
 
 
 def cached_gguf(folder: Path, cache: Path, digest: str) -> Path:
-    """The float16 GGUF file of the model in ``folder``, written into ``cache`` when it is not there yet."""
+    """The float16 GGUF file of the model in ``folder``; written into ``cache`` when it is missing."""
     file = cache / f"{digest}.gguf"
     if not file.exists():
         from rollout.servers.gguf import write_gguf  # imports torch, which a server with a cached file does not need

@@ -1,10 +1,10 @@
-"""A backend without a model: replies chosen by rules, and faults on demand.
+"""A backend without a model: rules choose the replies, and faults can be injected.
 
-Contract: the HTTP surface, its fields and its routes are the real server's, so what talks to a model can be tested
-without one. The first rule that matches gives the reply; what matches is a regular expression over the rendered prompt.
-Tokens are the bytes of the text (each log-probability 0), plus one end token. Everything is deterministic.
+Contract: routes and fields are those of the real server, so clients of a model can be tested without one. The first
+rule whose regular expression matches the rendered prompt gives the reply. Tokens are the bytes of the text (each
+log-probability 0) plus one end token. Everything is deterministic.
 
-Does not do: sampling; temperature, top_p and seed are taken and have no effect.
+Does not do: sampling. temperature, top_p and seed are accepted and have no effect.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,22 +23,22 @@ _END = 256
 
 
 class Rule(BaseModel):
-    """What is said to which prompt."""
+    """A reply and the prompts that get it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     match: str = ""
     """Regular expression searched in the rendered prompt; empty matches everything."""
     turn: int | None = None
-    """Only when the prompt holds this many assistant turns already."""
+    """Only prompts with this many earlier assistant turns."""
     reply: str = ""
     """The assistant's turn."""
     fault: Literal["error", "slow", "truncated"] | None = None
-    """`error`: HTTP 500; `slow`: the reply comes after ``delay_s``; `truncated`: it ends in its middle."""
+    """`error`: HTTP 500; `slow`: the reply comes after ``delay_s``; `truncated`: only its first half comes."""
     delay_s: float = Field(0.0, ge=0.0)
     """Wait before the reply of a `slow` rule."""
     times: int | None = Field(None, gt=0)
-    """How often the rule applies; null is always."""
+    """How often the rule applies; null: always."""
 
 
 class Script(BaseModel):
@@ -48,18 +47,18 @@ class Script(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     rules: tuple[Rule, ...] = ()
-    """The first that matches applies; none is HTTP 500."""
+    """The first that matches applies. When none matches, the response is HTTP 500."""
     name: str = "scripted"
-    """What the server calls its model."""
+    """Name of the model."""
     context_length: int = Field(1 << 20, gt=0)
-    """In bytes, which are this model's tokens."""
+    """In bytes: a byte is a token."""
 
 
 class BytesCodec:
     """UTF-8 bytes as token ids, ChatML as the template."""
 
     def encode(self, text: str) -> list[int]:
-        """One id a byte."""
+        """One id for each byte."""
         return list(text.encode())
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -83,31 +82,27 @@ class ScriptedBackend:
         self.codec = BytesCodec()
         self.in_flight = 0
 
-    async def generate(self, job: GenerationRequest) -> Generation:
+    async def generate(self, request: GenerationRequest) -> Generation:
         """See :class:`~rollout.servers.backend.Backend`."""
         self.in_flight += 1
         try:
-            return await self._reply(job, self._rule(self.codec.decode(job.prompt_ids)))
+            return await self._reply(request, self._rule(self.codec.decode(request.prompt_ids)))
         finally:
             self.in_flight -= 1
 
-    async def _reply(self, job: GenerationRequest, rule: Rule) -> Generation:
+    async def _reply(self, request: GenerationRequest, rule: Rule) -> Generation:
         if rule.fault == "error":
-            raise RuntimeError("the script says this request fails")
+            raise RuntimeError("a rule of the script fails this request")
         if rule.fault == "slow":
             await asyncio.sleep(rule.delay_s)
-        ids = [*self.codec.encode(cut_at_stop(rule.reply, job.stop, include=True)), _END]
+        ids = [*self.codec.encode(cut_at_stop(rule.reply, request.stop, include=True)), _END]
         if rule.fault == "truncated":
             ids = ids[: len(ids) // 2]
-        if any(rule.reply.find(stop) >= 0 for stop in job.stop):
+        if any(rule.reply.find(stop) >= 0 for stop in request.stop):
             ids = [token for token in ids if token != _END]  # a stop string ends the turn before its end token
-        kept = tuple(ids[: job.max_tokens])
+        kept = tuple(ids[: request.max_tokens])
         cut_short = rule.fault == "truncated" or len(kept) < len(ids)
         return Generation(kept, (0.0,) * len(kept), "length" if cut_short else "stop")
-
-    async def load(self, folder: Path) -> None:
-        """Takes the new model's name; the rules stay."""
-        self.name = folder.name
 
     async def close(self) -> None:
         """Nothing to release."""

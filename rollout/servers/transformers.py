@@ -1,9 +1,9 @@
-"""The reference backend: transformers' ``generate`` on CPU, one job at a time.
+"""The reference backend: transformers' ``generate`` on CPU, one request at a time.
 
-Contract: what the model says in float32, for any architecture transformers has. It is the oracle the fast backends are
-compared with and the way out for models they cannot read. Cost: every job waits for the ones before it.
+Contract: float32 answers for every architecture that transformers supports. The fast backends are compared with it,
+and it serves the models that they cannot read. Cost: every request waits for the ones before it.
 
-Does not do: batching, prefix caching; a cancelled job that has begun is still computed to its end.
+Does not do: batching, prefix caching. A request that is cancelled after it has begun is computed to its end.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from rollout.servers.backend import (
 
 
 class TransformersSettings(BaseModel):
-    """How the reference runs."""
+    """Settings of the reference backend."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     threads: int = Field(2, gt=0)
-    """Threads of torch."""
+    """Threads that torch uses."""
 
 
 class TransformersBackend:
@@ -44,9 +44,6 @@ class TransformersBackend:
         torch.set_num_threads(settings.threads)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformers")
         self.in_flight = 0
-        self._open(folder)
-
-    def _open(self, folder: Path) -> None:
         self.digest, self.name = folder_digest(folder), folder.name
         self.codec = TokenizerCodec(folder)
         self._tokenizer: Any = load_tokenizer(folder)
@@ -54,45 +51,41 @@ class TransformersBackend:
         self._end_tokens = end_token_ids(folder)
         self.context_length = int(self._model.config.max_position_embeddings)
 
-    async def generate(self, job: GenerationRequest) -> Generation:
+    async def generate(self, request: GenerationRequest) -> Generation:
         """See :class:`~rollout.servers.backend.Backend`."""
         self.in_flight += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._generate, job)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._generate, request)
         finally:
             self.in_flight -= 1
 
-    async def load(self, folder: Path) -> None:
-        """See :class:`~rollout.servers.backend.Backend`."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._open, folder)
-
     async def close(self) -> None:
-        """Waits for the job in work."""
+        """Waits for the request in progress."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
     @torch.no_grad()
-    def _generate(self, job: GenerationRequest) -> Generation:
-        torch.manual_seed(job.seed)
-        prompt_1t = torch.tensor([job.prompt_ids])
+    def _generate(self, request: GenerationRequest) -> Generation:
+        torch.manual_seed(request.seed)
+        prompt_1t = torch.tensor([request.prompt_ids])
         sampling: dict[str, Any] = {"do_sample": False}
-        if job.temperature > 0:
-            sampling = {"do_sample": True, "temperature": job.temperature, "top_p": job.top_p, "top_k": 0}
-        if job.stop:
-            sampling |= {"stop_strings": list(job.stop), "tokenizer": self._tokenizer}
+        if request.temperature > 0:
+            sampling = {"do_sample": True, "temperature": request.temperature, "top_p": request.top_p, "top_k": 0}
+        if request.stop:
+            sampling |= {"stop_strings": list(request.stop), "tokenizer": self._tokenizer}
         output = self._model.generate(
             prompt_1t,
             attention_mask=torch.ones_like(prompt_1t),
-            max_new_tokens=job.max_tokens,
+            max_new_tokens=request.max_tokens,
             eos_token_id=list(self._end_tokens),
             pad_token_id=self._end_tokens[0],
             output_logits=True,
             return_dict_in_generate=True,
             **sampling,
         )
-        new_t = output.sequences[0, len(job.prompt_ids) :]
+        new_t = output.sequences[0, len(request.prompt_ids) :]
         logprobs_tv = torch.stack(output.logits)[:, 0].float().log_softmax(dim=-1)
         logprobs_t = logprobs_tv.gather(1, new_t[:, None])[:, 0]
         ids = tuple(int(token) for token in new_t)
-        stopped = ids[-1] in self._end_tokens or any(stop in self.codec.decode(ids) for stop in job.stop)
+        stopped = ids[-1] in self._end_tokens or any(stop in self.codec.decode(ids) for stop in request.stop)
         reason: FinishReason = "stop" if stopped else "length"
         return Generation(ids, tuple(float(value) for value in logprobs_t), reason)
