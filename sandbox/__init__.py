@@ -1,66 +1,60 @@
-"""Stateful Python kernels for code that nobody has read.
+"""Stateful Python kernels for untrusted code.
 
-Contract: a :class:`KernelPool` hands out :class:`Kernel` handles; ``await kernel.run(code)`` gives a
-:class:`CellResult` whatever the code does and raises :class:`SandboxError` only for faults of the sandbox itself. Names
-are imported on first use, because the processes inside the sandbox import this package too and must stay small.
+Contract: a :class:`KernelPool` hands out :class:`Kernel` handles. ``await kernel.run(code)`` returns a
+:class:`CellResult` whatever the code does, and raises :class:`SandboxError` only for failures of the sandbox itself.
+Names are imported on first use, because the processes inside the sandbox import this package, too, and must stay small.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sandbox.isolation.policy import Policy
-    from sandbox.isolation.probe import Report, probe
-    from sandbox.kernel import Kernel
-    from sandbox.limits import Limits
-    from sandbox.pool import KernelPool
-    from sandbox.replay import restore
-    from sandbox.result import CellResult, SandboxError, Status
-    from sandbox.service.client import RemoteKernel, RemotePool
-    from sandbox.state.session_log import Log
-    from sandbox.tools.describe import document_tools
-    from sandbox.tools.invoke import tool_schemas
+    from sandbox.isolation.policy import Policy as Policy
+    from sandbox.isolation.probe import ProbeReport as ProbeReport
+    from sandbox.isolation.probe import Tier as Tier
+    from sandbox.isolation.probe import choose_tier as choose_tier
+    from sandbox.isolation.probe import probe as probe
+    from sandbox.kernel import Kernel as Kernel
+    from sandbox.limits import Limits as Limits
+    from sandbox.pool import KernelPool as KernelPool
+    from sandbox.pool import PoolStats as PoolStats
+    from sandbox.replay import restore as restore
+    from sandbox.result import CellResult as CellResult
+    from sandbox.result import SandboxError as SandboxError
+    from sandbox.result import Status as Status
+    from sandbox.service.client import RemoteKernel as RemoteKernel
+    from sandbox.service.client import RemotePool as RemotePool
+    from sandbox.state.session_log import SessionLog as SessionLog
+    from sandbox.tools.describe import document_tools as document_tools
+    from sandbox.tools.invoke import tool_schemas as tool_schemas
 
 __version__ = "0.1.0"
-"""Version of the whole project; it is here because the guest reads it too, where a look into metadata would cost."""
+"""Version of the whole project. It is defined here because guests read it, too, and package metadata is slow to read."""
 
-_HOMES = {
-    "CellResult": "sandbox.result",
-    "Kernel": "sandbox.kernel",
-    "KernelPool": "sandbox.pool",
-    "Limits": "sandbox.limits",
-    "Log": "sandbox.state.session_log",
-    "Policy": "sandbox.isolation.policy",
-    "RemoteKernel": "sandbox.service.client",
-    "RemotePool": "sandbox.service.client",
-    "SandboxError": "sandbox.result",
-    "Status": "sandbox.result",
-    "Report": "sandbox.isolation.probe",
-    "document_tools": "sandbox.tools.describe",
-    "probe": "sandbox.isolation.probe",
-    "restore": "sandbox.replay",
-    "tool_schemas": "sandbox.tools.invoke",
+_MODULES = {
+    "CellResult": "result",
+    "Kernel": "kernel",
+    "KernelPool": "pool",
+    "Limits": "limits",
+    "Policy": "isolation.policy",
+    "PoolStats": "pool",
+    "ProbeReport": "isolation.probe",
+    "RemoteKernel": "service.client",
+    "RemotePool": "service.client",
+    "SandboxError": "result",
+    "SessionLog": "state.session_log",
+    "Status": "result",
+    "Tier": "isolation.probe",
+    "choose_tier": "isolation.probe",
+    "document_tools": "tools.describe",
+    "probe": "isolation.probe",
+    "restore": "replay",
+    "tool_schemas": "tools.invoke",
 }
-__all__ = [
-    "CellResult",
-    "Kernel",
-    "KernelPool",
-    "Limits",
-    "Log",
-    "Policy",
-    "RemoteKernel",
-    "RemotePool",
-    "Report",
-    "SandboxError",
-    "Status",
-    "document_tools",
-    "probe",
-    "restore",
-    "tool_schemas",
-]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'sandbox' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"sandbox.{_MODULES[name]}"), name)

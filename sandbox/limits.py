@@ -1,4 +1,4 @@
-"""What one kernel may use. Every figure is a hard limit; what a tier cannot enforce is said by ``sandbox.probe``."""
+"""What one kernel may use. Every figure is a hard limit; ``sandbox.probe`` reports what a tier cannot enforce."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     memory_mib: int = Field(1024, ge=64)
-    """Memory a kernel may allocate above what it starts with (which is shared with its siblings)."""
+    """Memory a kernel may allocate on top of the pages it shares with its siblings."""
     cell_timeout_s: float = Field(30.0, gt=0)
-    """Time one cell may take when ``run`` is not told otherwise."""
+    """Time limit of a cell when ``run`` gets no ``timeout_s``."""
     interrupt_grace_s: float = Field(1.0, gt=0)
-    """Time between the interrupt at the end of a cell's time and the kill; half way it is interrupted once more."""
+    """Time between the interrupt at the time limit and the kill; a second interrupt is sent half way."""
     output_chars: int = Field(10_000, ge=200)
     """Characters kept of each stream, of the value and of the traceback: head and tail, a marker between them."""
     printed_mib: int = Field(64, ge=1)
-    """What a cell may print, kept or not, before it is stopped with ``output_limit``."""
+    """Output, kept or not, after which a cell is stopped with ``output_limit``."""
     rich_output_kib: int = Field(4096, ge=0)
     """Size of all rich outputs (pictures, HTML) of one cell together."""
     cpus: float | None = Field(None, ge=0.01)
-    """Processor time per second of wall time, over all of a kernel's processes; None: as much as there is. Tier T3 and
-    a processor cgroup only, elsewhere an error."""
+    """Processor seconds per second of wall time, over all processes of a kernel; None: unlimited. Needs tier T3 and a
+    processor cgroup, otherwise an error."""
     processes: int = Field(64, ge=4)
     """Processes and threads of one kernel, itself included."""
     open_files: int = Field(256, ge=64)
@@ -40,9 +40,9 @@ class Limits(BaseModel):
     connections: int = Field(16, ge=1)
     """Connections to listed hosts at one time; further ones wait."""
     transfer_mib: int = Field(1024, ge=1)
-    """Bytes over all connections to listed hosts in a kernel's life, both ways together."""
+    """Bytes over all connections to listed hosts in a kernel's life, both directions together."""
 
     @property
     def requires(self) -> frozenset[str]:
-        """Properties of the probe that must be enforced, because they were asked for here."""
+        """Properties of the probe that these limits need enforced."""
         return frozenset({"cpu"} if self.cpus is not None else ())

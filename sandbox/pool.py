@@ -1,10 +1,10 @@
 """A pool of warm kernels on one machine.
 
-Contract: one fork server, ``size`` kernels kept ready; :meth:`KernelPool.acquire` hands one out (about a millisecond
-when one is ready, one fork otherwise) and the pool forks the next in the background. Any number of pools may live on a
-machine, one per Ray actor for example; a pool belongs to the event loop that started it. A kernel is only started when
-there is room for it (:mod:`sandbox.host.admission`), and warm ones are given up first. A fork server that dies is
-started again; its kernels are lost, counted and logged, and their handles go on with fresh ones.
+Contract: one fork server, ``size`` kernels kept ready. :meth:`KernelPool.acquire` hands one out (about a millisecond
+when one is ready, one fork otherwise) and the pool forks the next in the background. Any number of pools may run on a
+machine, for example one per Ray actor; a pool belongs to the event loop that started it. A kernel starts only when
+there is room for it (:mod:`sandbox.host.admission`); warm kernels make room first. A fork server that dies is
+restarted; its kernels are lost, counted and logged, and their handles continue with fresh processes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ import secrets
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sandbox.host.admission import Admission
 from sandbox.host.endpoints import Endpoints
 from sandbox.host.fork_server import ForkServer
 from sandbox.host.process import Process
-from sandbox.host.watchdog import watch_over
-from sandbox.isolation.policy import Policy, settle
-from sandbox.isolation.probe import Tier, choose
+from sandbox.host.watchdog import start_watchdog
+from sandbox.isolation.policy import Policy, resolve_policy
+from sandbox.isolation.probe import Tier, choose_tier
 from sandbox.kernel import Kernel
 from sandbox.limits import Limits
 from sandbox.result import SandboxError
-from sandbox.state.checkpoint import hand_over
+from sandbox.state.checkpoint import start_runner
 from sandbox.state.fork import fork_process
 from sandbox.tools.describe import Tool
 
@@ -38,9 +39,27 @@ log = logging.getLogger(__name__)
 
 
 def check_kernel(kernel: str) -> None:
-    """Raises ValueError for a kernel there is none of."""
+    """Raises ValueError for an unknown kind of kernel."""
     if kernel not in KERNELS:
-        raise ValueError(f"kernel: {kernel!r} is none of {', '.join(KERNELS)}")
+        raise ValueError(f"kernel must be one of {', '.join(KERNELS)} (got {kernel!r})")
+
+
+@dataclass(frozen=True)
+class PoolStats:
+    """The state of a pool at one moment."""
+
+    ready: int
+    """Warm kernels."""
+    forking: int
+    """Kernels the fork server was asked for and has not delivered."""
+    taken: int
+    """Processes behind handles, forks included."""
+    waiting: int
+    """Callers that wait for room."""
+    lost: int
+    """Kernels that ended since the start because a fork server died."""
+    warm_pids: tuple[int, ...]
+    """Process ids of the warm kernels, -1 for one that has ended."""
 
 
 class KernelPool:
@@ -62,16 +81,17 @@ class KernelPool:
     ) -> None:
         """``tier``: None takes the best one; ``require``: properties (of ``sandbox.probe``) that must be enforced.
 
-        ``kernel``: ours, or stock ipykernel for what ours leaves out. ``checkpoint``: keep state and files before each
-        cell, so that a cell which costs its process the life costs no more than itself. ``policy``: hosts, folders and
-        GPUs kernels may reach. ``max_kernels``: alive at once, warm ones and branches included; ``reserve_mib``: memory
-        no kernel is started into; ``acquire_timeout_s``: how long to wait for room.
-        Raises :class:`SandboxError` when something cannot be had: the pool is never weaker than asked for.
+        ``kernel``: the light one, or stock ipykernel for features the light one omits. ``checkpoint``: keep state and
+        files before each cell, so that a cell that kills its process loses only its own work. ``policy``: hosts,
+        folders and GPUs kernels may reach. ``max_kernels``: alive at once, warm ones and forks included;
+        ``reserve_mib``: free memory below which no kernel is started; ``acquire_timeout_s``: how long to wait for room.
+        Raises ValueError for invalid values, :class:`SandboxError` when this machine cannot provide what is requested:
+        the pool is never weaker.
         """
         if size < 0:
-            raise ValueError(f"size: {size} kernels cannot be kept ready; use 0 or more")
+            raise ValueError(f"size must be >= 0 (got {size})")
         if max_kernels is not None and max_kernels < max(1, size):
-            raise ValueError(f"max_kernels: {max_kernels} is less than the {max(1, size)} to be ready; raise it")
+            raise ValueError(f"max_kernels must be >= {max(1, size)}, the number kept ready (got {max_kernels})")
         check_kernel(kernel)
         if checkpoint and kernel != "light":
             raise ValueError(f"checkpoint: a kernel {kernel!r} cannot be forked; use kernel='light' or no checkpoints")
@@ -80,24 +100,24 @@ class KernelPool:
         self.policy = policy or Policy()
         self._size, self._preload = size, preload
         self._kernel = kernel
-        self._tier = choose(tier, {*require, *self.limits.requires})
-        settle(self.policy, self._tier)
+        self._tier = choose_tier(tier, {*require, *self.limits.requires})
+        resolve_policy(self.policy, self._tier)
         self._admission = Admission(max_kernels, reserve_mib, acquire_timeout_s)
         self.lost = 0
         """Kernels that ended because a fork server died."""
         self._ready: deque[Process] = deque()
         self.server: ForkServer | None = None
-        """The fork server that runs now."""
+        """The current fork server."""
         self._restart = asyncio.Lock()
         self._refilling: asyncio.Task[None] | None = None
         self._taken: set[Process] = set()
-        self._branches = 0
-        self._watching: asyncio.Task[None] | None = None
+        self._fork_count = 0
+        self._watchdog: asyncio.Task[None] | None = None
         self._started = self._served = False
 
     @property
     def tier(self) -> Tier:
-        """The isolation tier that holds."""
+        """The isolation tier of every kernel."""
         return self._tier
 
     @property
@@ -110,11 +130,22 @@ class KernelPool:
         """Callers that wait for room."""
         return self._admission.waiting
 
+    def stats(self) -> PoolStats:
+        """What the pool holds now. Costs one small read per warm kernel."""
+        return PoolStats(
+            ready=self.ready,
+            forking=self.server.pending if self.server is not None else 0,
+            taken=len(self._taken),
+            waiting=self.waiting,
+            lost=self.lost,
+            warm_pids=tuple(process.pid() for process in self._ready),
+        )
+
     async def start(self) -> None:
         """Starts the fork server and the first kernels. Raises :class:`SandboxError`."""
         self._started = True
         await self._live_server()
-        self._watching = watch_over(self._taken, self.limits, self._tier)
+        self._watchdog = start_watchdog(self._taken, self.limits, self._tier)
         self._refill()
 
     async def acquire(
@@ -124,22 +155,23 @@ class KernelPool:
         seed: int | None = None,
         record: bool = False,
     ) -> Kernel:
-        """A kernel of one's own with these host functions and these files in its working folder.
+        """A kernel with these host functions and these files in its working folder.
 
-        ``seed``: for its random generators (0 to 2**32 - 1); ``record``: keep a log for :func:`sandbox.replay.restore`.
+        ``seed``: for its random generators, in [0, 2**32); ``record``: keep a log for :func:`sandbox.restore`.
+        Raises :class:`SandboxError` when there is no room in time.
         """
         kernel = Kernel(self, tools or {}, files or {}, seed, record)
-        await kernel.begin()
+        await kernel.start()
         return kernel
 
     async def take(self) -> Process:
-        """A fresh process: a warm one, else a new one as soon as there is room. Raises :class:`SandboxError`."""
-        self._refuse_when_not_running()
-        process = self._warm() if not self._admission.waiting else None
+        """A warm process, else a new one as soon as there is room. Raises :class:`SandboxError`."""
+        self._raise_if_not_running()
+        process = self._pop_warm() if not self._admission.waiting else None
         if process is None:
             try:
-                process = await self._admission.enter(self._warm) or await self._admitted(self._start_process())
-            except OSError as error:  # no descriptor left, for example
+                process = await self._admission.enter(self._pop_warm) or await self._admitted(self._start_process())
+            except OSError as error:  # for example: too many open files
                 raise SandboxError(f"no kernel: {error}") from None
         self._served = True
         self._taken.add(process)
@@ -147,20 +179,20 @@ class KernelPool:
         return process
 
     async def fork(self, process: Process) -> Process:
-        """A fork of a process that was taken; takes the place of a warm kernel when there is no other."""
-        spare = await self._admission.enter(self._warm)
+        """A fork of a process that was taken; ends a warm kernel when there is no room otherwise."""
+        spare = await self._admission.enter(self._pop_warm)
         if spare is not None:
             await spare.server.remove(spare)
-        self._branches += 1
-        branch = await self._admitted(fork_process(process, self._branches, "branch"))
-        self._taken.add(branch)
-        return branch
+        self._fork_count += 1
+        fork = await self._admitted(fork_process(process, self._fork_count, "branch"))
+        self._taken.add(fork)
+        return fork
 
     async def replace(self, dead: Process, copy: Process) -> None:
-        """A checkpoint takes the place of a process that was taken."""
+        """Removes a dead process that was taken and counts its checkpoint as taken instead."""
         self._taken.remove(dead)
         self._taken.add(copy)
-        copy.folder, dead.folder = dead.folder, ""  # the copy goes on working there
+        copy.folder, dead.folder = dead.folder, ""  # the copy keeps the workspace
         await dead.server.remove(dead)
 
     async def discard(self, process: Process) -> None:
@@ -174,7 +206,7 @@ class KernelPool:
     async def close(self) -> None:
         """Ends every kernel, handed out or not, and the fork server."""
         self._started = False
-        for task in (self._refilling, self._watching):
+        for task in (self._refilling, self._watchdog):
             if task is not None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
@@ -196,8 +228,8 @@ class KernelPool:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _warm(self) -> Process | None:
-        """A kernel that is ready and alive, no longer the pool's own."""
+    def _pop_warm(self) -> Process | None:
+        """A live warm kernel, removed from the ready ones."""
         while self._ready:
             process = self._ready.popleft()
             if not process.exited.done():
@@ -211,17 +243,17 @@ class KernelPool:
             self._refilling = asyncio.ensure_future(self._fill())
 
     async def _fill(self) -> None:
-        with suppress(SandboxError):  # the caller who finds the pool empty gets to hear of it
-            await asyncio.sleep(REFILL_AFTER_S)  # the caller's first cell goes first
-            while self._ready and self._admission.lacks_memory() and (spare := self._warm()) is not None:
+        with suppress(SandboxError):  # a caller that needs a kernel gets the error
+            await asyncio.sleep(REFILL_AFTER_S)  # lets the caller's first cell run first
+            while self._ready and self._admission.below_reserve() and (spare := self._pop_warm()) is not None:
                 await spare.server.remove(spare)
                 self._admission.leave()
             while self._started and len(self._ready) < self._size and self._admission.try_enter():
                 self._ready.append(await self._admitted(self._start_process(rehearse=True)))
-                self._admission.announce()
+                self._admission.notify()
 
     async def _admitted(self, start: Coroutine[Any, Any, Process]) -> Process:
-        """Starts a kernel there is room for; gives the room back when that fails."""
+        """Starts a kernel that was admitted; gives its room back when that fails."""
         try:
             return await start
         except BaseException:
@@ -233,14 +265,14 @@ class KernelPool:
         stock = self._kernel == "ipykernel"
         endpoints = Endpoints(secrets.token_hex(16), parent=server.base) if stock else None
         process = await server.fork(endpoints, rehearse)
-        return await hand_over(process) if self.checkpoint else process
+        return await start_runner(process) if self.checkpoint else process
 
-    def _refuse_when_not_running(self) -> None:
+    def _raise_if_not_running(self) -> None:
         if not self._started:
             raise SandboxError("the pool is not running: use `async with pool` or `await pool.start()`")
 
     async def _live_server(self) -> ForkServer:
-        self._refuse_when_not_running()  # it may have been closed while its caller waited for room
+        self._raise_if_not_running()  # it may have been closed while its caller waited for room
         async with self._restart:
             if self.server is None or not self.server.alive:
                 if self.server is not None:
@@ -248,18 +280,18 @@ class KernelPool:
                 self._served = False
                 self.server = ForkServer(self.limits, self._preload, self.tier, self._kernel, policy=self.policy)
                 await self.server.start()
-                self.server.died.add_done_callback(self._on_death)
+                self.server.died.add_done_callback(self._on_server_death)
             return self.server
 
-    def _on_death(self, died: asyncio.Future[int]) -> None:
-        """A fork server died by itself; a new one is started at once if the last was of any use."""
+    def _on_server_death(self, died: asyncio.Future[int]) -> None:
+        """Starts another fork server if this one has served a kernel; else the next caller does, and gets the error."""
         self.lost += died.result()
-        log.warning("the fork server died and %d kernels with it; a fresh one takes its place", died.result())
+        log.warning("the fork server died and %d kernels with it; another one is started", died.result())
         for process in [process for process in self._ready if not process.server.alive]:
             self._ready.remove(process)
             process.server.abandon(process)
             self._admission.leave()
         if self._served and self._refilling is not None and not self._refilling.done():
-            self._refilling.add_done_callback(lambda _: self._refill())  # its fork died with the server
+            self._refilling.add_done_callback(lambda _: self._refill())  # its pending fork fails with the server
         elif self._served:
             self._refill()

@@ -1,4 +1,4 @@
-"""What a cell came to, and the one exception of this room."""
+"""The result of a cell, and the one exception of this package."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class SandboxError(RuntimeError):
 
 
 class CellResult(BaseModel):
-    """The outcome of one cell. All text is plain: no ANSI codes, no lone surrogates."""
+    """The result of one cell. All text is plain: no ANSI codes, no lone surrogates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     status: Status
-    """``ok``; ``error``: the cell raised; ``timeout_interrupted``: stopped at its time, state kept; ``timeout_killed``,
-    ``died``, ``out_of_memory``: the process is gone; ``output_limit``: it printed or sent too much;
-    ``protocol_violation``: the kernel sent what no kernel sends, and was killed."""
+    """``ok``; ``error``: the cell raised; ``timeout_interrupted``: stopped at its time limit, state kept;
+    ``timeout_killed``, ``died``, ``out_of_memory``: the process is gone; ``output_limit``: it printed or sent too much;
+    ``protocol_violation``: the kernel sent malformed messages and was killed."""
     stdout: str = ""
     stderr: str = ""
     value: str | None = None
@@ -42,12 +42,12 @@ class CellResult(BaseModel):
     outputs: tuple[dict[str, Any], ...] = ()
     """Rich outputs as mime bundles (``{"image/png": base64, "text/plain": …}``), in order."""
     seconds: float = 0.0
-    """Wall time from the request to the outcome."""
+    """Wall time from the request to the result."""
     state_survived: bool = True
-    """False when the process is gone: the next cell runs in a fresh kernel, with tools and files as at the start."""
+    """False when the process is gone: the next cell runs in a fresh kernel with the initial tools and files."""
     rolled_back: bool = False
-    """True when the process is gone and its checkpoint took its place: state and files are as before this cell."""
+    """True when the process is gone and its checkpoint replaced it: state and files are as before this cell."""
     received_bytes: int = 0
-    """What the kernel sent for this cell, protocol included; more than is kept of it when output was cut."""
+    """Bytes the kernel sent for this cell, protocol included; more than the result holds when output was cut."""
     tool_calls: int = 0
     """Calls of host functions the cell made."""

@@ -1,11 +1,10 @@
-"""Whether there is room for one more kernel, and the queue of those who wait for it.
+"""Decides whether another kernel may start, and keeps the queue of callers that wait for one.
 
-Contract: a kernel is let in while fewer than ``max_kernels`` are alive and the memory left
-(:mod:`sandbox.host.free_memory`) covers ``reserve_mib`` and what a kernel needs to start. Those who must wait are
-served in the order they came, when a kernel is given back or memory returns; after ``timeout_s`` they get a
-:class:`SandboxError` that says what was missing. This bounds how many kernels start, not what they use later: the
-reserve is what they all may grow into, and each one's own limit holds it. Costs 0.1 ms per fork and nothing when a warm
-kernel is at hand.
+Contract: a kernel is admitted while fewer than ``max_kernels`` are alive and free memory
+(:mod:`sandbox.host.free_memory`) covers ``reserve_mib`` plus what a kernel needs to start. Waiting callers are served
+in order, when a kernel ends or memory becomes free; after ``timeout_s`` they get a :class:`SandboxError` that says what
+was missing. This bounds how many kernels start, not what they use later: they may grow into the reserve, each up to
+its own limit. Costs 0.1 ms per fork and nothing when a warm kernel is ready.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from sandbox.host import free_memory
 from sandbox.result import SandboxError
 
 KERNEL_MIB = 16
-"""What a kernel takes when it starts: 6 MiB of its own, page tables and namespaces, and its first imports."""
-LOOK_AGAIN_S = 0.25  # memory that others give back is not announced
+"""Memory of a kernel that has just started: 6 MiB, page tables and namespaces, and its first imports."""
+RECHECK_S = 0.25  # nothing announces memory that other programs free
 T = TypeVar("T")
 
 
@@ -30,62 +29,62 @@ class Admission:
     def __init__(self, max_kernels: int | None, reserve_mib: int, timeout_s: float) -> None:
         self._max_kernels, self._reserve_mib, self._timeout_s = max_kernels, reserve_mib, timeout_s
         self.kernels = 0
-        """Kernels alive or being started."""
+        """Kernels that are alive or starting."""
         self.waiting = 0
         """Callers in the queue."""
-        self._turn = asyncio.Lock()
+        self._head_of_queue = asyncio.Lock()
         self._changed = asyncio.Event()
 
-    async def enter(self, spare: Callable[[], T | None]) -> T | None:
-        """Waits in the queue for room (None; the kernel counts from now on) or for what ``spare`` has to give up.
+    async def enter(self, pop_spare: Callable[[], T | None]) -> T | None:
+        """Waits for room, then counts the caller's kernel and returns None; or returns what ``pop_spare`` gives up.
 
-        Raises :class:`SandboxError` after the time-out.
+        Raises :class:`SandboxError` after the timeout.
         """
         if self.try_enter():
             return None
         self.waiting += 1
         try:
-            return await asyncio.wait_for(self._wait(spare), self._timeout_s)
+            return await asyncio.wait_for(self._wait(pop_spare), self._timeout_s)
         except TimeoutError:
-            why = self._obstacle() or "others were served first"
+            why = self._obstacle() or "other callers were served first"
             raise SandboxError(f"no kernel within {self._timeout_s:g} s: {why}") from None
         finally:
             self.waiting -= 1
 
     def try_enter(self) -> bool:
-        """Lets a kernel in if there is room and nobody waits for it."""
+        """Counts a kernel if there is room and the queue is empty."""
         if self.waiting or self._obstacle() is not None:
             return False
         self.kernels += 1
         return True
 
     def leave(self) -> None:
-        """A kernel has ended."""
+        """Subtracts a kernel that has ended."""
         self.kernels -= 1
-        self.announce()
+        self.notify()
 
-    def announce(self) -> None:
-        """Something changed: the first in the queue looks again."""
+    def notify(self) -> None:
+        """Makes the first caller of the queue check again."""
         self._changed.set()
 
-    def lacks_memory(self) -> bool:
-        """Whether even the reserve is touched."""
+    def below_reserve(self) -> bool:
+        """Whether free memory is less than the reserve."""
         return free_memory.free_mib() < self._reserve_mib
 
-    async def _wait(self, spare: Callable[[], T | None]) -> T | None:
-        async with self._turn:  # a lock wakes its waiters in the order they came
+    async def _wait(self, pop_spare: Callable[[], T | None]) -> T | None:
+        async with self._head_of_queue:  # a lock wakes its waiters in order
             while True:
                 if self._obstacle() is None:
                     self.kernels += 1
                     return None
-                if (found := spare()) is not None:
+                if (found := pop_spare()) is not None:
                     return found
                 self._changed.clear()
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), LOOK_AGAIN_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), RECHECK_S)
 
     def _obstacle(self) -> str | None:
-        """What stands in the way of one more."""
+        """Why one more kernel may not start."""
         if self._max_kernels is not None and self.kernels >= self._max_kernels:
             return f"all {self._max_kernels} kernels (max_kernels) are in use"
         free, needed = free_memory.free_mib(), self._reserve_mib + KERNEL_MIB

@@ -1,8 +1,8 @@
 """The five ZeroMQ endpoints of a kernel, opened by the host.
 
 Contract: a private folder with five listening Unix sockets, named the way Jupyter's ``ipc`` transport names them. The
-kernel inherits the listening descriptors (ZMQ_USE_FD), so it never needs to open, bind or even see a socket's path: the
-strictest seccomp filter and a mount namespace do not get in the way.
+kernel inherits the listening descriptors (ZMQ_USE_FD), so it never opens, binds or sees a socket's path, and neither
+the strictest seccomp filter nor a mount namespace gets in the way.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.guest.wire import SCHEME
-from sandbox.isolation.spawn import temporary_files
+from sandbox.isolation.spawn import explain_temp_errors
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
 class Endpoints:
-    """Listening sockets and what a client needs to connect to them."""
+    """Listening sockets, and the connection info a client needs."""
 
     def __init__(self, key: str, parent: str | None = None) -> None:
         self.sockets: list[socket.socket] = []
-        with temporary_files():
+        with explain_temp_errors():
             self.folder = tempfile.mkdtemp(prefix="codeact-zmq-", dir=parent)
             self.listen()
         self.info: dict[str, Any] = {
@@ -37,23 +37,23 @@ class Endpoints:
         }
 
     def listen(self) -> None:
-        """Listens, the second time for a successor: clients that stay come back to the same addresses."""
-        self.handed_over()
-        Path(self.folder).mkdir(mode=0o700, exist_ok=True)  # a kernel that could not be made has taken it along
+        """Opens the sockets; again for a kernel that is restarted, so that its clients reconnect to the same paths."""
+        self.close_sockets()
+        Path(self.folder).mkdir(mode=0o700, exist_ok=True)  # a kernel that failed to start has removed it
         self.sockets = [self._listen(number) for number in range(1, len(CHANNELS) + 1)]
 
     def address(self, channel: str) -> str:
-        """Where a client connects."""
+        """The address a client connects to."""
         return f"ipc://{self.info['ip']}-{CHANNELS.index(channel) + 1}"
 
-    def handed_over(self) -> None:
-        """The kernel has its copies: close ours."""
+    def close_sockets(self) -> None:
+        """Closes the host's copies, once the kernel has its own."""
         for sock in self.sockets:
             sock.close()
 
     def remove(self) -> None:
-        """Removes the folder."""
-        self.handed_over()
+        """Closes the sockets and removes the folder."""
+        self.close_sockets()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _listen(self, number: int) -> socket.socket:

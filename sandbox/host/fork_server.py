@@ -1,8 +1,8 @@
-"""The host's end of a fork server: start it, ask it for kernels, hear of their deaths.
+"""The host's end of a fork server: starts it, asks it for kernels, is notified of their deaths.
 
-Contract: everything runs in the event loop that called :meth:`ForkServer.start`. A fork server that dies takes its
-kernels with it: every waiting and later call raises :class:`SandboxError`, every kernel's ``exited`` is done. Cost:
-about one second to start with numpy and pandas, then 5-25 ms per kernel.
+Contract: everything runs in the event loop that called :meth:`ForkServer.start`. The death of a fork server ends its
+kernels: every pending and later call raises :class:`SandboxError`, every kernel's ``exited`` is done. Costs about one
+second to start with numpy and pandas, then 5-25 ms per kernel.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.host.endpoints import Endpoints
-from sandbox.host.process import Process, refuse_descriptors
+from sandbox.host.process import Process, refuse_descriptors, wait_readable
 from sandbox.isolation import cgroups
-from sandbox.isolation.allowlist import Hosts
-from sandbox.isolation.egress_proxy import Egress
-from sandbox.isolation.policy import Policy, settle
-from sandbox.isolation.spawn import SOURCE, boot_command, environment, leave_real_time, own_folders, site_folders
+from sandbox.isolation.allowlist import Allowlist
+from sandbox.isolation.egress_proxy import EgressProxy
+from sandbox.isolation.policy import Policy, resolve_policy
+from sandbox.isolation.spawn import (
+    SOURCE,
+    guest_command,
+    kernel_environment,
+    leave_realtime_class,
+    own_package_folders,
+    site_package_folders,
+)
 from sandbox.limits import Limits
 from sandbox.result import SandboxError
 from sandbox.workspace.walk import remove_tree
@@ -34,11 +41,11 @@ PACKET = 1 << 16
 START_TIMEOUT_S = 120.0
 FORK_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 10.0
-FORKS_AT_ONCE = 4  # the fork server takes one after the other anyway, and its socket holds only so many requests
+FORKS_AT_ONCE = 4  # the fork server works on one at a time, and its socket queues a limited number of requests
 
 
 class ForkServer:
-    """One warden and its fork server."""
+    """One supervisor process and the fork server below it."""
 
     def __init__(
         self,
@@ -49,32 +56,37 @@ class ForkServer:
         zmq: bool = False,
         policy: Policy | None = None,
     ) -> None:
-        """``zmq``: kernels will serve stock clients, so have ready what that takes. Raises as :func:`settle` does."""
+        """``zmq``: load what kernels need to serve stock clients. Raises as :func:`resolve_policy` does."""
         self.limits, self.preload, self.tier = limits, preload, tier
         self.kernel, self.zmq = kernel, zmq or kernel == "ipykernel"
         self._policy = policy or Policy()
-        self._reach = settle(self._policy, tier)
+        self._reach = resolve_policy(self._policy, tier)
         self.alive = self._closing = False
-        self._forks: dict[int, asyncio.Future[int]] = {}
+        self._pending: dict[int, asyncio.Future[int]] = {}
         self._processes: dict[int, Process] = {}
-        self._count = self._made = 0
-        self._spare: cgroups.Cgroup | None = None
+        self._count = self._cgroup_count = 0
+        self._spare_cgroup: cgroups.Cgroup | None = None
         self._slots = asyncio.Semaphore(FORKS_AT_ONCE)
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self._removing: set[asyncio.Task[None]] = set()
+
+    @property
+    def pending(self) -> int:
+        """Kernels that are being forked."""
+        return len(self._pending)
 
     async def start(self) -> None:
-        """Executes the warden and waits until the fork server is ready."""
+        """Starts the supervisor and waits until the fork server is ready."""
         loop = asyncio.get_running_loop()
         with ExitStack() as undo:
             try:
-                self._execute(undo)
+                self._spawn(undo)
             except OSError as error:
                 raise SandboxError(f"no fork server: {error}") from None
             undo.pop_all()
         self._control.setblocking(False)
         self._ready: asyncio.Future[dict[str, Any]] = loop.create_future()
         self.died: asyncio.Future[int] = loop.create_future()
-        """Done when it ends without having been told to: with the number of kernels that went with it."""
+        """Done when the fork server ends without :meth:`close`: the number of kernels lost with it."""
         self.alive = True
         loop.add_reader(self._control.fileno(), self._on_control)
         try:
@@ -82,30 +94,30 @@ class ForkServer:
         except TimeoutError:
             await self.close()
             raise SandboxError(f"the fork server was not ready after {START_TIMEOUT_S:.0f} s") from None
-        except BaseException:  # nobody wants it any longer
+        except BaseException:  # the caller was cancelled
             await asyncio.shield(self.close())
             raise
         if ready["op"] != "ready":
             await self.close()
             raise SandboxError(f"the fork server could not start: {ready['error']}")
 
-    def _execute(self, undo: ExitStack) -> None:
-        """Starts the warden; ``undo`` gets what takes it back."""
+    def _spawn(self, undo: ExitStack) -> None:
+        """Starts the supervisor; ``undo`` gets the callbacks that take each step back."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(self._control.close)
         undo.callback(theirs.close)
         self._cgroups = self._find_cgroups()
         if self._cgroups is not None:
             undo.callback(self._cgroups.remove)
-        self._errors = os.fdopen(os.memfd_create("errors"), "w+b")  # a full disk must not silence last words
+        self._errors = os.fdopen(os.memfd_create("errors"), "w+b")  # in memory: works on a full disk, too
         undo.callback(self._errors.close)
         config = {
             "owner": os.getpid(),
             "control": theirs.fileno(),
             "base": f"{tempfile.gettempdir()}/codeact-sandbox-{os.getpid()}-{secrets.token_hex(4)}",
             "preload": ["IPython", *self.preload],
-            "packages": site_folders(),
-            "hidden": own_folders(),
+            "packages": site_package_folders(),
+            "hidden": own_package_folders(),
             "source": SOURCE,
             "tier": self.tier,
             "kernel": self.kernel,
@@ -114,10 +126,10 @@ class ForkServer:
             "cgroups": [str(folder) for folder in self._cgroups.folders] if self._cgroups else [],
         }
         self.base = str(config["base"])
-        """The folder of this server, made and removed by the warden."""
-        self._warden = subprocess.Popen(
-            boot_command("supervisor"),
-            env=environment(self._reach["variables"]),
+        """The server's folder; the supervisor makes and removes it."""
+        self._supervisor = subprocess.Popen(
+            guest_command("supervisor"),
+            env=kernel_environment(self._reach["variables"]),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -125,17 +137,17 @@ class ForkServer:
             start_new_session=True,
         )
         theirs.close()
-        leave_real_time(self._warden.pid)
-        self.pid = self._warden.pid
-        """The warden's process id; the fork server and every kernel end with it."""
-        assert self._warden.stdin is not None
-        with suppress(BrokenPipeError), self._warden.stdin as pipe:
+        leave_realtime_class(self._supervisor.pid)
+        self.pid = self._supervisor.pid
+        """The supervisor's process id; the fork server and every kernel end with it."""
+        assert self._supervisor.stdin is not None
+        with suppress(BrokenPipeError), self._supervisor.stdin as pipe:
             pipe.write(json.dumps(config).encode() + b"\n")
 
     async def fork(self, endpoints: Endpoints | None = None, rehearse: bool = False) -> Process:
         """A new kernel, isolated and connected. Raises :class:`SandboxError`.
 
-        ``endpoints``: where it serves stock clients; ``rehearse``: it is for later use, so warm it up.
+        ``endpoints``: sockets on which it serves stock clients; ``rehearse``: warm it up, as it is for later use.
         """
         async with self._slots:
             if not self.alive:
@@ -143,21 +155,21 @@ class ForkServer:
             self._count += 1
             number = self._count
             try:
-                process, theirs = self._connected(number)
+                process, theirs = self._new_process(number)
             except OSError as error:
                 raise SandboxError(f"no kernel: {error!r}") from None
             self._processes[number] = process
-            self._forks[number] = asyncio.get_running_loop().create_future()
+            self._pending[number] = asyncio.get_running_loop().create_future()
             try:
                 with theirs[0], theirs[1]:
-                    self._ask(process, [sock.fileno() for sock in theirs], endpoints, rehearse)
-                process.pidfd = await asyncio.wait_for(self._forks[number], FORK_TIMEOUT_S)
-                handed = await asyncio.wait_for(_first_packet(process), FORK_TIMEOUT_S)
-                refuse_descriptors(process.line)
+                    self._send_request(process, [sock.fileno() for sock in theirs], endpoints, rehearse)
+                process.pidfd = await asyncio.wait_for(self._pending[number], FORK_TIMEOUT_S)
+                handed = await asyncio.wait_for(_recv_ready(process), FORK_TIMEOUT_S)
+                refuse_descriptors(process.sock)
                 process.workspace = handed[0]
                 if self._reach["network"]:
                     listener = socket.socket(fileno=handed[1])
-                    process.egress = Egress(listener, Hosts(self._policy.network), self.limits)
+                    process.egress = EgressProxy(listener, Allowlist(self._policy.network), self.limits)
             except (TimeoutError, OSError) as error:
                 self.abandon(process)
                 raise SandboxError(f"no kernel: {error!r}") from None
@@ -165,22 +177,22 @@ class ForkServer:
                 self.abandon(process)
                 raise
             finally:
-                self._forks.pop(number, None)
-            asyncio.get_running_loop().call_soon(self._prepare_cgroup)  # while the kernel is busy with its first cell
+                self._pending.pop(number, None)
+            asyncio.get_running_loop().call_soon(self._prepare_cgroup)  # while the kernel runs its first cell
             return process
 
     async def remove(self, process: Process) -> None:
-        """Kills a kernel and removes what it left, when it is dead; an idle one with branches goes with the last."""
+        """Kills a kernel and removes what it left; an idle one with live forks is removed with the last of them."""
         process.unwanted = True
-        if process.branches and not process.killed and not process.exited.done():
+        if process.forks and not process.killed and not process.exited.done():
             return
         await self._end(process)
         root = process.root
         if root is not None:
-            root.branches.discard(process)
+            root.forks.discard(process)
             if process.folder:
-                root.over.append(process.folder)
-            if root.unwanted and not root.branches:
+                root.ended_folders.append(process.folder)
+            if root.unwanted and not root.forks:
                 await self._end(root)
 
     async def _end(self, process: Process) -> None:
@@ -188,52 +200,52 @@ class ForkServer:
         await asyncio.shield(process.exited)
         workspace, process.workspace = process.workspace, -1
         process.release()
-        if workspace >= 0:  # the last one frees what is held in memory, 0.2 s for a gigabyte
+        if workspace >= 0:  # the last descriptor frees files in memory, 0.2 s for a gigabyte
             await asyncio.shield(asyncio.to_thread(os.close, workspace))
-        if self.tier in ("T1", "T0") and process.root is None:  # elsewhere the workspace went with the mount namespace
+        if self.tier in ("T1", "T0") and process.root is None:  # in T2 and T3 the mount namespace held the workspace
             await asyncio.to_thread(remove_tree, Path(self.base) / str(process.number))
 
     def abandon(self, process: Process) -> None:
-        """Clears a half-made or dead kernel away in the background; closing its connection ends it if nothing else."""
-        process.line.close()
-        self._abandoned.add(task := asyncio.ensure_future(self.remove(process)))
-        task.add_done_callback(self._abandoned.discard)
+        """Removes a dead or half-started kernel in the background; closing its socket ends it in any case."""
+        process.sock.close()
+        self._removing.add(task := asyncio.ensure_future(self.remove(process)))
+        task.add_done_callback(self._removing.discard)
 
     async def close(self) -> None:
-        """Ends everything: the warden kills what is left and removes the folders."""
+        """Ends everything: the supervisor kills what is left and removes the folders."""
         self._closing = True
         if self.alive:
-            self._gone()
-        await asyncio.to_thread(self._end_warden)
-        await asyncio.gather(*self._abandoned)
+            self._on_disconnect()
+        await asyncio.to_thread(self._stop_supervisor)
+        await asyncio.gather(*self._removing)
         if self._cgroups is not None:
             await asyncio.to_thread(self._cgroups.remove)
         self._errors.close()
 
-    def _end_warden(self) -> None:
+    def _stop_supervisor(self) -> None:
         try:
-            self._warden.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:  # a fork server that hangs: the warden ends it and its kernels
-            self._warden.terminate()
-            self._warden.wait()
+            self._supervisor.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:  # the fork server hangs: the supervisor ends it and its kernels
+            self._supervisor.terminate()
+            self._supervisor.wait()
         remove_tree(self.base)
 
-    def _connected(self, number: int) -> tuple[Process, tuple[socket.socket, socket.socket]]:
-        """A kernel to be, and its ends of connection and tools."""
-        line, line_theirs = socket.socketpair()
+    def _new_process(self, number: int) -> tuple[Process, tuple[socket.socket, socket.socket]]:
+        """A process to be forked, and its ends of the two connections."""
+        sock, their_sock = socket.socketpair()
         try:
-            tools, tools_theirs = socket.socketpair()
+            tool_sock, their_tool_sock = socket.socketpair()
         except OSError:
-            line.close()
-            line_theirs.close()
+            sock.close()
+            their_sock.close()
             raise
-        line.setblocking(False)
-        tools.setblocking(False)
-        refuse_descriptors(tools)
-        process = Process(self, number, line, tools, asyncio.get_running_loop().create_future())
-        return process, (line_theirs, tools_theirs)
+        sock.setblocking(False)
+        tool_sock.setblocking(False)
+        refuse_descriptors(tool_sock)
+        process = Process(self, number, sock, tool_sock, asyncio.get_running_loop().create_future())
+        return process, (their_sock, their_tool_sock)
 
-    def _ask(self, process: Process, fds: list[int], endpoints: Endpoints | None, rehearse: bool) -> None:
+    def _send_request(self, process: Process, fds: list[int], endpoints: Endpoints | None, rehearse: bool) -> None:
         process.endpoints = endpoints
         request = {
             "op": "fork",
@@ -243,36 +255,36 @@ class ForkServer:
             "rehearse": rehearse and endpoints is None,
         }
         listening = [sock.fileno() for sock in endpoints.sockets] if endpoints else []
-        doors: list[int] = []
+        entries: list[int] = []
         try:
-            doors = self._enter_cgroup(process)
-            socket.send_fds(self._control, [json.dumps(request).encode()], [*fds, *listening, *doors])
-        except BaseException:  # nobody will report the end of what was not asked for
+            entries = self._enter_cgroup(process)
+            socket.send_fds(self._control, [json.dumps(request).encode()], [*fds, *listening, *entries])
+        except BaseException:  # the fork server knows nothing of it and will not report its end
             self._processes.pop(process.number).exited.set_result(-signal.SIGKILL)
             raise
         finally:
-            for door in doors:
-                os.close(door)
+            for entry in entries:
+                os.close(entry)
         if endpoints:
-            endpoints.handed_over()
+            endpoints.close_sockets()
 
     def _enter_cgroup(self, process: Process) -> list[int]:
-        """Makes the kernel's cgroup; the kernel enters it first of all, through the descriptors returned."""
+        """Makes the kernel's cgroup; the kernel's first act is to enter it through the descriptors returned."""
         if self._cgroups is None:
             return []
-        process.cgroup, self._spare = self._spare or self._make_cgroup(self._cgroups), None
-        return process.cgroup.open_doors()
+        process.cgroup, self._spare_cgroup = self._spare_cgroup or self._make_cgroup(self._cgroups), None
+        return process.cgroup.open_entries()
 
     def _make_cgroup(self, home: cgroups.CgroupHome) -> cgroups.Cgroup:
-        self._made += 1
+        self._cgroup_count += 1
         memory_mib = self.limits.memory_mib + self.limits.workspace_mib
-        return home.make(str(self._made), memory_mib, self.limits.processes, self.limits.cpus)
+        return home.make(str(self._cgroup_count), memory_mib, self.limits.processes, self.limits.cpus)
 
     def _prepare_cgroup(self) -> None:
-        """Has the next kernel's cgroup in store."""
-        if self._cgroups is not None and self._spare is None and self.alive:
-            with suppress(OSError):  # the next fork tries it again and says why it cannot be
-                self._spare = self._make_cgroup(self._cgroups)
+        """Makes the next kernel's cgroup ahead of time."""
+        if self._cgroups is not None and self._spare_cgroup is None and self.alive:
+            with suppress(OSError):  # the next fork tries again and reports the error
+                self._spare_cgroup = self._make_cgroup(self._cgroups)
 
     def _find_cgroups(self) -> cgroups.CgroupHome | None:
         if self.tier != "T3":
@@ -291,7 +303,7 @@ class ForkServer:
             except OSError:
                 data = b""
             if not data:
-                self._gone()
+                self._on_disconnect()
                 return
             self._dispatch(json.loads(data), fds)
 
@@ -300,62 +312,51 @@ class ForkServer:
             if not self._ready.done():
                 self._ready.set_result(packet)
         elif packet["op"] == "forked":
-            waiting = self._forks.get(packet["id"])
+            waiting = self._pending.get(packet["id"])
             if waiting is None or waiting.done():
                 os.close(fds[0])
             else:
                 waiting.set_result(fds[0])
         elif packet["op"] == "refused":
-            self._refuse(packet["id"], f"no kernel could be forked: {packet['error']}")
+            self._fail_fork(packet["id"], f"no kernel could be forked: {packet['error']}")
         elif packet["op"] == "exit":
             process = self._processes.pop(packet["id"], None)
             if process is not None and not process.exited.done():
                 process.exited.set_result(packet["status"])
 
-    def _refuse(self, number: int, why: str) -> None:
-        """There is no process, so nothing will report its end."""
+    def _fail_fork(self, number: int, why: str) -> None:
+        """Ends a request for which no process exists, so that no exit will be reported."""
         self._processes.pop(number).exited.set_result(-signal.SIGKILL)
-        waiting = self._forks.get(number)
+        waiting = self._pending.get(number)
         if waiting is not None and not waiting.done():
             waiting.set_exception(SandboxError(why))
 
-    def _gone(self) -> None:
-        """The connection is closed, from whichever side."""
+    def _on_disconnect(self) -> None:
+        """The control connection is closed, by either side: every request and every process has ended."""
         self.alive = False
         asyncio.get_running_loop().remove_reader(self._control.fileno())
         self._control.close()
         self._errors.seek(0)
-        last_words = self._errors.read().decode("utf-8", "replace")[-2000:] or "it ended without a word"
+        last_words = self._errors.read().decode("utf-8", "replace")[-2000:] or "it ended without a message"
         if not self._ready.done():
             self._ready.set_result({"op": "failed", "error": last_words})
-        for waiting in self._forks.values():
+        for waiting in self._pending.values():
             if not waiting.done():
                 waiting.set_exception(SandboxError(f"the fork server died: {last_words}"))
         lost = 0
         for process in self._processes.values():
             if not process.exited.done():
-                lost += (not process.unwanted) + len(process.branches)
+                lost += (not process.unwanted) + len(process.forks)
                 process.exited.set_result(-signal.SIGKILL)
         if not self._closing:
             self.died.set_result(lost)
         self._processes.clear()
 
 
-async def _first_packet(process: Process) -> list[int]:
-    """Waits for the kernel's own word that it is isolated; returns its workspace and, if it has one, its way out."""
-    loop = asyncio.get_running_loop()
-    readable = loop.create_future()
-
-    def on_readable() -> None:
-        if not readable.done():
-            readable.set_result(None)
-
-    loop.add_reader(process.line.fileno(), on_readable)
-    try:
-        await readable
-    finally:
-        loop.remove_reader(process.line.fileno())
-    data, fds, _, _ = socket.recv_fds(process.line, 4096, 2)
+async def _recv_ready(process: Process) -> list[int]:
+    """Waits until the kernel reports that it is isolated; returns its workspace and, if any, its proxy's socket."""
+    await wait_readable(process.sock)
+    data, fds, _, _ = socket.recv_fds(process.sock, 4096, 2)
     packet = json.loads(data) if data else {"op": "failed", "error": "it died before it was ready"}
     if packet["op"] != "ready":
         raise SandboxError(f"a kernel could not start: {packet.get('error')}")

@@ -1,7 +1,7 @@
 """One kernel process as the host holds it: its sockets, its pidfd, its workspace, its cgroup.
 
 Contract: made by the fork server (or by a fork of a live kernel), given up once with :meth:`Process.release`. Signals
-go through the pidfd, so they can never hit another process that got the same number.
+go through the pidfd, so they never hit another process that got the same number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from sandbox.host.endpoints import Endpoints
 from sandbox.isolation.cgroups import Cgroup
-from sandbox.isolation.egress_proxy import Egress
+from sandbox.isolation.egress_proxy import EgressProxy
 from sandbox.workspace.walk import closing
 
 P = ParamSpec("P")
@@ -27,16 +27,32 @@ SO_PASSRIGHTS = 83
 
 
 def refuse_descriptors(sock: socket.socket) -> None:
-    """From now on no descriptor comes through this Unix socket (Linux 6.16 and later).
+    """Makes Linux refuse descriptors sent through this Unix socket (Linux 6.16 and later).
 
-    One that nobody takes is closed in the reader's thread, and closing a connection may take as long as its maker says.
+    A descriptor that arrives unasked is closed in the reader's thread, and the sender decides how long that takes.
     """
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
 
 
+async def wait_readable(sock: socket.socket) -> None:
+    """Returns when a socket has data or is closed at the other end."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+
+    def on_readable() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(sock.fileno(), on_readable)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(sock.fileno())
+
+
 class ProcessServer(Protocol):
-    """The fork server of a process, as far as whoever holds the process uses it."""
+    """The part of a fork server that holders of its processes use."""
 
     pid: int
     base: str
@@ -56,8 +72,10 @@ class Process:
 
     server: ProcessServer
     number: int
-    line: socket.socket
-    tools: socket.socket
+    sock: socket.socket
+    """Connection for requests and messages."""
+    tool_sock: socket.socket
+    """Connection for tool calls."""
     exited: asyncio.Future[int]
     """Exit code, negative for a signal; -9 as well when the fork server is gone."""
     pidfd: int = -1
@@ -66,36 +84,37 @@ class Process:
     cgroup: Cgroup | None = None
     """The cgroup that bounds it, in T3."""
     endpoints: Endpoints | None = None
-    """Where stock clients connect, when it serves them."""
-    egress: Egress | None = None
-    """Its way to listed hosts, and that of its branches."""
+    """Sockets for stock clients, if it serves them."""
+    egress: EgressProxy | None = None
+    """The proxy to listed hosts, for the process and its forks."""
     root: Process | None = None
-    """For a branch: the process in whose sandbox it lives."""
+    """For a fork: the first process of the sandbox it lives in."""
     folder: str = ""
-    """For a branch that works in a copy of the files: where that lies in the first workspace."""
-    branches: set[Process] = field(default_factory=set)
-    over: list[str] = field(default_factory=list)
-    """Workspaces of branches that have ended, for the next fork to clear away: only what lives in the sandbox may."""
+    """For a fork with its own copy of the files: the copy's path in the root's workspace."""
+    forks: set[Process] = field(default_factory=set)
+    """For a root: the live forks in its sandbox."""
+    ended_folders: list[str] = field(default_factory=list)
+    """Workspaces of ended forks. The next fork removes them, because only processes of the sandbox may."""
     unwanted: bool = False
-    """Its handle is closed; it stays only because branches live in its sandbox."""
+    """Its handle is closed; it stays only while forks live in its sandbox."""
     killed: bool = False
-    """It has been told to end at once, whatever lives in its sandbox."""
+    """It was sent SIGKILL, whatever else lives in its sandbox."""
     reason: str | None = None
-    """Why the host killed it, where the host did: ``out_of_memory``, ``processes``, …"""
+    """Why the host killed it: ``out_of_memory`` or a sentence."""
 
     def signal(self, number: int) -> None:
-        """Sends a signal; a process that is gone is no error."""
+        """Sends a signal; no error when the process is gone."""
         if self.pidfd >= 0:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
 
     def kill(self) -> None:
-        """SIGKILL; ``exited`` tells when it is over."""
+        """Sends SIGKILL; ``exited`` is done when the process has ended."""
         self.killed = True
         self.signal(signal.SIGKILL)
 
     def pid(self) -> int:
-        """Its process id as the host counts; -1 when it is gone."""
+        """Its process id in the host's numbering; -1 when it is gone."""
         if self.pidfd < 0:
             return -1
         for line in Path(f"/proc/self/fdinfo/{self.pidfd}").read_text().splitlines():
@@ -104,14 +123,14 @@ class Process:
         return -1
 
     def memory_kills(self) -> int:
-        """Processes of its sandbox that Linux has killed because the memory was used up; 0 without a cgroup."""
+        """Processes of its sandbox that Linux has killed for lack of memory; 0 without a cgroup."""
         cgroup = (self.root or self).cgroup
         return cgroup.memory_kills() if cgroup is not None else 0
 
     async def in_workspace(self, work: Callable[Concatenate[int, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What ``work`` makes of the workspace, in a thread and to its end, even for a caller who is cancelled.
+        """Calls ``work`` with a descriptor of the workspace, in a thread; it finishes even if the caller is cancelled.
 
-        It has a descriptor of its own: the number of the process's may be another kernel's by the time it begins.
+        The descriptor is a duplicate: the process's own may be closed and reused before the thread begins.
         """
         own = os.dup(self.workspace)
 
@@ -124,8 +143,8 @@ class Process:
     def release(self) -> None:
         """Closes the descriptors and removes the cgroup."""
         loop = self.exited.get_loop()
-        for sock in (self.line, self.tools):
-            # a reader that outlives its socket would be taken for that of the next one with the same number
+        for sock in (self.sock, self.tool_sock):
+            # a reader left behind would be called for the next socket with the same number
             if sock.fileno() >= 0 and not loop.is_closed():
                 loop.remove_reader(sock.fileno())
                 loop.remove_writer(sock.fileno())

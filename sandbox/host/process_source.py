@@ -1,4 +1,4 @@
-"""Where a kernel gets its processes: the part of a pool that kernels and checkpoints use."""
+"""Where a kernel gets its processes from: the part of a pool that kernels and checkpoints use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sandbox.limits import Limits
 
 
 class ProcessSource(Protocol):
-    """Gives out processes and takes them back. :class:`sandbox.KernelPool` is one."""
+    """Hands out processes and takes them back. :class:`sandbox.KernelPool` is one."""
 
     limits: Limits
     checkpoint: bool
@@ -25,13 +25,13 @@ class ProcessSource(Protocol):
         ...
 
     async def fork(self, process: Process) -> Process:
-        """A fork of a process that was taken."""
+        """A fork of a process that was taken. Raises :class:`sandbox.SandboxError`."""
         ...
 
     async def replace(self, dead: Process, copy: Process) -> None:
-        """Counts ``copy`` instead of ``dead``, and removes ``dead``."""
+        """Removes ``dead`` and counts ``copy`` as taken in its place."""
         ...
 
     async def discard(self, process: Process) -> None:
-        """Kills a process that was taken and removes it."""
+        """Kills and removes a process that was taken."""
         ...

@@ -1,9 +1,9 @@
-"""Watches what no mechanism bounds: the sums over a kernel's processes and its workspace, where the tier has no cgroup.
+"""Enforces limits by looking, in tiers where no mechanism bounds them.
 
-Contract: once a second one pass over ``/proc`` and, in tiers without a file system of their own, over the workspaces
-and the open files; a kernel over a limit is killed and the reason kept, and with it the branches it shares a sandbox
-with. Between two looks it can go over: the probe therefore says ``partial``. Cost: about 20 µs per process of the
-machine and look, in a thread.
+Contract: once a second, one pass over ``/proc`` sums up threads and memory of each kernel's processes; in tiers whose
+kernels have no file system of their own, also the workspace and open files without a name. A kernel over a limit is
+killed and the reason kept, together with the forks in its sandbox. A kernel can exceed a limit between two passes,
+so the probe reports ``partial``. Costs about 20 µs per process of the machine and pass, in a thread.
 """
 
 from __future__ import annotations
@@ -16,148 +16,123 @@ import stat
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from sandbox.host.process import Process
+from sandbox.host.procfs import ProcessStat, memory_bytes, read_all_stats
 from sandbox.limits import Limits
 from sandbox.workspace.walk import walk_beneath
 
-EVERY_S = 1.0
+INTERVAL_S = 1.0
 MIB = 1 << 20
-PAGE = os.sysconf("SC_PAGE_SIZE")
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Row:
-    pid: int
-    parent: int
-    group: int
-    threads: int
-    resident: int
-
-
-def watch_over(taken: Iterable[Process], limits: Limits, tier: str) -> asyncio.Task[None] | None:
-    """Starts a watch over ``taken``, which may change; None where the tier's mechanisms bound everything."""
+def start_watchdog(taken: Iterable[Process], limits: Limits, tier: str) -> asyncio.Task[None] | None:
+    """Starts a watchdog over ``taken``, a collection that may change; None in T3, whose mechanisms bound everything."""
     if tier == "T3":
         return None
-    return asyncio.ensure_future(Watch(taken, limits, files=tier in ("T1", "T0")).run())
+    return asyncio.ensure_future(Watchdog(taken, limits, files=tier in ("T1", "T0")).run())
 
 
-class Watch:
-    """Looks after the processes in ``taken``, a live collection, until cancelled."""
+class Watchdog:
+    """Checks the processes in ``taken``, a live collection, until it is cancelled."""
 
     def __init__(self, taken: Iterable[Process], limits: Limits, files: bool) -> None:
+        """``files``: check the size of workspaces, too."""
         self._taken, self._limits, self._files = taken, limits, files
-        self._born_with: dict[int, int] = {}
+        self._baselines: dict[int, int] = {}
+        """Resident bytes of each kernel at its first pass: mostly pages shared with the fork server."""
 
     async def run(self) -> None:
-        """Never returns. A look that fails is logged, and the next one follows."""
+        """Never returns. A pass that fails is logged and the next one follows."""
         while True:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(INTERVAL_S)
             try:
-                await self._act()
+                await self._kill_offenders()
             except Exception:
-                log.exception("a look at the kernels failed")
+                log.exception("the watchdog could not check the kernels")
 
-    async def _act(self) -> None:
-        # a branch whose sandbox has ended is gone, although its handle need not know yet
+    async def _kill_offenders(self) -> None:
+        # the sandbox of a fork may have ended, although the fork's handle does not know it yet
         watched = {process: (process.root or process).pid() for process in tuple(self._taken) if process.pidfd >= 0}
         if watched:
-            found = await asyncio.to_thread(self._look, watched)
-            for process, reason in found.items():
+            offenders = await asyncio.to_thread(self._find_offenders, watched)
+            for process, reason in offenders.items():
                 process.reason = process.reason or reason
                 process.kill()
 
-    def _look(self, watched: dict[Process, int]) -> dict[Process, str]:
-        rows = _read_rows()
-        below, in_group = defaultdict(list), defaultdict(set)
-        for row in rows.values():
-            below[row.parent].append(row)
-            in_group[row.group].add(row)
-        over = {}
+    def _find_offenders(self, watched: dict[Process, int]) -> dict[Process, str]:
+        stats = read_all_stats()
+        by_parent, by_group = defaultdict(list), defaultdict(set)
+        for each in stats.values():
+            by_parent[each.parent].append(each)
+            by_group[each.group].add(each)
+        offenders = {}
         for process, pid in watched.items():
-            if pid not in rows:
+            if pid not in stats:
                 continue
-            family = _family(rows[pid], below) | (in_group[pid] if self._files else set())
-            reason = self._judge(process, pid, family)
+            tree = _process_tree(stats[pid], by_parent) | (by_group[pid] if self._files else set())
+            reason = self._violation(process, pid, tree)
             if reason:
-                over[process] = reason
-        self._born_with = {pid: size for pid, size in self._born_with.items() if pid in rows}
-        return over
+                offenders[process] = reason
+        self._baselines = {pid: size for pid, size in self._baselines.items() if pid in stats}
+        return offenders
 
-    def _judge(self, process: Process, pid: int, family: set[_Row]) -> str | None:
+    def _violation(self, process: Process, pid: int, tree: set[ProcessStat]) -> str | None:
+        """The limit a kernel exceeds, in words."""
         limits = self._limits
-        if sum(row.threads for row in family) > limits.processes:
+        if sum(each.threads for each in tree) > limits.processes:
             return f"more than {limits.processes} processes and threads"
-        born_with = self._born_with.setdefault(pid, min(row.resident for row in family))
-        resident = sum(max(0, row.resident - born_with) for row in family)
-        if resident > limits.memory_mib * MIB and _own_memory(family, born_with) > limits.memory_mib * MIB:
+        baseline = self._baselines.setdefault(pid, min(each.resident for each in tree))
+        resident = sum(max(0, each.resident - baseline) for each in tree)
+        if resident > limits.memory_mib * MIB and _private_memory(tree, baseline) > limits.memory_mib * MIB:
             return "out_of_memory"
         if self._files:
-            size, inodes = _usage(process.workspace, limits.workspace_inodes)
-            size += _nameless(family)
+            size, inodes = _disk_usage(process.workspace, limits.workspace_inodes)
+            size += _unlinked_bytes(tree)
             if size > limits.workspace_mib * MIB or inodes > limits.workspace_inodes:
                 return f"a workspace larger than {limits.workspace_mib} MiB or {limits.workspace_inodes} files"
         return None
 
 
-def _family(root: _Row, below: dict[int, list[_Row]]) -> set[_Row]:
-    found, open_ends = {root}, [root]
-    while open_ends:
-        children = below[open_ends.pop().pid]
-        found.update(children)
-        open_ends += children
+def _process_tree(root: ProcessStat, by_parent: dict[int, list[ProcessStat]]) -> set[ProcessStat]:
+    found, frontier = {root}, [root]
+    while frontier:
+        below = by_parent[frontier.pop().pid]
+        found.update(below)
+        frontier += below
     return found
 
 
-def _read_rows() -> dict[int, _Row]:
-    rows = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208
-        if not name.isdigit():
-            continue
-        try:
-            fields = Path("/proc", name, "stat").read_bytes().rpartition(b") ")[2].split()
-        except OSError:
-            continue
-        rows[int(name)] = _Row(int(name), int(fields[1]), int(fields[2]), int(fields[17]), int(fields[21]) * PAGE)
-    return rows
-
-
-def _own_memory(family: set[_Row], born_with: int) -> int:
-    """Memory that is really theirs; pages shared with the fork server count where Linux does not let us look."""
+def _private_memory(tree: set[ProcessStat], baseline: int) -> int:
+    """Bytes the processes do not share with the fork server; resident above ``baseline`` where Linux hides them."""
     total = 0
-    for row in family:
-        try:
-            lines = Path("/proc", str(row.pid), "smaps_rollup").read_text().splitlines()
-        except OSError:
-            total += max(0, row.resident - born_with)
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Pss_Shmem"))) * 1024
+    for each in tree:
+        private = memory_bytes(each.pid, "Private_Dirty", "Pss_Shmem")
+        total += max(0, each.resident - baseline) if private is None else private
     return total
 
 
-def _usage(folder: int, stop_at: int) -> tuple[int, int]:
-    """Bytes and inodes below a folder descriptor; stops early above ``stop_at`` inodes, or where it is too deep."""
+def _disk_usage(folder: int, max_inodes: int) -> tuple[int, int]:
+    """Bytes and inodes below a folder descriptor; stops above ``max_inodes`` and where paths become too long."""
     size = inodes = 0
     try:
         for _, seen in walk_beneath(folder):
             inodes += 1
             size += seen.st_blocks * 512 if stat.S_ISREG(seen.st_mode) else 0
-            if inodes > stop_at:
+            if inodes > max_inodes:
                 break
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # nobody nests so deep but to hide something
-            return size, stop_at + 1
+        if error.errno == errno.ENAMETOOLONG:  # such depth only hides files, so it counts as a violation
+            return size, max_inodes + 1
     return size, inodes
 
 
-def _nameless(family: set[_Row]) -> int:
-    """Bytes of files without a name, which are there as long as somebody has them open."""
+def _unlinked_bytes(tree: set[ProcessStat]) -> int:
+    """Bytes of deleted files that the processes still hold open."""
     sizes = {}
-    for row in family:
-        with suppress(OSError), os.scandir(f"/proc/{row.pid}/fd") as entries:
+    for each in tree:
+        with suppress(OSError), os.scandir(f"/proc/{each.pid}/fd") as entries:
             for entry in entries:
                 with suppress(OSError):
                     seen = entry.stat()

@@ -1,8 +1,8 @@
 """A cgroup per kernel, where this process may make one: version 2 with delegated controllers, or version 1 as root.
 
-Contract: :func:`find` returns the place under the own cgroup where folders can be made, or says why there is none.
-A kernel's cgroup bounds the memory of all its processes together, files in memory included, their number and, where
-asked for, their processor time. It is removed with the kernel; what a killed owner leaves is removed by the warden.
+Contract: :func:`find` makes the pool's folders under this process's cgroup, or returns the reason why it cannot. A
+kernel's cgroup bounds the memory of all its processes together, files in memory included, their number and, if
+requested, their processor time. It is removed with the kernel; the supervisor removes what a killed owner leaves.
 Costs about 0.3 ms per kernel.
 """
 
@@ -20,7 +20,7 @@ MIB = 1 << 20
 CONTROLLERS = ("memory", "pids")
 CPU_PERIOD_US = 100_000
 TCP_PART = 4
-"""Version 1 counts what TCP buffers beside the memory, and not at all without a limit: this part of it comes on top."""
+"""Version 1 counts TCP buffers apart from memory, and only where they have a limit: memory divided by this."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,21 @@ class Cgroup:
     folders: tuple[Path, ...]
 
     def add(self, pid: int) -> None:
-        """Moves a process in; its children follow. Linux takes a machine-wide lock for it, 10-30 ms."""
+        """Moves a process in, and thereby its later children. Linux takes a machine-wide lock for it, 10-30 ms."""
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(str(pid))
 
-    def open_doors(self) -> list[int]:
+    def open_entries(self) -> list[int]:
         """Descriptors through which a single-threaded process enters by writing ``0``.
 
-        In version 1 that is the ``tasks`` file, and entering oneself takes no lock (Linux 5.17 and later).
+        In version 1 that is the ``tasks`` file, which takes no lock for the writer itself (Linux 5.17 and later).
         """
-        doors = [folder / "tasks" for folder in self.folders]
-        doors = [door if door.exists() else door.with_name("cgroup.procs") for door in doors]
+        files = [folder / "tasks" for folder in self.folders]
+        files = [file if file.exists() else file.with_name("cgroup.procs") for file in files]
         opened: list[int] = []
         try:
-            for door in doors:
-                opened.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
+            for file in files:
+                opened.append(os.open(file, os.O_WRONLY | os.O_CLOEXEC))
         except OSError:
             for fd in opened:
                 os.close(fd)
@@ -52,7 +52,7 @@ class Cgroup:
         return opened
 
     def memory_kills(self) -> int:
-        """How many of its processes Linux has killed because the memory was used up."""
+        """How many of its processes Linux has killed for lack of memory."""
         for folder in self.folders:
             for name in ("memory.events", "memory.oom_control"):
                 if (folder / name).exists():
@@ -61,19 +61,19 @@ class Cgroup:
         return 0
 
     def remove(self) -> None:
-        """Removes the folders; the last process may take a moment to leave."""
+        """Removes the folders, waiting a moment for the last process to leave."""
         for folder in self.folders:
             remove_folder(folder)
 
 
 @dataclass(frozen=True)
 class CgroupHome:
-    """The folders of one pool, under which kernels get theirs."""
+    """The folders of one pool, in which the cgroups of its kernels are made."""
 
     folders: tuple[Path, ...]
 
     def make(self, name: str, memory_mib: int, processes: int, cpus: float | None = None) -> Cgroup:
-        """A cgroup with its limits set; ``cpus`` only for a home found with it. Raises OSError."""
+        """A cgroup with its limits set; ``cpus`` needs a home that was found with ``cpu=True``. Raises OSError."""
         made = []
         for folder in self.folders:
             own = folder / name
@@ -91,7 +91,7 @@ class CgroupHome:
         return Cgroup(tuple(made))
 
     def remove(self) -> None:
-        """Removes the pool's folders and what is left below them."""
+        """Removes the pool's folders and everything left in them."""
         for folder in self.folders:
             for child in folder.glob("*/"):
                 remove_folder(child)
@@ -99,7 +99,7 @@ class CgroupHome:
 
 
 def find(cpu: bool = False) -> CgroupHome | str:
-    """Makes the folders of a pool; where that is not possible, the reason. ``cpu``: processor time is to be bounded."""
+    """Makes the folders of a pool, or returns why it cannot. ``cpu``: processor time is to be bounded, too."""
     controllers = (*CONTROLLERS, "cpu") if cpu else CONTROLLERS
     mounts = controller_mounts()
     own = own_paths()
@@ -120,7 +120,7 @@ def _version_1(parents: list[Path]) -> CgroupHome:
     made: list[Path] = []
     try:
         for parent in parents:
-            made.append(_make_folder(parent))
+            made.append(_make_home(parent))
     except OSError:
         CgroupHome(tuple(made)).remove()
         raise
@@ -128,7 +128,7 @@ def _version_1(parents: list[Path]) -> CgroupHome:
 
 
 def _version_2(root: Path, controllers: tuple[str, ...]) -> CgroupHome:
-    """Processes may not live where controllers are handed on, so this process moves into a folder of its own first."""
+    """A cgroup that delegates controllers must hold no process, so this process moves into a child folder first."""
     control = root / "cgroup.subtree_control"
     wanted = " ".join(f"+{name}" for name in controllers)
     if not set(controllers) <= set(control.read_text().split()):
@@ -142,18 +142,18 @@ def _version_2(root: Path, controllers: tuple[str, ...]) -> CgroupHome:
             for pid in (root / "cgroup.procs").read_text().split():
                 (leaf / "cgroup.procs").write_text(pid)
             control.write_text(wanted)
-    home = _make_folder(root)
+    home = _make_home(root)
     (home / "cgroup.subtree_control").write_text(wanted)
     return CgroupHome((home,))
 
 
-def _make_folder(parent: Path) -> Path:
-    _sweep(parent)
+def _make_home(parent: Path) -> Path:
+    _remove_orphaned_homes(parent)
     return Path(tempfile.mkdtemp(prefix=f"codeact-{os.getpid()}-", dir=parent))
 
 
-def _sweep(parent: Path) -> None:
-    """Removes folders of pools whose owner is gone and whose warden was killed with it."""
+def _remove_orphaned_homes(parent: Path) -> None:
+    """Removes folders of pools whose owner and supervisor were both killed."""
     for folder in parent.glob("codeact-*-*/"):
         owner = folder.name.split("-")[1]
         if owner.isdigit() and not Path("/proc", owner).exists():
@@ -163,7 +163,7 @@ def _sweep(parent: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """rmdir, patient for a moment."""
+    """Calls rmdir, for half a second again while the cgroup is busy."""
     for _ in range(50):
         try:
             folder.rmdir()
@@ -185,27 +185,27 @@ def _set(folder: Path, names: tuple[str, ...], value: int | str) -> None:
 
 def controller_mounts() -> dict[str, Path]:
     """Controller (version 1) or ``unified`` (version 2) to its mount point."""
-    return {name: place for name, place, _ in _mounts()}
+    return {name: mount_point for name, mount_point, _ in _mounts()}
 
 
 def own_paths() -> dict[str, str]:
-    """Controller to the own cgroup's path below the mount point; the empty name is version 2."""
+    """Controller to the path of this process's cgroup below the mount point; the empty name is version 2."""
     parts = {name: part for name, _, part in _mounts()}
     found = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
         for name in names.split(","):
-            # a container of version 1 sees its own part of the hierarchy only, and is told the whole path
+            # in a container with version 1 the path is the whole one, but only a part of the hierarchy is mounted
             found[name] = path.removeprefix(parts.get(name or "unified", "/").rstrip("/"))
     return found
 
 
 def _mounts() -> Iterator[tuple[str, Path, str]]:
-    """Controller or ``unified``, mount point, and which part of the hierarchy is mounted there."""
+    """Controller or ``unified``, mount point, and the part of the hierarchy that is mounted there."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
         kind, _, options = rest.split(" ")[:3]
-        part, place = fields.split(" ")[3:5]
+        part, mount_point = fields.split(" ")[3:5]
         if kind in ("cgroup", "cgroup2"):
             for name in ("unified",) if kind == "cgroup2" else options.split(","):
-                yield name, Path(place), part
+                yield name, Path(mount_point), part

@@ -1,11 +1,12 @@
-"""A kernel's way out: an HTTP proxy on the host that connects to listed hosts and to nothing else.
+"""A kernel's network access: an HTTP proxy on the host that connects to listed hosts and to nothing else.
 
-Contract: the kernel opened a listening socket on its own loopback before its first cell and gave it away; this end
-accepts there, so nothing of the kernel's network namespace is opened and no privilege is needed. Speaks CONNECT and
-plain HTTP (one request per connection). The name is looked up here, and the address that was judged is the one that is
-connected to. At most ``connections`` at a time, later ones wait in the kernel; ``transfer_mib`` over its life. Does not
-look into tunnels: what a listed host passes on (domain fronting, an open proxy) is not prevented. Belongs to one event
-loop; costs nothing for kernels without listed hosts.
+Contract: the kernel opens a listening socket on its own loopback before its first cell and hands it over; the proxy
+accepts there, so it opens nothing in the kernel's network namespace and needs no privilege. It speaks CONNECT and plain
+HTTP/1.x, one request per connection. h11 parses request heads, malformed or ambiguous ones are refused, and a plain
+request is written anew for its host, so the host and this proxy cannot read it differently. The name is resolved here,
+and the address that was checked is the one that is connected. At most ``connections`` at a time, later ones wait in the
+kernel; ``transfer_mib`` over its life. Tunnels are not inspected: a listed host that forwards traffic (domain
+fronting, an open proxy) is not detected. Belongs to one event loop; costs nothing for kernels without listed hosts.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from sandbox.isolation.allowlist import Hosts, split_authority
+import h11
+
+from sandbox.isolation.allowlist import Allowlist, split_authority
 from sandbox.limits import Limits
 
 HEAD_BYTES = 1 << 16
@@ -27,13 +32,13 @@ CONNECT_TIMEOUT_S = 10.0
 LINGER_S = 60.0
 PIECE = 1 << 16
 MIB = 1 << 20
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+HOP_BY_HOP = frozenset({b"connection", b"host", b"keep-alive", b"proxy-authorization", b"proxy-connection", b"upgrade"})
 log = logging.getLogger(__name__)
-_LOOKUPS = ThreadPoolExecutor(4, "codeact-lookup")  # of their own: slow names must not hold up the host's other threads
-Way = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-HOP_BY_HOP = frozenset({"connection", "host", "keep-alive", "proxy-authorization", "proxy-connection", "upgrade"})
+_LOOKUPS = ThreadPoolExecutor(4, "codeact-lookup")  # separate, so that slow names do not block the host's other threads
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """Answered to the kernel: a status code and a sentence."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -41,13 +46,13 @@ class Refused(Exception):
         self.code, self.reason = code, reason
 
 
-class Egress:
-    """The proxy of one kernel and its branches."""
+class EgressProxy:
+    """The proxy of one kernel and its forks."""
 
-    def __init__(self, listener: socket.socket, hosts: Hosts, limits: Limits) -> None:
+    def __init__(self, listener: socket.socket, allowlist: Allowlist, limits: Limits) -> None:
         """Starts to accept on ``listener``."""
         listener.setblocking(False)
-        self._listener, self._hosts = listener, hosts
+        self._listener, self._allowlist = listener, allowlist
         self._left_bytes = limits.transfer_mib * MIB
         self._slots = asyncio.Semaphore(limits.connections)
         self._loop = asyncio.get_running_loop()
@@ -70,7 +75,7 @@ class Egress:
             await self._slots.acquire()
             try:
                 connection, _ = await self._loop.sock_accept(self._listener)
-            except OSError:  # out of descriptors, or closed on the other side before it was accepted
+            except OSError:  # no descriptor left, or the kernel closed it before it was accepted
                 self._slots.release()
                 await asyncio.sleep(0.1)
                 continue
@@ -83,22 +88,27 @@ class Egress:
         self._slots.release()
 
     async def _serve(self, connection: socket.socket) -> None:
-        reader, writer = await asyncio.open_connection(sock=connection, limit=HEAD_BYTES)
+        reader, writer = await asyncio.open_connection(sock=connection)
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         upstream: asyncio.StreamWriter | None = None
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            with suppress(OSError):
                 try:
-                    head = await _read_head(reader)
-                    host, port, first, answer = _plan(head)
+                    request = await _read_head(parser, reader)
+                    host, port, head = _plan(request)
                     downstream, upstream = await self._connect(host, port)
-                except Refused as refusal:
+                except RequestRefused as refusal:
                     log.info("refused to a kernel: %s", refusal.reason)
                     writer.write(_refusal(refusal))
                     await writer.drain()
                     return
-                upstream.write(first)
-                writer.write(answer)
-                await self._pipe((reader, upstream), (downstream, writer))
+                if request.method == b"CONNECT":
+                    writer.write(ESTABLISHED)
+                    up = self._copy(reader, upstream, parser.trailing_data[0])
+                else:
+                    upstream.write(head)
+                    up = self._send_body(parser, reader, upstream, _is_chunked(request))
+                await self._relay(up, self._copy(downstream, writer))
         finally:
             for end in (writer, upstream):
                 if end is not None:
@@ -106,25 +116,25 @@ class Egress:
 
     async def _connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         where = f"{host}:{port}"
-        if not self._hosts.admits(host, port):
-            raise Refused(403, f"{where} is not among the hosts this kernel may reach")
+        if not self._allowlist.allows(host, port):
+            raise RequestRefused(403, f"{where} is not among the hosts this kernel may reach")
         if self._left_bytes <= 0:
-            raise Refused(403, "this kernel has used up what it may transfer")
+            raise RequestRefused(403, "this kernel has used up what it may transfer")
         try:
             addresses = await asyncio.wait_for(look_up(host, port), CONNECT_TIMEOUT_S)
-        except (TimeoutError, OSError, UnicodeError):
-            raise Refused(502, f"the name {host} is not known") from None
-        allowed = [address for address in addresses if self._hosts.reachable(address, port)]
+        except (OSError, UnicodeError, TimeoutError):
+            raise RequestRefused(502, f"the name {host} is not known") from None
+        allowed = [address for address in addresses if self._allowlist.allows_address(address, port)]
         if not allowed:
-            raise Refused(403, f"{host} leads to an address that is not public and not listed itself")
+            raise RequestRefused(403, f"{host} leads to an address that is not public and not listed itself")
         for address in allowed:
-            with suppress(OSError, asyncio.TimeoutError):
+            with suppress(OSError, TimeoutError):
                 return await asyncio.wait_for(asyncio.open_connection(address, port), CONNECT_TIMEOUT_S)
-        raise Refused(502, f"{where} does not answer")
+        raise RequestRefused(502, f"{where} does not answer")
 
-    async def _pipe(self, to_host: Way, to_kernel: Way) -> None:
-        """Copies both ways until the host is done, or lingers no longer after the kernel is."""
-        up, down = (asyncio.ensure_future(self._copy(*way)) for way in (to_host, to_kernel))
+    async def _relay(self, to_host: Coroutine[Any, Any, None], to_kernel: Coroutine[Any, Any, None]) -> None:
+        """Runs both directions until the host is done, or for ``LINGER_S`` after the kernel is."""
+        up, down = asyncio.ensure_future(to_host), asyncio.ensure_future(to_kernel)
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             if not down.done() and up.exception() is None:
@@ -134,15 +144,43 @@ class Egress:
                 task.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(PIECE):
-            self._left_bytes -= len(data)
-            if self._left_bytes < 0:
-                raise ConnectionAbortedError("the kernel has used up what it may transfer")
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes = b"") -> None:
+        """Copies ``first`` and then everything ``reader`` yields."""
+        data = first or await reader.read(PIECE)
+        while data:
+            self._charge(data)
             writer.write(data)
             await writer.drain()
+            data = await reader.read(PIECE)
         if writer.can_write_eof():
             writer.write_eof()
+
+    async def _send_body(
+        self, parser: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chunked: bool
+    ) -> None:
+        """Sends the request's body; drops what the kernel sends after it, until the kernel closes the connection."""
+        try:
+            while not isinstance(event := parser.next_event(), h11.EndOfMessage):
+                if event is h11.NEED_DATA:
+                    parser.receive_data(data := await reader.read(PIECE))
+                    self._charge(data)
+                elif isinstance(event, h11.Data):
+                    body = bytes(event.data)
+                    writer.write(b"%x\r\n%b\r\n" % (len(body), body) if chunked else body)
+                    await writer.drain()
+        except h11.RemoteProtocolError as error:
+            raise ConnectionAbortedError(f"malformed body: {error}") from None
+        if chunked:
+            writer.write(b"0\r\n\r\n")
+        while data := await reader.read(PIECE):
+            self._charge(data)
+        if writer.can_write_eof():
+            writer.write_eof()
+
+    def _charge(self, data: bytes) -> None:
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
+            raise ConnectionAbortedError("the kernel has used up what it may transfer")
 
 
 async def look_up(host: str, port: int) -> list[str]:
@@ -152,43 +190,67 @@ async def look_up(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-async def _read_head(reader: asyncio.StreamReader) -> list[str]:
-    """Request line and header lines."""
+async def _read_head(parser: h11.Connection, reader: asyncio.StreamReader) -> h11.Request:
+    """Reads the request line and headers. Raises :class:`RequestRefused`, OSError when the kernel closes first."""
     try:
-        data = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_TIMEOUT_S)
-    except asyncio.LimitOverrunError:
-        raise Refused(431, f"a request head of more than {HEAD_BYTES} bytes") from None
+        request = await asyncio.wait_for(_next_event(parser, reader), HEAD_TIMEOUT_S)
+    except h11.RemoteProtocolError as error:
+        raise RequestRefused(error.error_status_hint, f"malformed request: {error}"[:300]) from None
     except TimeoutError:
-        raise Refused(408, f"no request within {HEAD_TIMEOUT_S:.0f} s") from None
-    return data.decode("latin-1").split("\r\n")[:-2]
+        raise RequestRefused(408, f"no request within {HEAD_TIMEOUT_S:.0f} s") from None
+    if not isinstance(request, h11.Request):
+        raise ConnectionResetError("closed without a request")
+    return request
 
 
-def _plan(head: list[str]) -> tuple[str, int, bytes, bytes]:
-    """Where to connect, what to send there first, what to answer first. Raises :class:`Refused`."""
-    words = head[0].split(" ")
-    if len(words) != 3 or words[2] not in ("HTTP/1.1", "HTTP/1.0"):
-        raise Refused(400, "this is an HTTP proxy; it speaks HTTP/1.1")
-    method, target, version = words
+async def _next_event(parser: h11.Connection, reader: asyncio.StreamReader) -> object:
+    left = HEAD_BYTES
+    while (event := parser.next_event()) is h11.NEED_DATA:
+        if left == 0:
+            raise RequestRefused(431, f"a request head of more than {HEAD_BYTES} bytes")
+        data = await reader.read(left)
+        left -= len(data)
+        parser.receive_data(data)
+    return event
+
+
+def _plan(request: h11.Request) -> tuple[str, int, bytes]:
+    """Host and port to connect to, and the head to send there (empty for a tunnel). Raises :class:`RequestRefused`."""
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise RequestRefused(400, "this is an HTTP proxy; it speaks HTTP/1.1")
+    target = request.target.decode("ascii")
     try:
-        if method == "CONNECT":
+        if request.method == b"CONNECT":
             host, port = split_authority(target)
             if port is None:
                 raise ValueError
-            return host, port, b"", b"HTTP/1.1 200 Connection established\r\n\r\n"
+            return host, port, b""
         url = urlsplit(target)
         if url.scheme != "http":
             raise ValueError
         host, port = split_authority(url.netloc)
     except ValueError:
-        raise Refused(400, "the proxy takes CONNECT host:port or a full http:// address") from None
-    path = urlunsplit(("", "", url.path or "/", url.query, ""))
-    kept = [line for line in head[1:] if line.partition(":")[0].strip().lower() not in HOP_BY_HOP]
-    lines = [f"{method} {path} {version}", f"Host: {url.netloc}", *kept, "Connection: close", "", ""]
-    return host, port or 80, "\r\n".join(lines).encode("latin-1"), b""
+        raise RequestRefused(400, "the proxy takes CONNECT host:port or a full http:// address") from None
+    names = {name for name, _ in request.headers}
+    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
+        raise RequestRefused(400, "malformed request: Transfer-Encoding with Content-Length or in HTTP/1.0")
+    path = urlunsplit(("", "", url.path or "/", url.query, "")).encode("ascii")
+    kept = [b"%b: %b" % item for item in request.headers.raw_items() if item[0].lower() not in HOP_BY_HOP]
+    lines = [
+        b"%b %b HTTP/%b" % (request.method, path, request.http_version),
+        b"Host: %b" % url.netloc.encode("ascii"),
+        *kept,
+        b"Connection: close",
+    ]
+    return host, port or 80, b"\r\n".join([*lines, b"", b""])
 
 
-def _refusal(refusal: Refused) -> bytes:
-    """The sentence stands in the status line, too: that is what clients show when a tunnel fails."""
+def _is_chunked(request: h11.Request) -> bool:
+    return any(name == b"transfer-encoding" for name, _ in request.headers)
+
+
+def _refusal(refusal: RequestRefused) -> bytes:
+    """The response. The sentence is in the status line, too, which is what clients show when a tunnel fails."""
     body = f"{refusal.reason}\n".encode()
     head = f"HTTP/1.1 {refusal.code} {refusal.reason}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
     return f"{head}Connection: close\r\n\r\n".encode("latin-1") + body

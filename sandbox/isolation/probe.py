@@ -1,8 +1,8 @@
-"""What this machine can enforce, found out by trying.
+"""Finds out, by trying, which isolation this machine can enforce.
 
-Contract: :func:`probe` runs every mechanism in throw-away children (about 0.2 s, once per process) and says, property
-by property, ``enforced``, ``partial`` or ``none`` and by what. :func:`choose` turns that and a caller's wishes into a
-tier, or raises: a sandbox weaker than asked for is never given silently.
+Contract: :func:`probe` runs every mechanism in throw-away children (about 0.2 s, once per process) and reports for each
+property ``enforced``, ``partial`` or ``none``, and the mechanism. :func:`choose_tier` picks a tier from the report and
+the caller's requirements, or raises: a sandbox is never weaker than requested.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict
 
 from sandbox.isolation import cgroups
-from sandbox.isolation.policy import Policy, settle
+from sandbox.isolation.policy import Policy, resolve_policy
 from sandbox.isolation.spawn import (
     SOURCE,
-    boot_command,
-    environment,
-    leave_real_time,
-    own_folders,
-    site_folders,
-    temporary_files,
+    explain_temp_errors,
+    guest_command,
+    kernel_environment,
+    leave_realtime_class,
+    own_package_folders,
+    site_package_folders,
 )
 from sandbox.result import SandboxError
 
 Tier = Literal["T3", "T2", "T1", "T0"]
 Level = Literal["enforced", "partial", "none"]
 PROPERTIES = ("files", "network", "processes", "memory", "disk", "cpu")
-TRIAL_TIMEOUT_S = 60.0
+TEST_TIMEOUT_S = 60.0
 
 
 class Property(BaseModel):
-    """How far one property holds, and by what."""
+    """How well one property is enforced, and by which mechanism."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,23 +44,23 @@ class Property(BaseModel):
     mechanism: str
 
 
-class Report(BaseModel):
-    """What :func:`probe` found."""
+class ProbeReport(BaseModel):
+    """The result of :func:`probe`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tier: Tier
     """The best tier available; T0 means that nothing isolates."""
     properties: dict[Tier, dict[str, Property]]
-    """Per available tier, every property."""
+    """Every property of every available tier."""
     missing: dict[str, str]
-    """Mechanisms that do not work here, and why."""
+    """Mechanisms that do not work here, with the reason."""
 
 
 @functools.cache
-def probe() -> Report:
+def probe() -> ProbeReport:
     """The report of this machine, for this user, in this process."""
-    found = _try_all()
+    found = _test_mechanisms()
     missing = {name: reason for name, reason in found.items() if isinstance(reason, str)}
     abi = int(found["landlock_abi"] or 0)
     available: list[Tier] = []
@@ -71,16 +71,16 @@ def probe() -> Report:
     available.append("T0")
     quota = "cpu quota" not in missing
     properties = {tier: _properties(tier, abi, quota) for tier in available}
-    return Report(tier=available[0], properties=properties, missing=missing)
+    return ProbeReport(tier=available[0], properties=properties, missing=missing)
 
 
-def choose(tier: Tier | None, require: Iterable[str]) -> Tier:
-    """The tier to use. Raises ValueError for words that mean nothing, :class:`SandboxError` when it cannot be had."""
+def choose_tier(tier: Tier | None, require: Iterable[str]) -> Tier:
+    """The tier to use. Raises ValueError for unknown words, :class:`SandboxError` when it is not available."""
     if tier is not None and tier not in get_args(Tier):
-        raise ValueError(f"tier: {tier!r} is none of {', '.join(get_args(Tier))}")
+        raise ValueError(f"tier must be one of {', '.join(get_args(Tier))} (got {tier!r})")
     unknown = sorted(set(require) - set(PROPERTIES))
     if unknown:
-        raise ValueError(f"require: {', '.join(unknown)} is none of {', '.join(PROPERTIES)}")
+        raise ValueError(f"require: unknown {', '.join(unknown)}; use {', '.join(PROPERTIES)}")
     report = probe()
     reasons = "; ".join(f"{name}: {reason}" for name, reason in report.missing.items())
     chosen = tier or report.tier
@@ -88,7 +88,7 @@ def choose(tier: Tier | None, require: Iterable[str]) -> Tier:
         raise SandboxError(f"tier {chosen} is not available here ({reasons}); the best is {report.tier}")
     if chosen == "T0" and tier is None:
         raise SandboxError(f"nothing here can isolate code ({reasons}); ask for tier='T0' by name to run without")
-    weak = sorted(set(require) - set(enforced(chosen)))
+    weak = sorted(set(require) - set(enforced_properties(chosen)))
     if weak:
         found = {name: report.properties[chosen][name].mechanism for name in weak}
         given = [f"{name} has {mechanism}" for name, mechanism in found.items()]
@@ -97,46 +97,46 @@ def choose(tier: Tier | None, require: Iterable[str]) -> Tier:
     return chosen
 
 
-def enforced(tier: Tier) -> list[str]:
-    """The properties that hold in a tier this machine has."""
+def enforced_properties(tier: Tier) -> list[str]:
+    """The properties that are enforced in an available tier."""
     return [name for name, found in probe().properties[tier].items() if found.level == "enforced"]
 
 
-def _try_all() -> dict[str, str | int | None]:
-    with temporary_files():
+def _test_mechanisms() -> dict[str, str | int | None]:
+    with explain_temp_errors():
         scratch = tempfile.TemporaryDirectory(prefix="codeact-probe-")
     with scratch as base:
-        packages = {"packages": site_folders(), "hidden": own_folders()}
-        config = {"base": base, **packages, "source": SOURCE, "reach": settle(Policy(), "T2")}
+        packages = {"packages": site_package_folders(), "hidden": own_package_folders()}
+        config = {"base": base, **packages, "source": SOURCE, "reach": resolve_policy(Policy(), "T2")}
         home = cgroups.find(cpu=True)
         no_quota = home if isinstance(home, str) else None
         if no_quota:
             home = cgroups.find()
-        trial = subprocess.Popen(
-            boot_command("isolation.mechanism_tests"),
-            env=environment({}),
+        tests = subprocess.Popen(
+            guest_command("isolation.mechanism_tests"),
+            env=kernel_environment({}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        leave_real_time(trial.pid)
-        reason = _try_cgroup(home, trial.pid)
+        leave_realtime_class(tests.pid)
+        reason = _test_cgroup(home, tests.pid)
         try:
-            out, errors = trial.communicate(json.dumps(config) + "\n", timeout=TRIAL_TIMEOUT_S)
+            out, errors = tests.communicate(json.dumps(config) + "\n", timeout=TEST_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            trial.kill()
-            out, errors = trial.communicate()
+            tests.kill()
+            out, errors = tests.communicate()
         if not isinstance(home, str):
             home.remove()
     try:
         found: dict[str, str | int | None] = json.loads(out)
     except ValueError:
-        raise SandboxError(f"the trial of the isolation mechanisms failed: {errors[-2000:]}") from None
+        raise SandboxError(f"the test of the isolation mechanisms failed: {errors[-2000:]}") from None
     return {**found, "cgroup": reason, "cpu quota": reason or no_quota}
 
 
-def _try_cgroup(home: cgroups.CgroupHome | str, pid: int) -> str | None:
+def _test_cgroup(home: cgroups.CgroupHome | str, pid: int) -> str | None:
     if isinstance(home, str):
         return home
     try:
@@ -148,7 +148,7 @@ def _try_cgroup(home: cgroups.CgroupHome | str, pid: int) -> str | None:
 
 
 def _properties(tier: Tier, abi: int, quota: bool) -> dict[str, Property]:
-    """What each tier's layers give. Every line is checked by the conformance tests."""
+    """What each tier enforces. The isolation tests check every line."""
     inner = tier in ("T2", "T3")
     rows: dict[str, tuple[Level, str]]
     if tier == "T0":

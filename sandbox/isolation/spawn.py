@@ -1,4 +1,4 @@
-"""How a process of the sandbox is started: command, scheduling, the packages it sees, environment, temporary files."""
+"""How the host starts a process of the sandbox: command, scheduling class, packages, environment, temporary files."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ BOOT = (
 )
 
 
-def boot_command(module: str) -> list[str]:
-    """Executes a module of :mod:`sandbox.guest` that reads its configuration from standard input.
+def guest_command(module: str) -> list[str]:
+    """The command that runs a module of :mod:`sandbox.guest`, which reads its configuration from standard input.
 
-    The command line says nothing about this machine: every kernel can read it.
+    It holds nothing about this machine, because every kernel can read the command line.
     """
     return [sys.executable, "-s", "-S", "-c", BOOT, module]
 
 
-def leave_real_time(pid: int) -> None:
-    """Takes a process out of a real-time class it was born into, before it starts others.
+def leave_realtime_class(pid: int) -> None:
+    """Moves a process out of an inherited real-time scheduling class, before it starts others.
 
-    A cell in such a class could keep everything else from running, and Linux lets none into a processor cgroup.
+    A cell in such a class could starve the machine, and Linux admits no such process to a processor cgroup.
     """
     if os.sched_getscheduler(pid) in (os.SCHED_FIFO, os.SCHED_RR):
         os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
 
 
-def site_folders() -> list[str]:
-    """Where this interpreter's packages lie. Editable installs are left out: a kernel must not see their source."""
+def site_package_folders() -> list[str]:
+    """The folders of this interpreter's packages, without editable installs: a kernel must not see their source."""
     folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
     folders += [folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
     return [folder for folder in dict.fromkeys(folders) if Path(folder).is_dir()]
 
 
-def own_folders() -> list[str]:
-    """Our own packages where they lie among the others, as an installation leaves them that is not editable.
+def own_package_folders() -> list[str]:
+    """The folders of this project's packages, if it is installed among the others (not editable).
 
-    They hold what an agent must not read: how its tasks are made and answers judged.
+    They are hidden from kernels, because they hold how an agent's tasks are made and its answers graded.
     """
-    if SOURCE not in site_folders():
+    if SOURCE not in site_package_folders():
         return []
     try:
         names = (metadata.distribution(DISTRIBUTION).read_text("top_level.txt") or "").split()
@@ -61,8 +61,8 @@ def own_folders() -> list[str]:
     return [str(folder) for name in names if (folder := Path(SOURCE, name)).is_dir()]
 
 
-def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of every kernel: ``variables`` and nothing of the owner's."""
+def kernel_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of every kernel: fixed settings and ``variables``; nothing is inherited."""
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -70,7 +70,7 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
         "TZ": "UTC",
         "TERM": "dumb",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONHASHSEED": "0",  # sets have one order everywhere: what is replayed elsewhere comes out the same
+        "PYTHONHASHSEED": "0",  # sets iterate in the same order everywhere, so that replays come out the same
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "MPLCONFIGDIR": "/tmp",
         "IPYTHONDIR": "/tmp",
@@ -82,8 +82,8 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def temporary_files() -> Iterator[None]:
-    """Turns a disk that is full or may not be written into a :class:`SandboxError` that names the folder."""
+def explain_temp_errors() -> Iterator[None]:
+    """Turns errors of a full or read-only disk into a :class:`SandboxError` that names the folder."""
     try:
         yield
     except OSError as error:

@@ -1,8 +1,8 @@
-"""The log of a kernel: what was done to it and what came of it, enough to come to the same state on another machine.
+"""The log of a kernel: what was done to it and with what results, enough to rebuild its state on another machine.
 
-Contract: a :class:`Log` is a list of records, one JSON object a line in text. Of each cell it keeps the code, what the
-tools answered and a digest of the outcome: status, streams, value, error and outputs, without what differs from run to
-run and means nothing (seconds, addresses of objects). Costs microseconds a cell; files are kept whole.
+Contract: a :class:`SessionLog` is a list of records; in text, one JSON object per line. For each cell it keeps the
+code, the answers of tools and a digest of the result: status, streams, value, error and outputs, without parts that
+differ between equal runs (seconds, addresses of objects). Costs microseconds per cell; files are kept whole.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sandbox.host.connection import plain_json
 from sandbox.result import CellResult, Status
-from sandbox.tools.invoke import Answer
+from sandbox.tools.invoke import Invoke
 from sandbox.validation import format_errors
 
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,16}\b")
 SURROGATE = re.compile("[\ud800-\udfff]")
-"""JSON does not hold it alone. No cell with one in it has run, nor does one with a NUL in its place."""
+"""JSON cannot hold lone surrogates. Code with one cannot run, nor can code with the NUL that replaces it."""
 COMPARED = {"status", "stdout", "stderr", "value", "error_name", "error_value", "traceback", "outputs"}
 
 
-class _Form(BaseModel):
+class _Base(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
@@ -37,7 +37,7 @@ class _Form(BaseModel):
     )
 
 
-class Call(_Form):
+class Call(_Base):
     """One call of a tool."""
 
     name: str
@@ -46,8 +46,8 @@ class Call(_Form):
     """``{"result": …}`` or ``{"error": {"type", "message"}}``."""
 
 
-class Start(_Form):
-    """What the kernel began with, and begins with again when its state is lost."""
+class Start(_Base):
+    """What the kernel started with, and starts with again when its state is lost."""
 
     kind: Literal["start"] = "start"
     seed: int | None
@@ -55,8 +55,8 @@ class Start(_Form):
     files: dict[str, bytes]
 
 
-class CellDone(_Form):
-    """A cell and what it came to."""
+class CellDone(_Base):
+    """A cell and its result."""
 
     kind: Literal["cell"] = "cell"
     code: str
@@ -65,10 +65,10 @@ class CellDone(_Form):
     digest: str
     calls: tuple[Call, ...]
     end: Literal["kept", "rolled_back", "lost"]
-    """What became of the state: changed by the cell, as before it, or that of a fresh kernel."""
+    """The state afterwards: as the cell left it, as before the cell, or that of a fresh kernel."""
 
 
-class FilePut(_Form):
+class FilePut(_Base):
     """A file the host put into the workspace."""
 
     kind: Literal["put"] = "put"
@@ -76,15 +76,15 @@ class FilePut(_Form):
     data: bytes
 
 
-class Seeded(_Form):
-    """New seeds for the random generators, as a branch gets them."""
+class Seeded(_Base):
+    """New seeds for the random generators, for example those of a fork."""
 
     kind: Literal["seed"] = "seed"
     seed: int
 
 
-class Restarted(_Form):
-    """The state was given up on request."""
+class Restarted(_Base):
+    """The state was discarded on request."""
 
     kind: Literal["restart"] = "restart"
 
@@ -93,31 +93,31 @@ Record = Annotated[Start | CellDone | FilePut | Seeded | Restarted, Field(discri
 _RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 
-class Log:
+class SessionLog:
     """Records in order; the first is the :class:`Start`."""
 
     def __init__(self, start: Start, records: Iterable[Record] = ()) -> None:
         self.start, self.records = start, list(records)
 
     @classmethod
-    def begin(cls, seed: int | None, tools: Iterable[str], files: Mapping[str, bytes]) -> Log:
-        """The log of a kernel that has just begun."""
+    def begin(cls, seed: int | None, tools: Iterable[str], files: Mapping[str, bytes]) -> SessionLog:
+        """The log of a kernel that has just started."""
         return cls(Start(seed=seed, tools=tuple(tools), files=dict(files)))
 
     def dumps(self) -> str:
-        """As text, one record a line."""
+        """As text, one record per line."""
         return "".join(f"{record.model_dump_json()}\n" for record in (self.start, *self.records))
 
     @classmethod
-    def loads(cls, text: str) -> Log:
-        """From the text. Raises ValueError for what is no log."""
-        records = [_record(number, line) for number, line in enumerate(text.removesuffix("\n").split("\n"), 1)]
+    def loads(cls, text: str) -> SessionLog:
+        """From the text of :meth:`dumps`. Raises ValueError for other texts."""
+        records = [_parse(number, line) for number, line in enumerate(text.removesuffix("\n").split("\n"), 1)]
         if not records or not isinstance(start := records[0], Start):
-            raise ValueError("log: the first line is no start record; give the whole text of a log")
+            raise ValueError("log: the first line is not a start record; give the whole text of a log")
         return cls(start, records[1:])
 
-    def living(self) -> list[Record]:
-        """The records the state now depends on: since it was lost for the last time, without what was rolled back."""
+    def effective_records(self) -> list[Record]:
+        """The records the current state depends on: those since it was last lost, except rolled-back cells."""
         records: list[Record] = []
         for record in self.records:
             if isinstance(record, Restarted) or (isinstance(record, CellDone) and record.end == "lost"):
@@ -127,77 +127,77 @@ class Log:
         return records
 
 
-def _record(number: int, line: str) -> Record:
+def _parse(number: int, line: str) -> Record:
     try:
         return _RECORD.validate_json(line)
     except ValidationError as error:
-        told = format_errors(f"log: line {number}: ", error).splitlines()[0]
-        raise ValueError(f"{told}; give the whole text of a log") from None
+        message = format_errors(f"log: line {number}: ", error).splitlines()[0]
+        raise ValueError(f"{message}; give the whole text of a log") from None
 
 
 class Recorder:
-    """Writes the log of one kernel; stands between its cells and the tools."""
+    """Writes the log of one kernel; tool calls of its cells pass through :meth:`invoke`."""
 
-    def __init__(self, log: Log, answer: Answer) -> None:
+    def __init__(self, log: SessionLog, invoke: Invoke) -> None:
         self.log = log
-        self.known: deque[Call] | None = None
-        """While a cell is repeated: the answers it gets instead of calling."""
-        self._answer, self._calls = answer, list[Call]()
+        self.replayed_calls: deque[Call] | None = None
+        """During a replay: the recorded calls whose answers the cell gets, instead of new ones."""
+        self._invoke, self._calls = invoke, list[Call]()
 
-    async def answer(self, name: str, arguments: Any) -> dict[str, Any]:
-        """Answers a call, and keeps the answer; the cell gets no other than a log can hold."""
-        kept = plain_json(arguments)
-        answer = await self._answer(name, arguments) if self.known is None else self._answer_again(name, kept)
+    async def invoke(self, name: str, arguments: Any) -> dict[str, Any]:
+        """Answers and records a call. The cell gets the answer as the log can hold it."""
+        recorded = plain_json(arguments)
+        replay = self.replayed_calls is not None
+        answer = self._replay(name, recorded) if replay else await self._invoke(name, arguments)
         answer = plain_json(answer, finite=False)
-        self._calls.append(Call(name=plain_json(name), arguments=kept, answer=answer))
+        self._calls.append(Call(name=plain_json(name), arguments=recorded, answer=answer))
         return answer
 
-    def cell(self, code: str, timeout_s: float | None, result: CellResult) -> None:
-        """A cell has ended."""
+    def record_cell(self, code: str, timeout_s: float | None, result: CellResult) -> None:
+        """Appends a cell that has ended, with the tool calls since the last one."""
         calls, self._calls = tuple(self._calls), []
         end: Literal["kept", "rolled_back", "lost"] = "kept" if result.state_survived else "lost"
         end = "rolled_back" if result.rolled_back else end
-        digest = digest_of(result)
         done = CellDone(
             code=SURROGATE.sub("\0", code),
             timeout_s=timeout_s,
             status=result.status,
-            digest=digest,
+            digest=result_digest(result),
             calls=calls,
             end=end,
         )
         self.log.records.append(done)
 
-    def cancelled(self, lost: bool) -> None:
-        """A cell was given up by its caller; ``lost``: and the state with it."""
+    def record_cancelled(self, lost: bool) -> None:
+        """Drops the calls of a cell its caller cancelled. ``lost``: the state was lost with it."""
         self._calls = []
         if lost:
-            self.restart()
+            self.record_restart()
 
-    def put(self, path: str, data: bytes) -> None:
-        """The host has put a file."""
+    def record_put(self, path: str, data: bytes) -> None:
+        """Appends a file the host has put."""
         self.log.records.append(FilePut(path=path, data=data))
 
-    def sow(self, seed: int) -> None:
-        """The random generators have new seeds."""
+    def record_seed(self, seed: int) -> None:
+        """Appends a seed."""
         self.log.records.append(Seeded(seed=seed))
 
-    def restart(self) -> None:
-        """The state is given up."""
+    def record_restart(self) -> None:
+        """Appends a restart."""
         self.log.records.append(Restarted())
 
-    def branch(self) -> Recorder:
-        """The recorder of a fork, with the same past."""
-        return Recorder(Log(self.log.start, self.log.records), self._answer)
+    def fork(self) -> Recorder:
+        """The recorder of a forked kernel, with the same records so far."""
+        return Recorder(SessionLog(self.log.start, self.log.records), self._invoke)
 
-    def _answer_again(self, name: str, arguments: Any) -> dict[str, Any]:
-        if self.known and (self.known[0].name, self.known[0].arguments) == (name, arguments):
-            return self.known.popleft().answer
-        self.known = deque()  # from here on the cell goes another way
+    def _replay(self, name: str, arguments: Any) -> dict[str, Any]:
+        if self.replayed_calls and (self.replayed_calls[0].name, self.replayed_calls[0].arguments) == (name, arguments):
+            return self.replayed_calls.popleft().answer
+        self.replayed_calls = deque()  # the cell diverges from the log here
         return {"error": {"type": "RuntimeError", "message": f"this call of {name}() is not in the log"}}
 
 
-def digest_of(result: CellResult) -> str:
-    """SHA-256 of what a cell came to, equal for equal outcomes."""
-    told = json.dumps(result.model_dump(include=COMPARED), sort_keys=True)
-    return hashlib.sha256(ADDRESS.sub("0x0", told).encode("ascii")).hexdigest()
+def result_digest(result: CellResult) -> str:
+    """SHA-256 of a cell's result, the same for equal results."""
+    text = json.dumps(result.model_dump(include=COMPARED), sort_keys=True)
+    return hashlib.sha256(ADDRESS.sub("0x0", text).encode("ascii")).hexdigest()

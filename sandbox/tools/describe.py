@@ -1,8 +1,8 @@
-"""Host functions offered to cells: what a kernel, a prompt and a person get to know of them.
+"""Host functions offered to cells, described for a kernel and for a prompt.
 
 Contract: a tool is a named, sync or async callable whose arguments and result are JSON. The kernel gets a plain Python
-function with the same signature and docstring, made from :func:`describe_tools`; calls of it are answered by
-:mod:`sandbox.tools.server` and :mod:`sandbox.tools.invoke`.
+function with the same signature and docstring, made from the output of :func:`describe_tools`;
+:mod:`sandbox.tools.server` and :mod:`sandbox.tools.invoke` answer its calls.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Tool = Callable[..., Any]
 
 
 def describe_tools(tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
-    """What the kernel needs to know of each tool. Raises ValueError for what no function of a kernel can stand for."""
+    """Name, docstring and signature of each tool as JSON. Raises ValueError for tools a kernel cannot call."""
     return [_describe(name, function) for name, function in tools.items()]
 
 
 def document_tools(tools: Mapping[str, Tool]) -> str:
-    """The tools as a prompt shows them: signature and docstring, from the same source the kernel gets."""
+    """The tools as text for a prompt: the signatures and docstrings that the kernel shows, too."""
     parts = []
     for tool in describe_tools(tools):
         body = "".join(f"\n    {line}".rstrip() for line in (tool["doc"] or "").splitlines())
@@ -35,15 +35,14 @@ def document_tools(tools: Mapping[str, Tool]) -> str:
 
 
 def _describe(name: str, function: Tool) -> dict[str, Any]:
-    if not _callable_as(name):
-        raise ValueError(f"tools: {name!r} is not a Python name; choose one a cell can call")
+    if not _is_function_name(name):
+        raise ValueError(f"tools: {name!r} is not a Python name that a cell can call; rename it")
     if not callable(function):
-        raise ValueError(f"tools: {name} is {function!r}, which cannot be called; give a function")
+        raise ValueError(f"tools: {name} is {function!r}, which is not callable; pass a function")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        advice = "give a function of your own that calls it"
-        raise ValueError(f"tools: {name} has no signature Python knows of; {advice}") from None
+        raise ValueError(f"tools: {name} has no signature that inspect can read; wrap it in a function") from None
     description = {
         "name": name,
         "doc": inspect.getdoc(function.func if isinstance(function, partial) else function),
@@ -52,13 +51,13 @@ def _describe(name: str, function: Tool) -> dict[str, Any]:
     }
     try:
         compile_proxy(description)
-    except SyntaxError as error:  # of a signature that was put together, which is checked less than one that is written
-        raise ValueError(f"tools: {name} has a signature no function can have: {error.msg}; change it") from None
+    except SyntaxError as error:  # possible for a Signature object, which inspect hardly checks
+        raise ValueError(f"tools: {name} has an invalid signature: {error.msg}; change it") from None
     return description
 
 
-def _callable_as(name: Any) -> bool:
-    """Whether a cell finds a function of this name: Python looks names up in their normal form."""
+def _is_function_name(name: Any) -> bool:
+    """Whether a cell can call a function of this name; Python normalizes names (NFKC) in code."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         return False
     return name == unicodedata.normalize("NFKC", name)

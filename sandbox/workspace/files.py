@@ -1,7 +1,7 @@
-"""Files in and out of a workspace, without ever following what a cell left there.
+"""Reads and writes files of a workspace without following links that a cell left there.
 
 Contract: paths are relative to the workspace. Every step goes through ``openat2`` with RESOLVE_BENEATH, no symlinks and
-no magic links, so a link to a host's file is an error, not a leak. Only regular files, only up to a size.
+no magic links, so a link to a file of the host is an error. Only regular files, only up to a size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 
 BRANCHES = ".branches"
-"""Folder of a workspace that holds the workspaces of its forks."""
+"""The folder of a workspace that holds the workspaces of forks."""
 SYS_OPENAT2 = 437
 RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS | NO_SYMLINKS | BENEATH
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,7 +26,7 @@ class _OpenHow(ctypes.Structure):
 
 
 def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
-    """A descriptor of ``path`` under the folder descriptor. Raises OSError (ELOOP: a link, EXDEV: outside)."""
+    """Opens ``path`` below a folder descriptor. Raises OSError (ELOOP: a link, EXDEV: outside)."""
     how = _OpenHow(flags | os.O_CLOEXEC, mode, RESOLVE)
     fd = _libc.syscall(SYS_OPENAT2, folder, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
     if fd < 0:
@@ -36,27 +36,25 @@ def open_beneath(folder: int, path: str, flags: int, mode: int = 0) -> int:
 
 
 def put_file(folder: int, path: str, data: bytes, limit_bytes: int) -> None:
-    """Writes a whole file or none, making the folders above it; one that is there keeps its mode.
+    """Writes a file atomically and creates the folders above it; an existing file keeps its mode.
 
-    Raises ValueError for a path that leaves the workspace, leads over a link or a file or is no regular file, and for
-    data larger than ``limit_bytes``, OSError for what the file system refuses.
+    Raises ValueError for a path that leaves the workspace, leads over a link or a file or is not a regular file, and
+    for data larger than ``limit_bytes``, OSError for errors of the file system.
     """
-    parts = _inside(path)
+    parts = _relative_parts(path)
     if len(data) > limit_bytes:
-        raise ValueError(
-            f"files: {path!r} with {len(data)} bytes is larger than the workspace, which has {limit_bytes}"
-        )
+        raise ValueError(f"files: {path!r} has {len(data)} bytes, more than the workspace ({limit_bytes})")
     owner = os.fstat(folder)
     try:
         for depth in range(1, len(parts)):
             _make_folder(folder, parts[:depth], owner)
-        above = _open_above(folder, parts)
+        above = _open_parent(folder, parts)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise ValueError(f"files: {path!r} leads over a link or a file; only folders can be above it") from None
+            raise ValueError(f"files: {path!r} leads over a link or a file; its parents must be folders") from None
         raise
     try:
-        _replace(above, parts[-1], data, _mode_of_regular(above, path, parts[-1]), owner)
+        _replace(above, parts[-1], data, _file_mode(above, path, parts[-1]), owner)
     finally:
         os.close(above)
 
@@ -64,14 +62,14 @@ def put_file(folder: int, path: str, data: bytes, limit_bytes: int) -> None:
 def get_file(folder: int, path: str, limit_bytes: int) -> bytes:
     """Reads a regular file.
 
-    Raises ValueError for a path that leaves the workspace or leads over a link, and for what is no regular file or
-    larger than ``limit_bytes``, OSError else.
+    Raises ValueError for a path that leaves the workspace or leads over a link, and for anything larger than
+    ``limit_bytes`` or not a regular file, OSError for other errors.
     """
     try:
-        fd = open_beneath(folder, "/".join(_inside(path)), os.O_RDONLY | os.O_NONBLOCK)
+        fd = open_beneath(folder, "/".join(_relative_parts(path)), os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise ValueError(f"files: {path!r} is or leads over a link, and links are never followed") from None
+            raise ValueError(f"files: {path!r} is or leads over a link; links are never followed") from None
         raise
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -85,35 +83,35 @@ def get_file(folder: int, path: str, limit_bytes: int) -> bytes:
     return data
 
 
-def _inside(path: str) -> tuple[str, ...]:
+def _relative_parts(path: str) -> tuple[str, ...]:
     parts = PurePosixPath(path).parts
     if not parts or parts[0] == "/" or ".." in parts or "\0" in path:
-        raise ValueError(f"files: {path!r} is not a path inside the workspace; use a relative one without '..' and NUL")
+        raise ValueError(f"files: {path!r} is not a path inside the workspace; use a relative one without '..' or NUL")
     return parts
 
 
 def _replace(above: int, name: str, data: bytes, mode: int, owner: os.stat_result) -> None:
-    """Written aside first: when the disk is full the file is as before."""
-    aside = f".put-{secrets.token_hex(8)}"
-    fd = open_beneath(above, aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Writes to a temporary name and renames it: on a full disk the old file is unchanged."""
+    temporary = f".put-{secrets.token_hex(8)}"
+    fd = open_beneath(above, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
             os.fchown(fd, owner.st_uid, owner.st_gid)
             os.fchmod(fd, mode)
-        os.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
+        os.rename(temporary, name, src_dir_fd=above, dst_dir_fd=above)
     except BaseException:
         with suppress(OSError):
-            os.unlink(aside, dir_fd=above)
+            os.unlink(temporary, dir_fd=above)
         raise
 
 
-def _open_above(folder: int, parts: tuple[str, ...]) -> int:
+def _open_parent(folder: int, parts: tuple[str, ...]) -> int:
     return open_beneath(folder, "/".join(parts[:-1]) or ".", os.O_PATH | os.O_DIRECTORY)
 
 
-def _mode_of_regular(above: int, path: str, name: str) -> int:
-    """The mode of the file that is there, that of a new one where there is none."""
+def _file_mode(above: int, path: str, name: str) -> int:
+    """The mode of the existing file, or of a new one."""
     try:
         seen = os.stat(name, dir_fd=above, follow_symlinks=False)
     except FileNotFoundError:
@@ -124,7 +122,7 @@ def _mode_of_regular(above: int, path: str, name: str) -> int:
 
 
 def _make_folder(folder: int, parts: tuple[str, ...], owner: os.stat_result) -> None:
-    above = _open_above(folder, parts)
+    above = _open_parent(folder, parts)
     try:
         os.mkdir(parts[-1], 0o755, dir_fd=above)
         os.chown(parts[-1], owner.st_uid, owner.st_gid, dir_fd=above, follow_symlinks=False)
