@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sandbox import KernelPool, Log, restore
+from sandbox import KernelPool, SessionLog, restore
 
 
 async def fork(pool: KernelPool) -> None:
@@ -27,9 +27,10 @@ async def replay(pool: KernelPool) -> None:
         await kernel.run("import random; drawn = random.randint(0, 10**6)")
         drawn = (await kernel.run("drawn")).value
         text = kernel.recorder.log.dumps()  # JSON Lines; can be stored and read on another machine
-    restored = await restore(pool, Log.loads(text))
+    restored = await restore(pool, SessionLog.loads(text))
     async with restored.kernel as again:
-        print("same state:", (await again.run("drawn")).value == drawn, "- cells that differ:", len(restored.different))
+        same = (await again.run("drawn")).value == drawn
+        print("same state:", same, "- cells that differ:", len(restored.differences))
 
 
 async def main() -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sandbox.tools.invoke import tool_schemas as tool_schemas
 
 __version__ = "0.1.0"
-"""Version of the whole project. It is defined here because guests read it, too, and package metadata is slow to read."""
+"""Version of the whole project; defined here because guests read it, too, and package metadata is slow to read."""
 
 _MODULES = {
     "CellResult": "result",

@@ -49,7 +49,7 @@ class PoolStats:
     """The state of a pool at one moment."""
 
     ready: int
-    """Warm kernels."""
+    """Warm kernels that are alive."""
     forking: int
     """Kernels the fork server was asked for and has not delivered."""
     taken: int
@@ -59,7 +59,7 @@ class PoolStats:
     lost: int
     """Kernels that ended since the start because a fork server died."""
     warm_pids: tuple[int, ...]
-    """Process ids of the warm kernels, -1 for one that has ended."""
+    """Process ids of the ready kernels."""
 
 
 class KernelPool:
@@ -122,8 +122,8 @@ class KernelPool:
 
     @property
     def ready(self) -> int:
-        """Warm kernels."""
-        return len(self._ready)
+        """Warm kernels that are alive."""
+        return sum(not process.exited.done() for process in self._ready)
 
     @property
     def waiting(self) -> int:
@@ -138,7 +138,7 @@ class KernelPool:
             taken=len(self._taken),
             waiting=self.waiting,
             lost=self.lost,
-            warm_pids=tuple(process.pid() for process in self._ready),
+            warm_pids=tuple(process.pid() for process in self._ready if not process.exited.done()),
         )
 
     async def start(self) -> None:

@@ -54,7 +54,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "replay": "kernel pool result state tools",
         "jupyter": "host isolation limits pool result validation",
         "service": "guest host isolation kernel limits pool result tools validation",
-        "bench": "isolation jupyter kernel pool result service",
+        "bench": "host isolation jupyter kernel pool result service",
         "security_suite": "host isolation kernel limits pool result",
         "containers": "guest",
     },

@@ -229,9 +229,9 @@ def _as_value_error() -> Iterator[None]:
 
 
 def _chosen(tier: TierName | None) -> TierName:
-    from sandbox.isolation.probe import choose
+    from sandbox import choose_tier
 
-    return choose(tier, ())
+    return choose_tier(tier, ())
 
 
 def _isolating() -> list[TierName]:

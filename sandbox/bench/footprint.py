@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from sandbox.host.procfs import descendants, memory_bytes
+
 
 class Footprint(BaseModel):
     """Counts of resources that may leak."""
@@ -40,15 +42,6 @@ def measure_footprint() -> Footprint:
     )
 
 
-def descendants(pid: int) -> list[int]:
-    """All descendants of a process, zombies included."""
-    found, frontier = [], [pid]
-    while frontier:
-        frontier = [child for parent in frontier for child in _children(parent)]
-        found += frontier
-    return found
-
-
 def cgroup_folders(owner: int) -> list[Path]:
     """Cgroup folders of the kernels of a process's pools, in every hierarchy."""
     return [folder for home in cgroup_homes(owner) for folder in home.glob("*/")]
@@ -69,33 +62,15 @@ def _cgroup_roots() -> list[Path]:
     return roots
 
 
-def _children(pid: int) -> list[int]:
-    found = []
-    for task in _listed(f"/proc/{pid}/task"):
-        try:
-            found += [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
-        except OSError:
-            continue
-    return found
-
-
 def _private_mb(pid: int) -> float:
-    try:
-        rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(row.split()[1]) for row in rows if row.startswith("Private_Dirty")) * 1024 / 1e6
+    return (memory_bytes(pid, "Private_Dirty") or 0) / 1e6
 
 
 def _entries(path: str) -> int:
-    return len(_listed(path))
-
-
-def _listed(path: str) -> list[str]:
     try:
-        return os.listdir(path)  # noqa: PTH208
+        return len(os.listdir(path))  # noqa: PTH208
     except OSError:
-        return []
+        return 0
 
 
 def _lines(path: str) -> int:

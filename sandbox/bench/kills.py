@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from sandbox.bench.figures import Figure
-from sandbox.bench.footprint import cgroup_homes, descendants
+from sandbox.bench.footprint import cgroup_homes
+from sandbox.host.procfs import descendants
 from sandbox.isolation.probe import Tier
 from sandbox.pool import KernelPool
 

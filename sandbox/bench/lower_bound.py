@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 
-from sandbox.isolation.spawn import environment
+from sandbox.isolation.spawn import kernel_environment
 
 PAGE = 4096
 PROGRAM = """
@@ -48,5 +48,5 @@ def lower_bound_ms(private_mb: float, starts: int) -> float:
     """Median milliseconds of a fork and ``private_mb`` (10⁶ bytes) copied on write, over ``starts`` forks."""
     pages = round(private_mb * 1e6 / PAGE)
     command = [sys.executable, "-c", PROGRAM, str(pages), str(starts)]
-    said = subprocess.run(command, env=environment({}), stdout=subprocess.PIPE, text=True, check=True).stdout
+    said = subprocess.run(command, env=kernel_environment({}), stdout=subprocess.PIPE, text=True, check=True).stdout
     return statistics.median(map(float, said.split()))

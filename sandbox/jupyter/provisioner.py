@@ -31,9 +31,9 @@ from traitlets import Dict, List, Unicode
 from sandbox.host.endpoints import Endpoints
 from sandbox.host.fork_server import ForkServer
 from sandbox.host.process import Process, ProcessServer
-from sandbox.host.watchdog import watch_over
+from sandbox.host.watchdog import start_watchdog
 from sandbox.isolation.policy import Policy
-from sandbox.isolation.probe import choose
+from sandbox.isolation.probe import choose_tier
 from sandbox.limits import Limits
 from sandbox.pool import DEFAULT_PRELOAD, check_kernel
 from sandbox.result import SandboxError
@@ -95,7 +95,7 @@ class _Backstage:
     def _watch(self, server: ForkServer) -> None:
         """For the server's life, over what no mechanism of its tier bounds."""
         taken = self._taken[server] = set()
-        watching = watch_over(taken, server.limits, server.tier)
+        watching = start_watchdog(taken, server.limits, server.tier)
         if watching is not None:
             server.died.add_done_callback(lambda _: watching.cancel())
 
@@ -156,7 +156,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
         wanted: Any = self.tier or None
         check_kernel(self.kernel)
         limits, policy = _checked(Limits, "limits", self.limits), _checked(Policy, "policy", self.policy)
-        tier = choose(wanted, {*self.require, *limits.requires})
+        tier = choose_tier(wanted, {*self.require, *limits.requires})
         key = json.dumps([tier, self.kernel, self.preload, self.limits, self.policy], sort_keys=True)
         assert self._endpoints is not None, "pre_launch comes first"
         backstage = _backstage[0]

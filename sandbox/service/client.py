@@ -26,7 +26,7 @@ from sandbox.host.connection import OnEvent
 from sandbox.result import CellResult, SandboxError
 from sandbox.service.schemas import OfferResponse
 from sandbox.tools.describe import Tool, describe_tools
-from sandbox.tools.invoke import Caller
+from sandbox.tools.invoke import ToolInvoker
 
 CONNECT_TIMEOUT_S = 30.0
 KEEPALIVE_S = 4.0  # less than the 5 s after which uvicorn closes an idle connection
@@ -171,7 +171,7 @@ class RemoteKernel:
 
     def __init__(self, pool: RemotePool, kernel_id: str, tier: str, tools: dict[str, Tool]) -> None:
         self._pool, self.tools, self.tier = pool, tools, tier
-        self._caller = Caller(tools)
+        self._caller = ToolInvoker(tools)
         self.path = f"/v1/kernels/{kernel_id}"
         """The kernel's URL path."""
 

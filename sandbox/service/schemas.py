@@ -7,7 +7,7 @@ import binascii
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sandbox.isolation.probe import Tier, enforced
+from sandbox.isolation.probe import Tier, enforced_properties
 from sandbox.service.leases import Lease
 from sandbox.service.tenants import Tenant
 from sandbox.service.tool_calls import ToolSpec
@@ -86,7 +86,7 @@ class OfferResponse(_Schema):
     def from_tenant(cls, tenant: Tenant, tier: Tier) -> OfferResponse:
         """The offer to a tenant whose kernels have this tier."""
         limits = {name: getattr(tenant, name) for name in cls.model_fields if name in Tenant.model_fields}
-        return cls(tier=tier, enforced=enforced(tier), memory_mib=tenant.limits.memory_mib, **limits)
+        return cls(tier=tier, enforced=enforced_properties(tier), memory_mib=tenant.limits.memory_mib, **limits)
 
 
 class ExecuteRequest(_Schema):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sandbox import KernelPool, SandboxError, probe
-from sandbox.bench.footprint import descendants
 from sandbox.host.admission import KERNEL_MIB, Admission
-from sandbox.host.free_memory import free_mib, levels
+from sandbox.host.free_memory import free_mib, memory_cgroups
+from sandbox.host.procfs import descendants
 
 MEMORY = "sandbox.host.free_memory.free_mib"
 MIB = 1 << 20
@@ -65,7 +65,7 @@ async def test_the_error_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(MEMORY, lambda: 700)
     with pytest.raises(SandboxError, match=r"no kernel within 0.01 s: 700 MiB of memory are free, 1016 needed"):
         await Admission(None, reserve_mib=1000, timeout_s=0.01).enter(nothing)
-    with pytest.raises(ValueError, match="max_kernels: 1 is less than the 2 to be ready"):
+    with pytest.raises(ValueError, match="max_kernels must be >= 2, the number kept ready"):
         KernelPool(size=2, max_kernels=1)
 
 
@@ -138,13 +138,15 @@ async def test_a_warm_kernel_that_dies_leaves_nothing(checkpoint: bool, victim: 
         before = held()
         for _ in range(3):
             await until(lambda: pool.ready == 1)
-            warm = pool._ready[0]
+            server = pool.server
+            assert server is not None
             if victim == "kernel":
-                warm.kill()
-                await asyncio.shield(warm.exited)
+                (warm,) = pool.stats().warm_pids
+                os.kill(warm, signal.SIGKILL)
+                await until(lambda: pool.ready == 0)
             else:
-                os.kill(warm.server.pid, signal.SIGKILL)
-                await asyncio.shield(warm.server.died)
+                os.kill(server.pid, signal.SIGKILL)
+                await asyncio.shield(server.died)
             await (await pool.acquire()).close()
         await until(lambda: held() == before)
 
@@ -157,7 +159,7 @@ async def test_a_fork_server_that_dies_over_a_fork_is_replaced_too() -> None:
         (forking,) = descendants(dead.pid)[:1]
         os.kill(forking, signal.SIGSTOP)
         async with await pool.acquire():
-            await until(lambda: len(dead._forks) == 1)  # the next warm one, asked for and not answered
+            await until(lambda: pool.stats().forking == 1)  # the next warm one, asked for and not answered
             os.kill(forking, signal.SIGKILL)
             await until(lambda: pool.ready == 1 and not Path(dead.base).exists())
 
@@ -186,8 +188,8 @@ async def test_free_memory_is_that_of_the_cgroups_around_too(
         (tmp_path / "above" / name).write_text(f"{text}\n")
     monkeypatch.setattr("sandbox.host.free_memory.controller_mounts", lambda: {mount: tmp_path})
     monkeypatch.setattr("sandbox.host.free_memory.own_paths", lambda: {"memory": "/above/own", "": "/above/own"})
-    levels.cache_clear()
+    memory_cgroups.cache_clear()
     try:
         assert (free_mib() == left) if left else free_mib() > 100
     finally:
-        levels.cache_clear()
+        memory_cgroups.cache_clear()

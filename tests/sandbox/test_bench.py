@@ -11,6 +11,7 @@ from sandbox.bench import footprint
 from sandbox.bench.figures import Figure, missed, row
 from sandbox.bench.kills import kills
 from sandbox.bench.soak import at_once, cycles
+from sandbox.host.procfs import descendants
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_a_footprint_sees_processes_and_descriptors() -> None:
         during = footprint.measure_footprint()
         child.kill()
     assert during.processes == before.processes + 1 and during.descriptors > before.descriptors
-    assert child.pid in footprint.descendants(os.getpid()) or not Path(f"/proc/{child.pid}").exists()
+    assert child.pid in descendants(os.getpid()) or not Path(f"/proc/{child.pid}").exists()
 
 
 def test_kernels_alive_at_once_answer_and_nothing_stays_behind() -> None:

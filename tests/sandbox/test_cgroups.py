@@ -21,7 +21,7 @@ done
 exec "$@"
 """
 FIND = """
-from sandbox import cgroups
+from sandbox.isolation import cgroups
 home = cgroups.find()
 print(home)
 home.remove()

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from sandbox import Kernel, KernelPool, Limits, probe
-from sandbox.workspace.snapshot import Mirror
-from sandbox.workspace.walk import check_time
+from sandbox.workspace.snapshot import WorkspaceSnapshot
+from sandbox.workspace.walk import check_deadline
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMITS = Limits(memory_mib=256, workspace_mib=16, workspace_inodes=200, cell_timeout_s=20.0, output_chars=1000,
@@ -140,9 +140,9 @@ async def test_files_are_as_before_the_fatal_cell(keeping: KernelPool) -> None:
         assert (await kernel.run("log.write('three\\n'); log.flush(); open('log').read()")).value == "'one\\nthree\\n'"
         assert (await kernel.run("os.read(table, 9)")).value == "b',b\\n'"
         assert await kernel.get("put.txt") == b"by the host"
-        files = {path.name for path in Path(keeping.server.base).glob("mirror-*/*")} if keeping.server else set()
+        files = {path.name for path in Path(keeping.server.base).glob("snapshot-*/*")} if keeping.server else set()
         assert files
-    assert not list(Path(keeping.server.base).glob("mirror-*")) if keeping.server else False
+    assert not list(Path(keeping.server.base).glob("snapshot-*")) if keeping.server else False
 
 
 @pytest.mark.parametrize("fatal", [EXIT, "os.chmod('ro', 0o755); os.remove('ro/data')\n" + EXIT, CLOSING],
@@ -298,7 +298,7 @@ async def test_stock_ipykernel_is_refused() -> None:
 
 async def _begun(kernel: Kernel) -> None:
     """Until the cell runs: the handle can interrupt it from then on."""
-    while kernel._stop is None:
+    while not kernel.busy:
         await asyncio.sleep(0)
 
 
@@ -322,7 +322,7 @@ async def test_files_that_grow_while_they_are_kept_take_no_more_than_the_workspa
         assert pool.server is not None
         for _ in range(4):
             await kernel.run(SHORT_AGAIN)
-            kept = [path.stat() for path in Path(pool.server.base).glob("mirror-*/*")]
+            kept = [path.stat() for path in Path(pool.server.base).glob("snapshot-*/*")]
             assert sum(seen.st_size for seen in kept) <= LIMITS.workspace_mib << 20
 
 
@@ -337,8 +337,8 @@ async def test_a_folder_in_the_place_of_a_file_that_is_being_kept_stays_closed(
     workspace = os.open(tmp_path / "workspace", os.O_PATH)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
-        with pytest.raises(OSError, match="'swapped' is no file any longer"):
-            Mirror(tmp_path / "mirror", 1, 10).update(workspace, inf)
+        with pytest.raises(OSError, match="'swapped' is not a file any longer"):
+            WorkspaceSnapshot(tmp_path / "snapshot", 1, 10).update(workspace, inf)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     os.close(workspace)
 
@@ -348,16 +348,16 @@ async def test_files_that_take_too_long_to_keep_leave_the_cell_half_of_its_time(
 ) -> None:
     def slowly(until: float) -> None:
         time.sleep(min(3.0, max(0.0, until - time.monotonic())))
-        check_time(until)
+        check_deadline(until)
 
     async with await keeping.acquire(files={"a": b"1"}) as kernel:
         await kernel.run("x = 1")
         with monkeypatch.context() as patched:
-            patched.setattr("sandbox.workspace.walk.check_time", slowly)
+            patched.setattr("sandbox.workspace.walk.check_deadline", slowly)
             assert (await kernel.run("x", timeout_s=4)).value == "1"
             result = await kernel.run(EXIT, timeout_s=4)
         assert not result.state_survived
-        assert "no checkpoint to go back to: there are more files than" in result.stderr
+        assert "no checkpoint to go back to: there are too many files" in result.stderr
         assert (await kernel.run("open('a').read()")).value == "'1'"
 
 
@@ -367,7 +367,7 @@ async def test_files_that_take_too_long_to_put_back_cost_the_state(
     monkeypatch.setattr("sandbox.state.checkpoint.RESTORE_TIMEOUT_S", 0.0)
     async with await keeping.acquire(files={"a": b"1"}) as kernel:
         result = await kernel.run("import os; os.remove('a')\n" + EXIT)
-        assert not result.state_survived and "there are more files than" in result.stderr
+        assert not result.state_survived and "there are too many files" in result.stderr
         assert (await kernel.run("open('a').read()")).value == "'1'"
 
 

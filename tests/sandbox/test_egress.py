@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import KernelPool, Limits, Policy, probe
-from sandbox.isolation.allowlist import Hosts, is_public, parse_entry, split_authority
-from sandbox.isolation.egress_proxy import Egress
+from sandbox.isolation.allowlist import Allowlist, is_public, parse_entry, split_authority
+from sandbox.isolation.egress_proxy import EgressProxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-Ask = Callable[[str], Awaitable[str]]
+HOST = "Host: any.example\r\n"
+"""A header every HTTP/1.1 request must have; the proxy goes by the request line."""
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ Ask = Callable[[str], Awaitable[str]]
 )
 async def test_a_host_is_judged_by_the_list(entry: str, host: str, port: int, admitted: bool) -> None:
     name, _ = split_authority(host)
-    assert Hosts([entry]).admits(name, port) is admitted
+    assert Allowlist([entry]).allows(name, port) is admitted
 
 
 NO_HOSTS = ["", "*", "*.org", "http://a.org", "example.org/x", "a@b.org", "a.org:0", "a b", "x:99999", "b*d"]
@@ -45,7 +46,7 @@ NO_HOSTS = ["", "*", "*.org", "http://a.org", "example.org/x", "a@b.org", "a.org
 
 @pytest.mark.parametrize("entry", NO_HOSTS)
 async def test_what_is_no_host_is_refused_with_the_entry(entry: str) -> None:
-    with pytest.raises(ValueError, match="is no host; write") as error:
+    with pytest.raises(ValueError, match="is not a host; write") as error:
         parse_entry(entry)
     assert repr(entry) in str(error.value)
 
@@ -84,14 +85,16 @@ async def web() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def proxied(text: str, hosts: list[str], limits: Limits | None = None) -> str:
-    """What a proxy for these hosts answers, to its end."""
+async def proxied(text: str, hosts: list[str], limits: Limits | None = None, eof: bool = False) -> str:
+    """The whole answer of a proxy for these hosts; ``eof``: the client says that it sends no more."""
     listener = socket.create_server(("127.0.0.1", 0))
     where = listener.getsockname()
-    egress = Egress(listener, Hosts(hosts), limits or Limits())
+    egress = EgressProxy(listener, Allowlist(hosts), limits or Limits())
     try:
         reader, writer = await asyncio.open_connection(*where)
         writer.write(text.encode())
+        if eof:
+            writer.write_eof()
         answer = (await reader.read(-1)).decode()
         writer.close()
     finally:
@@ -106,7 +109,7 @@ async def test_a_plain_request_goes_to_its_host_without_what_is_the_proxys_own(w
 
 
 async def test_a_tunnel_carries_what_it_is_given(web: int) -> None:
-    asked = f"CONNECT 127.0.0.1:{web} HTTP/1.1\r\n\r\nGET /inside HTTP/1.1\r\n\r\n"
+    asked = f"CONNECT 127.0.0.1:{web} HTTP/1.1\r\n{HOST}\r\nGET /inside HTTP/1.1\r\n\r\n"
     answer = await proxied(asked, [f"127.0.0.1:{web}"])
     assert answer.startswith("HTTP/1.1 200 ") and "GET /inside" in answer
 
@@ -125,8 +128,81 @@ async def test_a_tunnel_carries_what_it_is_given(web: int) -> None:
     ],
 )
 async def test_what_is_not_listed_or_not_understood_is_refused(web: int, request_line: str, status: str) -> None:
-    answer = await proxied(request_line.format(web=web) + "\r\n\r\n", ["listed.example"])
+    answer = await proxied(f"{request_line.format(web=web)}\r\n{HOST}\r\n", ["listed.example"])
     assert answer.startswith(f"HTTP/1.1 {status.format(web=web)}")
+
+
+MALFORMED = {
+    "two hosts": ("Host: a.example\r\nHost: b.example\r\n", 400),
+    "no host": ("A: b\r\n", 400),
+    "a space before the colon": ("Host : any.example\r\n", 400),
+    "a carriage return inside a value": (f"{HOST}A: b\rHost: c\r\n", 400),
+    "a NUL": (f"{HOST}A: \0\r\n", 400),
+    "a length that is no number": (f"{HOST}Content-Length: +5\r\n", 400),
+    "two lengths": (f"{HOST}Content-Length: 5\r\nContent-Length: 6\r\n", 400),
+    "a length and chunks": (f"{HOST}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400),
+    "an unknown encoding": (f"{HOST}Transfer-Encoding: xchunked\r\n", 501),
+    "two encodings": (f"{HOST}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", 501),
+    "headers without end": ("".join(f"A{n}: {'b' * 1000}\r\n" for n in range(70)), 431),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+async def test_a_malformed_head_is_refused(web: int, case: str) -> None:
+    headers, status = MALFORMED[case]
+    answer = await proxied(f"POST http://127.0.0.1:{web}/ HTTP/1.1\r\n{headers}\r\nhello", [f"127.0.0.1:{web}"])
+    assert answer.startswith(f"HTTP/1.1 {status} ") and "POST" not in answer, answer
+
+
+@pytest.mark.parametrize("version", ["HTTP/2.0", "HTTP/0.9", "HTTP/1.1x", "http/1.1"])
+async def test_another_version_is_refused(web: int, version: str) -> None:
+    answer = await proxied(f"GET http://127.0.0.1:{web}/ {version}\r\n{HOST}\r\n", [f"127.0.0.1:{web}"])
+    assert answer.startswith("HTTP/1.1 400 ")
+
+
+async def test_chunks_in_http_1_0_are_refused(web: int) -> None:
+    asked = f"POST http://127.0.0.1:{web}/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    assert (await proxied(asked, [f"127.0.0.1:{web}"])).startswith("HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("port", ["", ":", ":0", ":65536", ":-1", ":8a", ":80:80", ":%38%30"])
+async def test_a_tunnel_to_no_port_is_refused(port: str) -> None:
+    answer = await proxied(f"CONNECT listed.example{port} HTTP/1.1\r\n{HOST}\r\n", ["listed.example"])
+    assert answer.startswith("HTTP/1.1 400 ")
+
+
+async def test_a_folded_header_is_written_on_one_line(web: int) -> None:
+    asked = f"GET http://127.0.0.1:{web}/ HTTP/1.1\r\n{HOST}A: b\r\n  Host: c\r\n\r\n"
+    assert "\r\nA: b Host: c\r\n" in await proxied(asked, [f"127.0.0.1:{web}"])
+
+
+BODIES = {
+    "none": ("\r\n", ""),
+    "a length": ("Content-Length: 5\r\n\r\nhello", "hello"),
+    "chunks": ("Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "hello"),
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+async def test_what_follows_the_body_reaches_nobody(case: str) -> None:
+    """A second request behind the first is not sent on, however the body's end is marked."""
+    sent, body = BODIES[case]
+    received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.set_result(await reader.read(-1))  # until the proxy closes
+        writer.close()
+
+    async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        first = f"POST http://127.0.0.1:{port}/first HTTP/1.1\r\n{HOST}{sent}"
+        await proxied(
+            f"{first}GET http://127.0.0.1:{port}/second HTTP/1.1\r\n{HOST}\r\n", [f"127.0.0.1:{port}"], eof=True
+        )
+        head, _, rest = (await received).decode().partition("\r\n\r\n")
+    assert head.startswith("POST /first HTTP/1.1") and "second" not in rest
+    pieces = rest.split("\r\n")[1::2] if case == "chunks" else [rest]
+    assert "".join(pieces) == body
 
 
 async def test_a_listed_name_leads_to_no_inner_address_unless_that_is_listed(
@@ -139,7 +215,7 @@ async def test_a_listed_name_leads_to_no_inner_address_unless_that_is_listed(
         return ["127.0.0.1"] if len(lookups) % 2 else ["192.0.2.1"]  # a name server that changes its mind
 
     monkeypatch.setattr("sandbox.isolation.egress_proxy.look_up", look_up)
-    asked = f"CONNECT rebound.example:{web} HTTP/1.1\r\n\r\nGET /inside HTTP/1.1\r\n\r\n"
+    asked = f"CONNECT rebound.example:{web} HTTP/1.1\r\n{HOST}\r\nGET /inside HTTP/1.1\r\n\r\n"
     answer = await proxied(asked, [f"rebound.example:{web}"])
     assert answer.startswith("HTTP/1.1 403 rebound.example leads to an address that is not public")
     lookups.clear()
@@ -150,19 +226,19 @@ async def test_a_listed_name_leads_to_no_inner_address_unless_that_is_listed(
 async def test_a_name_that_is_unknown_or_silent_is_a_bad_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         closed = taken.getsockname()[1]
-    answer = await proxied(f"CONNECT 127.0.0.1:{closed} HTTP/1.1\r\n\r\n", [f"127.0.0.1:{closed}"])
+    answer = await proxied(f"CONNECT 127.0.0.1:{closed} HTTP/1.1\r\n{HOST}\r\n", [f"127.0.0.1:{closed}"])
     assert answer.startswith(f"HTTP/1.1 502 127.0.0.1:{closed} does not answer")
 
     async def look_up(host: str, port: int) -> list[str]:
         raise socket.gaierror
 
     monkeypatch.setattr("sandbox.isolation.egress_proxy.look_up", look_up)
-    answer = await proxied("CONNECT listed.example:443 HTTP/1.1\r\n\r\n", ["listed.example"])
+    answer = await proxied(f"CONNECT listed.example:443 HTTP/1.1\r\n{HOST}\r\n", ["listed.example"])
     assert answer.startswith("HTTP/1.1 502 the name listed.example is not known")
 
 
 async def test_what_may_be_transferred_ends(web: int) -> None:
-    asked = f"GET http://127.0.0.1:{web}/size/{3 << 20} HTTP/1.1\r\n\r\n"
+    asked = f"GET http://127.0.0.1:{web}/size/{3 << 20} HTTP/1.1\r\n{HOST}\r\n"
     assert len(await proxied(asked, [f"127.0.0.1:{web}"])) > 3 << 20
     assert len(await proxied(asked, [f"127.0.0.1:{web}"], Limits(transfer_mib=1))) <= 1 << 20
 
@@ -170,10 +246,10 @@ async def test_what_may_be_transferred_ends(web: int) -> None:
 async def test_connections_beyond_the_limit_wait_for_their_turn(web: int) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     where = listener.getsockname()
-    egress = Egress(listener, Hosts([f"127.0.0.1:{web}"]), Limits(connections=1))
+    egress = EgressProxy(listener, Allowlist([f"127.0.0.1:{web}"]), Limits(connections=1))
     _, idle = await asyncio.open_connection(*where)  # holds the only place and says nothing
     reader, writer = await asyncio.open_connection(*where)
-    writer.write(f"GET http://127.0.0.1:{web}/ HTTP/1.1\r\n\r\n".encode())
+    writer.write(f"GET http://127.0.0.1:{web}/ HTTP/1.1\r\n{HOST}\r\n".encode())
     answer = asyncio.ensure_future(reader.read(-1))
     done, _ = await asyncio.wait([answer], timeout=0.1)
     assert not done

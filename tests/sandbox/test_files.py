@@ -60,7 +60,7 @@ async def test_files_go_in_and_out(isolated: KernelPool) -> None:
 async def test_a_file_is_put_whole_or_not_at_all(isolated: KernelPool) -> None:
     async with await isolated.acquire(files={"a.txt": b"before"}) as kernel:
         await kernel.run("import os\nos.chmod('a.txt', 0o640); mode = os.stat('a.txt').st_mode")
-        with pytest.raises(ValueError, match=r"'a.txt' with 8388609 bytes is larger than the workspace"):
+        with pytest.raises(ValueError, match=r"'a.txt' has 8388609 bytes, more than the workspace"):
             await kernel.put("a.txt", bytes((8 << 20) + 1))
         if isolated.tier != "T1":  # there the watch sees to the sum
             with pytest.raises(OSError, match="No space left"):

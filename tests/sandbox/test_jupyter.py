@@ -238,7 +238,7 @@ def test_a_death_is_seen_by_the_manager(code: str, tier: str, tmp_path: Path, mo
     if tier and tier not in probe().properties:
         pytest.skip(f"tier {tier} is not available here")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    monkeypatch.setattr("sandbox.host.watchdog.EVERY_S", 0.05)
+    monkeypatch.setattr("sandbox.host.watchdog.INTERVAL_S", 0.05)
     install_kernelspec(tmp_path, "sandboxed", tier=tier, **CONFIG)
     manager = KernelManager(kernel_name="sandboxed")
     manager.start_kernel()
@@ -295,7 +295,7 @@ async def test_stock_ipykernel_behind_the_handle(tier: str) -> None:
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"kernel": "foo"}, "kernel: 'foo' is none of light, ipykernel"),
+        ({"kernel": "foo"}, "kernel must be one of light, ipykernel"),
         ({"limits": {"memory": 100}}, "limits.memory: unknown key; did you mean 'memory_mib'?"),
         ({"limits": {"memory_mib": 1}}, "limits.memory_mib: Input should be greater than or equal to 64 (given: 1)"),
     ],

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from sandbox import KernelPool, Limits, Policy, SandboxError, probe
-from sandbox.isolation.policy import settle
+from sandbox.isolation.policy import resolve_policy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="device nodes and mounts take root")
@@ -29,10 +29,10 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="device nodes and moun
         ({"read_write": {"/usr/share": "/data"}}, "read_write: '/usr/share' would hide /usr"),
         ({"read_write": {"/tmp": "/data"}}, "read_write: '/tmp' would hide /tmp"),
         ({"read_only": {"/": "/data"}}, "read_only: '/' would hide"),
-        ({"read_only": {"/a": "/data"}, "read_write": {"/a/b": "/data"}}, "read_write: '/a/b' and '/a' lie in one"),
-        ({"gpus": (0, 0)}, r"gpus: \(0, 0\) must be different numbers"),
-        ({"gpus": (-1,)}, r"gpus: \(-1,\) must be different numbers"),
-        ({"network": ("https://example.org",)}, "network: 'https://example.org' is no host"),
+        ({"read_only": {"/a": "/data"}, "read_write": {"/a/b": "/data"}}, "read_write: '/a/b' and '/a' are nested"),
+        ({"gpus": (0, 0)}, r"gpus: \(0, 0\) must be distinct numbers"),
+        ({"gpus": (-1,)}, r"gpus: \(-1,\) must be distinct numbers"),
+        ({"network": ("https://example.org",)}, "network: 'https://example.org' is not a host"),
         ({"folders": {}}, "Extra inputs are not permitted"),
     ],
 )
@@ -42,19 +42,19 @@ async def test_a_bad_value_is_named(policy: dict[str, Any], sentence: str) -> No
 
 
 async def test_what_the_machine_or_the_tier_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"read_only: '.*/gone', the folder for '/data', is not there; make it first"):
-        settle(Policy(read_only={"/data": f"{tmp_path}/gone"}), "T3")
-    with pytest.raises(ValueError, match="holds the folders of the sandbox itself"):
-        settle(Policy(read_only={"/data": "/"}), "T3")
+    with pytest.raises(ValueError, match=r"read_only: '.*/gone', the folder for '/data', does not exist; create"):
+        resolve_policy(Policy(read_only={"/data": f"{tmp_path}/gone"}), "T3")
+    with pytest.raises(ValueError, match="contains the sandbox's own folders"):
+        resolve_policy(Policy(read_only={"/data": "/"}), "T3")
     with pytest.raises(SandboxError, match="tier T0 enforces nothing"):
-        settle(Policy(read_only={"/data": str(tmp_path)}), "T0")
+        resolve_policy(Policy(read_only={"/data": str(tmp_path)}), "T0")
     with pytest.raises(SandboxError, match="in tier T1 no socket can be opened"):
-        settle(Policy(network=("example.org",)), "T1")
-    with pytest.raises(SandboxError, match=f"call '/data' '{tmp_path}' inside, too, or use T2 or T3"):
-        settle(Policy(read_only={"/data": str(tmp_path)}), "T1")
+        resolve_policy(Policy(network=("example.org",)), "T1")
+    with pytest.raises(SandboxError, match=f"use '{tmp_path}' instead of '/data', or tier T2 or T3"):
+        resolve_policy(Policy(read_only={"/data": str(tmp_path)}), "T1")
     monkeypatch.setattr("sandbox.isolation.policy.DEVICES", tmp_path)
-    with pytest.raises(SandboxError, match=r"gpus: .*/nvidia7 is not there; the GPUs of this machine: none"):
-        settle(Policy(gpus=(7,)), "T3")
+    with pytest.raises(SandboxError, match=r"gpus: .*/nvidia7 does not exist; the GPUs of this machine: none"):
+        resolve_policy(Policy(gpus=(7,)), "T3")
 
 
 async def test_a_machine_without_room_for_temporary_files_says_so(

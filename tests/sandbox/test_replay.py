@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from sandbox import KernelPool, Limits, probe
 from sandbox.replay import restore
-from sandbox.state.session_log import CellDone, Log
+from sandbox.state.session_log import CellDone, SessionLog
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,14 +46,14 @@ async def test_a_replay_is_equal_and_goes_on_from_there(machines: tuple[KernelPo
         text = kernel.recorder.log.dumps()
         on = await kernel.run("random.random(), numpy.random.rand(), f()")
     assert first[5].rolled_back and first[6].value == "(3, 'ababc')"
-    restored = await restore(there, Log.loads(text))
+    restored = await restore(there, SessionLog.loads(text))
     async with restored.kernel as again:
-        assert restored.different == ()
+        assert restored.differences == ()
         assert (await again.run("random.random(), numpy.random.rand(), f()")).value == on.value
         assert again.recorder is not None
         twice = await restore(here, again.recorder.log)
     async with twice.kernel as third:
-        assert twice.different == () and (await third.run("f()")).value == "(3, 'ababc')"
+        assert twice.differences == () and (await third.run("f()")).value == "(3, 'ababc')"
 
 
 async def test_cells_that_come_out_differently_are_flagged(machines: tuple[KernelPool, KernelPool]) -> None:
@@ -65,8 +65,8 @@ async def test_cells_that_come_out_differently_are_flagged(machines: tuple[Kerne
         assert kernel.recorder is not None
         restored = await restore(there, kernel.recorder.log)
     await restored.kernel.close()
-    assert [each.recorded.code for each in restored.different] == [cells[2], cells[4]]
-    assert all(each.result.status == "ok" for each in restored.different)
+    assert [each.recorded.code for each in restored.differences] == [cells[2], cells[4]]
+    assert all(each.result.status == "ok" for each in restored.differences)
 
 
 async def test_tools_are_not_called_again_unless_that_is_wanted(machines: tuple[KernelPool, KernelPool]) -> None:
@@ -84,17 +84,17 @@ async def test_tools_are_not_called_again_unless_that_is_wanted(machines: tuple[
     async with await here.acquire(tools={"order": order}, record=True) as kernel:
         first = [await kernel.run(code) for code in cells]
         assert kernel.recorder is not None
-        log = Log.loads(kernel.recorder.log.dumps())
+        log = SessionLog.loads(kernel.recorder.log.dumps())
     assert first[1].error_name == "LookupError" and first[2].value == "((1, 2), 4)"
     with pytest.raises(ValueError, match="tools: the log's kernel had order"):
         await restore(there, log)
     restored = await restore(there, log, tools={"order": order})
     async with restored.kernel as again:
-        assert (restored.different, called) == ((), ["tea", "cup", "none", "pot"])
+        assert (restored.differences, called) == ((), ["tea", "cup", "none", "pot"])
         assert (await again.run("a, order('more')")).value == "((1, 2), 5)"
     repeated = await restore(there, log, tools={"order": order}, call_tools=True)
     await repeated.kernel.close()
-    assert [each.recorded.code for each in repeated.different] == [cells[2]]
+    assert [each.recorded.code for each in repeated.differences] == [cells[2]]
     assert called[5:] == ["tea", "cup", "none", "pot"]
 
 
@@ -116,12 +116,12 @@ async def test_a_log_holds_whatever_a_cell_says(machines: tuple[KernelPool, Kern
     async with await here.acquire(tools={"echo": echo}, record=True) as kernel:
         first = [await kernel.run(code) for code in cells]
         assert kernel.recorder is not None
-        log = Log.loads(kernel.recorder.log.dumps())
+        log = SessionLog.loads(kernel.recorder.log.dumps())
     assert [result.status for result in first] == ["ok", "error", "ok", "ok", "ok"] and len(called) == 5
     assert first[4].value == "(nan, [inf])"
     restored = await restore(there, log, tools={"echo": echo})
     await restored.kernel.close()
-    assert ([each.result.status for each in restored.different], len(called)) == (["error"], 5)
+    assert ([each.result.status for each in restored.differences], len(called)) == (["error"], 5)
 
 
 async def test_what_a_lost_state_made_void_is_left_out(machines: tuple[KernelPool, KernelPool]) -> None:
@@ -144,20 +144,20 @@ async def test_what_a_lost_state_made_void_is_left_out(machines: tuple[KernelPoo
     assert [each.end for each in ended] == ["kept", "lost", "kept"]
     restored = await restore(here, log)
     async with restored.kernel as again:
-        assert restored.different == ()
+        assert restored.differences == ()
         assert (await again.run("'x' in globals(), y, z, open('n').read()")).value == told
 
 
 async def test_a_log_is_checked(machines: tuple[KernelPool, KernelPool]) -> None:
     for text in ("", '{"kind": "restart"}\n', "no json"):
         with pytest.raises(ValueError):
-            Log.loads(text)
-    with pytest.raises(ValueError, match="seed: -1 is no seed"):
+            SessionLog.loads(text)
+    with pytest.raises(ValueError, match=r"seed must be an integer in \[0, 2\*\*32\) \(got -1\)"):
         await machines[0].acquire(seed=-1)
 
 
 @pytest.mark.parametrize("text", ["not json", '{"kind": "cell", "codes": "1"}', '{"kind": "none"}'])
 async def test_what_is_no_log_is_said_in_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match=r"^log: line 1.*; give the whole text of a log$") as refused:
-        Log.loads(text)
+        SessionLog.loads(text)
     assert "http" not in str(refused.value)

@@ -14,7 +14,7 @@ import pytest
 from pydantic import Field
 
 from sandbox import KernelPool, document_tools, tool_schemas
-from sandbox.tools.invoke import UNFINISHED
+from sandbox.tools.invoke import MAX_UNFINISHED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 STOPPED_ANYWHERE = """import signal, sys
@@ -214,7 +214,7 @@ async def test_a_kernel_that_forges_calls_is_ended_and_the_result_says_why(pool:
         odd = await kernel.run(forge.format(r"b'\0\0\0\x02no'"))
     assert (large.status, odd.status) == ("died", "died")
     assert large.stderr == "the kernel was ended: it sent a tool call larger than 1024 KiB\n"
-    assert odd.stderr == "the kernel was ended: it sent a tool call that is none\n"
+    assert odd.stderr == "the kernel was ended: it sent a malformed tool call\n"
 
 
 async def test_a_slow_tool_ends_with_the_cell_and_its_answer_is_not_mistaken(pool: KernelPool) -> None:
@@ -344,10 +344,10 @@ async def test_tools_that_hang_cost_their_own_kernel_its_calls_and_nobody_else(p
     go = threading.Event()
     try:
         async with await pool.acquire(tools={"wait": go.wait}) as kernel, await pool.acquire() as sibling:
-            for _ in range(UNFINISHED):
+            for _ in range(MAX_UNFINISHED):
                 assert (await kernel.run("wait()", timeout_s=0.1)).error_name == "KeyboardInterrupt"
             refused = await kernel.run("wait()")
-            assert "4 calls of cells that are over are still running" in (refused.error_value or "")
+            assert "4 calls of earlier cells are still running" in (refused.error_value or "")
             await sibling.put("a", b"1")
             assert (await sibling.run("open('a').read()", timeout_s=5)).value == "'1'"
     finally:
@@ -372,11 +372,11 @@ async def test_a_bad_name_is_refused(pool: KernelPool) -> None:
 @pytest.mark.parametrize(
     ("tools", "sentence"),
     [
-        ({"f": 5}, "tools: f is 5, which cannot be called; give a function"),
-        ({1: convert}, "tools: 1 is not a Python name; choose one a cell can call"),
-        ({"ﬁnd": convert}, "tools: 'ﬁnd' is not a Python name; choose one a cell can call"),
-        ({"most": max}, "tools: most has no signature Python knows of; give a function of your own that calls it"),
-        ({"kind": dict}, "tools: kind has no signature Python knows of; give a function of your own that calls it"),
+        ({"f": 5}, "tools: f is 5, which is not callable; pass a function"),
+        ({1: convert}, "tools: 1 is not a Python name that a cell can call; rename it"),
+        ({"ﬁnd": convert}, "tools: 'ﬁnd' is not a Python name that a cell can call; rename it"),
+        ({"most": max}, "tools: most has no signature that inspect can read; wrap it in a function"),
+        ({"kind": dict}, "tools: kind has no signature that inspect can read; wrap it in a function"),
     ],
 )
 async def test_what_is_no_tool_is_refused_in_a_sentence(pool: KernelPool, tools: Any, sentence: str) -> None:

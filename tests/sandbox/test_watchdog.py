@@ -8,7 +8,7 @@ import pytest
 
 from sandbox import KernelPool, Limits
 from sandbox.host.process import Process
-from sandbox.host.watchdog import watch_over
+from sandbox.host.watchdog import start_watchdog
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NEST = "import os, time\nfor _ in range(1500):\n    os.mkdir('d'); os.chdir('d')\n"
@@ -20,7 +20,7 @@ FILL = "for name in 'ab':\n    open(name, 'wb').write(bytes(5 << 20))\ntime.slee
 
 
 async def test_a_branch_whose_sandbox_has_ended_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.host.watchdog.EVERY_S", 0.05)
+    monkeypatch.setattr("sandbox.host.watchdog.INTERVAL_S", 0.05)
     limits = Limits(processes=8, cell_timeout_s=20)
     async with KernelPool(size=0, limits=limits, preload=(), tier="T1") as pool:
         kernel = await pool.acquire()
@@ -32,7 +32,7 @@ async def test_a_branch_whose_sandbox_has_ended_does_not_end_the_watch(monkeypat
 
 
 async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.host.watchdog.EVERY_S", 0.01)
+    monkeypatch.setattr("sandbox.host.watchdog.INTERVAL_S", 0.01)
     second = asyncio.Event()
 
     class Taken(list[Process]):
@@ -45,7 +45,7 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
             second.set()
             return super().__iter__()
 
-    watching = watch_over(Taken(), Limits(), "T2")
+    watching = start_watchdog(Taken(), Limits(), "T2")
     assert watching is not None
     await asyncio.wait_for(second.wait(), 10)
     watching.cancel()

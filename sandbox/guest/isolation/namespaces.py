@@ -60,7 +60,7 @@ def build_root(base: str, visible: list[str], hidden: list[str], reach: dict[str
     """Enters a root made of the system folders and ``visible`` (interpreter and packages), all read-only.
 
     ``hidden``: folders in it that appear empty; ``reach``: the policy's folders and devices, see
-    :func:`sandbox.isolation.policy.settle`.
+    :func:`sandbox.isolation.policy.resolve_policy`.
     """
     unshare(CLONE_NEWNS)
     mount("", "/", flags=MS_REC | MS_PRIVATE)
