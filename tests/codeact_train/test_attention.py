@@ -149,7 +149,9 @@ def kernel_by_its_manual(
 
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_what_flash_attn_is_told(monkeypatch: pytest.MonkeyPatch, window: int | None, part: tuple[int, int]) -> None:
+def test_the_arguments_of_flash_attn(
+    monkeypatch: pytest.MonkeyPatch, window: int | None, part: tuple[int, int]
+) -> None:
     def flash_attn_varlen_func(
         q: torch.Tensor,
         k: torch.Tensor,
@@ -229,7 +231,7 @@ def of_torch_2_13(
 @pytest.mark.parametrize("release", [of_torch_2_11, of_torch_2_13])
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_what_torch_varlen_is_told(
+def test_the_arguments_of_torch_varlen(
     monkeypatch: pytest.MonkeyPatch, window: int | None, part: tuple[int, int], release: Any
 ) -> None:
     import torch.nn.attention.varlen as module

@@ -25,7 +25,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path
     return out
 
 
-def test_a_save_is_of_its_own_step_however_late_it_is_written(
+def test_a_save_holds_its_own_step_even_when_written_late(
     tmp_path: Path, model: Path, corpus: Path, unbroken: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken, write, step = threading.Semaphore(0), async_save._write_bucket, optimizer.step

@@ -142,7 +142,7 @@ def late(find: Callable[..., Any]) -> Callable[..., Any]:
     return finds
 
 
-def test_stopped_told_to_end_and_resumed_is_bit_for_bit(
+def test_stopped_terminated_and_resumed_is_bit_for_bit(
     tmp_path: Path, gpt2: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CheckpointManager, "find", late(CheckpointManager.find))

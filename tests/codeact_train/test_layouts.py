@@ -92,7 +92,7 @@ def test_a_row_takes_as_many_steps_as_asked_and_no_fewer_than_its_own(tmp_path: 
     assert {v.steps for v in report.verdicts} == {3}
 
 
-def test_a_process_that_is_done_is_not_taken_for_dead_while_the_first_still_tells(
+def test_a_finished_process_is_not_taken_for_dead_while_the_first_still_sends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     curve, send = (1.0, 2.0, 3.0), Connection.send

@@ -54,7 +54,9 @@ def test_a_repeat_is_whole_copies_and_a_seeded_part(files: Path, model: Path, tm
     assert other != times
 
 
-def test_a_part_is_drawn_whatever_else_the_mixture_holds(files: Path, model: Path, tmp_path: Path) -> None:
+def test_the_draw_of_a_part_does_not_depend_on_the_rest_of_the_mixture(
+    files: Path, model: Path, tmp_path: Path
+) -> None:
     ledger, corpus = mixed(files, model, tmp_path / "a", {"repeat": 0.3}, {})
     drawn = {name for name in places(corpus) if name.startswith("code")}
     assert 0 < len(drawn) < 60

@@ -167,7 +167,7 @@ def test_the_recipes_train_a_base_model(tmp_path: Path, models: dict, recipe: st
     assert exported.config.vocab_size == Vocabulary.read(model, tmp_path / "corpus").known + 2
 
 
-def test_rows_a_padded_model_has_already_begin_anew(models: dict, chat_corpus: Path, tmp_path: Path) -> None:
+def test_rows_a_padded_model_has_already_are_initialised_again(models: dict, chat_corpus: Path, tmp_path: Path) -> None:
     """A matrix padded beyond the tokenizer's tokens: the new ones take rows that mean nothing."""
     model = AutoModelForCausalLM.from_pretrained(models["tied"], dtype=torch.float32)
     known = model.config.vocab_size

@@ -74,7 +74,7 @@ def test_loss_and_accuracy_by_role_are_those_of_transformers(whole: Path, model:
     [({"tensor": 2, "sequence_parallel": True}, 2), ({"pipeline": 2}, 2), ({"context": 2}, 2), ({}, 2)],
     ids=["tensor", "pipeline", "context", "data"],
 )
-def test_a_layout_tells_the_same(
+def test_every_layout_logs_the_same(
     tmp_path: Path, model: Path, talkative: Path, whole: Path, parallel: dict[str, Any], world: int
 ) -> None:
     job = recipe(**ONE_STEP_AN_EPOCH, parallel=parallel)

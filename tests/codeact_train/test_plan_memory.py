@@ -1,4 +1,4 @@
-"""The memory a plan reckons for activations is what autograd keeps of the trainer's model."""
+"""The memory a plan estimates for activations is what autograd keeps of the trainer's model."""
 
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,12 @@ def test_a_layer_keeps_what_the_plan_says(
         return LlamaConfig(**{**SHAPE, "num_hidden_layers": layers})
 
     kept, spec = kept_a_layer(tmp_path, tokenizer, corpus, config, 1, {"recompute": recompute})
-    reckoned = layer_activations(spec, ParallelLayout(recompute=recompute), TRAINER)
+    estimated = layer_activations(spec, ParallelLayout(recompute=recompute), TRAINER)
     # what CPU kernels keep beside it: attention goes document by document, its outputs are copied together, and a
     # number a head stays; a norm that is not fused keeps what it has normalised, and a number
     attention, norms = spec.query_width + spec.heads, 2 * (spec.hidden + 1)
     beside = {"none": attention + norms, "selective": attention, "full": 0}[recompute]
-    assert kept == pytest.approx(reckoned + beside, rel=0.01)
+    assert kept == pytest.approx(estimated + beside, rel=0.01)
 
 
 @pytest.mark.parametrize("family", [LlamaConfig, Qwen3Config])
@@ -71,7 +71,9 @@ def test_processes_that_share_a_key_value_head_keep_what_the_plan_says(
 
     settings = {"parallel": {"tensor": 2, "sequence_parallel": True}, "recompute": "selective"}
     kept, spec = kept_a_layer(tmp_path, tokenizer, corpus, config, 2, settings)
-    reckoned = layer_activations(spec, ParallelLayout(tensor=2, sequence_parallel=True, recompute="selective"), TRAINER)
+    estimated = layer_activations(
+        spec, ParallelLayout(tensor=2, sequence_parallel=True, recompute="selective"), TRAINER
+    )
     attention = (spec.query_width + spec.heads) / 2
     heads = (spec.heads / 2 + 1) * (spec.head_dim + 1) if spec.qk_norm else 0  # norms that are not fused, as above
-    assert kept == pytest.approx(reckoned + attention + heads, rel=0.01)
+    assert kept == pytest.approx(estimated + attention + heads, rel=0.01)

@@ -1,4 +1,4 @@
-"""Records without running anything, and an engine that says what it is told."""
+"""Trajectories that no episode produced, and an engine that replies as scripted."""
 
 from collections.abc import Sequence
 

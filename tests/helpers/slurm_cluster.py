@@ -45,7 +45,7 @@ PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def missing_programs() -> list[str]:
-    """What this machine lacks to run it."""
+    """The programs and rights that are missing on this machine."""
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     return missing if os.geteuid() == 0 else [*missing, "root"]
 

@@ -29,7 +29,7 @@ def test_a_folder_is_itself(tiny_llama: Path, tmp_path: Path) -> None:
         (lambda folder: _rename_architecture(folder, "BertModel"), "BertModel"),
     ],
 )
-def test_what_a_folder_lacks_is_named(
+def test_a_missing_part_of_a_folder_is_named(
     tiny_llama: Path, tmp_path: Path, spoil: Callable[[Path], Any], named: str
 ) -> None:
     folder = shutil.copytree(tiny_llama, tmp_path / "model")

@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said_with_key_value_and_fix(
         assert words in str(refused.value)
 
 
-def test_a_recipe_that_is_not_there_is_answered_with_those_that_are() -> None:
+def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no such file; shipped .* configs/demo.yaml, configs/llama2_7b_4k.yaml"):
         load(Path("configs/lama2_7b_4k.yaml"), [])
 

@@ -1,4 +1,4 @@
-"""A server starts, answers, and ends with whoever started it."""
+"""A server starts, answers, and ends with the process that started it."""
 
 import json
 import os

@@ -71,7 +71,7 @@ def test_a_job_that_saved_and_stopped_is_put_back_and_no_other(
 
 @pytest.mark.slow
 def test_a_real_slurm_stops_requeues_and_finishes_a_job(tmp_path: Path, tiny_llama: Path) -> None:
-    """Told that time is running out, a job saves, goes back into the queue, and ends as if nothing had been."""
+    """Warned that time is running out, a job saves, goes back into the queue, and ends as if never stopped."""
     if missing := missing_programs():
         pytest.skip(f"needs SLURM (Debian: slurm-wlm) and root on this machine; missing: {', '.join(missing)}")
     run, job = tmp_path / "run", job_file(tmp_path, tiny_llama)

@@ -18,10 +18,10 @@ from launch.submit.torchrun import TrainingStopped, run
 
 TRAINER = f"""#!{sys.executable}
 import pathlib, signal, sys
-told = []
-signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+received = []
+signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
 pathlib.Path(sys.argv[4]).with_suffix(".listens").touch()
-while not told:
+while not received:
     signal.pause()
 sys.exit(4)
 """

@@ -41,7 +41,7 @@ def test_four_hundred_tasks_and_the_benchmark_are_as_before() -> None:
     assert benchmark_digest(load_tasks(TaskSet(split="heldout", count=60))) == GOLDEN["benchmark"]
 
 
-def test_an_old_bank_is_read_written_and_selected_as_before(tmp_path: Path) -> None:
+def test_an_old_store_is_read_written_and_selected_as_before(tmp_path: Path) -> None:
     records = list(read_trajectories(COMPAT / "bank"))
     with TrajectoryStore(tmp_path / "bank") as store:
         for record in records:
@@ -53,6 +53,6 @@ def test_an_old_bank_is_read_written_and_selected_as_before(tmp_path: Path) -> N
         assert (tmp_path / name).read_bytes() == (COMPAT / name).read_bytes()
 
 
-def test_the_ids_of_an_old_bank_are_those_of_the_same_work_today() -> None:
+def test_the_ids_of_an_old_store_are_those_of_the_same_work_today() -> None:
     for record in read_trajectories(COMPAT / "bank"):
         assert trajectory_id(record.task, record.model, record.sampling, record.protocol, record.seed) == record.id

@@ -76,7 +76,7 @@ def test_a_sampled_end_token_does_not_stand_twice(tiny_llama: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told", "expected"),
+    ("text", "reported", "expected"),
     [
         ("<execute>1", None, "<execute>1</execute>"),
         ("<execute>1</execute>", None, "<execute>1</execute>"),
@@ -85,8 +85,8 @@ def test_a_sampled_end_token_does_not_stand_twice(tiny_llama: Path) -> None:
         ("no tag", "</execute>", "no tag</execute>"),
     ],
 )
-def test_a_stop_string_that_was_cut_off_is_put_back(text: str, told: str | None, expected: str) -> None:
-    assert restore_stop(text, STOP, told) == expected
+def test_a_stop_string_that_was_cut_off_is_put_back(text: str, reported: str | None, expected: str) -> None:
+    assert restore_stop(text, STOP, reported) == expected
 
 
 async def test_a_passing_fault_is_retried(serve_here: Callable[[Any], str]) -> None:

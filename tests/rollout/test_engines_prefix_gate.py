@@ -23,7 +23,7 @@ def test_other_and_short_prompts_do_not_wait() -> None:
     assert gate.admits(SHARED[: BLOCK - 1])
 
 
-def test_a_beginning_already_computed_holds_nobody() -> None:
+def test_a_prefix_already_computed_holds_no_request() -> None:
     gate = PrefixGate()
     gate.entered(0, SHARED)
     gate.prefilled(0)
@@ -32,7 +32,7 @@ def test_a_beginning_already_computed_holds_nobody() -> None:
     assert not gate.admits([*SHARED, *[5] * BLOCK, *[6] * BLOCK])
 
 
-def test_a_request_that_leaves_holds_nobody() -> None:
+def test_a_cancelled_request_holds_no_other() -> None:
     gate = PrefixGate()
     gate.entered(0, SHARED)
     gate.dropped(0)

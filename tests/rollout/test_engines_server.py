@@ -138,7 +138,7 @@ async def test_a_client_that_leaves_frees_its_place(server: str, request: pytest
         asking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asking
-        while await in_flight():  # for an hour, if nothing told the server
+        while await in_flight():  # for an hour, if the server does not notice
             await asyncio.sleep(0.01)
     if server == "tiny_server":
         assert len(ask(url).token_ids) == 12

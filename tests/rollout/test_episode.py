@@ -60,17 +60,17 @@ async def test_an_endless_cell_costs_its_time_and_not_the_episode(pool: KernelSo
 
 
 @pytest.mark.parametrize(
-    ("fatal", "told"),
+    ("fatal", "report"),
     [("import os; os._exit(1)", "died"), (DEAF, "timeout killed"), (HOG, "out of memory")],
     ids=["exit", "deaf loop", "hog"],
 )
 async def test_a_cell_that_kills_its_kernel_costs_itself_and_not_the_episode(
-    pool: KernelSource, fatal: str, told: str
+    pool: KernelSource, fatal: str, report: str
 ) -> None:
     engine = Says(cell("y = x + 1"), cell(f"y = 0\n{fatal}"), cell("print(y)"), "<solution>42</solution>")
     done = await run(engine, pool, cell_timeout_s=0.5 if fatal == DEAF else 10)
     _, lost, after = (message.content for message in done.messages if message.kind == "observation")
-    assert lost == f"Observation:\n[{told}] Variables and files are as before this cell."
+    assert lost == f"Observation:\n[{report}] Variables and files are as before this cell."
     assert after == "Observation:\n42"
     assert done.outcome.success and done.usage.error_cells == 1
 

@@ -1,4 +1,4 @@
-"""Selection: every trajectory is kept or dropped for a reason, whatever the order of the bank."""
+"""Selection: every trajectory is kept or dropped for a reason, in any order of the store."""
 
 import json
 import random

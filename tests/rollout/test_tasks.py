@@ -17,7 +17,7 @@ def test_same_seed_same_tasks_and_more_of_them_begin_the_same() -> None:
     assert [task.ref.digest for task in few] != [task.ref.digest for task in load_tasks(TaskSet(count=20, seed=4))]
 
 
-def test_splits_share_no_task_whatever_the_seeds() -> None:
+def test_splits_share_no_task_with_any_seeds() -> None:
     train = {task.ref.digest for seed in range(3) for task in load_tasks(TaskSet(count=400, seed=seed))}
     heldout = {
         task.ref.digest for seed in range(3) for task in load_tasks(TaskSet(split="heldout", count=200, seed=seed))

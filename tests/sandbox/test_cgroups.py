@@ -1,4 +1,4 @@
-"""Cgroups are found where a container sees them, and take kernels whatever class their owner is scheduled in."""
+"""Cgroups are found where a container sees them, and kernels join them in any scheduling class of their owner."""
 
 import os
 import subprocess
@@ -59,7 +59,7 @@ sent >> 20
 
 
 def test_a_container_with_version_1_cgroups_finds_its_place_in_them() -> None:
-    """It is told the whole path of its cgroup, and sees the part of the hierarchy that begins there."""
+    """It gets the whole path of its cgroup, and sees the part of the hierarchy that begins there."""
     hierarchies = [Path("/sys/fs/cgroup", name) for name in cgroups.CONTROLLERS]
     if os.geteuid() != 0 or not all((folder / "tasks").exists() for folder in hierarchies):
         pytest.skip("needs root and version 1 cgroups")
@@ -93,7 +93,7 @@ def test_kernels_of_an_owner_in_a_real_time_class_are_not_in_it_and_lose_no_prop
     assert kernel == "True PermissionError"
 
 
-async def test_a_fork_that_linux_refuses_costs_nobody_else() -> None:
+async def test_a_fork_that_linux_refuses_affects_no_other_kernel() -> None:
     if "T3" not in probe().properties:
         pytest.skip("tier T3 is not available here")
     home = cgroups.find()

@@ -147,7 +147,7 @@ async def test_files_are_as_before_the_fatal_cell(keeping: KernelPool) -> None:
 
 @pytest.mark.parametrize("fatal", [EXIT, "os.chmod('ro', 0o755); os.remove('ro/data')\n" + EXIT, CLOSING],
                          ids=["nothing changed", "a read-only folder changed", "all closed"])  # fmt: skip
-async def test_modes_that_keep_out_their_owner_stand_in_nobodys_way(keeping: KernelPool, fatal: str) -> None:
+async def test_file_modes_that_exclude_the_owner_do_not_hinder_checkpoints(keeping: KernelPool, fatal: str) -> None:
     async with await keeping.acquire() as kernel:
         modes = (await kernel.run(CLOSED)).value
         for _ in range(2):
@@ -206,7 +206,7 @@ async def test_a_cancelled_cell_is_rolled_back(keeping: KernelPool) -> None:
         assert (await kernel.run("x")).value == "5"
 
 
-async def test_without_a_checkpoint_the_state_is_lost_and_the_reason_told(keeping: KernelPool) -> None:
+async def test_without_a_checkpoint_the_state_is_lost_and_the_reason_given(keeping: KernelPool) -> None:
     async with await keeping.acquire(files={"a": b"1"}) as kernel:
         await kernel.run("x = 1\nfor n in range(3): open(f'big{n}', 'wb').truncate(15 << 20)")
         result = await kernel.run(EXIT)
@@ -230,7 +230,7 @@ async def test_a_kernel_with_all_its_files_open_is_rolled_back(keeping: KernelPo
     ["open('.raw', 'w').close()", "os.chmod('.', 0o500)"],
     ids=["a file of that name", "a closed folder"],
 )
-async def test_output_has_a_place_whatever_the_workspace_is_like(keeping: KernelPool, ground: str) -> None:
+async def test_output_is_stored_in_any_kind_of_workspace(keeping: KernelPool, ground: str) -> None:
     async with await keeping.acquire() as kernel:
         before = (await kernel.run(f"import os\nx = 5\n{ground}\nsorted(os.listdir())")).value
         branch = await kernel.fork()
@@ -309,7 +309,7 @@ if os.fork() == 0:
     libc = ctypes.CDLL(None)
     events = libc.inotify_init()
     opened = {libc.inotify_add_watch(events, name.encode(), 0x20): os.open(name, os.O_RDWR) for name in names}
-    while True:  # whoever opens a file finds it sixteen times as long
+    while True:  # a reader finds the file sixteen times as long
         seen = os.read(events, 4096)
         for at in range(0, len(seen), 16):
             os.ftruncate(opened[struct.unpack_from('i', seen, at)[0]], 16 << 20)"""

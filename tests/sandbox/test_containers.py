@@ -51,15 +51,15 @@ def test_manifests_and_recipes_speak_of_the_same_things() -> None:
 def test_what_the_recipes_copy_is_there_the_same_and_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     docker = (HERE / "Dockerfile").read_text()
     copied = {name for line in re.findall(r"^COPY (?!--)(.*) \S+$", docker, re.M) for name in line.split()}
-    copied.remove("sandbox/containers/requirements.txt")  # by itself, so that a change of code installs nothing anew
+    copied.remove("sandbox/containers/requirements.txt")  # by itself, so that a change of code installs nothing again
     apptainer = dict(re.findall(r"^    (\S+) /opt/source/(\S+)$", (HERE / "apptainer.def").read_text(), re.M))
     assert copied == set(apptainer) == set(apptainer.values())
     assert all((ROOT / name).exists() for name in copied)
-    told: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("setuptools.setup", lambda **given: told.update(given))
+    monkeypatch.setattr("setuptools.setup", lambda **given: arguments.update(given))
     runpy.run_path("setup.py")
-    assert {package.partition(".")[0] for package in told["packages"]} <= copied
+    assert {package.partition(".")[0] for package in arguments["packages"]} <= copied
 
 
 ONLY_THOSE = """

@@ -53,7 +53,7 @@ async def test_what_is_no_host_is_refused_with_the_entry(entry: str) -> None:
 
 @settings(deadline=None, derandomize=True)
 @given(st.text("ab1.:[]*@%/-_ \u00e9\t", max_size=20) | st.ip_addresses().map(str) | st.text(max_size=20))
-async def test_whatever_is_asked_for_has_one_spelling_or_none(text: str) -> None:
+async def test_a_host_name_has_one_spelling_or_is_refused(text: str) -> None:
     try:
         host, port = split_authority(text)
     except ValueError:

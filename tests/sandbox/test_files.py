@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Late:
-    """Work of a thread that has begun and does not get on before it is told to."""
+    """Work of a thread that has begun and waits until it is released."""
 
     def __init__(self, work: Callable[..., Any]) -> None:
         self._work, self._begun, self.go = work, threading.Event(), threading.Event()
@@ -121,7 +121,7 @@ async def test_what_is_no_file_is_named_and_stays_closed(cold: KernelPool, path:
         assert descriptors() == before
 
 
-async def test_a_file_on_its_way_at_a_close_never_comes_to_another_kernel(
+async def test_a_file_in_transfer_at_a_close_never_reaches_another_kernel(
     cold: KernelPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sandbox.kernel.put_file", late_put := Late(put_file))

@@ -37,7 +37,7 @@ async def test_branches_share_the_past_and_nothing_after(isolated: KernelPool) -
         await last.close()
 
 
-async def test_random_numbers_go_on_or_start_anew(isolated: KernelPool) -> None:
+async def test_random_numbers_go_on_or_are_seeded_again(isolated: KernelPool) -> None:
     async with await isolated.acquire() as kernel:
         await kernel.run("import random")
         same, other = await kernel.fork(), await kernel.fork(reseed=True)
@@ -65,8 +65,8 @@ async def test_a_kernel_with_all_its_files_open_is_forked(isolated: KernelPool) 
     async with await isolated.acquire(files={"a.txt": b"a", "in/b.txt": b"b"}) as kernel:
         assert (await kernel.run(ALL_OPEN)).value == "True"
         branch = await kernel.fork()
-        told = [(await each.run("x, files.pop().close(), open('a.txt').read()")).value for each in (branch, kernel)]
-        assert told == ["(5, None, 'a')"] * 2
+        states = [(await each.run("x, files.pop().close(), open('a.txt').read()")).value for each in (branch, kernel)]
+        assert states == ["(5, None, 'a')"] * 2
         assert (await branch.run("files.append(open('/dev/null'))")).status == "ok"
         await (await branch.fork()).close()
         await branch.close()
@@ -80,7 +80,7 @@ async def test_a_kernel_without_room_for_descriptors_refuses_and_lives(isolated:
         assert (await kernel.run("x")).value == "5"
 
 
-async def test_what_cannot_be_forked_says_so(isolated: KernelPool) -> None:
+async def test_a_kernel_that_cannot_be_forked_gives_the_reason(isolated: KernelPool) -> None:
     kernel = await isolated.acquire()
     await kernel.run("import os; os._exit(1)")
     with pytest.raises(SandboxError, match="no state to fork"):

@@ -169,7 +169,7 @@ async def test_siblings_share_neither_priorities_nor_objects_of_the_machine(isol
         assert (await kernel.run("os.setpriority(os.PRIO_PROCESS, 0, 5)")).status == "ok"
 
 
-async def test_a_signal_to_the_own_process_group_reaches_nobody_else(isolated: KernelPool) -> None:
+async def test_a_signal_to_the_own_process_group_reaches_no_other_process(isolated: KernelPool) -> None:
     async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
         await sibling.run("x = 1")
         await kernel.run("import os; os.kill(0, 9)")  # its own end, where it is not the first of a pid namespace

@@ -36,7 +36,7 @@ def outputs_of(client: object, code: str) -> tuple[str, list[str]]:
     return reply["content"]["status"], seen
 
 
-def test_every_kernel_has_a_session_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kernel_has_its_own_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     install_kernelspec(tmp_path, "sandboxed", **CONFIG)
     sessions = set()
@@ -207,9 +207,9 @@ def test_a_second_client_of_a_manager_is_answered_and_the_first_hears_of_it(mana
         assert outputs_of(second, "x = 1; x") == ("ok", ["1"])
         assert outputs_of(second, "x + 1") == ("ok", ["2"])
         shown = iter(lambda: first.get_iopub_msg(timeout=30), None)
-        told = (m["content"] for m in shown if m["msg_type"] == "execute_input")
-        assert next(told) == {"code": "x = 1; x", "execution_count": 1}
-        assert next(told) == {"code": "x + 1", "execution_count": 2}
+        inputs = (m["content"] for m in shown if m["msg_type"] == "execute_input")
+        assert next(inputs) == {"code": "x = 1; x", "execution_count": 1}
+        assert next(inputs) == {"code": "x + 1", "execution_count": 2}
 
 
 def test_cells_that_wait_behind_one_that_fails_are_not_run(manager: KernelManager, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_death_is_seen_by_the_manager(code: str, tier: str, tmp_path: Path, mo
         ({"require": ["moon"]}, "moon"),
     ],
 )
-def test_a_kernel_spec_that_asks_for_what_there_is_not_is_refused(
+def test_a_kernel_spec_that_asks_for_something_missing_is_refused(
     config: dict, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))

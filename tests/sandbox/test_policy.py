@@ -41,7 +41,9 @@ async def test_a_bad_value_is_named(policy: dict[str, Any], sentence: str) -> No
         Policy(**policy)
 
 
-async def test_what_the_machine_or_the_tier_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_policy_beyond_the_machine_or_the_tier_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match=r"read_only: '.*/gone', the folder for '/data', does not exist; create"):
         resolve_policy(Policy(read_only={"/data": f"{tmp_path}/gone"}), "T3")
     with pytest.raises(ValueError, match="contains the sandbox's own folders"):
@@ -57,7 +59,7 @@ async def test_what_the_machine_or_the_tier_lacks_is_refused(tmp_path: Path, mon
         resolve_policy(Policy(gpus=(7,)), "T3")
 
 
-async def test_a_machine_without_room_for_temporary_files_says_so(
+async def test_a_machine_without_room_for_temporary_files_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = KernelPool(size=0, preload=(), tier=probe().tier)

@@ -1,4 +1,4 @@
-"""A log restores a kernel on another machine, and tells what came out differently."""
+"""A log restores a kernel on another machine, and reports what came out differently."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -98,7 +98,7 @@ async def test_tools_are_not_called_again_unless_that_is_wanted(machines: tuple[
     assert called[5:] == ["tea", "cup", "none", "pot"]
 
 
-async def test_a_log_holds_whatever_a_cell_says(machines: tuple[KernelPool, KernelPool]) -> None:
+async def test_a_log_holds_any_output_of_a_cell(machines: tuple[KernelPool, KernelPool]) -> None:
     here, there = machines
     called: list[Any] = []
 
@@ -137,7 +137,7 @@ async def test_what_a_lost_state_made_void_is_left_out(machines: tuple[KernelPoo
             await kernel.run(code)
         branch = await kernel.fork(reseed=True)
         await branch.run("z = random.random()")
-        told = (await branch.run("'x' in globals(), y, z, open('n').read()")).value
+        state = (await branch.run("'x' in globals(), y, z, open('n').read()")).value
         assert branch.recorder is not None and kernel.recorder is not None
         log, ended = branch.recorder.log, [each for each in kernel.recorder.log.records if isinstance(each, CellDone)]
         await branch.close()
@@ -145,7 +145,7 @@ async def test_what_a_lost_state_made_void_is_left_out(machines: tuple[KernelPoo
     restored = await restore(here, log)
     async with restored.kernel as again:
         assert restored.differences == ()
-        assert (await again.run("'x' in globals(), y, z, open('n').read()")).value == told
+        assert (await again.run("'x' in globals(), y, z, open('n').read()")).value == state
 
 
 async def test_a_log_is_checked(machines: tuple[KernelPool, KernelPool]) -> None:

@@ -124,16 +124,16 @@ async def test_tools_are_there_when_a_call_of_files_has_started_the_process(remo
 
 async def test_a_tool_called_between_cells_is_an_error_in_the_kernel(remote: RemotePool) -> None:
     """A thread calls without end, so some of its calls fall between two cells."""
-    code = "import threading\nseen = set()\ndef call():\n    while not told():\n        try: convert(1)\n"
+    code = "import threading\nseen = set()\ndef call():\n    while not refused():\n        try: convert(1)\n"
     code += "        except RuntimeError as e: seen.add(str(e))\n"
-    code += "def told(): return 'convert() can be called only while a cell runs' in seen\n"
+    code += "def refused(): return 'convert() can be called only while a cell runs' in seen\n"
     async with await remote.acquire(tools={"convert": convert}) as kernel:
         assert (await kernel.run(code + "threading.Thread(target=call).start()")).status == "ok"
         for _ in range(500):
-            if (await kernel.run("told()")).value == "True":
+            if (await kernel.run("refused()")).value == "True":
                 break
             await asyncio.sleep(0.01)
-        assert (await kernel.run("told()")).value == "True"
+        assert (await kernel.run("refused()")).value == "True"
 
 
 async def test_what_a_cell_shows_is_heard_at_once(remote: RemotePool) -> None:

@@ -302,10 +302,10 @@ async def test_tools_that_are_no_functions_are_checked_and_have_schemas(pool: Ke
     assert schemas["nested"] is not None and schemas["nested"]["n"]["type"] == "integer"
     assert schemas["method"] == schemas["logged"] and None not in schemas.values()
     async with await pool.acquire(tools=tools) as kernel:
-        told = await kernel.run("call('2', rank=1), method('2', 3), part('2'), part('2', more='6'), nested('2')")
+        answer = await kernel.run("call('2', rank=1), method('2', 3), part('2'), part('2', more='6'), nested('2')")
         calls = ("call('x')", "part('x')", "part(1, more=-1)", "logged('x', 1)", "kind('x')")
         refused = [await kernel.run(call) for call in calls]
-    assert told.value == "(20, 23, 25, 26, 20)"
+    assert answer.value == "(20, 23, 25, 26, 20)"
     assert [(one.error_name, (one.error_value or "").split(":")[0]) for one in refused] == [
         ("TypeError", "call() argument n"),
         ("TypeError", "part() argument n"),
@@ -315,7 +315,7 @@ async def test_tools_that_are_no_functions_are_checked_and_have_schemas(pool: Ke
     ]
 
 
-async def test_whatever_ends_a_tool_is_an_exception_in_the_cell(pool: KernelPool) -> None:
+async def test_anything_that_ends_a_tool_is_an_exception_in_the_cell(pool: KernelPool) -> None:
     def nothing_found() -> int:
         return next(iter(()))
 
@@ -340,7 +340,7 @@ async def test_whatever_ends_a_tool_is_an_exception_in_the_cell(pool: KernelPool
     ]
 
 
-async def test_tools_that_hang_cost_their_own_kernel_its_calls_and_nobody_else(pool: KernelPool) -> None:
+async def test_tools_that_hang_block_calls_of_their_own_kernel_only(pool: KernelPool) -> None:
     go = threading.Event()
     try:
         async with await pool.acquire(tools={"wait": go.wait}) as kernel, await pool.acquire() as sibling:
