@@ -8,14 +8,15 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
 from sandbox.result import SandboxError
 
 SOURCE = str(Path(__file__).parents[2])
-DISTRIBUTION = "codeact"
+DISTRIBUTIONS = ("codeact", "codeact-sandbox")
+"""Names under which this package can be installed."""
 BOOT = (
     "import sys; sys.path[:] = filter(None, sys.path); sys.dont_write_bytecode = False; "
     "import json; c = json.loads(sys.stdin.readline()); sys.path[:0] = [c.pop('source')]; "
@@ -54,11 +55,12 @@ def own_package_folders() -> list[str]:
     """
     if SOURCE not in site_package_folders():
         return []
-    try:
-        names = (metadata.distribution(DISTRIBUTION).read_text("top_level.txt") or "").split()
-    except metadata.PackageNotFoundError:
-        names = [__package__]
-    return [str(folder) for name in names if (folder := Path(SOURCE, name)).is_dir()]
+    names: set[str] = set()
+    for distribution in DISTRIBUTIONS:
+        with suppress(metadata.PackageNotFoundError):
+            names.update((metadata.distribution(distribution).read_text("top_level.txt") or "").split())
+    names = names or {"sandbox"}
+    return [str(folder) for name in sorted(names) if (folder := Path(SOURCE, name)).is_dir()]
 
 
 def kernel_environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -1,15 +1,15 @@
-"""Our kernels for everybody else's Jupyter: a kernel provisioner for ``jupyter_client``.
+"""Kernel provisioner for ``jupyter_client``: the sandbox's kernels in any Jupyter.
 
 Contract: a kernel spec that names the provisioner ``codeact-zygote`` (see :func:`install_kernelspec`) makes any stock
-``KernelManager``, Jupyter Lab or Jupyter server start forked, isolated kernels of this project. One fork server per
-process and configuration, in a thread of its own, started with the first kernel (about a second) and ended with the
-process. Configuration stands in the kernel spec's metadata: ``tier``, ``kernel`` (``light`` or ``ipykernel``),
-``preload``, ``limits``, ``policy`` and ``require``; anything unknown there is an error.
+``KernelManager``, Jupyter Lab or Jupyter server start forked, isolated kernels of this project. There is one fork
+server per process and configuration; it runs in a background thread, starts with the first kernel (about a second) and
+ends with the process. The kernel spec's metadata holds the configuration: ``tier``, ``kernel`` (``light`` or
+``ipykernel``), ``preload``, ``limits``, ``policy`` and ``require``; unknown keys are errors.
 
-A manager waits 10 ms of its own after a launch, and longer for its client to connect: kernels are forked and isolated
-in that time. What keeps the fork server from starting is raised by the launch; a kernel that fails later than that
-(no memory, no processes left) is a dead kernel, and the reason stands in the log. A kernel answers only from within its
-isolation, so nobody is ever connected to less.
+A manager waits 10 ms after a launch, and longer for its client to connect; kernels are forked and isolated in that
+time. The launch raises errors of the fork server's start. A kernel that fails later (no memory, no processes left) is a
+dead kernel, and the log has the reason. A kernel answers only when it is isolated, so no client is connected to one
+that is not.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from sandbox.validation import format_errors
 
 PROVISIONER = "codeact-zygote"
 FAILED = 1
-"""The exit code of a kernel that could not be made."""
+"""The exit code of a kernel that could not be started."""
 CONFIG = ("tier", "kernel", "preload", "limits", "policy", "require")
-"""What a kernel spec may set."""
+"""Settings of a kernel spec."""
 T = TypeVar("T")
 F = TypeVar("F", bound=BaseModel)
 
 
-class _Backstage:
-    """The thread whose event loop owns the fork servers: managers come with loops of their own, or with none."""
+class _ForkServerThread:
+    """A thread whose event loop owns the fork servers, because managers have other event loops or none."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -59,11 +59,11 @@ class _Backstage:
         threading.Thread(target=self._loop.run_forever, name="codeact-fork-servers", daemon=True).start()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Runs ``work`` there."""
+        """Runs ``work`` in the thread's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     async def serve(self, key: str, server: ForkServer) -> None:
-        """Has a server of this configuration; ``server`` is started when there is none that lives."""
+        """Starts ``server`` for this configuration, unless a live one exists."""
         async with self._starting:
             old = self._servers.get(key)
             if old is None or not old.alive:
@@ -75,12 +75,12 @@ class _Backstage:
                 self._watch(server)
 
     def serves(self, key: str) -> bool:
-        """Whether there is a server of this configuration; one that dies after this answer fails the fork."""
+        """Whether there is a live server of this configuration; if it dies afterwards, the fork fails."""
         server = self._servers.get(key)
         return server is not None and server.alive
 
     async def fork(self, key: str, endpoints: Endpoints) -> Process:
-        """A kernel from the server of this configuration."""
+        """Forks a kernel from the server of this configuration."""
         server = self._servers[key]
         process = await server.fork(endpoints)
         process.endpoints = None  # they outlive the process: a restart listens there again
@@ -88,19 +88,19 @@ class _Backstage:
         return process
 
     async def remove(self, process: Process) -> None:
-        """Kills and clears away."""
+        """Kills a kernel and removes its resources."""
         self._taken.get(process.server, set()).discard(process)
         await process.server.remove(process)
 
     def _watch(self, server: ForkServer) -> None:
-        """For the server's life, over what no mechanism of its tier bounds."""
+        """Watches the limits that no mechanism of the tier enforces, while the server lives."""
         taken = self._taken[server] = set()
         watching = start_watchdog(taken, server.limits, server.tier)
         if watching is not None:
             server.died.add_done_callback(lambda _: watching.cancel())
 
 
-_backstage: list[_Backstage] = []
+_thread: list[_ForkServerThread] = []
 
 
 class ZygoteProvisioner(KernelProvisionerBase):
@@ -114,7 +114,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
     require: Any = List([], config=True, help="properties of sandbox.probe that must be enforced")
 
     _start: Future[Process] | None = None
-    """The process, from the launch until its end is known."""
+    """The process, from the launch until :meth:`wait` has seen its end."""
     _endpoints: Endpoints | None = None
     _gone = 0
 
@@ -142,7 +142,7 @@ class ZygoteProvisioner(KernelProvisionerBase):
         return await super().pre_launch(cmd=[], **kwargs)
 
     def _refuse_unknown_config(self) -> None:
-        """A misspelt limit must not be taken for none. Raises ValueError."""
+        """Raises ValueError for unknown settings, so that a misspelt limit is not ignored."""
         spec: Any = self.kernel_spec
         given = spec.metadata.get("kernel_provisioner", {}).get("config", {})
         for name in given:
@@ -151,23 +151,23 @@ class ZygoteProvisioner(KernelProvisionerBase):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         """Forks the kernel."""
-        if not _backstage:
-            _backstage.append(_Backstage())
+        if not _thread:
+            _thread.append(_ForkServerThread())
         wanted: Any = self.tier or None
         check_kernel(self.kernel)
         limits, policy = _checked(Limits, "limits", self.limits), _checked(Policy, "policy", self.policy)
         tier = choose_tier(wanted, {*self.require, *limits.requires})
         key = json.dumps([tier, self.kernel, self.preload, self.limits, self.policy], sort_keys=True)
         assert self._endpoints is not None, "pre_launch comes first"
-        backstage = _backstage[0]
-        if not backstage.serves(key):
+        thread = _thread[0]
+        if not thread.serves(key):
             server = ForkServer(limits, tuple(self.preload), tier, self.kernel, zmq=True, policy=policy)
-            await asyncio.wrap_future(backstage.submit(backstage.serve(key, server)))
-        self._start = backstage.submit(backstage.fork(key, self._endpoints))
-        self._start.add_done_callback(self._tell_failure)
+            await asyncio.wrap_future(thread.submit(thread.serve(key, server)))
+        self._start = thread.submit(thread.fork(key, self._endpoints))
+        self._start.add_done_callback(self._log_failure)
         return self.connection_info
 
-    def _tell_failure(self, start: Future[Process]) -> None:
+    def _log_failure(self, start: Future[Process]) -> None:
         if not start.cancelled() and (error := start.exception()) is not None:
             self.log.error("kernel %s: %s", self.kernel_id, error)
 
@@ -187,13 +187,13 @@ class ZygoteProvisioner(KernelProvisionerBase):
         if self._start is not None:
             start, self._start, self._gone = self._start, None, code
             if start.exception() is None:
-                backstage = _backstage[0]
-                await asyncio.wrap_future(backstage.submit(backstage.remove(start.result())))
+                thread = _thread[0]
+                await asyncio.wrap_future(thread.submit(thread.remove(start.result())))
         return code
 
     async def send_signal(self, signum: int) -> None:
         if self._start is not None:
-            with suppress(SandboxError, OSError):  # it has not come into being
+            with suppress(SandboxError, OSError):  # the start failed
                 process = await asyncio.shield(asyncio.wrap_future(self._start))
                 process.signal(signum)
 

@@ -1,8 +1,9 @@
-"""An installation that is not editable puts our own packages among those that kernels see: there they are empty."""
+"""Installations that are not editable: kernels see the project's packages empty; the sandbox as a wheel alone."""
 
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,43 @@ def test_a_kernel_does_not_see_our_own_packages(tier: str, tmp_path: Path) -> No
         cwd="/",
     )
     assert ran.stdout.split() == [f"{packages}/sandbox/__init__.py", "ModuleNotFoundError", "[]", "'numpy'"], ran.stderr
+
+
+WHEEL_SCRIPT = """
+import asyncio, sys, sandbox
+from importlib.metadata import distribution
+from sandbox import KernelPool
+
+async def main():
+    async with KernelPool(size=0, preload=()) as pool, await pool.acquire() as kernel:
+        print(sandbox.__file__)
+        print((await kernel.run("6 * 7")).value)
+        print(pool.tier in ("T0", "T1") or (await kernel.run(f"import os; os.listdir('{sys.argv[1]}/sandbox')")).value)
+    print(*distribution("codeact-sandbox").entry_points)
+
+asyncio.run(main())
+"""
+
+
+def test_the_sandbox_builds_as_a_wheel_alone_and_runs_from_it(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*build, str(Path(SOURCE, "packaging", "sandbox"))], check=True, timeout=120)
+    (wheel,) = tmp_path.glob("codeact_sandbox-*.whl")
+    packages = tmp_path / "site-packages"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(packages)
+    assert {path.name for path in packages.iterdir() if not path.name.endswith(".dist-info")} == {"sandbox"}
+    assert (packages / "sandbox" / "py.typed").exists() and (
+        packages / "sandbox" / "containers" / "Dockerfile"
+    ).exists()
+    ran = subprocess.run(
+        [sys.executable, "-c", WHEEL_SCRIPT, str(packages)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(packages)},
+        cwd="/",
+    )
+    where, value, hidden, entry_points = ran.stdout.splitlines() or [ran.stderr] * 4
+    assert (where, value) == (f"{packages}/sandbox/__init__.py", "42") and hidden in ("[]", "True")
+    assert "codeact-zygote" in entry_points
