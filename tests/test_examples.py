@@ -38,6 +38,17 @@ def test_an_example_has_at_most_60_lines(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
 
 
+def test_snippets_of_the_how_to_pages_are_the_text_of_examples() -> None:
+    wrong = []
+    for page in sorted((ROOT / "docs" / "how-to").glob("*.md")):
+        pattern = r"```python\n((?:(?!```).)*?)\n```\n\n\(From `(examples/[a-z_]+\.py)`\.\)"
+        for snippet, example in re.findall(pattern, page.read_text(encoding="utf-8"), flags=re.DOTALL):
+            lines = [line.strip() for line in (ROOT / example).read_text(encoding="utf-8").splitlines()]
+            if "\n".join(line.strip() for line in snippet.splitlines()) not in "\n".join(lines):
+                wrong.append(f"{page.name}: {snippet[:60]!r} is not in {example}")
+    assert not wrong
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_gives_its_stored_outputs_in_a_kernel_of_the_sandbox(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
