@@ -171,7 +171,7 @@ class RemoteKernel:
 
     def __init__(self, pool: RemotePool, kernel_id: str, tier: str, tools: dict[str, Tool]) -> None:
         self._pool, self.tools, self.tier = pool, tools, tier
-        self._caller = ToolInvoker(tools)
+        self._invoker = ToolInvoker(tools)
         self.path = f"/v1/kernels/{kernel_id}"
         """The kernel's URL path."""
 
@@ -224,7 +224,7 @@ class RemoteKernel:
         return result
 
     async def _answer(self, event: dict[str, Any]) -> None:
-        answer = await self._caller.answer(event["name"], event["arguments"])
+        answer = await self._invoker.invoke(event["name"], event["arguments"])
         with suppress(NotFound):  # the cell has ended
             await self._pool.request("POST", f"{self.path}/calls/{event['call']}", answer)
 

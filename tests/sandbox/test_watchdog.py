@@ -1,4 +1,4 @@
-"""What the watcher bounds, where no mechanism does."""
+"""Limits that the watchdog enforces, in tiers where no mechanism does."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 
 from sandbox import KernelPool, Limits
 from sandbox.host.process import Process
+from sandbox.host.procfs import ProcessStat, read_all_stats
 from sandbox.host.watchdog import start_watchdog
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,28 +20,38 @@ NAMELESS += "    os.unlink('u')\n    file.write(bytes(5 << 20))\ntime.sleep(15)"
 FILL = "for name in 'ab':\n    open(name, 'wb').write(bytes(5 << 20))\ntime.sleep(15)"
 
 
-async def test_a_branch_whose_sandbox_has_ended_does_not_end_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.host.watchdog.INTERVAL_S", 0.05)
+async def test_a_fork_whose_sandbox_has_ended_does_not_stop_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = 0
+
+    def count() -> dict[int, ProcessStat]:
+        nonlocal passes
+        passes += 1
+        return read_all_stats()
+
+    monkeypatch.setattr("sandbox.host.watchdog.INTERVAL_S", 0.01)
+    monkeypatch.setattr("sandbox.host.watchdog.read_all_stats", count)
     limits = Limits(processes=8, cell_timeout_s=20)
     async with KernelPool(size=0, limits=limits, preload=(), tier="T1") as pool:
         kernel = await pool.acquire()
         await kernel.fork()
         assert (await kernel.run("import os; os._exit(1)")).status == "died"
-        await asyncio.sleep(0.2)  # some looks
+        seen = passes
+        while passes < seen + 3:
+            await asyncio.sleep(0.01)
         result = await kernel.run(BOMB)
     assert result.status == "died" and "more than 8 processes" in result.stderr
 
 
-async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pass_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox.host.watchdog.INTERVAL_S", 0.01)
     second = asyncio.Event()
 
     class Taken(list[Process]):
-        looks = 0
+        passes = 0
 
         def __iter__(self) -> Iterator[Process]:
-            self.looks += 1
-            if self.looks == 1:
+            self.passes += 1
+            if self.passes == 1:
                 raise RuntimeError("of the host")
             second.set()
             return super().__iter__()
@@ -51,7 +62,7 @@ async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch
     watching.cancel()
 
 
-async def test_a_deep_tree_neither_hides_files_nor_ends_the_watch() -> None:
+async def test_a_deep_tree_neither_hides_files_nor_stops_the_watchdog() -> None:
     limits = Limits(workspace_mib=8, cell_timeout_s=20)
     async with KernelPool(size=0, limits=limits, preload=(), tier="T1") as pool, await pool.acquire() as kernel:
         result = await kernel.run(NEST + FILL)
