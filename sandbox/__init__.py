@@ -1,7 +1,7 @@
 """Stateful Python kernels for untrusted code.
 
 Contract: a :class:`KernelPool` hands out :class:`Kernel` handles. ``await kernel.run(code)`` returns a
-:class:`CellResult` whatever the code does, and raises :class:`SandboxError` only for failures of the sandbox itself.
+:class:`CellResult` even if the code kills its process, and raises :class:`SandboxError` only when the sandbox fails.
 Names are imported on first use, because the processes inside the sandbox import this package, too, and must stay small.
 """
 

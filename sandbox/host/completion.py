@@ -1,7 +1,7 @@
 """How a cell ends: by itself, at its time limit, or with its process.
 
 Contract: :func:`wait_for_completion` returns within ``timeout_s`` plus the grace of an interrupt (half a second more
-when the kernel closes its connection and lives on), whatever the cell does, and says whether the process can go on.
+when the kernel closes its connection and lives on) and reports whether the process can go on.
 :func:`build_result` turns what came back into a :class:`CellResult`.
 """
 

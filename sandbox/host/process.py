@@ -98,7 +98,7 @@ class Process:
     unwanted: bool = False
     """Its handle is closed; it stays only while forks live in its sandbox."""
     killed: bool = False
-    """It was sent SIGKILL, whatever else lives in its sandbox."""
+    """It was sent SIGKILL, even if forks live in its sandbox."""
     reason: str | None = None
     """Why the host killed it: ``out_of_memory`` or a sentence."""
 

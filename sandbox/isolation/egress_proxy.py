@@ -3,7 +3,7 @@
 Contract: the kernel opens a listening socket on its own loopback before its first cell and hands it over; the proxy
 accepts there, so it opens nothing in the kernel's network namespace and needs no privilege. It speaks CONNECT and plain
 HTTP/1.x, one request per connection. h11 parses request heads, malformed or ambiguous ones are refused, and a plain
-request is written anew for its host, so the host and this proxy cannot read it differently. The name is resolved here,
+request is rewritten for its host, so the host and this proxy cannot read it differently. The name is resolved here,
 and the address that was checked is the one that is connected. At most ``connections`` at a time, later ones wait in the
 kernel; ``transfer_mib`` over its life. Tunnels are not inspected: a listed host that forwards traffic (domain
 fronting, an open proxy) is not detected. Belongs to one event loop; costs nothing for kernels without listed hosts.

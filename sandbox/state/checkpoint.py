@@ -56,7 +56,7 @@ class Checkpoints:
         self._snapshot_root: Process | None = None
         self._removing: set[asyncio.Future[None]] = set()
         self.failure: str | None = None
-        """Why the last cell has no checkpoint, if it has none."""
+        """Why the last cell has no checkpoint; None if it has one."""
 
     async def create(self, process: Process, limit_s: float) -> float:
         """Keeps state and files of ``process``. A kernel that cannot be copied runs without a checkpoint.

@@ -1,10 +1,10 @@
 """Fork of a live kernel: another process with the same variables, functions and modules.
 
 Contract: :func:`fork_process` asks the kernel to fork itself and returns the fork as a :class:`Process`, about as fast
-as the first reply of a new kernel, whatever the size of the state (memory is shared until one side writes). Threads and
-open connections of the cell are not forked, see :mod:`sandbox.guest.forking`. The fork lives in the sandbox of its
-parent: they share limits, and when the parent has to be killed the fork ends with it. Of what the kernel reports only
-its process id is trusted, because Linux vouches for it (SCM_CREDENTIALS).
+as the first reply of a new kernel. The size of the state does not matter (memory is shared until one side writes).
+Threads and open connections of the cell are not forked, see :mod:`sandbox.guest.forking`. The fork lives in the sandbox
+of its parent: they share limits, and when the parent has to be killed the fork ends with it. Of what the kernel reports
+only its process id is trusted, because Linux vouches for it (SCM_CREDENTIALS).
 """
 
 from __future__ import annotations

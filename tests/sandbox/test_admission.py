@@ -1,4 +1,4 @@
-"""Room for kernels: memory and number, the queue, and what is given up first. Memory is what the test says it is."""
+"""Admission of kernels by memory and number, the queue, and restarts of fork servers. Free memory is simulated."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ BEST = probe().tier
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits for something that is on its way."""
+    """Polls a condition, for at most 30 s."""
 
     async def look() -> None:
         while not condition():

@@ -1,4 +1,4 @@
-"""A checkpoint before each cell: what a fatal cell costs, and what it does not."""
+"""A checkpoint before each cell: what a cell that kills its process changes and what it does not."""
 
 import asyncio
 import os
@@ -297,7 +297,7 @@ async def test_stock_ipykernel_is_refused() -> None:
 
 
 async def _begun(kernel: Kernel) -> None:
-    """Until the cell runs: the handle can interrupt it from then on."""
+    """Waits until the cell runs and can be interrupted."""
     while not kernel.busy:
         await asyncio.sleep(0)
 

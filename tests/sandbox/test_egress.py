@@ -1,4 +1,4 @@
-"""The way to listed hosts: the list, the proxy alone, and the proxy as a kernel's only way out."""
+"""Access to listed hosts: the allowlist, the proxy by itself, and kernels behind the proxy."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from sandbox.isolation.egress_proxy import EgressProxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HOST = "Host: any.example\r\n"
-"""A header every HTTP/1.1 request must have; the proxy goes by the request line."""
+"""A header every HTTP/1.1 request must have; the proxy uses the request line instead."""
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ async def test_only_public_addresses_are_public() -> None:
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A web server that sends back what it was sent, or as many bytes as the path asks for."""
+    """A web server that returns the request head, or as many bytes as the path requests."""
     head = await reader.readuntil(b"\r\n\r\n")
     path = head.split()[1].decode()
     body = b"x" * int(path[6:]) if path.startswith("/size/") else head
@@ -185,7 +185,7 @@ BODIES = {
 
 @pytest.mark.parametrize("case", BODIES)
 async def test_what_follows_the_body_reaches_nobody(case: str) -> None:
-    """A second request behind the first is not sent on, however the body's end is marked."""
+    """A second request after the first is dropped, for every way to mark the end of a body."""
     sent, body = BODIES[case]
     received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 

@@ -1,4 +1,4 @@
-"""Files in and out of a workspace that hostile code has prepared."""
+"""Reading and writing files of a workspace that hostile code has prepared."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ class Late:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cold() -> AsyncIterator[KernelPool]:
-    """Starts nothing unasked, so that descriptors can be counted and their numbers come back at once."""
+    """A pool without warm kernels, so that descriptors can be counted and their numbers are reused at once."""
     async with KernelPool(size=0, preload=(), tier=probe().tier) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""What a kernel may cost the host that listens to it: its loop serves every other kernel."""
+"""The host's event loop serves every kernel, so one kernel must not be able to block it."""
 
 import asyncio
 import platform
@@ -22,7 +22,7 @@ tools = next(v for v in vars(sys.modules["sandbox.guest.tool_proxies"].TOOLS).va
     tuple(map(int, platform.release().split(".")[:2])) < (6, 16), reason="Linux refuses descriptors since 6.16"
 )
 async def test_no_descriptor_can_be_handed_to_the_host(pool: KernelPool) -> None:
-    """The host would close it, and may have to wait for a connection that lingers."""
+    """The host would have to close it, and closing a lingering connection blocks."""
     send = "end.sendmsg([b'\\0'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0]))])"
     async with await pool.acquire() as kernel:
         for each in (kernel, await kernel.fork()):
@@ -32,7 +32,7 @@ async def test_no_descriptor_can_be_handed_to_the_host(pool: KernelPool) -> None
 
 
 async def test_refused_tool_calls_wait(pool: KernelPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They come faster than they could be answered; each is heard when the one before has waited."""
+    """They can be sent faster than answered, so each refusal takes a minimum time."""
     monkeypatch.setattr("sandbox.tools.server.REFUSAL_S", 60)
     call = b'{"id": 1, "name": "x", "arguments": {}}'
     flood = f"call = struct.pack('!I', {len(call)}) + {call}\ntools.sendall(call * 1000)"

@@ -138,7 +138,7 @@ async def test_other_processes_are_out_of_reach(isolated: KernelPool) -> None:
         async with await isolated.acquire() as kernel, await isolated.acquire() as sibling:
             await kernel.run("import os, resource, ctypes")
             other = (await sibling.run("import os\nos.getpid()")).value
-            # in a pid namespace the sibling's number is the own one, or nobody's
+            # in a pid namespace the sibling's number is this kernel's own, or unused
             numbers = [victim.pid, os.getpid(), *([int(other or 0)] if isolated.tier == "T1" else [])]
             for pid in numbers:
                 assert await blocked(kernel, f"os.kill({pid}, 9)"), pid
@@ -197,7 +197,7 @@ names = dict(ptrace=(101, 0), mount=(165, 0), unshare=(272, 0x10000000), bpf=(32
         status = (await kernel.run("print(open('/proc/self/status').read()[-900:])")).stdout
     assert "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
     assert "Seccomp:\t2" in status
-    if isolated.tier != "T1" or os.geteuid() == 0:  # without any privilege there is none to drop
+    if isolated.tier != "T1" or os.geteuid() == 0:  # an unprivileged process has nothing to drop
         assert "CapBnd:\t0000000000000000" in status
 
 
@@ -328,8 +328,8 @@ async def test_nothing_stays_behind_a_sigkill(tier: str, victim: str) -> None:
         assert owner.stdout is not None
         base = Path(owner.stdout.readline().strip())
         assert base.is_absolute() and await _appears(mark)
-        warden = _children(owner.pid)[0]
-        pids = [owner.pid, warden, *_children(warden)]
+        supervisor = _children(owner.pid)[0]
+        pids = [owner.pid, supervisor, *_children(supervisor)]
         os.kill(owner.pid if victim == "owner" else pids[2], signal.SIGKILL)
         if victim == "owner":
             owner.wait()

@@ -153,7 +153,7 @@ async def test_what_is_written_to_a_read_write_folder_is_the_owners(
 async def test_a_place_that_is_taken_is_named(folders: tuple[Path, Path, Path]) -> None:
     tier = next((tier for tier in ("T3", "T2") if tier in probe().properties), None)
     if tier is None:
-        pytest.skip("only a tier with a root of its own can give a folder another place")
+        pytest.skip("only a tier with its own root can move a folder")
     taken = str(Path(os.__file__).parent)
     if taken.startswith("/usr"):
         pytest.skip("the interpreter is the system's, whose folders are refused earlier")

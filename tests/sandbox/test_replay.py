@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["T3", "T1"])
 async def machines(request: pytest.FixtureRequest) -> AsyncIterator[tuple[KernelPool, KernelPool]]:
-    """Two pools, each with a fork server of its own, as two machines have them."""
+    """Two pools with separate fork servers, like those of two machines."""
     if request.param not in probe().properties:
         pytest.skip(f"tier {request.param} is not available here: {probe().missing}")
     limits = Limits(cell_timeout_s=10.0, interrupt_grace_s=0.3, workspace_mib=16)
