@@ -48,5 +48,5 @@ def lower_bound_ms(private_mb: float, starts: int) -> float:
     """Median milliseconds of a fork and ``private_mb`` (10⁶ bytes) copied on write, over ``starts`` forks."""
     pages = round(private_mb * 1e6 / PAGE)
     command = [sys.executable, "-c", PROGRAM, str(pages), str(starts)]
-    said = subprocess.run(command, env=kernel_environment({}), stdout=subprocess.PIPE, text=True, check=True).stdout
-    return statistics.median(map(float, said.split()))
+    output = subprocess.run(command, env=kernel_environment({}), stdout=subprocess.PIPE, text=True, check=True).stdout
+    return statistics.median(map(float, output.split()))

@@ -22,7 +22,7 @@ from sandbox.guest.connection import SocketTransport
 from sandbox.guest.wire import CONTROL, IOPUB, SCHEME, SHELL
 
 KINDS = (zmq.ROUTER, zmq.XPUB, zmq.ROUTER, zmq.ROUTER, zmq.REP)
-SESSION = Session(key=b"nobody's", signature_scheme=SCHEME)
+SESSION = Session(key=b"not yet set", signature_scheme=SCHEME)
 """Created in the fork server, because it takes a millisecond; a transport sets its own id and key."""
 
 

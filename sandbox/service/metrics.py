@@ -25,7 +25,7 @@ class Metrics:
         self.kernels = self._gauge("kernels", "Kernels lent now.")
         self.running = self._gauge("cells_running", "Cells running or waiting now.")
         self.opened = self._counter("kernels_opened", "Kernels lent so far.")
-        self.expired = self._counter("leases_expired", "Kernels ended because nobody called.")
+        self.expired = self._counter("leases_expired", "Kernels ended because their lease expired.")
         self.refused = self._counter("refused", "Requests refused.", "kind")
         self.starts = self._histogram("kernel_open_seconds", "Time to a kernel.", START_BUCKETS_S)
         self._cells = self._counter("cells", "Cells that ended, by outcome.", "status")

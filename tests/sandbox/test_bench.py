@@ -1,4 +1,4 @@
-"""The bench and the soak on a small scale: what counts as met, and that leaks and strays would be seen."""
+"""The benchmark and the soak test on a small scale: targets, leaks, leftover processes."""
 
 import asyncio
 import os

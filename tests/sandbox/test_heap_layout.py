@@ -18,6 +18,6 @@ print(among_shared(before), among_shared(make()))
 
 
 def test_new_objects_do_not_lie_among_shared_ones() -> None:
-    said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
-    before, after = map(float, said.split())
+    output = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
+    before, after = map(float, output.split())
     assert after < 0.05 < before  # left alone, Python puts them into the gaps

@@ -208,14 +208,14 @@ async def test_a_pool_keeps_its_kernels_and_waits_for_those_of_a_client_that_was
     async with served(service) as url, RemotePool(url, TOKEN, lease_s=0.15) as brisk, RemotePool(url, TOKEN) as pool:
         async with await brisk.acquire():
             (lease,) = service.leases.all()
-            for _ in range(3):  # nobody calls it, but it is renewed
+            for _ in range(3):  # no call, but the pool renews it
                 now[0] += 0.1
                 while lease.left_s() < 0.14:
                     await asyncio.sleep(0.01)
             async with RemotePool(url, TOKEN, acquire_timeout_s=0.0) as impatient:
                 with pytest.raises(SandboxError, match="you have 1 kernels and may have 1"):
                     await impatient.acquire()
-        await pool.request("POST", "/v1/kernels", {"lease_s": 1.0})  # one that nobody renews
+        await pool.request("POST", "/v1/kernels", {"lease_s": 1.0})  # one whose lease is not renewed
         waiting = asyncio.ensure_future(pool.acquire())
         while not waiting.done():
             now[0] += 0.1

@@ -156,7 +156,7 @@ def _sockets(column: int, families: tuple[int, ...], shared: bool) -> list[bytes
     code += [*kind, *_only((SOCK_STREAM, SOCK_DGRAM), errno.ESOCKTNOSUPPORT)]
     code += [_argument(2), *_only(PROTOCOLS, errno.EPROTONOSUPPORT)]
     pair = [_argument(0), *_only((AF_UNIX,), errno.EAFNOSUPPORT)]
-    if shared:  # one end of a pair of datagram sockets can be connected anew, to a socket of the host
+    if shared:  # one end of a pair of datagram sockets can be reconnected to a socket of the host
         pair += [*kind, *_only((SOCK_STREAM,), errno.EPERM)]
     return [*_rule(SOCKET[column], code), *_rule(SOCKETPAIR[column], pair)]
 
