@@ -1,5 +1,6 @@
 """Every kernel computes what the formula says, over documents, windows, grouped queries and parts of a sequence."""
 
+import functools
 import sys
 import types
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def assert_like_the_formula(attend: Callable[..., torch.Tensor], layout: PackedL
     wanted = output_and_gradients(reference.attend, layout, tensors(layout))
     found = output_and_gradients(attend, layout, tensors(layout))
     for name, a, b in zip(("output", "q", "k", "v"), found, wanted, strict=True):
-        torch.testing.assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(a, b, msg=functools.partial("{}: {}".format, name))
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -89,7 +90,7 @@ def test_sdpa(monkeypatch: pytest.MonkeyPatch, window: int | None, part: tuple[i
 def test_sdpa_keeps_no_mask_as_large_as_the_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document far longer than its window: masks are as large as a block of queries and what it reaches."""
     sizes = []
-    kernel = torch.nn.functional.scaled_dot_product_attention
+    kernel: Callable[..., torch.Tensor] = torch.nn.functional.scaled_dot_product_attention
 
     def watched(*inputs: Any, attn_mask: Any = None, **options: Any) -> Any:
         sizes.append(0 if attn_mask is None else attn_mask.numel())
@@ -111,9 +112,9 @@ def test_the_block_mask_of_flex_attention(
     monkeypatch.setattr(flex, "BLOCK", 16)
     layout = laid_out(window, part)
     mask = flex.block_mask(layout)
-    inputs = [x.detach().float() for x in tensors(layout)]
-    out = flex.attend_with(flex_attention, *inputs, mask, 0.3)
-    torch.testing.assert_close(out, reference.attend(*inputs, layout, 0.3), rtol=1e-5, atol=1e-5)
+    q, k, v = (x.detach().float() for x in tensors(layout))
+    out = flex.attend_with(flex_attention, q, k, v, mask, 0.3)
+    torch.testing.assert_close(out, reference.attend(q, k, v, layout, 0.3), rtol=1e-5, atol=1e-5)
     needed = reference.visible(layout)
     rows = [needed[a : a + 16] for a in range(0, len(needed), 16)]
     kept = [len({int(key) // 16 for key in row.any(0).nonzero()}) for row in rows]
@@ -128,7 +129,7 @@ def kernel_by_its_manual(
     key_bounds: torch.Tensor,
     longest_query: int,
     longest_key: int,
-    scale: float,
+    scale: float | None,
     reach: Any,
 ) -> torch.Tensor:
     """What flash-attn documents: documents by cumulative lengths, the last query at the last key, a window counted in
@@ -142,7 +143,9 @@ def kernel_by_its_manual(
         scores = torch.einsum("shd,thd->hst", q[a:b], keys) * scale
         distance = torch.arange(b - a)[:, None] + (d - c) - (b - a) - torch.arange(d - c)
         left, right = reach
-        hidden = (distance < -right) | ((distance > left) if left >= 0 else torch.zeros_like(distance, dtype=bool))
+        hidden = (distance < -right) | (
+            (distance > left) if left >= 0 else torch.zeros_like(distance, dtype=torch.bool)
+        )
         pieces.append(torch.einsum("hst,thd->shd", scores.masked_fill(hidden, float("-inf")).softmax(-1), values))
     return torch.cat(pieces)
 

@@ -28,7 +28,7 @@ class Marked(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in ("meta", "link"):
-            self.open.append(" ".join([tag, *(value for key, value in attrs if key == "class")]))
+            self.open.append(" ".join([tag, *(value or "" for key, value in attrs if key == "class")]))
 
     def handle_endtag(self, tag: str) -> None:
         self.open.pop()

@@ -99,7 +99,8 @@ def test_several_files_are_what_transformers_reads(
     folder = returned["TP2 PP2", "llama, untied"]
     assert len(list(folder.glob("model-*-of-*.safetensors"))) > 1
     assert not (folder / "model.safetensors").exists()
-    found, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    found, info = loaded
     assert not info["missing_keys"] and not info["unexpected_keys"]
     wanted = load_file(folders["llama, untied"] / "model.safetensors")
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in found.state_dict().items())
@@ -113,7 +114,7 @@ def test_cuts_joined_are_what_was_cut(folders: dict[str, Path], family: str) -> 
     """Without processes: every parameter of every stage, at every size."""
     spec, tensors = ModelSpec.read(folders[family]), hf.SafeTensors(folders[family])
     for size, stages in itertools.product((1, 2, 4), (1, 2)):
-        found = []
+        found: list[str] = []
         for weight in itertools.chain(*(hf.weight_map(spec, stage, stages) for stage in range(stages))):
             stored = [tensors[name] for name in weight.hf]
             parts = torch.stack([hf.cut(weight, stored, spec, rank, size) for rank in range(size)])

@@ -27,7 +27,7 @@ from codeact_train.backends.deepspeed.forward import Forward
 from codeact_train.backends.deepspeed.model import load
 
 TOLERANCE = 1e-5  # relative, in float32, of losses and gradient norms over at least 20 steps
-TOKENS = {"vocab_size": 301, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+TOKENS: dict[str, Any] = {"vocab_size": 301, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 # its dropout of a tenth stays in the configuration: the backend turns it off
 GPT2 = GPT2Config(n_embd=64, n_layer=2, n_head=8, n_positions=512, initializer_range=0.1, **TOKENS)
 # it has no positions and knows no bounds: documents that follow one another are one to it
@@ -95,8 +95,8 @@ def test_what_lies_in_the_hosts_memory_trains_the_same(
 
 
 def test_a_family_without_a_mapping_trains_like_a_plain_loop(tmp_path: Path, gpt2: Path, corpus: Path) -> None:
-    train = deepspeed(epochs=7, recompute="full", micro_batch_packs=2)
-    assert run_job(tmp_path, gpt2, corpus, train) == 0
+    config = deepspeed(epochs=7, recompute="full", micro_batch_packs=2)
+    assert run_job(tmp_path, gpt2, corpus, config) == 0
     steps = events(tmp_path, "step")
     theirs = reference_loop.run(train.read_job(tmp_path / "job.json"), len(steps))
     assert len(steps) > 20

@@ -1,5 +1,7 @@
 """Any family of transformers computes packed documents as it computes them alone, in the form that is chosen for it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -24,9 +26,9 @@ from codeact_train.data.collate import MicroBatch, collate
 from codeact_train.data.document import Document
 
 VOCAB = 97
-TOKENS = {"vocab_size": VOCAB, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-WIDTHS = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, **TOKENS}
-LLAMA = {"intermediate_size": 48, "num_key_value_heads": 2, **WIDTHS}
+TOKENS: dict[str, Any] = {"vocab_size": VOCAB, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+WIDTHS: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, **TOKENS}
+LLAMA: dict[str, Any] = {"intermediate_size": 48, "num_key_value_heads": 2, **WIDTHS}
 
 KEPT_APART = {
     "gpt2": GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **TOKENS),

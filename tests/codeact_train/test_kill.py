@@ -39,7 +39,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, model: Path, corpus: Path
     return outcome(out)
 
 
-def striking(function: Callable[..., Any], call: int, number: signal.Signals) -> Callable[..., Any]:
+def striking(function: Callable[..., Any], call: int, number: int) -> Callable[..., Any]:
     """The function, which on being called so often first sends its process the signal."""
     calls = 0
 

@@ -1,6 +1,7 @@
 """Every family with a mapping computes what transformers computes, document by document, at tensor parallel 1 and 2."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,12 +28,18 @@ from tests.helpers.models import SHAPE
 from tests.helpers.processes import in_world
 from tests.helpers.training import events, recipe, run_job
 
-LLAMA3 = {
+LLAMA3: dict[str, Any] = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
-YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 128}
-UNTIED, TIED = {"tie_word_embeddings": False}, {"tie_word_embeddings": True}
+YARN: dict[str, Any] = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 128,
+}
+UNTIED: dict[str, Any] = {"tie_word_embeddings": False}
+TIED: dict[str, Any] = {"tie_word_embeddings": True}
 
 FAMILIES = {
     "llama-2": LlamaConfig(**SHAPE, **UNTIED),

@@ -39,7 +39,7 @@ def base_model(folder: Path, pieces: bytes, config: Any) -> Path:
     (folder / "tokenizer.model").write_bytes(pieces)
     names = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(names))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     config.vocab_size = len(tokenizer)
     return save_model(folder, tokenizer, config)
 
@@ -113,7 +113,8 @@ def test_transformers_models_get_the_same_rows(exports: Path, models: dict, chat
 
 def test_the_export_stops_pads_and_chats(exports: Path, chat_corpus: Path) -> None:
     folder = exports / "untied" / "mean" / "1"
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     end, start = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|im_start|>"))
     assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<unk>")
     assert model.config.vocab_size == model.get_input_embeddings().weight.shape[0] == len(tokenizer)
@@ -169,7 +170,7 @@ def test_the_recipes_train_a_base_model(tmp_path: Path, models: dict, recipe: st
 
 def test_rows_a_padded_model_has_already_are_initialised_again(models: dict, chat_corpus: Path, tmp_path: Path) -> None:
     """A matrix padded beyond the tokenizer's tokens: the new ones take rows that mean nothing."""
-    model = AutoModelForCausalLM.from_pretrained(models["tied"], dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(models["tied"], dtype=torch.float32)
     known = model.config.vocab_size
     model.resize_token_embeddings(known + 24)
     with torch.no_grad():

@@ -60,7 +60,9 @@ def reference_batch(plain: Corpus, pack: list[int]) -> tuple[list[int], list[int
 
     Roles count over whole turns; the mask stands with the inputs although labels are shifted.
     """
-    tokens, roles, positions = [], [], []
+    tokens: list[int] = []
+    roles: list[int] = []
+    positions: list[int] = []
     for place, document in enumerate(pack):
         ids = plain.document(document).ids.tolist()
         example = ([BEGIN] if place else []) + ids

@@ -175,7 +175,9 @@ def test_the_miniature_has_the_windows_of_its_model(tmp_path: Path) -> None:
 
 
 def test_the_miniature_of_a_recipe_trains_in_its_layout(tmp_path: Path) -> None:
-    spec = ModelSpec.read(shipped_folder("mistralai/Mistral-7B-v0.1"))
+    folder = shipped_folder("mistralai/Mistral-7B-v0.1")
+    assert folder
+    spec = ModelSpec.read(folder)
     train = recipe(
         parallel={"tensor": 4, "sequence_parallel": True}, precision="bf16", recompute="full",
         stop_after_steps=1, checkpoint={"keep_best": True},

@@ -27,7 +27,7 @@ def kept_a_slot(folder: Path, corpus: Path, settings: dict[str, Any]) -> float:
     train = recipe(**settings)
     model = build(ModelSpec.read(folder), train, parallel_context.initialize(train.parallel, 0).device)
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept = []  # the tensors themselves: a freed storage's place would be taken by another
+    kept: list[torch.Tensor] = []  # the tensors themselves: a freed storage's place would be taken by another
     (micro, *_) = Sampler(Corpus(corpus), "train", train).batch(0).micro_batches
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         model(micro)
@@ -48,7 +48,7 @@ def kept_a_layer(
 
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_a_layer_keeps_what_the_plan_says(
-    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, corpus: Path, recompute: str
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, corpus: Path, recompute: Any
 ) -> None:
     def config(layers: int) -> Any:
         return LlamaConfig(**{**SHAPE, "num_hidden_layers": layers})

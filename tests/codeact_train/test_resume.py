@@ -72,6 +72,7 @@ def test_kill_and_sigterm_lose_nothing(
 def test_a_scheduler_that_says_time_is_running_out_gets_a_checkpoint(tmp_path: Path, model: Path, corpus: Path) -> None:
     (job,) = start_job(tmp_path, model, corpus, recipe(epochs=50))
     wait_for(tmp_path, '"kind": "step"', 2, job.is_alive)
+    assert job.pid
     os.kill(job.pid, signal.SIGUSR1)
     job.join(timeout=240)
     assert job.exitcode == STOPPED

@@ -209,7 +209,7 @@ def write_corpus(path: Path, kept: list[Trajectory], length: int = 4096) -> None
     names, half = [], {"documents": len(kept), "tokens": 0, "trained": 0, "packs": 0}
     by_role = dict.fromkeys(ROLES, 0)
     for one in kept:
-        columns = dict(zip(builders, _document(one, tokenizer), strict=True))
+        columns: dict[str, Any] = dict(zip(builders, _document(one, tokenizer), strict=True))
         for name, values in columns.items():
             builders[name].add_item(torch.tensor(values))
             builders[name].end_document()

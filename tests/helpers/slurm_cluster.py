@@ -75,8 +75,11 @@ class RealSlurm:
 
     def _start(self) -> None:
         for program in ("slurmctld", "slurmd"):
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # they write logs of their own
-            self.daemons.append(subprocess.Popen([program, "-D"], env=self.environment, **quiet))
+            self.daemons.append(
+                subprocess.Popen(  # the daemons write their own log files
+                    [program, "-D"], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+            )
         self.wait(
             lambda: "idle" in self.call("sinfo", "--noheader", "--format=%t", check=False), "the node is idle", 60
         )

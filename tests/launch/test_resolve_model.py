@@ -106,7 +106,8 @@ def test_a_gguf_file_becomes_the_model_it_holds(tiny_llama: Path, tmp_path: Path
 @pytest.mark.slow
 def test_the_built_in_model_answers(tmp_path: Path) -> None:
     folder = resolve_model(BUILT_IN, tmp_path)
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     chat = [{"role": "user", "content": "What is the capital of France?"}]
     prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     answer = tokenizer.decode(model.generate(**prompt, max_new_tokens=12, do_sample=False)[0])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_split_becomes_a_file_of_records(folder: Path, tmp_path: Path) -> None:
     path = resolve_records(f"{folder}:general", tmp_path)
-    records = [parse(line) for _, line in read_lines(path)]
+    records: list[Any] = [parse(line) for _, line in read_lines(path)]
     assert all(isinstance(item, Record) for item in records)
     assert [item.id for item in records] == ["general/0", "general/1"]
     assert records[0].conversations[0].content == "ünï\n"

@@ -33,7 +33,8 @@ def test_the_papers_recipes_have_the_papers_values(recipe: str, slots: int, wind
     assert (train.epochs, train.global_batch_packs, train.micro_batch_packs, train.seed) == (5, 32, 1, 1234)
     assert (train.parallel.tensor, train.parallel.sequence_parallel, train.precision) == (4, True, "bf16")
     assert config.prepare.sequence_length == slots
-    assert ModelSpec.read(shipped_folder(config.model)).window == window
+    folder = shipped_folder(config.model)
+    assert folder and ModelSpec.read(folder).window == window
 
 
 def test_overrides_reach_every_depth(tmp_path: Path) -> None:

@@ -31,6 +31,6 @@ def test_any_text_has_an_action(text: str) -> None:
     assert parse(text).kind in ("action", "proposal", "invalid")
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="<>", exclude_categories=("Cs",)), min_size=1))
+@given(st.text(alphabet=st.characters(exclude_characters="<>", exclude_categories=["Cs"]), min_size=1))
 def test_a_proposal_comes_back_as_it_was_said(answer: str) -> None:
     assert parse(f"So.\n<solution>{answer}</solution>") == Action("proposal", answer.strip())

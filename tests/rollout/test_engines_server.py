@@ -82,8 +82,8 @@ def test_a_stop_string_ends_the_turn(request: pytest.FixtureRequest, server: str
 
 def test_chat_renders_the_models_own_template(tiny_server: str) -> None:
     with openai.OpenAI(base_url=tiny_server, api_key="none") as client:
-        chat = [{"role": "user", "content": "print(1)"}]
-        reply = client.chat.completions.create(
+        chat: Any = [{"role": "user", "content": "print(1)"}]
+        reply: Any = client.chat.completions.create(
             model="tiny",
             messages=chat,
             max_tokens=4,

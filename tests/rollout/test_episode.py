@@ -1,5 +1,7 @@
 """One episode: limits, observations, typed failures; always a trajectory."""
 
+from typing import Any
+
 import pytest
 
 from rollout.engines.base import ContextFull, EngineError
@@ -21,8 +23,8 @@ time.sleep(60)"""
 ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")
 
 
-async def run(engine: Says, pool: KernelSource, task: Task = ADD, **limits: object) -> Trajectory:
-    return await run_episode(task, engine, pool, EpisodeProtocol(**limits), Sampling())  # type: ignore[arg-type]
+async def run(engine: Says, pool: KernelSource, task: Task = ADD, **limits: Any) -> Trajectory:
+    return await run_episode(task, engine, pool, EpisodeProtocol(**limits), Sampling())
 
 
 def cell(code: str) -> str:
@@ -91,7 +93,7 @@ async def test_checkpoints_are_part_of_a_protocol_and_without_them_it_is_what_it
         ([ContextFull("4097 tokens")], {}, "context_full"),
     ],
 )
-async def test_limits(pool: KernelSource, turns: list[str | Exception], limits: dict[str, float], reason: str) -> None:
+async def test_limits(pool: KernelSource, turns: list[str | Exception], limits: dict[str, Any], reason: str) -> None:
     done = await run(Says(*turns), pool, **limits)
     assert (done.outcome.reason, done.outcome.success, done.outcome.error) == (reason, False, None)
     if reason == "max_steps":

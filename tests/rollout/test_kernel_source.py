@@ -1,5 +1,7 @@
 """Where episodes get their kernels: what a service must give, and that an episode goes on there, too."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -41,10 +43,10 @@ async def test_an_episode_goes_on_after_a_fatal_cell_on_a_service(service: str) 
     ],
 )
 async def test_a_service_that_gives_something_else_is_refused_in_a_sentence(
-    service: str, workers: dict[str, object], protocol: dict[str, object], said: str
+    service: str, workers: dict[str, Any], protocol: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said) as refused:
-        await open_kernel_source(WorkerConfig(service=service, **workers), EpisodeProtocol(**protocol), SERVICE_TOKEN)  # type: ignore[arg-type]
+        await open_kernel_source(WorkerConfig(service=service, **workers), EpisodeProtocol(**protocol), SERVICE_TOKEN)
     assert str(refused.value).endswith(f"(workers.service is {service})")
 
 

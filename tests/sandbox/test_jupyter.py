@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from jupyter_client.client import KernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from sandbox import KernelPool, Limits, SandboxError, probe
@@ -17,7 +17,7 @@ CONFIG = {"preload": [], "limits": {"memory_mib": 512}}
 BOMB = "import os, time\nfor _ in range(80):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
 
 
-def outputs_of(client: object, code: str) -> tuple[str, list[str]]:
+def outputs_of(client: Any, code: str) -> tuple[str, list[str]]:
     """Reply status, and what reached iopub as text; a stream may come in any number of pieces."""
     seen: list[str] = []
     streams: list[str | None] = [None]
@@ -192,7 +192,7 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KernelM
 
 
 @contextmanager
-def client_of(manager: KernelManager) -> Iterator[KernelClient]:
+def client_of(manager: KernelManager) -> Iterator[Any]:
     client = manager.client()
     client.start_channels()
     client.wait_for_ready(timeout=60)

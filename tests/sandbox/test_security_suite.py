@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import probe
-from sandbox.security_suite.run import CASES, run_suite
+from sandbox.security_suite.run import CASES, SuiteKernel, run_suite
 from sandbox.security_suite.scorecard import breaches, row, summary
 
 SLOW_GROUPS = ("time", "memory", "disk", "output", "ordinary work")
@@ -30,7 +30,7 @@ async def test_no_quick_case_gets_through(tier: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("tier", "kernel"), [("T3", "light"), ("T2", "light"), ("T1", "light"), ("T3", "ipykernel")])
-async def test_no_case_at_all_gets_through(tier: str, kernel: str) -> None:
+async def test_no_case_at_all_gets_through(tier: str, kernel: SuiteKernel) -> None:
     if tier not in probe().properties:
         pytest.skip(f"tier {tier} is not available here: {probe().missing}")
     scores = await run_suite(tier, kernel)

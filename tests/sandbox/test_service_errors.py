@@ -41,8 +41,8 @@ async def test_limits_are_per_tenant_and_said_in_a_sentence(api: Api) -> None:
     ("token", "header"), [(None, None), ("wrong-token-of-some-length", None), (None, "Basic YWxpY2U6eA==")]
 )
 async def test_without_a_known_token_nothing_is_done(api: Api, token: str | None, header: str | None) -> None:
-    given = {"headers": {"Authorization": header}} if header else {}
-    assert (await api.client.get("/v1/kernels", **given)).status_code == 401 or token
+    headers = {"Authorization": header} if header else {}
+    assert (await api.client.get("/v1/kernels", headers=headers)).status_code == 401 or token
     status, body = await api("GET", "/v1/kernels", token)
     assert status == 401 and set(body) == {"error"} and body["error"]["kind"] == "unauthorized"
     assert (await api("GET", "/health", None))[1] == {"status": "ok"}
@@ -61,9 +61,9 @@ async def test_bad_requests_have_one_form(api: Api) -> None:
     assert status == 422 and "base64" in refused["error"]["message"]
     status, refused = await api("POST", "/v1/kernels", json={"files": {"../a": ""}})
     assert status == 422 and "../a" in refused["error"]["message"]
-    for body in (b"{", b"[" * 100_000, b"\xff", b'{"code": "\\ud800"}', b'{"code": "1", "timeout_s": NaN}'):
-        status, refused = await api("POST", f"{path}/execute", content=body)
-        assert status in (400, 422) and refused["error"]["kind"] == "bad_request", (body[:10], refused)
+    for content in (b"{", b"[" * 100_000, b"\xff", b'{"code": "\\ud800"}', b'{"code": "1", "timeout_s": NaN}'):
+        status, refused = await api("POST", f"{path}/execute", content=content)
+        assert status in (400, 422) and refused["error"]["kind"] == "bad_request", (content[:10], refused)
     headers = {"Authorization": f"Bearer {ALICE}", "Content-Type": "application/json"}
     answer = await api.client.post("/v1/kernels", content=b'{"files": ', headers=headers)
     said = answer.json()["error"]["message"]

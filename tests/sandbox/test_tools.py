@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from decimal import Decimal
 from email.message import Message
 from enum import Enum, IntEnum
@@ -243,7 +244,7 @@ async def test_a_call_interrupted_anywhere_costs_no_later_one(pool: KernelPool) 
 
 
 async def test_arguments_are_checked_as_the_signature_says(pool: KernelPool) -> None:
-    def untyped(anything, *more: "Unknown"):  # type: ignore[name-defined]  # noqa: F821
+    def untyped(anything, *more: "Unknown"):  # type: ignore  # noqa: F821
         return [anything, *more]
 
     async with await pool.acquire(tools={"convert": convert, "find": find, "untyped": untyped}) as kernel:
@@ -290,7 +291,7 @@ async def test_schemas_come_from_the_signature() -> None:
 
 async def test_tools_that_are_no_functions_are_checked_and_have_schemas(pool: KernelPool) -> None:
     scale = Scale(10)
-    tools = {
+    tools: dict[str, Callable[..., Any]] = {
         "call": scale,
         "method": scale.later,
         "part": partial(scale.later, more=5),
@@ -393,10 +394,17 @@ async def test_the_prompt_text_comes_from_the_signature() -> None:
 
 
 async def test_the_prompt_shows_each_signature_as_the_kernel_does(pool: KernelPool) -> None:
-    def named(a, *, b: int, c: int = 3) -> None: ...  # type: ignore[no-untyped-def]
-    def placed(a, b: "Unknown" = (1, 2), /, c=max, *more: int, d: str = "=", **rest) -> None: ...  # type: ignore  # noqa: F821
+    def named(a, *, b: int, c: int = 3): ...  # type: ignore[no-untyped-def]
+    def placed(a, b: "Unknown" = (1, 2), /, c=max, *more: int, d: str = "=", **rest): ...  # type: ignore  # noqa: F821
 
-    tools = {"named": named, "placed": placed, "part": partial(convert, source="GBP"), "length": len, "find": find}
+    part = partial(convert, source="GBP")
+    tools: dict[str, Callable[..., Any]] = {
+        "named": named,
+        "placed": placed,
+        "part": part,
+        "length": len,
+        "find": find,
+    }
     async with await pool.acquire(tools=tools) as kernel:
         shown = await kernel.run(
             f"import inspect\nfor f in {', '.join(tools)}: print(f.__name__, inspect.signature(f))"
