@@ -129,7 +129,7 @@ def kernel_by_its_manual(
     key_bounds: torch.Tensor,
     longest_query: int,
     longest_key: int,
-    scale: float | None,
+    scale: float,
     reach: Any,
 ) -> torch.Tensor:
     """What flash-attn documents: documents by cumulative lengths, the last query at the last key, a window counted in
@@ -164,7 +164,7 @@ def test_the_arguments_of_flash_attn(
         max_seqlen_q: int,
         max_seqlen_k: int,
         dropout_p: float = 0.0,
-        softmax_scale: float | None = None,
+        softmax_scale: float = 1.0,
         causal: bool = False,
         window_size: tuple[int, int] = (-1, -1),
     ) -> Any:

@@ -80,7 +80,7 @@ def packed_logits(layouts: list[dict], folders: dict) -> dict:
             model = build(spec, train, world.device).eval()
             with hf.SafeTensors(folder) as tensors:
                 hf.load(model, spec, tensors)
-            caught = []  # copies: the loss works on the logits in place
+            caught: list[Any] = []  # copies: the loss works on the logits in place
             model.output_layer.register_forward_hook(lambda *call, caught=caught: caught.append(call[2][0].clone()))
             with torch.no_grad():
                 model(collate(documents()))

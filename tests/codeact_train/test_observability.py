@@ -132,7 +132,9 @@ def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_reported_once(
     class Client:
         create_run = lambda self, where, **_: SimpleNamespace(info=SimpleNamespace(run_id="r"))  # noqa: E731
         get_experiment_by_name = lambda self, name: SimpleNamespace(experiment_id="e")  # noqa: E731
-        search_runs = lambda self, *_: []  # noqa: E731
+
+        def search_runs(self, *_: Any) -> list[Any]:
+            return []
 
         def log_batch(self, run: Any, metrics: Any) -> None:
             calls.append([(name, value, step) for name, value, _, step in metrics])

@@ -35,7 +35,7 @@ async def test_refused_tool_calls_wait(pool: KernelPool, monkeypatch: pytest.Mon
     """They can be sent faster than answered, so each refusal takes a minimum time."""
     monkeypatch.setattr("sandbox.tools.server.REFUSAL_S", 60)
     call = b'{"id": 1, "name": "x", "arguments": {}}'
-    flood = f"call = struct.pack('!I', {len(call)}) + {call}\ntools.sendall(call * 1000)"
+    flood = f"call = struct.pack('!I', {len(call)}) + {call!r}\ntools.sendall(call * 1000)"
     async with await pool.acquire() as kernel:
         result = await kernel.run(f"{OWN}{flood}\nwhile True: tools.recv(1 << 20)", timeout_s=0.5)
         assert result.status == "timeout_interrupted"

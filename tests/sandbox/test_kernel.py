@@ -74,6 +74,6 @@ async def test_a_time_limit_that_is_none_is_refused(pool: KernelPool, timeout_s:
 
 async def test_what_there_is_none_of_is_named(pool: KernelPool) -> None:
     with pytest.raises(ValueError, match="kernel must be one of light, ipykernel"):
-        KernelPool(kernel="foo")
+        KernelPool(kernel="foo")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"seed must be an integer in \[0, 2\*\*32\) \(got 1\.5\)"):
-        await pool.acquire(seed=1.5)
+        await pool.acquire(seed=1.5)  # type: ignore[arg-type]

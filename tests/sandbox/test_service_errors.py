@@ -79,12 +79,12 @@ async def test_tools_that_cannot_be_functions_are_the_clients_affair(api: Api) -
         return {"name": name, "parameters": parameters}
 
     for tools, said in (
-        ([tool("VAR_POSITIONAL", "VAR_POSITIONAL")], "tools: f has a signature no function can have"),
-        ([tool("VAR_KEYWORD", "VAR_KEYWORD")], "tools: f has a signature no function can have"),
-        ([tool("POSITIONAL_ONLY", parameter="if")], "tools: f has a signature no function can have"),
+        ([tool("VAR_POSITIONAL", "VAR_POSITIONAL")], "tools: f has an invalid signature"),
+        ([tool("VAR_KEYWORD", "VAR_KEYWORD")], "tools: f has an invalid signature"),
+        ([tool("POSITIONAL_ONLY", parameter="if")], "tools: f has an invalid signature"),
         ([tool("KEYWORD_ONLY", "POSITIONAL_ONLY")], "tools: f: wrong parameter order"),
         ([tool("KEYWORD_ONLY", parameter="no name")], "tools: f: 'no name' is not a valid parameter name"),
-        ([tool(name="__debug__")], "tools: __debug__ has a signature no function can have"),
+        ([tool(name="__debug__")], "tools: __debug__ has an invalid signature"),
         ([tool(name="f(): pass\ndef g")], "is not a Python name"),
         ([tool(name="twice"), tool(), tool("KEYWORD_ONLY", name="twice")], "tools: two are named twice"),
     ):
