@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from codeact_train.data.collate import MicroBatch
@@ -26,7 +25,9 @@ def count(results_2N: Tensor, batch: MicroBatch) -> Tensor:
     weights_N = batch.weights.double()
     carries_N = (weights_N > 0).double()  # a placeholder slot has weight 0
     columns_N4 = torch.stack([losses_N * weights_N, weights_N, hits_N * carries_N, carries_N], dim=1)
-    return (F.one_hot(batch.roles.long(), len(ROLES)).double().T @ columns_N4).flatten()
+    # not F.one_hot, which reads its input back to check it
+    roles_NR = (batch.roles[:, None] == torch.arange(len(ROLES), device=batch.roles.device)).double()
+    return (roles_NR.T @ columns_N4).flatten()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from codeact_train import exit_codes
 from codeact_train.backends.megatron import forward_backward
@@ -27,6 +28,8 @@ from codeact_train.model.spec import ModelSpec
 from codeact_train.parity import layouts, processes
 from codeact_train.parity.cases import ROWS, Row, present
 from codeact_train.plan import validate
+from codeact_train.trainer import Trainer
+from tests.helpers.processes import in_world
 from tests.helpers.training import events, recipe, run_job
 
 STEPS = 2  # from the second on, moments of the first and a second gather of weights count
@@ -195,6 +198,33 @@ def test_global_batches_by_tokens(corpus: Path, tokens: int) -> None:
     sizes = [sampler.batch(step).counts[1] for step in range(sampler.steps_per_epoch)]
     assert min(sizes) > 0
     assert np.mean(sizes) <= max(tokens, 2 * opened.sequence_length)
+
+
+class CountedReads(TorchDispatchMode):
+    """Counts the values that are read back from tensors; on a GPU each read would wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.reads += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def reads_of_a_step(model: Path, corpus: Path) -> tuple[int, int]:
+    train = recipe()
+    job = TrainJob(model=str(model), corpus=str(corpus), out="", train=train)
+    trainer = Trainer(job, parallel_context.initialize(train.parallel, 0))
+    batch = trainer.sampler.batch(0)
+    with CountedReads() as counted:
+        trainer.state.forward_backward(batch)
+    return len(batch.micro_batches), counted.reads
+
+
+def test_no_value_is_read_back_for_each_micro_batch(model: Path, corpus: Path) -> None:
+    micro_batches, reads = in_world(1, reads_of_a_step, model, corpus)
+    assert micro_batches > 1 and reads == 0  # the sums are read as one list
 
 
 def kept_bytes(folder: Path, corpus: Path, recompute: str, results: Any) -> None:

@@ -21,6 +21,7 @@ from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES
 from codeact_train.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
 from codeact_train.observability import trackers
+from codeact_train.observability.anomaly_dump import AnomalyDump
 from codeact_train.prepare import prepare
 from tests.helpers.records import write_conversations
 from tests.helpers.runs import flops, gradient_is_not_finite, outcome
@@ -222,6 +223,17 @@ def test_a_dumped_step_is_computed_again(broken: Path) -> None:
     assert "record bad of" in again.stdout
     assert again.stdout.count(", record ") == 1
     assert "not finite again" in again.stdout
+
+
+def test_a_dump_of_an_earlier_version_can_be_read(tmp_path: Path) -> None:
+    content: dict[str, Any] = {
+        "schema": 1, "step": 12, "reason": "spike", "loss": "9.5", "grad_norm": "3.0", "median_loss": 1.0,
+        "median_norm": 1.0, "packs": [3], "documents": [{"index": 4, "id": "a", "source": "s", "split": "train"}],
+        "left_out": [7], "processes": 2, "time": 0.0, "job": {},
+    }  # fmt: skip
+    (tmp_path / "capsule.json").write_text(json.dumps(content))
+    dump = AnomalyDump.read(tmp_path)
+    assert (dump.step, dump.skipped) == (12, [7])
 
 
 def test_a_folder_without_a_dump_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

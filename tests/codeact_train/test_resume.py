@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from codeact_train import trainer
 from codeact_train.exit_codes import BAD_CONFIG, STOPPED
 from tests.helpers.runs import outcome
 from tests.helpers.training import events, recipe, run_job, start_job, write_job
@@ -77,6 +79,21 @@ def test_a_scheduler_that_says_time_is_running_out_gets_a_checkpoint(tmp_path: P
     job.join(timeout=240)
     assert job.exitcode == STOPPED
     assert (tmp_path / "checkpoints" / "latest").read_text().endswith(f"{events(tmp_path, 'step')[-1]['step']:06}")
+
+
+def test_processes_ask_one_another_once_a_step_whether_to_stop(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, any_rank = tmp_path / "asked", trainer.any_rank
+
+    def counting(*arguments: Any) -> bool:
+        with asked.open("a") as file:
+            file.write("?")
+        return any_rank(*arguments)
+
+    monkeypatch.setattr(trainer, "any_rank", counting)
+    assert run_job(tmp_path / "run", model, corpus, recipe(epochs=1)) == 0
+    assert len(asked.read_text()) == len(events(tmp_path / "run", "step"))
 
 
 def test_another_recipe_is_refused(tmp_path: Path, model: Path, corpus: Path) -> None:
