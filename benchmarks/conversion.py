@@ -68,11 +68,9 @@ def _anonymous() -> int:
 
 def ours(model: Path, out: Path, layout: dict[str, int], dtype: str) -> dict[str, Any] | None:
     """Load and export in this process's part of the layout; the figures of the process that has most."""
-    from codeact_train import hf
-    from codeact_train.config.train import TrainConfig
+    from codeact_train import ModelSpec, TrainConfig, hf
     from codeact_train.distributed import parallel_context
     from codeact_train.model.gpt import DTYPES, build
-    from codeact_train.model.spec import ModelSpec
 
     train = TrainConfig.model_validate({"parallel": layout, "precision": dtype})
     ctx = parallel_context.initialize(train.parallel, 0)

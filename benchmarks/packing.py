@@ -101,10 +101,9 @@ def plan_many(documents: int) -> dict[str, Any]:
 
 def collate_ms(packs: int = 40) -> float:
     """Milliseconds of processor time to lay out a pack of 16,384 slots, read from a corpus on disk."""
-    from codeact_train.config.train import TrainConfig
+    from codeact_train import Ledger, TrainConfig
     from codeact_train.data.corpus import SCHEMA, Corpus
     from codeact_train.data.indexed_dataset import DocumentWriter
-    from codeact_train.data.ledger import Ledger
     from codeact_train.data.sampler import Sampler
 
     lengths = lengths_like_the_recipe(1000, 16_384).astype(np.int32)

@@ -29,7 +29,7 @@ WORDS = [f"word{number}" for number in range(1000)]
 
 def prepare_many(model: Path, count: int) -> dict[str, float]:
     """Make a corpus of so many records in this process; returns seconds and the peak of its memory."""
-    from codeact_train.config.prepare import PrepareConfig
+    from codeact_train import PrepareConfig
     from codeact_train.prepare import prepare
 
     rng = random.Random(0)

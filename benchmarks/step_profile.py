@@ -27,8 +27,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 from train_throughput import SEQUENCE_LENGTH, Rival, parser_of, synthetic_records
 
-from codeact_train.config.prepare import PrepareConfig
-from codeact_train.config.train import TrainConfig, TrainJob
+from codeact_train import PrepareConfig, TrainConfig, TrainJob
 from codeact_train.distributed import megatron_cpu, parallel_context
 from codeact_train.model import gpt
 from codeact_train.model.gpt import transformer_config

@@ -25,8 +25,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from codeact_train.config.prepare import PrepareConfig
-from codeact_train.config.train import TrainConfig, TrainJob
+from codeact_train import PrepareConfig, TrainConfig, TrainJob
 from codeact_train.data.collate import MicroBatch
 from codeact_train.distributed import parallel_context
 from codeact_train.prepare import prepare

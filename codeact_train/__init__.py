@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from codeact_train.config.base import Settings as Settings
     from codeact_train.config.prepare import PrepareConfig as PrepareConfig
     from codeact_train.config.prepare import SourceSettings as SourceSettings
     from codeact_train.config.train import TrainConfig as TrainConfig
@@ -27,6 +28,7 @@ _MODULES = {
     "Ledger": "data.ledger",
     "ModelSpec": "model.spec",
     "PrepareConfig": "config.prepare",
+    "Settings": "config.base",
     "SourceSettings": "config.prepare",
     "TrainConfig": "config.train",
     "TrainJob": "config.train",

@@ -1,11 +1,7 @@
 """Will a 7B model fit on four GPUs, and how fast is each layout? Predicted from config.json alone."""
 
-from codeact_train.config.train import TrainConfig
-from codeact_train.plan.estimate import estimate, rank
-from codeact_train.plan.hardware import Cluster
-from codeact_train.plan.layout import ParallelLayout
-from codeact_train.plan.shapes import shipped_model
-from codeact_train.plan.workload import Workload
+from codeact_train import TrainConfig
+from codeact_train.plan import Cluster, ParallelLayout, Workload, estimate, rank, shipped_model
 
 
 def main() -> None:

@@ -4,8 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from codeact_train.config.prepare import PrepareConfig
-from codeact_train.data.corpus import Corpus
+from codeact_train import Corpus, PrepareConfig
 from codeact_train.parity import toy_models
 from codeact_train.prepare import prepare
 

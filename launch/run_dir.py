@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeact_train.config.prepare import PrepareConfig
+from codeact_train import PrepareConfig
 from rollout import write_atomically
 
 REPORTED_PACKAGES = (

@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from codeact_train.config.base import Settings
+from codeact_train import Settings
 
 
 class ServeConfig(Settings):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from codeact_train.data.ledger import Ledger
+from codeact_train import Ledger
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
 from eval import CheckpointRef, evaluate_checkpoints, write_report

@@ -91,6 +91,13 @@ PACKAGES: dict[str, dict[str, str]] = {
     },
 }
 PUBLIC = {
+    "codeact_train": {
+        "codeact_train",
+        "codeact_train.exit_codes",
+        "codeact_train.parity",
+        "codeact_train.plan",
+        "codeact_train.prepare",
+    },
     "rollout": {"rollout", "rollout.engines", "rollout.servers"},
     "eval": {"eval"},
 }

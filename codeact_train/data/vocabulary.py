@@ -12,8 +12,6 @@ from pathlib import Path
 
 from transformers import AutoConfig, PretrainedConfig
 
-from codeact_train.config.train import TrainJob
-
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -46,11 +44,6 @@ class Vocabulary:
                 f"prepare.add_tokens did not add {unknown} of the others; prepare the corpus for this model"
             )
         return cls(rows, new, min(stored, *new) if new else stored)
-
-    @classmethod
-    def for_job(cls, job: TrainJob) -> Vocabulary:
-        """The vocabulary of a training job."""
-        return cls.read(job.model, job.corpus)
 
 
 def _stored(config: PretrainedConfig, model: Path | str) -> int:

@@ -9,5 +9,29 @@ Contract: reads a model's ``config.json`` and a corpus's manifest; loads no torc
 """
 
 from codeact_train.plan.checks import validate
+from codeact_train.plan.estimate import Estimate, estimate, rank
+from codeact_train.plan.hardware import Cluster
+from codeact_train.plan.layout import ParallelLayout
+from codeact_train.plan.miniature import miniature
+from codeact_train.plan.model_cost import ModelCost
+from codeact_train.plan.published import TOLERANCE, Comparison, compare, missed
+from codeact_train.plan.shapes import shipped_folder, shipped_model
+from codeact_train.plan.workload import Workload
 
-__all__ = ["validate"]
+__all__ = [
+    "TOLERANCE",
+    "Cluster",
+    "Comparison",
+    "Estimate",
+    "ModelCost",
+    "ParallelLayout",
+    "Workload",
+    "compare",
+    "estimate",
+    "miniature",
+    "missed",
+    "rank",
+    "shipped_folder",
+    "shipped_model",
+    "validate",
+]

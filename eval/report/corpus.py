@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from codeact_train.data.corpus import Column
+from codeact_train import Column
 
 ROLE_NAMES = ("none", "system", "user", "assistant")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from codeact_train.parity.layouts import Verdict
+    from codeact_train.parity import Verdict
 
 FAILED = 3
 
@@ -32,19 +32,19 @@ def layouts(
 ) -> None:
     """Train toy models in every layout and on both backends and hold losses and gradient norms against one process,
     one document at a time."""
-    from codeact_train.parity import layouts as comparison
+    from codeact_train.parity import TOLERANCE, compare
 
     if not json:
         typer.echo(f"{'':46}largest relative difference from the first row of its family")
         typer.echo(f"{'model':9}{'computed as':37}{'steps':>6}{'loss':>10}{'norm':>10}{'validation':>12}")
     with tempfile.TemporaryDirectory() as scratch:
-        result = comparison.compare(steps, Path(scratch), (lambda verdict: None) if json else _tell)
+        result = compare(steps, Path(scratch), (lambda verdict: None) if json else _tell)
     if json:
         typer.echo(jsonlib.dumps(result.as_json(), indent=1))
     else:
         wrong = sum(not verdict.holds for verdict in result.verdicts)
         said = f"{wrong} do not" if wrong else "all"
-        typer.echo(f"{len(result.verdicts)} rows, {said} agree within {comparison.TOLERANCE:g}")
+        typer.echo(f"{len(result.verdicts)} rows, {said} agree within {TOLERANCE:g}")
         if result.skipped:
             typer.echo(f"left out, because DeepSpeed is not installed: {', '.join(result.skipped)}")
     if not result.holds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from codeact_train.plan.published import compare, missed
+from codeact_train.plan import compare, missed
 from launch.config import LoopConfig
 from launch.console import done, say
 from launch.plan.dry_run import dry_run

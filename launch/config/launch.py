@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from codeact_train.config.base import Settings
-from codeact_train.config.train import TrainConfig
+from codeact_train import Settings, TrainConfig
 
 
 class SlurmConfig(Settings):

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from codeact_train.config.base import Settings
-from codeact_train.config.prepare import PrepareConfig
-from codeact_train.config.train import TrainConfig
+from codeact_train import PrepareConfig, Settings, TrainConfig
 from eval import EvaluateConfig
 from launch.config.launch import LaunchConfig
 from launch.inputs.resolve_model import BUILT_IN

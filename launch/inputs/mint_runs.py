@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from codeact_train.data.records import read_lines
+from codeact_train import read_lines
 
 _PROMPTED = re.compile(r"^(?:Assistant:\s*)+")
 _MADE_UP = "Observation:"

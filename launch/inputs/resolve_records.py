@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from codeact_train.config.prepare import PrepareConfig, SourceSettings
+from codeact_train import PrepareConfig, SourceSettings
 from launch.console import say
 from launch.inputs import mint_runs
 from launch.inputs.resolve_model import default_cache

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from codeact_train.config.train import TrainConfig
-from codeact_train.model.spec import ModelSpec
-from codeact_train.plan.miniature import miniature
+from codeact_train import ModelSpec, TrainConfig
+from codeact_train.plan import miniature
 from launch.config.launch import LaunchConfig
 from launch.console import say
 from launch.submit import torchrun

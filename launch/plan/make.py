@@ -6,14 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codeact_train.model.spec import ModelSpec
-from codeact_train.plan import validate
-from codeact_train.plan.estimate import Estimate, estimate, rank
-from codeact_train.plan.hardware import Cluster
-from codeact_train.plan.layout import ParallelLayout
-from codeact_train.plan.model_cost import ModelCost
-from codeact_train.plan.shapes import shipped_folder
-from codeact_train.plan.workload import Workload
+from codeact_train import ModelSpec
+from codeact_train.plan import (
+    Cluster,
+    Estimate,
+    ModelCost,
+    ParallelLayout,
+    Workload,
+    estimate,
+    rank,
+    shipped_folder,
+    validate,
+)
 from launch.config import LoopConfig
 from launch.inputs.resolve_model import BUILT_IN, resolve_model
 from launch.run_dir import RunFolder

@@ -9,8 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from codeact_train.plan.estimate import Estimate
-from codeact_train.plan.published import TOLERANCE, Comparison
+from codeact_train.plan import TOLERANCE, Comparison, Estimate
 from launch.plan.make import Plan
 
 SHOWN_THAT_DO_NOT_FIT = 5

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from codeact_train.plan.hardware import Cluster
+from codeact_train.plan import Cluster
 from launch.config import LoopConfig, dump
 from launch.config.launch import LaunchConfig
 from rollout import write_atomically

@@ -20,7 +20,7 @@ from types import FrameType
 
 import psutil
 
-from codeact_train.config.train import TrainConfig
+from codeact_train import TrainConfig
 from codeact_train.exit_codes import STOP_SIGNALS, STOPPED
 from launch.config.launch import LaunchConfig
 from rollout import write_atomically
