@@ -1,7 +1,7 @@
-"""Makes ``.venv`` with the pinned dependencies. Run by make with the system's Python, so: standard library only.
+"""Creates ``.venv`` with the pinned dependencies. Make runs it with the system's Python: standard library only.
 
-Contract: does nothing when the environment fits; may be interrupted and run again; what is missing on the machine is
-said in one sentence and ends with exit code 2. Cost: about 2 GB on disk, a few minutes.
+Contract: does nothing when the environment is up to date; can be interrupted and run again. A problem of the machine is
+one sentence and exit code 2. Cost: about 2 GB on disk, a few minutes.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ def main() -> None:
         return
     free_gib = shutil.disk_usage(ROOT).free / 2**30
     if free_gib < NEEDS_GIB:
-        refuse(f"{free_gib:.1f} GiB are free at {ROOT} and {NEEDS_GIB} are needed; make room and run this again")
+        refuse(f"{free_gib:.1f} GiB are free at {ROOT}, {NEEDS_GIB} are needed; free some and run this again")
     make_venv()
     install()
     STAMP.write_text(fingerprint())
 
 
 def fingerprint() -> str:
-    """Changes when what must be installed does."""
+    """Digest of everything that decides what must be installed."""
     names = ("setup.py", "pyproject.toml", "constraints.txt", "sandbox/containers/requirements.txt")
     texts = [(ROOT / name).read_bytes() for name in names]
     return hashlib.sha256(b"".join(texts) + sys.version.encode()).hexdigest()
@@ -51,7 +51,7 @@ def make_venv() -> None:
 
 
 def install() -> None:
-    """Runs pip, showing each package as it comes; the whole of its output is in the log."""
+    """Runs pip and prints its progress; the log holds its whole output."""
     packages = ["-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[dev]"]
     command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--no-input", "--progress-bar=off", *packages]
     print("installing the pinned dependencies (a few minutes the first time)", flush=True)
@@ -75,22 +75,22 @@ def install() -> None:
 
 
 def environment() -> dict[str, str]:
-    """pip gets the CPU build of torch where TORCH_INDEX says one is (see README); else what the package index has."""
+    """pip's environment; TORCH_INDEX adds an index with the CPU build of torch (see README)."""
     extra = os.environ.get("TORCH_INDEX")
     return {**os.environ, **({"PIP_EXTRA_INDEX_URL": extra} if extra else {}), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def explain(output: str) -> None:
-    """One sentence for the common causes, the log for the rest."""
+    """Exits with one sentence for a common cause, or with pip's error and the path of the log."""
     lowered = output.lower()
     if "no space left" in lowered:
-        refuse(f"the disk filled up while installing; make room at {ROOT} and run this again")
+        refuse(f"the disk is full; free some space at {ROOT} and run this again")
     if any(
         sign in lowered for sign in ("connection", "temporary failure in name resolution", "timed out", "newconnect")
     ):
         refuse("the package index cannot be reached; check the network (or pip's proxy) and run this again")
     errors = [line for line in output.splitlines() if line.startswith("ERROR")]
-    refuse(f"pip could not install the dependencies: {(errors or ['see the log'])[-1]} (all of it: {LOG})")
+    refuse(f"pip could not install the dependencies: {(errors or ['see the log'])[-1]} (full log: {LOG})")
 
 
 def refuse(sentence: str) -> None:
@@ -102,5 +102,5 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command resumes", file=sys.stderr)
         sys.exit(75)

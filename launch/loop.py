@@ -1,4 +1,4 @@
-"""The loop: every stage in order, each resumed where it was left."""
+"""The loop: every stage in order, resuming after an interrupt."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from launch import stages
 from launch.config import LoopConfig, dump
 from launch.console import done, say
-from launch.run_dir import RunFolder
+from launch.run_dir import RunDir
 
 
 def run_loop(config: LoopConfig) -> None:
     """Collect → select → prepare → train → evaluate → report.
 
     Raises:
-        ValueError: something a person has to mend; what is finished stays.
+        ValueError: the input needs a correction; finished work is kept.
     """
-    RunFolder(config.run).write_inputs(dump(config))
-    say(f"run folder {config.run}; stop with Ctrl-C whenever you like, the same command goes on where it stopped")
+    RunDir(config.run).write_inputs(dump(config))
+    say(f"run folder {config.run}; Ctrl-C stops, the same command resumes")
     stages.check_before_start(config)
     began = time.monotonic()
     for number, (name, stage) in enumerate(stages.STAGES.items(), 1):

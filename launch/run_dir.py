@@ -1,4 +1,4 @@
-"""The run folder: what stands where (``docs/files.md``), and what it was made with."""
+"""The run folder: paths of its files (``docs/reference/files.md``), and the record of its configuration and machine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ REPORTED_PACKAGES = (
 )  # fmt: skip
 
 NOT_OF_THE_CORPUS = {"sources", "decontaminate", "workers"}
-"""Settings of ``prepare`` that name files, or do not change what is made."""
+"""Settings of ``prepare`` that name files or do not change the corpus."""
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunDir:
     """Paths inside ``runs/<name>/``."""
 
     root: Path
@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def selection(self) -> Path:
-        """What was kept and why the rest was not."""
+        """Counts of kept and dropped trajectories, with reasons."""
         return self.root / "selection.json"
 
     @property
@@ -50,25 +50,27 @@ class RunFolder:
         return self.root / "corpus"
 
     def check_corpus(self, prepare: PrepareConfig) -> None:
-        """Raises ``ValueError`` when the prepared corpus is not of these settings; where its records came from may be
-        said in other words now, and is not looked at."""
+        """Raises ``ValueError`` when the corpus was prepared with other settings.
+
+        The paths of its records are not compared.
+        """
         stored = json.loads((self.corpus / "corpus.json").read_text(encoding="utf-8"))["settings"]
         wanted = prepare.model_dump(mode="json", exclude=NOT_OF_THE_CORPUS)
         for key in wanted.keys() & stored.keys():
             if wanted[key] != stored[key]:
                 raise ValueError(
                     f"prepare.{key}: the corpus in {self.corpus} was prepared with {stored[key]!r}, this configuration "
-                    f"says {wanted[key]!r}; run `codeact prepare` with it, or give the value it was prepared with"
+                    f"says {wanted[key]!r}; run `codeact prepare` again, or give the former value"
                 )
 
     @property
     def train(self) -> Path:
-        """What the trainer writes."""
+        """Metrics, checkpoints and exports of the trainer."""
         return self.root / "train"
 
     @property
     def exports(self) -> Path:
-        """A Hugging Face folder an epoch."""
+        """One Hugging Face folder an epoch."""
         return self.train / "exports"
 
     @property
@@ -111,7 +113,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout this package is run from, or None outside of one."""
+    """The commit of the checkout that this package runs from; None without one."""
     here = Path(__file__).resolve().parent
     answer = subprocess.run(["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True)
     return answer.stdout.strip() if answer.returncode == 0 else None

@@ -1,14 +1,13 @@
-"""A model server as a child process: started, waited for, stopped.
+"""Runs a model server as a child process.
 
-Contract: ``with serve(folder, config, log) as url:`` yields the base URL (ending in ``/v1``) of a server that
-answers, and ends the server when the block does, when this process gets an exception, and when it is killed. The
-server's output goes to ``log``. Backends: this project's CPU server (``openvino``, ``transformers``, ``scripted``),
-or ``vllm serve`` on GPUs, told the same things by its own names. Everything listens on the loopback address unless
-``host`` says otherwise.
+Contract: ``with serve(folder, config, log) as url:`` starts a server, waits until it answers and yields its base URL
+(ending in ``/v1``). The server ends with the block, also after an exception or when this process is killed. Its output
+goes to ``log``. Backends are this project's CPU server (``openvino``, ``transformers``, ``scripted``) and, on GPUs,
+``vllm serve``, with the same settings under vLLM's names. Servers listen on the loopback address by default.
 
-Call it from a thread that lives as long as the block: the kernel ties the child to the thread that started it.
+Call it from a thread that lives as long as the block: Linux ends the child with the thread that started it.
 
-``vllm serve`` itself cannot run without a GPU; the tests check the command that is built for it, nothing more.
+``vllm serve`` needs a GPU; the tests check only the command that is built for it.
 """
 
 from __future__ import annotations
@@ -21,13 +20,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx2
 from pydantic import Field
 
 from codeact_train import Settings
@@ -37,9 +35,9 @@ class ServeConfig(Settings):
     """How a model is served."""
 
     backend: Literal["openvino", "transformers", "scripted", "vllm"] = "openvino"
-    """`openvino`: batching on CPU; `transformers`: the slow reference; `vllm`: GPUs; `scripted`: no model."""
+    """`openvino` batches on CPU; `transformers` is the slow reference; `vllm` uses GPUs; `scripted` has no model."""
     host: str = "127.0.0.1"
-    """Address to listen on. The servers have no authentication: keep it private."""
+    """Address to listen on. The servers have no authentication, so keep it private."""
     port: int = Field(0, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     threads: int = Field(2, gt=0)
@@ -47,18 +45,18 @@ class ServeConfig(Settings):
     cache_gib: int = Field(2, gt=0)
     """Key-value cache of `openvino`, in GiB."""
     max_batched_tokens: int | None = Field(None, gt=0)
-    """Tokens in one forward pass; null leaves it to the backend (`openvino`: 256)."""
+    """Most tokens in one forward pass; null for the backend's default (`openvino`: 256)."""
     max_sequences: int = Field(128, gt=0)
-    """Sequences in one forward pass; further ones wait."""
+    """Most sequences in one forward pass; further ones wait."""
     tensor_parallel: int = Field(1, gt=0)
     """GPUs one model is spread over (`vllm`)."""
     arguments: tuple[str, ...] = ()
     """Further arguments of the server program, such as `--max-model-len=8192` for `vllm`."""
     start_timeout_s: float = Field(900.0, gt=0)
-    """How long the server may take until it answers."""
+    """Seconds until the server must answer."""
 
     def description(self) -> dict[str, Any]:
-        """How models are served, for the record: everything but where, and the version of the software."""
+        """How models are served, for the results: all settings but the address, and the version of the software."""
         package = {"openvino": "openvino-genai", "transformers": "transformers", "vllm": "vllm"}.get(self.backend)
         version = importlib.metadata.version(package) if package else None
         return {**self.model_dump(mode="json", exclude={"host", "port", "start_timeout_s"}), "version": version}
@@ -75,7 +73,7 @@ def serve(folder: Path, config: ServeConfig, log: Path, name: str | None = None)
         name: what requests call the model; the folder's name when not given.
 
     Raises:
-        ValueError: the server ended before it answered, or did not answer in time; holds the end of its log.
+        ValueError: the server ended or did not answer in time; the message has the end of its log.
     """
     port = config.port or _free_port(config.host)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +89,7 @@ def serve(folder: Path, config: ServeConfig, log: Path, name: str | None = None)
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env=os.environ | _QUIET,
-            start_new_session=True,  # Ctrl-C reaches the driver, which then ends the server in order
+            start_new_session=True,  # Ctrl-C reaches only the driver, which then ends the server
         )
     try:
         _wait_until_ready(child, config.host, port, log, config.start_timeout_s)
@@ -101,7 +99,7 @@ def serve(folder: Path, config: ServeConfig, log: Path, name: str | None = None)
 
 
 _QUIET = {"TRANSFORMERS_VERBOSITY": "error", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-"""No telemetry from the server, and no hundred lines about optional packages."""
+"""No telemetry, and no warnings about optional packages."""
 
 
 def command(folder: Path, config: ServeConfig, port: int, name: str) -> list[str]:
@@ -135,18 +133,18 @@ def _wait_until_ready(child: subprocess.Popen[bytes], host: str, port: int, log:
             raise ValueError(
                 f"serve: the model server ended with code {child.returncode} before it answered:\n{_tail(log)}"
             )
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(f"http://{host}:{port}/health", timeout=5):
+        with contextlib.suppress(httpx2.TransportError):
+            if httpx2.get(f"http://{host}:{port}/health", timeout=5, trust_env=False).is_success:
                 return
         time.sleep(0.1)
     raise ValueError(
         f"serve.start_timeout_s={timeout_s:g}: the model server did not answer in that time; "
-        f"raise it or read {log}:\n{_tail(log)}"
+        f"increase it or read {log}:\n{_tail(log)}"
     )
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the server and what it started, SIGKILL after ten seconds."""
+    """Sends SIGTERM to the server's process group, and SIGKILL after ten seconds."""
     for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, number)

@@ -1,8 +1,7 @@
-"""The stages of the loop as functions of one configuration: what the verbs do.
+"""The stages of the loop as functions of one configuration.
 
-Contract: a stage reads the files of the stage before it and writes its own; it may be killed and started again and
-repeats nothing that is finished. Each returns one sentence for a person. No stage holds state for another: the run
-folder does.
+Contract: a stage reads the files of the stage before it and writes its own. It can be killed and started again, and
+does not repeat finished work. It returns one sentence about its result. Stages share no state but the run folder.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from eval import CheckpointRef, evaluate_checkpoints, write_report
 from launch.config import LoopConfig
 from launch.inputs.resolve_model import resolve_model
 from launch.inputs.resolve_records import on_this_machine
-from launch.run_dir import RunFolder
+from launch.run_dir import RunDir
 from launch.serve import serve
 from launch.submit import torchrun
 from rollout import collect_trajectories, is_complete, ray_session, select_records
@@ -29,7 +28,7 @@ from rollout.servers import folder_digest
 
 def collect(config: LoopConfig) -> str:
     """Tasks → trajectories."""
-    folder = RunFolder(config.run)
+    folder = RunDir(config.run)
     base = base_checkpoint(config) if config.collect.needs_model else None
     server = ServerSpec(name=base.digest, base_urls=(), model=base.name) if base else None
     with ExitStack() as running:
@@ -43,7 +42,7 @@ def collect(config: LoopConfig) -> str:
 
 def select(config: LoopConfig) -> str:
     """Trajectories → records."""
-    folder = RunFolder(config.run)
+    folder = RunDir(config.run)
     summary = select_records(folder.bank, folder.records, folder.selection, config.select)
     dropped = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items()) or "none"
     return f"{summary['kept']} of {summary['input']} trajectories kept in {folder.records}; dropped: {dropped}"
@@ -51,18 +50,18 @@ def select(config: LoopConfig) -> str:
 
 def prepare(config: LoopConfig) -> str:
     """Records → packs."""
-    folder = RunFolder(config.run)
+    folder = RunDir(config.run)
     if any(source.path is None for source in config.prepare.sources) and not folder.records.exists():
-        raise ValueError(f"prepare: {folder.records} is not there; run `codeact select` first")
+        raise ValueError(f"prepare: {folder.records} does not exist; run `codeact select` first")
     ledger = build_corpus(folder.records, resolve_model(config.model), folder.corpus, on_this_machine(config.prepare))
     return f"{_account(ledger)} in {folder.corpus}"
 
 
 def train(config: LoopConfig) -> str:
-    """Packs → checkpoints and an export an epoch."""
-    folder = RunFolder(config.run)
+    """Packs → checkpoints and one export an epoch."""
+    folder = RunDir(config.run)
     if not (folder.corpus / "corpus.json").exists():
-        raise ValueError(f"train: there is no corpus in {folder.corpus}; run `codeact prepare` first")
+        raise ValueError(f"train: no corpus in {folder.corpus}; run `codeact prepare` first")
     folder.check_corpus(config.prepare)
     job = torchrun.job_file(resolve_model(config.model), folder.corpus, folder.train, config.train)
     torchrun.run(job, config.launch, config.train)
@@ -71,9 +70,9 @@ def train(config: LoopConfig) -> str:
 
 def export(config: LoopConfig, out: Path) -> str:
     """The newest checkpoint → a Hugging Face folder."""
-    folder = RunFolder(config.run)
+    folder = RunDir(config.run)
     if not (folder.train / "checkpoints" / "latest").exists():
-        raise ValueError(f"export: there is no checkpoint in {folder.train}; run `codeact train` first")
+        raise ValueError(f"export: no checkpoint in {folder.train}; run `codeact train` first")
     job = folder.train / "job.json"
     torchrun.run(job, config.launch, config.train, "--export-to", str(out.resolve()))
     return f"the newest checkpoint is in {out}"
@@ -81,15 +80,17 @@ def export(config: LoopConfig, out: Path) -> str:
 
 def evaluate(config: LoopConfig) -> str:
     """Base model and exports → results."""
-    folder = RunFolder(config.run)
+    folder = RunDir(config.run)
     checkpoints = [base_checkpoint(config)] if config.evaluate.base else []
     checkpoints += exported(config)
     if not checkpoints:
-        raise ValueError(f"evaluate: there is no export in {folder.exports}; run `codeact train` first")
+        raise ValueError(f"evaluate: no export in {folder.exports}; run `codeact train` first")
     with ExitStack() as running:
 
         def measured(checkpoint: CheckpointRef) -> AbstractContextManager[ServerSpec]:
-            running.enter_context(ray_session(config.ray.address))  # with the first checkpoint that needs it
+            running.enter_context(
+                ray_session(config.ray.address)
+            )  # starts Ray once, for the first checkpoint without results
             return _serving(config, checkpoint)
 
         description = config.serve.description()
@@ -101,8 +102,8 @@ def evaluate(config: LoopConfig) -> str:
 
 
 def report(config: LoopConfig) -> str:
-    """Everything → one page."""
-    return f"the report is {write_report(config.run)}"
+    """All results → one page."""
+    return f"wrote the report {write_report(config.run)}"
 
 
 STAGES = {
@@ -113,14 +114,11 @@ STAGES = {
     "evaluate": evaluate,
     "report": report,
 }
-"""Verb → stage, in the order of the loop. Export is part of train (`codeact export` does it for any checkpoint)."""
+"""Verb → stage, in the order of the loop. Train exports each epoch; `codeact export` exports the newest checkpoint."""
 
 
 def check_before_start(config: LoopConfig) -> Path:
-    """Everything that can be found wrong before work begins.
-
-    Returns:
-        The model's folder.
+    """Checks the training job against the model before any work begins; returns the model's folder.
 
     Raises:
         ValueError: naming key, value and fix.
@@ -131,7 +129,7 @@ def check_before_start(config: LoopConfig) -> Path:
 
 
 def _account(ledger: Ledger) -> str:
-    """The ledger in a sentence."""
+    """The ledger as one sentence."""
     half = ledger.train
     dropped = "".join(f", {count} {reason}" for reason, count in ledger.dropped.items())
     return (
@@ -147,9 +145,9 @@ def base_checkpoint(config: LoopConfig) -> CheckpointRef:
 
 
 def exported(config: LoopConfig) -> list[CheckpointRef]:
-    """The exports of a run, by epoch."""
+    """The exports of a run, ordered by epoch."""
     found = []
-    for manifest in RunFolder(config.run).exports.glob("epoch-*/export.json"):
+    for manifest in RunDir(config.run).exports.glob("epoch-*/export.json"):
         export = json.loads(manifest.read_text())
         path = manifest.parent
         found.append(CheckpointRef(name=path.name, digest=export["digest"], epoch=export["epoch"], path=str(path)))
@@ -158,6 +156,6 @@ def exported(config: LoopConfig) -> list[CheckpointRef]:
 
 @contextmanager
 def _serving(config: LoopConfig, checkpoint: CheckpointRef) -> Iterator[ServerSpec]:
-    log = RunFolder(config.run).logs / f"serve-{checkpoint.name}.log"
+    log = RunDir(config.run).logs / f"serve-{checkpoint.name}.log"
     with serve(Path(checkpoint.path), config.serve, log, checkpoint.name) as url:
         yield ServerSpec(name=checkpoint.digest, base_urls=(url,), model=checkpoint.name, tokenizer=checkpoint.path)

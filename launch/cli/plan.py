@@ -16,16 +16,16 @@ from launch.submit import slurm
 
 
 def check_options(*, plan: bool, slurm: bool, of_plan: dict[str, bool]) -> None:
-    """Refuse options that would be passed over: without ``--plan`` the command trains."""
+    """Refuses options that have no effect without ``--plan``, and ``--plan`` with ``--slurm``."""
     idle = [option for option, given in of_plan.items() if given]
     if idle and not plan:
-        raise ValueError(f"train: {', '.join(idle)} without --plan; add --plan, or leave it out to train")
+        raise ValueError(f"train: {', '.join(idle)} needs --plan; add --plan, or remove it to train")
     if plan and slurm:
-        raise ValueError("train: --plan beside --slurm; --plan shows the script, --slurm writes it: give one of them")
+        raise ValueError("train: --plan shows the SLURM script, --slurm writes it; give one of them")
 
 
 def plan(config: LoopConfig, given: str, packs: int | None, *, as_json: bool, with_dry_run: bool) -> None:
-    """Print a plan of ``config``, which was ``given`` on the command line; then try it in miniature."""
+    """Prints a plan of ``config``, whose command line was ``given``; then tries it with a tiny model."""
     made = make_plan(config, given, packs)
     if as_json:
         print(json.dumps(made.as_json(), indent=1))
@@ -36,7 +36,7 @@ def plan(config: LoopConfig, given: str, packs: int | None, *, as_json: bool, wi
 
 
 def check_cost_model(as_json: bool) -> int:
-    """Print the published runs beside the model's figures; 1 when a fitted one is missed, else 0."""
+    """Prints published runs and the cost model's figures; returns 1 if it misses a fitted run, else 0."""
     compared = compare()
     if as_json:
         print(json.dumps([{**asdict(one), "ratio": one.ratio, "within": one.within} for one in compared], indent=1))
@@ -49,7 +49,7 @@ def check_cost_model(as_json: bool) -> int:
 
 
 def write_script(config: LoopConfig) -> str:
-    """Write the SLURM script of ``config``; returns a sentence. Refuses what a job could not start with."""
+    """Writes the SLURM script of ``config`` and returns a sentence; refuses a job that could not start."""
     cluster = named_cluster(config)
-    check_before_start(config.model_copy(update={"launch": slurm.on(cluster, config.launch)}))
+    check_before_start(config.model_copy(update={"launch": slurm.fill_cluster(cluster, config.launch)}))
     return f"submit it with: sbatch {slurm.write_script(config, cluster)}"

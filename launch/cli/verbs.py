@@ -28,11 +28,11 @@ Parity = Annotated[
 
 
 def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConfig) -> None:
-    from launch.run_dir import RunFolder
+    from launch.run_dir import RunDir
 
     started = time.monotonic()
     sentence = stage(config)
-    RunFolder(config.run).write_inputs(configs.dump(config))  # last, so that a refused stage writes nothing
+    RunDir(config.run).write_inputs(configs.dump(config))  # last, so that a refused stage writes nothing
     done(sentence, time.monotonic() - started)
 
 

@@ -1,0 +1,1 @@
+"""Resolves the inputs of a run, a model and training records, to files on this machine."""

@@ -1,11 +1,11 @@
-"""Runs of the MINT benchmark as training records: other people's models, acting by writing Python.
+"""Converts runs of the MINT benchmark (models of others that act by writing Python) into training records.
 
 Contract: a file of runs is JSON Lines, packed (``.gz``) or not, each line ``{"task", "task_id", "model", "success",
-"messages": [{"role", "content"}]}`` among other keys; it is known by its first line. Each line becomes one line, and
-one that is no run stays what it is, so that prepare counts and names it. The record's source is the family of the task;
-runs of one task are a group, so that no task is both trained and held out. Context, not targets, are all turns of a run
-that failed, and in the others each turn whose cell raised or was not understood, and each in which the model makes up
-an observation. Cost: one pass.
+"messages": [{"role", "content"}]}`` among other keys; it is recognised by its first line. Each line becomes one line; a
+line that is not a run stays unchanged, so that prepare counts and names it. The record's source is the family of the
+task. Runs of one task are a group, so that no task is both trained and held out. These turns are context (weight 0):
+all turns of a failed run, and in the others each turn whose cell raised or was not understood, and each in which the
+model makes up an observation. Cost: one pass.
 """
 
 from __future__ import annotations

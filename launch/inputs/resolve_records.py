@@ -1,10 +1,10 @@
-"""Turns the name of a set of training records into a JSON Lines file on this machine.
+"""Resolves the name of a set of training records to a JSON Lines file on this machine.
 
-Contract: a file of records is itself; a file of runs of the MINT benchmark becomes one
+Contract: a file of records stays as it is; a file of runs of the MINT benchmark is converted
 (:mod:`launch.inputs.mint_runs`); ``NAME:SPLIT`` is a split of a data set, where NAME is a folder or a hub id
-(``owner/name``) that ``datasets`` can load and whose rows have the form of a record (``docs/files.md``). What is made
-is made anew each time, whole, so it is never staler than its source. Whatever cannot be had is one :class:`ValueError`
-sentence. Cost: one pass over the rows; the download once, in the cache of ``datasets``.
+(``owner/name``) that ``datasets`` can load and whose rows have the form of a record (``docs/reference/files.md``). A
+file is converted at each call, completely, so it is as new as its source. Errors are :class:`ValueError` with one
+sentence. Cost: one pass over the rows; one download, into the cache of ``datasets``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rollout import atomic_file
 
 
 def on_this_machine(config: PrepareConfig) -> PrepareConfig:
-    """The same mixture with a file of records behind each of its sources."""
+    """The same mixture, with a file of records for each of its sources."""
     return config.model_copy(update={"sources": tuple(map(_with_file, config.sources))})
 
 
@@ -30,14 +30,14 @@ def _with_file(source: SourceSettings) -> SourceSettings:
 
 
 def resolve_records(path: str, cache: Path | None = None) -> Path:
-    """The file of ``path``; written into ``cache`` when it is made of something else."""
+    """The file of records for ``path``; a converted one is written into ``cache``."""
     folder = (default_cache() if cache is None else cache) / "records"
     name, colon, split = path.rpartition(":")
     if not Path(path).is_file() and colon:
         return _from_data_set(name, split, folder)
     if Path(path).is_file() and mint_runs.is_runs(Path(path)):
         return _from_runs(Path(path), folder)
-    return Path(path)  # prepare says so when it is missing
+    return Path(path)  # prepare reports a missing file
 
 
 def _from_data_set(name: str, split: str, folder: Path) -> Path:
@@ -70,7 +70,7 @@ def _load(name: str, split: str):  # type: ignore[no-untyped-def]  # datasets is
 
     try:
         return load_dataset(name, split=split)
-    except Exception as error:  # datasets and the hub client raise many types; to the user they are one thing
+    except Exception as error:  # datasets and the hub client raise many types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"prepare.sources path='{name}:{split}': cannot be loaded ({reason}); check name, split and network, or "

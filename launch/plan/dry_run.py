@@ -1,8 +1,8 @@
-"""Two optimizer steps of a job in miniature: the recipe's layout and settings, a tiny model of its family, on CPU.
+"""Trains two optimizer steps on CPU with the recipe's layout and settings and a tiny model of its family.
 
-Contract: runs the real prepare, trainer, checkpoint and export in a folder that is gone afterwards, with as many
-processes as one copy of the model takes, so that a setting that cannot work fails here and not on the cluster. Cost:
-seconds, and some 400 MB of memory a process; layouts of more than ``MOST_PROCESSES`` are not tried.
+Contract: runs the real prepare, trainer, checkpoint and export in a temporary folder, with the number of processes of
+one model replica, so that a setting that cannot work fails here and not on the cluster. Cost: seconds, and about 400 MB
+of memory a process; layouts of more than ``MOST_PROCESSES`` are not tried.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MOST_PROCESSES = 8
 
 
 def dry_run(spec: ModelSpec, train: TrainConfig) -> str:
-    """Train in miniature; returns a sentence.
+    """Trains a tiny model; returns a sentence.
 
     Raises:
-        TrainingStopped: the trainer refused or failed; its sentence stands above.
+        TrainingStopped: the trainer refused or failed, and has printed the reason.
     """
     processes = train.parallel.replica
     if processes > MOST_PROCESSES:
-        return f"no dry run: one copy of the model takes {processes} processes, more than {MOST_PROCESSES}"
+        return f"no dry run: one model replica takes {processes} processes, more than {MOST_PROCESSES}"
     say(f"dry run: two steps of a tiny {spec.hf.model_type} on CPU, {processes} process(es)")
     with tempfile.TemporaryDirectory(prefix="codeact-plan-") as scratch, _without_gpus():
         job = miniature(spec, train, Path(scratch))
@@ -40,7 +40,7 @@ def dry_run(spec: ModelSpec, train: TrainConfig) -> str:
 
 @contextmanager
 def _without_gpus() -> Iterator[None]:
-    """Processes started within see no GPU."""
+    """Hides GPUs from processes started within."""
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:

@@ -1,4 +1,4 @@
-"""A plan: the configuration's layout reckoned, and every other layout of the cluster beside it."""
+"""A plan: estimates for the configuration's layout and for every other layout of the cluster."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from codeact_train.plan import (
 )
 from launch.config import LoopConfig
 from launch.inputs.resolve_model import BUILT_IN, resolve_model
-from launch.run_dir import RunFolder
+from launch.run_dir import RunDir
 from launch.submit import slurm
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a plan says; all of it predicted."""
+    """A plan; all of its figures are predicted."""
 
     model: str
     cost: ModelCost
@@ -39,7 +39,7 @@ class Plan:
     script: str
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """The plan as plain values."""
         return {
             "predicted": True,
             "model": {"name": self.model, "parameters": self.cost.parameters, **asdict(self.cost)},
@@ -53,22 +53,27 @@ class Plan:
 
 
 def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
-    """Reckon a configuration, ``given`` on the command line as file and overrides, quoted for a shell; ``packs`` stands
-    in for the corpus's number of them while there is none.
+    """Estimates a configuration.
 
-    Raises ``ValueError`` naming key, value and fix for a job that cannot run.
+    Args:
+        config: the configuration.
+        given: its file and overrides on the command line, quoted for a shell.
+        packs: number of packs to assume while there is no corpus.
+
+    Raises:
+        ValueError: naming key, value and fix for a job that cannot run.
     """
     cluster = named_cluster(config)
     if config.train.backend != "megatron":
         raise ValueError(
-            f"train.backend={config.train.backend}: the cost model knows Megatron-Core's layouts only; "
+            f"train.backend={config.train.backend}: the cost model covers Megatron-Core's layouts only; "
             "plan with train.backend=megatron, or train without a plan"
         )
     folder = shape_folder(config.model)
-    corpus = RunFolder(config.run).corpus
+    corpus = RunDir(config.run).corpus
     present = (corpus / "corpus.json").is_file()
     if present:
-        RunFolder(config.run).check_corpus(config.prepare)
+        RunDir(config.run).check_corpus(config.prepare)
     validate(config.train, folder, processes=cluster.gpus, prepare=config.prepare, corpus=corpus if present else None)
     spec = ModelSpec.read(folder)
     cost = ModelCost.from_spec(spec)
@@ -90,14 +95,16 @@ def make_plan(config: LoopConfig, given: str, packs: int | None) -> Plan:
 
 
 def named_cluster(config: LoopConfig) -> Cluster:
-    """The cluster of a configuration. Raises ``ValueError`` when it names none."""
+    """The cluster of a configuration. Raises ``ValueError`` when ``launch.cluster`` is not set."""
     if config.launch.cluster is None:
-        raise ValueError("launch.cluster=null: nothing to plan for; name a file of configs/clusters, or give a path")
+        raise ValueError(
+            "launch.cluster=null: no cluster to plan for; give the name of a file in configs/clusters, or a path"
+        )
     return Cluster.load(config.launch.cluster)
 
 
 def shape_folder(model: str) -> Path:
-    """A folder with the model's ``config.json``, fetching as little as that takes."""
+    """A folder with the model's ``config.json``; fetches that file alone where possible."""
     if (Path(model) / "config.json").is_file():
         return Path(model)
     if model == BUILT_IN:
@@ -110,7 +117,7 @@ def _from_hub(model: str) -> Path:
 
     try:
         return Path(hf_hub_download(model, "config.json")).parent
-    except Exception as error:  # the hub client raises some twenty types; to the user they are one thing
+    except Exception as error:  # the hub client raises some twenty types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"model={model!r}: no folder with a config.json, no shipped shape (configs/shapes), and the hub does not "

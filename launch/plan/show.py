@@ -1,4 +1,4 @@
-"""A plan, and the cost model's check, as tables for a person."""
+"""Prints a plan, and the check of the cost model, as tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOWN_THAT_DO_NOT_FIT = 5
 
 
 def show_plan(plan: Plan) -> None:
-    """Print a plan on standard output."""
+    """Prints a plan on standard output."""
     console = Console(highlight=False, soft_wrap=True)
     chosen, work, cluster = plan.chosen, plan.work, plan.cluster
     console.print(
@@ -44,7 +44,7 @@ def show_plan(plan: Plan) -> None:
 
 
 def show_published(compared: list[Comparison]) -> None:
-    """Print the published runs beside the model's figures."""
+    """Prints published runs and the cost model's figures."""
     table = Table(
         title="Published training runs and the cost model, tokens a second and GPU",
         title_justify="left",
@@ -87,7 +87,7 @@ def _kinds(title: str, kinds: object, form: str) -> Table:
 def _run_time(plan: Plan) -> str:
     work, chosen = plan.work, plan.chosen
     if work.steps_per_epoch is None or chosen.epoch_s is None:
-        return "Epoch and run: the number of packs is not known yet; run `codeact prepare`, or say --packs N."
+        return "Epoch and run: the number of packs is not known yet; run `codeact prepare`, or give --packs N."
     return (
         f"Epoch: {work.steps_per_epoch} steps, {_hours(chosen.epoch_s)}; run: {work.epochs} epochs, "
         f"{work.epochs * work.steps_per_epoch} steps, {_hours(chosen.epoch_s * work.epochs)}, "

@@ -1,0 +1,1 @@
+"""Starts training jobs: under torchrun on this machine, or as a SLURM script."""

@@ -1,9 +1,9 @@
 """The SLURM script of a training job.
 
-Contract: one agent of torchrun a node, all meeting at the first; five minutes before the time limit each training
-process gets SIGUSR1, saves and ends with 75, on which the script puts the job back into the queue and the next start
-goes on from the checkpoint. The configuration is frozen into a file beside the script, so what was planned is what
-runs. ``sbatch`` itself is never called.
+Contract: the script starts one torchrun agent a node, with the rendezvous on the first. Five minutes before the time
+limit each training process gets SIGUSR1, saves and exits with 75; the script then requeues the job, and the next start
+resumes from the checkpoint. The resolved configuration is written beside the script, so that later edits of the recipe
+do not change the job. ``sbatch`` is never called.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from launch.config.launch import LaunchConfig
 from rollout import write_atomically
 
 GRACE_S = 300
-"""Seconds before the time limit at which the job is asked to save."""
+"""Seconds before the time limit at which SLURM signals the job to save."""
 
 
-def on(cluster: Cluster, place: LaunchConfig) -> LaunchConfig:
-    """Where a job runs that fills a cluster."""
-    return place.model_copy(update={"nodes": cluster.nodes, "processes": cluster.gpus_per_node})
+def fill_cluster(cluster: Cluster, launch: LaunchConfig) -> LaunchConfig:
+    """The settings with every GPU of the cluster used."""
+    return launch.model_copy(update={"nodes": cluster.nodes, "processes": cluster.gpus_per_node})
 
 
 def script(config: LoopConfig, cluster: Cluster, train: str) -> str:
-    """The text of the script; ``train`` is what stands behind ``codeact train`` in it."""
+    """The text of the script; ``train`` are the arguments of its ``codeact train``."""
     templates = Environment(loader=PackageLoader("launch.submit"), undefined=StrictUndefined, trim_blocks=True)
     return templates.get_template("train.sbatch").render(
         name=config.run.name,
@@ -44,10 +44,10 @@ def script(config: LoopConfig, cluster: Cluster, train: str) -> str:
 
 
 def write_script(config: LoopConfig, cluster: Cluster) -> Path:
-    """Freeze the configuration and write the script that trains it; returns the script."""
+    """Writes the resolved configuration and the script that trains it; returns the script's path."""
     frozen = config.run / "train.yaml"
     write_atomically(frozen, dump(config))
     path = config.run / "train.sbatch"
     write_atomically(path, script(config, cluster, shlex.quote(str(frozen))))
-    (config.run / "logs").mkdir(exist_ok=True)  # SLURM does not make the folder of its log
+    (config.run / "logs").mkdir(exist_ok=True)  # SLURM does not create the folder of its log
     return path

@@ -1,9 +1,9 @@
-"""Starts the trainer under torchrun's agent on this machine and says how it ended.
+"""Runs the trainer under torchrun's agent on this machine and reports how it ended.
 
-Signals that ask to end are passed on to the training processes, which save and end in their own time; the agent would
-kill them after half a minute, and a large model is not saved by then. SIGQUIT still ends them at once. The agent is
-used through its Python door, because the command ``torchrun`` does not pass on the exit codes by which the trainer
-tells "stopped and saved" from "cannot run as configured".
+Stop signals are forwarded to the training processes, which save and end by themselves; the agent would kill them after
+30 seconds, too early to save a large model. SIGQUIT still ends them at once. The agent is called through its Python
+API, because the command ``torchrun`` does not return the exit codes that distinguish "stopped and saved" from "cannot
+run as configured".
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TrainingStopped(Exception):
 
 
 def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
-    """Writes what the trainer reads: everything resolved, nothing left to defaults."""
+    """Writes the trainer's input, with every default resolved."""
     job = {
         "model": str(model.resolve()),
         "corpus": str(corpus.resolve()),
@@ -47,61 +47,63 @@ def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
     return path
 
 
-def run(job: Path, place: LaunchConfig, train: TrainConfig, *arguments: str) -> None:
-    """Trains to the end, or does what further `arguments` of the trainer say.
+def run(job: Path, launch: LaunchConfig, train: TrainConfig, *arguments: str) -> None:
+    """Runs the trainer to its end, with further `arguments` for it.
 
     Raises:
-        ValueError: several machines without a place to meet.
-        TrainingStopped: the trainer did not reach the end; started again it goes on from its last checkpoint.
+        ValueError: several machines without a rendezvous.
+        TrainingStopped: the trainer ended early; started again it resumes from its last checkpoint.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig as AgentConfig
     from torch.distributed.launcher.api import elastic_launch
 
-    if place.nodes > 1 and place.rendezvous is None:
-        raise ValueError(f"launch.nodes={place.nodes}: nowhere to meet; give launch.rendezvous=HOST:PORT of the first")
+    if launch.nodes > 1 and launch.rendezvous is None:
+        raise ValueError(
+            f"launch.nodes={launch.nodes} needs a rendezvous; give launch.rendezvous=HOST:PORT of the first machine"
+        )
     agent = AgentConfig(
-        min_nodes=place.nodes,
-        max_nodes=place.nodes,
-        nproc_per_node=place.count(train),
-        run_id=place.rendezvous or uuid.uuid4().hex,  # the same on every machine of the job
+        min_nodes=launch.nodes,
+        max_nodes=launch.nodes,
+        nproc_per_node=launch.count(train),
+        run_id=launch.rendezvous or uuid.uuid4().hex,  # the same on every machine of the job
         rdzv_backend="c10d",
-        rdzv_endpoint=place.rendezvous or "localhost:0",
+        rdzv_endpoint=launch.rendezvous or "localhost:0",
         max_restarts=0,
         signals_to_handle="SIGQUIT",
     )
-    # The agent reports a trainer that ended early as a crash; what happened is in the exit code.
+    # The agent logs a trainer that ended early as a crash; the exit code has the reason.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         with _signals():
             elastic_launch(agent, sys.executable)("-m", "codeact_train", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
-        too_early = first.exitcode == -signal.SIGTERM  # asked before it listened: there was nothing to save
+        too_early = first.exitcode == -signal.SIGTERM  # before its signal handlers, so there was nothing to save
         raise TrainingStopped(STOPPED if too_early else first.exitcode) from None
-    except SignalException as told:
-        raise TrainingStopped(-told.sigval) from None
+    except SignalException as received:
+        raise TrainingStopped(-received.sigval) from None
 
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """What asks to end is passed on inside; afterwards signals do what they did before, which the agent does not see
-    to."""
+    """Forwards stop signals to the training processes within; afterwards restores the handlers, which the agent does
+    not do."""
     others = psutil.Process().children()
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        """Tell the training processes. A scheduler that tells them too does no harm: they are told twice."""
-        told = [child for child in psutil.Process().children() if child not in others]
-        for child in told:
+    def forward(number: int, frame: FrameType | None) -> None:
+        """Sends SIGTERM to the training processes. A second one, from a scheduler, does no harm."""
+        processes = [child for child in psutil.Process().children() if child not in others]
+        for child in processes:
             with suppress(psutil.NoSuchProcess):
                 child.terminate()
-        if not told:  # still waiting for the other machines
+        if not processes:  # still waiting for the other machines
             raise TrainingStopped(STOPPED)
 
     before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGQUIT)}
     for number in STOP_SIGNALS:
-        signal.signal(number, pass_on)
+        signal.signal(number, forward)
     try:
         yield
     finally:

@@ -96,7 +96,7 @@ def test_a_corpus_prepared_otherwise_is_not_trained_on(
     assert prepared.returncode == 0, prepared.stderr
     for words in (["--parity", "paper"], ["prepare.sequence_length=64"]):
         refused = codeact("train", "c.yaml", *words)
-        assert refused.returncode == 2 and "run `codeact prepare` with it" in refused.stderr
+        assert refused.returncode == 2 and "run `codeact prepare` again" in refused.stderr
     assert not (tmp_path / "r" / "train").exists()
 
 

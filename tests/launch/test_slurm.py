@@ -89,7 +89,7 @@ def test_a_real_slurm_stops_requeues_and_finishes_a_job(tmp_path: Path, tiny_lla
         assert site.state(number) == "COMPLETED", f"{site.state(number)}: {log[-3000:]}"
     assert len(events(run, "start")) == 2
     assert [event["step"] for event in events(run, "step")] == list(range(1, STEPS + 1))
-    assert "stopped and saved; back into the queue" in log
+    assert "stopped and saved; requeueing" in log
 
 
 ENDED = ("COMPLETED", "FAILED", "TIMEOUT", "CANCELLED", "NODE_FAIL", "OUT_OF_MEMORY")  # other states are on the way
