@@ -33,7 +33,7 @@ class Vocabulary:
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, model: Path | str, corpus: Path | str) -> Vocabulary:
-        """As :meth:`read`, with the model's ``config`` read already; ``model`` is for messages."""
+        """Like :meth:`read`, with the model's loaded ``config``; ``model`` is used in error messages."""
         stored = _stored(config, model)
         manifest = json.loads((Path(corpus) / "corpus.json").read_text(encoding="utf-8"))
         new = tuple(sorted(manifest["added_tokens"].values()))

@@ -1,4 +1,4 @@
-"""The model folder a run starts from, read once and handed to whatever needs it.
+"""The model folder of a run, read once at start-up and passed on.
 
 Contract: :meth:`ModelSource.read` reads the folder's ``config.json`` and the corpus's manifest; it loads no weights.
 """
@@ -17,8 +17,10 @@ from codeact_train.model.spec import ModelSpec, read_config
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A Hugging Face folder and what its configuration says. ``spec``: ``None`` for a family without a mapping to
-    Megatron. ``vocabulary``: the tokens of the corpus the model is trained on."""
+    """A Hugging Face folder with its configuration.
+
+    ``spec``: ``None`` for a family without a mapping to Megatron. ``vocabulary``: the tokens of the training corpus.
+    """
 
     folder: Path
     config: PretrainedConfig

@@ -87,11 +87,11 @@ class PromptFilter:
                 if len(hashes) < length:
                     continue
                 here = ngram_hashes(hashes, length)
-                places = np.minimum(np.searchsorted(runs[:, 0], here), len(runs) - 1)
-                hits = np.flatnonzero(runs[places, 0] == here)
+                positions = np.minimum(np.searchsorted(runs[:, 0], here), len(runs) - 1)
+                hits = np.flatnonzero(runs[positions, 0] == here)
                 if len(hits):
                     start = int(hits[0])
-                    _, index, line = runs[places[start]].tolist()
+                    _, index, line = runs[positions[start]].tolist()
                     matched = " ".join(words[start : start + length])
                     return f"{length} words of {self._names[index]}, line {line}: {matched}"
         return None

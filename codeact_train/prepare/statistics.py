@@ -63,14 +63,14 @@ def _blocks(lengths: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
 
 
 class CorpusStatistics:
-    """Sums over rows, copies, documents and their places in packs."""
+    """Sums over rows, copies, documents and their occurrences in packs."""
 
     def __init__(self, staged: Staged, copies: NDArray[np.int32], layout: CorpusLayout, counts: DocumentCounts):
         self.staged, self.rows, self.copies, self.layout, self.counts = staged, staged.rows, copies, layout, counts
         self.kept = copies > 0
         self.lengths = counts.roles.sum(axis=1)
-        self.places = {s: np.bincount(p.document, minlength=len(self.lengths)) for s, p in layout.plans.items()}
-        self.in_all = self.places["train"] + self.places["validation"]
+        self.occurrences = {s: np.bincount(p.document, minlength=len(self.lengths)) for s, p in layout.plans.items()}
+        self.in_all = self.occurrences["train"] + self.occurrences["validation"]
 
     def ledger(self, config: PrepareConfig) -> Ledger:
         """The ledger, without its files and the names of dropped records."""
@@ -101,16 +101,16 @@ class CorpusStatistics:
         return ledger
 
     def _split_stats(self, split: Split, sequence_length: int) -> SplitStats:
-        places, packs = self.places[split], len(self.layout.plans[split])
-        by_role = places @ self.counts.roles
+        occurrences, packs = self.occurrences[split], len(self.layout.plans[split])
+        by_role = occurrences @ self.counts.roles
         stats = SplitStats(
-            documents=_count(places),
-            tokens=_count(places * self.lengths),
+            documents=_count(occurrences),
+            tokens=_count(occurrences * self.lengths),
             by_role={role: int(by_role[code]) for role, code in ROLES.items()},
-            trained=_count(places * self.counts.trained),
+            trained=_count(occurrences * self.counts.trained),
             packs=packs,
             slots=packs * sequence_length,
-            filled=_count(places * (self.lengths - 1)),
+            filled=_count(occurrences * (self.lengths - 1)),
         )
         stats.padding = stats.slots - stats.filled
         return stats

@@ -105,9 +105,9 @@ def test_wording_that_many_prompts_share_is_no_content(tmp_path: Path) -> None:
     frame = "Answer the following question with a single number and nothing else at all please:"
     path = tmp_path / "exam.jsonl"
     path.write_text("".join(json.dumps({"prompt": f"{frame} how many are {i} and {i}"}) + "\n" for i in range(11)))
-    screen = PromptFilter(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
-    assert screen.find([f"{frame} what else"]) is None
-    assert "line 4:" in (screen.find([f"{frame} how many are 3 and 3"]) or "")
+    prompt_filter = PromptFilter(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
+    assert prompt_filter.find([f"{frame} what else"]) is None
+    assert "line 4:" in (prompt_filter.find([f"{frame} how many are 3 and 3"]) or "")
 
 
 def test_evaluation_files_that_cannot_be_read_are_named(tmp_path: Path, model: Path, exam: dict[str, str]) -> None:
@@ -123,8 +123,8 @@ def test_evaluation_files_that_cannot_be_read_are_named(tmp_path: Path, model: P
 def test_a_prompt_asked_many_times_is_no_wording_and_a_set_of_wording_screens_nothing(tmp_path: Path) -> None:
     path = tmp_path / "exam.jsonl"
     path.write_text("".join(json.dumps({"prompt": QUESTION}) + "\n" for _ in range(20)))
-    screen = PromptFilter(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
-    assert "line 1:" in (screen.find([f"Task: {QUESTION}"]) or "")
+    prompt_filter = PromptFilter(PrepareConfig(decontaminate=[{"path": str(path)}]).decontaminate, 13)
+    assert "line 1:" in (prompt_filter.find([f"Task: {QUESTION}"]) or "")
     shared = " ".join(f"word{place}" for place in range(7))  # each run of eight words stands in twelve prompts
     asked = [f"begin{first} {shared} end{last}" for first in range(12) for last in range(12)]
     path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in asked))

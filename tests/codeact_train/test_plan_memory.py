@@ -75,5 +75,5 @@ def test_processes_that_share_a_key_value_head_keep_what_the_plan_says(
         spec, ParallelLayout(tensor=2, sequence_parallel=True, recompute="selective"), TRAINER
     )
     attention = (spec.query_width + spec.heads) / 2
-    heads = (spec.heads / 2 + 1) * (spec.head_dim + 1) if spec.qk_norm else 0  # norms that are not fused, as above
+    heads = (spec.heads / 2 + 1) * (spec.head_dim + 1) if spec.qk_norm else 0  # unfused norms, as above
     assert kept == pytest.approx(estimated + attention + heads, rel=0.01)
