@@ -1,4 +1,4 @@
-"""Interpreters and packages below /tmp stay in sight, although each kernel has a /tmp of its own."""
+"""Interpreters and packages below /tmp stay visible, although each kernel has its own /tmp."""
 
 import os
 import subprocess

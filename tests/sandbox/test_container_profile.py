@@ -1,4 +1,4 @@
-"""The filter for containers, loaded as engines load it: kernels of T2 can be made under it, and nothing is spare."""
+"""The seccomp filter for containers: kernels of T2 work under it, and every allowed call is needed."""
 
 import ctypes.util
 import json

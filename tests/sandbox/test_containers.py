@@ -1,4 +1,4 @@
-"""Files for containers: the manifests are valid, the recipes agree with them, the image has what it imports."""
+"""Container files: the manifests are valid, the recipes match them, the image has every import of the service."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What kernels make lies apart from what they share."""
+"""Objects that a kernel creates do not share pages with those of the fork server."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Stock Jupyter clients on our kernels, and stock ipykernel behind our handle."""
+"""Kernels of the sandbox under stock Jupyter clients, and stock ipykernel behind the kernel handle."""
 
 import queue
 import re

@@ -1,4 +1,4 @@
-"""The hostile cells, in the best tier and in the one that needs no privileges; and that the suite can fail."""
+"""The security suite in the best tier and in the one without privileges, and evidence that it can fail."""
 
 import os
 import socket
@@ -66,7 +66,7 @@ def test_names_are_unique_and_the_card_counts_them() -> None:
 
 
 def test_the_walk_for_sockets_passes_over_packages(tmp_path: Path) -> None:
-    """They are large and read-only: a cell on a busy machine would run out of its time there."""
+    """Packages are large and read-only; on a busy machine a cell would exceed its time limit there."""
     packages = tmp_path / "lib" / "site-packages"
     packages.mkdir(parents=True)
     (case,) = (case for case in CASES if case.name == "connect to the sandbox's own sockets")

@@ -1,4 +1,4 @@
-"""The HTTP service as its clients meet it: kernels, cells, events, files, idempotency keys, leases."""
+"""The HTTP service as clients use it: kernels, cells, events, files, idempotency keys, leases."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Remote kernels in the place of local ones, over a real connection."""
+"""Remote kernels behave like local ones, over a real connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -123,7 +123,7 @@ async def test_tools_are_there_when_a_call_of_files_has_started_the_process(remo
 
 
 async def test_a_tool_called_between_cells_is_an_error_in_the_kernel(remote: RemotePool) -> None:
-    """A thread calls without end, so some of its calls fall between two cells."""
+    """A thread calls in a loop, so some of its calls fall between two cells."""
     code = "import threading\nseen = set()\ndef call():\n    while not refused():\n        try: convert(1)\n"
     code += "        except RuntimeError as e: seen.add(str(e))\n"
     code += "def refused(): return 'convert() can be called only while a cell runs' in seen\n"

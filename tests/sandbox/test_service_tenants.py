@@ -1,4 +1,4 @@
-"""Who may use the service: the file, its faults in a sentence, and tokens."""
+"""Tenants of the service: the file, its errors, and tokens."""
 
 import socket
 from pathlib import Path
@@ -84,7 +84,7 @@ def test_an_address_others_can_reach_needs_a_choice_of_who_may_come_in() -> None
 
 
 def test_small_answers_are_not_held_back() -> None:
-    """asyncio switches Nagle's delay off where a socket says that it is TCP; else every cell takes 40 ms more."""
+    """asyncio turns Nagle's algorithm off only for an explicit TCP socket; otherwise every cell takes 40 ms more."""
     with open_socket("127.0.0.1", 0) as sock:
         assert sock.proto == socket.IPPROTO_TCP
         with pytest.raises(ValueError, match="cannot listen there"):
