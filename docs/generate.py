@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
-ROOMS = ("sandbox", "codeact_train", "rollout", "eval")
+PACKAGES = ("sandbox", "codeact_train", "codeact_train.prepare", "codeact_train.plan", "rollout", "eval")
 NOTE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
 BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
 Schema = dict[str, Any]
@@ -159,12 +159,12 @@ def _summaries(command: Any) -> Iterator[tuple[str, str]]:
 
 
 def python_api() -> str:
-    """The public names of each room, for mkdocstrings to fill in."""
-    text = "# Python API\n\n" + NOTE + "The names each room exports. Everything else may change without notice.\n"
-    for room in ROOMS:
-        module = importlib.import_module(room)
-        text += f"\n## {room}\n\n{(module.__doc__ or '').partition(chr(10))[0]}\n"
-        text += "".join(f"\n::: {room}.{name}\n" for name in sorted(getattr(module, "__all__", ())))
+    """The public names of the rooms, for mkdocstrings to fill in."""
+    text = "# Python API\n\n" + NOTE + "The names that the rooms export. Everything else may change without notice.\n"
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        text += f"\n## {package}\n\n{(module.__doc__ or '').partition(chr(10))[0]}\n"
+        text += "".join(f"\n::: {package}.{name}\n" for name in sorted(getattr(module, "__all__", ())))
     return text
 
 
