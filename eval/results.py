@@ -3,7 +3,7 @@
 Contract: one file per (checkpoint digest × benchmark digest × protocol digest × sampling × seed), named by the digest
 of that key, written to a temporary name, flushed and renamed. Who finds the file need not compute it again; who finds
 half a file, or a file under another key's name, gets a ``ValueError`` saying which one to delete. The form is in
-``docs/files.md``. Cost: one read and one validation per file, about 0.1 ms per episode.
+``docs/reference/files.md``. Cost: one read and one validation per file, about 0.1 ms per episode.
 
 It does not run anything (``eval.sweep`` does) and draws no conclusion (``eval.stats`` does).
 """

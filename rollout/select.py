@@ -2,8 +2,8 @@
 
 Contract: a record is kept or dropped for one named reason, and ``selection.json`` counts them all, so that what
 training does not see is known. Order, choice and balance depend on ids alone: the same bank gives the same records.
-Exported is the form of CodeActInstruct (``docs/files.md``); a turn whose cell failed is kept as context with weight 0
-by default, so that the model learns the repair and not the mistake.
+Exported is the form of CodeActInstruct (``docs/reference/files.md``); a turn whose cell failed is kept as context with
+weight 0 by default, so that the model learns the repair and not the mistake.
 """
 
 from __future__ import annotations

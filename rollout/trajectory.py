@@ -1,7 +1,7 @@
 """The record of one episode, as stored in the bank.
 
 Contract: a :class:`Trajectory` is complete and immutable: it holds everything needed to select it, train on it, replay
-it or check it. ``docs/files.md`` documents the JSON form. This module runs nothing.
+it or check it. ``docs/reference/files.md`` documents the JSON form. This module runs nothing.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A prepared corpus on disk: documents as tokens, and the plan that groups them into packs.
 
 Contract: a folder is a corpus when it holds ``corpus.json``. That file is written last, and the whole folder appears by
-rename; ``docs/files.md`` defines the files. Reading is memory-mapped: opening loads the indices, reading a document
-touches its bytes only. The trainer reads packs; reports read documents with roles and weights. Importing this module
-needs neither torch nor Megatron.
+rename; ``docs/reference/files.md`` defines the files. Reading is memory-mapped: opening loads the indices, reading a
+document touches its bytes only. The trainer reads packs; reports read documents with roles and weights. Importing this
+module needs neither torch nor Megatron.
 """
 
 from __future__ import annotations

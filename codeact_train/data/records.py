@@ -1,8 +1,8 @@
 """Training records from JSON Lines, one at a time; each line is either parsed or reported as unreadable.
 
 Contract: every non-blank line of a file yields exactly one :class:`Record` or one :class:`Unreadable`. Files whose name
-ends in ``.gz`` are decompressed while reading. Cost: one line in memory. ``docs/files.md`` defines the format of a
-record. The module does not tokenise and does not compare records.
+ends in ``.gz`` are decompressed while reading. Cost: one line in memory. ``docs/reference/files.md`` defines the format
+of a record. The module does not tokenise and does not compare records.
 """
 
 from __future__ import annotations

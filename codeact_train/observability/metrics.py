@@ -1,7 +1,8 @@
 """The event log of a run, its curves, and its progress on the console.
 
-Contract: ``metrics.jsonl`` has one JSON line an event, in the format of ``docs/files.md``. Each line is on disk before
-the next step begins. A resumed job first truncates the file to the step it resumes from. Cost: an fsync a line.
+Contract: ``metrics.jsonl`` has one JSON line an event, in the format of ``docs/reference/files.md``. Each line is on
+disk before the next step begins. A resumed job first truncates the file to the step it resumes from. Cost: an fsync a
+line.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The metadata files of a corpus: document names, the pack plan, the manifest.
 
-Contract: ``docs/files.md`` defines the formats. Names are written row by row and not held in memory.
+Contract: ``docs/reference/files.md`` defines the formats. Names are written row by row and not held in memory.
 """
 
 from __future__ import annotations

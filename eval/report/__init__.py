@@ -1,8 +1,9 @@
 """A run folder as one self-contained page, as Markdown, and as text for the terminal.
 
-Contract: :func:`write_report` reads ``runs/<name>`` in the forms of ``docs/files.md`` and leaves ``report.html`` and
-``report.md`` beside it. The page needs no network, no other file and no JavaScript (which only adds filters). A stage
-that has not run yet leaves a sentence in its place. It measures nothing itself: every number is in the run folder.
+Contract: :func:`write_report` reads ``runs/<name>`` in the forms of ``docs/reference/files.md`` and leaves
+``report.html`` and ``report.md`` beside it. The page needs no network, no other file and no JavaScript (which only adds
+filters). A stage that has not run yet leaves a sentence in its place. It measures nothing itself: every number is in
+the run folder.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A run folder as the report sees it: every documented file, or ``None`` and a sentence why it is not there.
 
-Contract: :func:`read_run` reads what exists, in the forms of ``docs/files.md``, and never fails because a stage has not
-run yet; a file that exists and is damaged raises ``ValueError`` naming it. Cost: one pass over both banks, which are
-held in memory (some 10 KB an episode).
+Contract: :func:`read_run` reads what exists, in the forms of ``docs/reference/files.md``, and never fails because a
+stage has not run yet; a file that exists and is damaged raises ``ValueError`` naming it. Cost: one pass over both
+banks, which are held in memory (some 10 KB an episode).
 """
 
 from __future__ import annotations

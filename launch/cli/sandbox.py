@@ -163,7 +163,7 @@ def serve_sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8765,
     tenants: Annotated[
         Path | None,
-        typer.Option(help="YAML file of tenants with tokens and limits, see docs/service.md."),
+        typer.Option(help="YAML file of tenants with tokens and limits, see docs/reference/service.md."),
     ] = None,
     token: Annotated[
         str | None,
@@ -185,8 +185,8 @@ def serve_sandbox(
     """Serve kernels over HTTP until Ctrl-C or SIGTERM; every kernel ends with the server.
 
     Use them with `sandbox.RemotePool(URL, TOKEN)`, with the setting `workers.service` of a collection or evaluation, or
-    with any HTTP client: docs/service.md lists the routes. An address other machines can reach needs `--tenants` or
-    `--token`. The traffic is plain HTTP: put a TLS proxy in front of it.
+    with any HTTP client: docs/reference/service.md lists the routes. An address other machines can reach needs
+    `--tenants` or `--token`. The traffic is plain HTTP: put a TLS proxy in front of it.
     """
     from sandbox import KernelPool
     from sandbox.service import check_address, serve

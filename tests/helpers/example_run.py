@@ -1,7 +1,7 @@
 """A run folder as the loop would leave it, made from the documented forms alone: nothing is trained, nothing executed.
 
-``make_run(path, seed=0, epochs=3, tasks=96)`` writes every file of ``docs/files.md`` that the report reads, the same
-bytes for the same seed. The numbers in it are drawn, not measured. It can be run to look at a report:
+``make_run(path, seed=0, epochs=3, tasks=96)`` writes every file of ``docs/reference/files.md`` that the report reads,
+the same bytes for the same seed. The numbers in it are drawn, not measured. It can be run to look at a report:
 ``python -m tests.helpers.example_run FOLDER``.
 """
 
