@@ -210,6 +210,7 @@ def of_torch_2_11(
     window_size: tuple[int, int] = (-1, -1),
 ) -> torch.Tensor:
     assert isinstance(window_size, tuple)
+    assert scale is not None
     return kernel_by_its_manual(q, k, v, cu_seq_q, cu_seq_k, max_q, max_k, scale, window_size)
 
 
