@@ -74,7 +74,7 @@ def loop(
 
 
 def collect(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
-    """Run episodes on Ray actors, each with its own kernel, into the trajectory bank."""
+    """Run episodes on Ray actors, each with its own kernel, into the trajectory store."""
     config = _loaded(file, overrides, print_config)
     from launch import stages
 
