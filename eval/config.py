@@ -1,4 +1,4 @@
-"""Configuration of the sweep. Imports neither Ray nor a model, so that launchers may read it for free."""
+"""Configuration of the sweep. Imports neither Ray nor torch, so reading it is cheap."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from rollout import Sampling, WorkerConfig
 
 
 class EvaluateConfig(BaseModel):
-    """A sweep."""
+    """The sweep over checkpoints."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     benchmarks: tuple[Benchmark, ...] = (Benchmark(),)
-    """What is measured."""
+    """The benchmarks, each run with every checkpoint."""
     sampling: Sampling = Sampling()
     """Decoding, the same for every checkpoint; greedy by default."""
     workers: WorkerConfig = WorkerConfig()
-    """How episodes are run."""
+    """Workers that run episodes."""
     base: bool = True
-    """Measure the model training started from, too."""
+    """Also measure the model that training started from."""
     seed: int = 0
     """Seed of the decoding."""
     parity_tolerance: float = Field(0.01, gt=0.0)
-    """Largest difference of a log-probability between server and transformers with which a checkpoint is measured."""
+    """Largest mean difference of log-probabilities between server and transformers; a checkpoint above it is refused."""

@@ -1,14 +1,14 @@
-"""The export gate: does the server say what the exported weights say?
+"""Server parity: checks that a model server gives the probabilities of the exported weights.
 
-Contract: fixed prompts are completed greedily by the server; transformers, in float32 from the same folder, is then
-asked how likely each of those very tokens was. Comparing along the server's own tokens stays meaningful after the
-first token on which two engines disagree. It catches what still answers but wrongly: rows of q and k in another
-engine's order, a tied head for an untied one, the weights of another checkpoint.
+Contract: the server completes fixed prompts greedily; transformers, in float32 from the same folder, then computes the
+log-probability of each of these tokens. Comparing along the server's tokens stays meaningful after the first token on
+which the engines disagree. It finds servers that answer wrongly: q and k rows in another engine's order, a tied head
+instead of an untied one, the weights of another checkpoint.
 
-Tolerance: the mean absolute difference of log-probabilities is at most ``tolerance`` (0.01) and no token's more than
-five times that. The CPU server in float16 weights measured 0.0007 and 0.007 on SmolLM2-135M; a swapped row order or
-another epoch's weights are off by 0.1 and more on average. Cost: one forward pass a prompt, and the model's float32
-weights in this process's memory for that time.
+Tolerance: the mean absolute difference of log-probabilities is at most ``tolerance`` (0.01), and that of each token at
+most five times as much. The CPU server with float16 weights measured 0.0007 and 0.007 on SmolLM2-135M; a swapped row
+order or the weights of another epoch differ by 0.1 or more on average. Cost: one forward pass for each prompt, and the
+model's float32 weights in memory for that time.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ _WORST_TO_MEAN = 5.0
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What the comparison found; differences are of natural log-probabilities."""
+    """Result of the comparison; differences are of natural log-probabilities."""
 
     tokens: int
     mean_difference: float
     worst_difference: float
     other_choices: int
-    """Tokens of the server that were not the reference's first choice."""
+    """Tokens of the server that are not the first choice of the reference."""
     tolerance: float
 
     @property
     def passed(self) -> bool:
-        """Whether the server may stand for the folder."""
+        """Whether the differences are within the tolerance."""
         return self.mean_difference <= self.tolerance and self.worst_difference <= _WORST_TO_MEAN * self.tolerance
 
     def sentence(self) -> str:
-        """The finding, for a person."""
+        """The result in one sentence."""
         verdict = "agrees" if self.passed else "DOES NOT agree"
         return (
-            f"the server {verdict} with transformers: log-probabilities differ by {self.mean_difference:.4f} on average"
+            f"the server {verdict} with transformers: log-probabilities differ by {self.mean_difference:.4f} on average "
             f"(allowed {self.tolerance:g}), {self.worst_difference:.4f} at most (allowed "
             f"{_WORST_TO_MEAN * self.tolerance:g}), over {self.tokens} tokens"
         )
 
 
 class ParityError(ValueError):
-    """The server does not say what the weights say; nothing it answers may be counted."""
+    """The server and the weights disagree; its answers must not be measured."""
 
 
 def require_parity(url: str, folder: Path, *, tolerance: float = 0.01) -> ParityReport:
@@ -84,11 +84,11 @@ def compare(
     new_tokens: int = 24,
     tolerance: float = 0.01,
 ) -> ParityReport:
-    """Compares a server with the folder it should be serving.
+    """Compares a server with the model folder that it serves.
 
     Args:
         url: base URL ending in ``/v1``; the server returns token ids and log-probabilities.
-        folder: Hugging Face folder: the truth.
+        folder: Hugging Face folder, the reference.
         prompts: conversations as (role, content) pairs.
         new_tokens: tokens generated and compared for each prompt.
         tolerance: see the module's docstring.
@@ -137,7 +137,7 @@ def _ask(url: str, prompt_ids: list[int], new_tokens: int) -> tuple[list[int], l
 def _reference(
     folder: Path, prompt_ids: list[list[int]], sampled: list[list[int]]
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """For each prompt: float32 log-probabilities (tokens,) of the sampled tokens, and of the likeliest ones there."""
+    """For each prompt, float32 log-probabilities (tokens,) of the sampled tokens, and of the most likely ones."""
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

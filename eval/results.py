@@ -1,11 +1,11 @@
-"""What one checkpoint did on one benchmark: the record, its file, and reading all of them back.
+"""Results: what one checkpoint did on one benchmark, stored as one file.
 
 Contract: one file per (checkpoint digest × benchmark digest × protocol digest × sampling × seed), named by the digest
-of that key, written to a temporary name, flushed and renamed. Who finds the file need not compute it again; who finds
-half a file, or a file under another key's name, gets a ``ValueError`` saying which one to delete. The form is in
-``docs/reference/files.md``. Cost: one read and one validation per file, about 0.1 ms per episode.
+of that key and written atomically. A result whose file exists is not computed again. A damaged file, or one under
+another key's name, is a ``ValueError`` that says which file to delete. ``docs/reference/files.md`` documents the form.
+Cost: one read and one validation per file, about 0.1 ms per episode.
 
-It does not run anything (``eval.sweep`` does) and draws no conclusion (``eval.stats`` does).
+Does not do: run episodes (``eval.sweep``), compare checkpoints (``eval.stats``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rollout import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, dige
 
 
 class CheckpointRef(StoredModel):
-    """Which weights were asked. The base model is ``name="base", epoch=0``."""
+    """The weights that were measured. The base model is ``name="base", epoch=0``."""
 
     name: str
     digest: str
@@ -30,7 +30,7 @@ class CheckpointRef(StoredModel):
 
 
 class BenchmarkRef(StoredModel):
-    """Which tasks were asked; ``digest`` changes when any of them does."""
+    """The tasks; ``digest`` changes when any of them does."""
 
     name: str
     digest: str
@@ -38,7 +38,7 @@ class BenchmarkRef(StoredModel):
 
 
 class EpisodeResult(StoredModel):
-    """One task's outcome; the transcript is in ``eval/bank`` under ``trajectory_id``."""
+    """Outcome of one task; the transcript is in ``eval/bank`` under ``trajectory_id``."""
 
     task_id: str
     kind: str
@@ -98,7 +98,7 @@ class EvalResult(StoredModel):
         counts = Counter(episode.task_id for episode in self.episodes)
         twice = [task for task, count in counts.items() if count > 1]
         if twice:
-            raise ValueError(f"episodes: task {twice[0]!r} stands {counts[twice[0]]} times; keep one episode per task")
+            raise ValueError(f"episodes: task {twice[0]!r} occurs {counts[twice[0]]} times; keep one episode per task")
         if len(self.episodes) != self.benchmark.tasks:
             raise ValueError(
                 f"episodes: {len(self.episodes)} for a benchmark of {self.benchmark.tasks} tasks; finish the evaluation"
@@ -107,35 +107,35 @@ class EvalResult(StoredModel):
 
     @property
     def key(self) -> str:
-        """Digest naming this piece of work; two results with one key would be the same computation."""
+        """Digest of everything that determines the result; equal keys mean the same computation."""
         return result_key(self.checkpoint.digest, self.benchmark.digest, self.protocol.digest, self.sampling, self.seed)
 
 
 def result_key(
     checkpoint_digest: str, benchmark_digest: str, protocol_digest: str, sampling: Sampling, seed: int
 ) -> str:
-    """The digest of what determines a result; known before anything is run."""
+    """The key of a result, known before it is computed."""
     return digest_of([checkpoint_digest, benchmark_digest, protocol_digest, sampling.model_dump(), seed])
 
 
 def result_path(folder: Path, key: str) -> Path:
-    """Where the result of ``key`` stands in ``folder`` (``runs/<name>/eval/results``), whether or not it exists yet."""
+    """The file of a result in ``folder`` (``runs/<name>/eval/results``); it need not exist."""
     return folder / f"{key}.json"
 
 
 def write_result(folder: Path, result: EvalResult) -> Path:
-    """Writes ``result`` atomically and returns its path; a reader sees the whole file or none."""
+    """Writes ``result`` atomically and returns its path."""
     path = result_path(folder, result.key)
     write_atomically(path, result.model_dump_json(by_alias=True, indent=1) + "\n")
     return path
 
 
 def read_result(path: Path) -> EvalResult:
-    """Reads one result file. Raises ``ValueError`` naming the file when it is damaged or under a wrong name."""
+    """Reads one result file. Raises ``ValueError`` when it is damaged or has the name of another key."""
     try:
         result = EvalResult.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise ValueError(f"{path}: not a whole result file ({error}); delete it and evaluate again") from error
+        raise ValueError(f"{path}: not a complete result file ({error}); delete it and evaluate again") from error
     if path.stem != result.key:
         raise ValueError(f"{path}: holds the result of key {result.key}; delete it and evaluate again")
     return result

@@ -1,11 +1,11 @@
-"""How sure one may be of a success rate, of a difference between checkpoints, and of having been able to see one.
+"""Statistics of success rates: intervals, paired comparisons of checkpoints, and statistical power.
 
-Contract: plain numbers in, frozen :class:`Interval` or :class:`Paired` out; nothing random without a seed. Rates are
-fractions of 1, differences are *after minus before*. Two checkpoints are always compared on the same tasks, pair by
-pair: most of the spread between tasks then cancels, and an unpaired test would throw that away.
-Cost: microseconds to milliseconds; ``minimum_detectable_effect`` is O(n) per trial, some 30 trials.
+Contract: functions take plain numbers and return a frozen :class:`Interval` or :class:`Paired`; randomness takes a
+seed. Rates are fractions of 1, differences are *after minus before*. Two checkpoints are compared on the same tasks,
+pair by pair: most of the variance between tasks cancels, which an unpaired test would waste.
+Cost: microseconds to milliseconds; ``minimum_detectable_effect`` makes about 30 evaluations of O(n).
 
-It does not choose what to compare, nor correct for having looked often: :func:`holm` does that when asked.
+Does not do: choose comparisons, or correct for several of them (:func:`holm` does when called).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two checkpoints on the same ``n`` tasks: how tasks moved, by how much the rate did, how surprising that is.
+    """Two checkpoints on the same ``n`` tasks: counts of changed tasks, change of the rate, p-value.
 
     ``difference`` is Tango's score interval, ``p_value`` the exact McNemar test; being an approximation and an exact
     (conservative) test, the two may disagree at the very edge of significance.
@@ -51,34 +51,18 @@ class Paired:
 
     @property
     def discordance(self) -> float:
-        """Share of tasks on which the two differ, the only ones that carry evidence."""
+        """Share of tasks on which the two differ; only these carry evidence."""
         return (self.gained + self.lost) / self.n
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval for a proportion; stays inside [0, 1] and is sound at 0 of n and n of n.
+    """Wilson's score interval for a proportion; it stays inside [0, 1] and is valid at 0 of n and n of n.
 
     Source: Wilson, JASA 22 (1927) 209; recommended by Brown, Cai & DasGupta, Statist. Sci. 16 (2001) 101.
     Raises ``ValueError`` unless 0 <= successes <= n and n >= 1.
     """
     bounds = stats.binomtest(successes, n).proportion_ci(confidence_level=level, method="wilson")
     return Interval(successes / n, float(bounds.low), float(bounds.high))
-
-
-def clustered_mean(values: Sequence[float], clusters: Sequence[str], level: float = LEVEL) -> Interval:
-    """Mean with a t interval that counts clusters, not values: repeats of one task are not new evidence.
-
-    Standard error √(C/(C−1) · Σ_c (Σ_{i∈c} (x_i − x̄))²) / n over C clusters, t with C−1 degrees of freedom.
-    Source: Liang & Zeger, Biometrika 73 (1986) 13; for model evaluations Miller, arXiv:2411.00640, section 2.2.
-    Raises ``ValueError`` for fewer than two clusters.
-    """
-    sums, counts = _cluster_sums(values, clusters)
-    mean = float(sums.sum() / counts.sum())
-    residuals = sums - mean * counts
-    count = len(sums)
-    error = math.sqrt(count / (count - 1) * float(np.square(residuals).sum())) / counts.sum()
-    margin = float(stats.t.ppf(0.5 + level / 2, count - 1)) * error
-    return Interval(mean, mean - margin, mean + margin)
 
 
 def bootstrap_mean(
@@ -143,7 +127,7 @@ def tango_interval(gained: int, lost: int, n: int, level: float = LEVEL) -> Inte
         q = (root - linear) / (4 * n)
         return gained - lost - n * delta - sign * z * math.sqrt(max(n * (2 * q + delta * (1 - delta)), 0.0))
 
-    # At the estimate itself the spread may be zero (no discordant pair, or only gains): a root, but not the limit's.
+    # At the estimate the variance may be zero (no discordant pair, or only gains): a root that is not a limit.
     nudge = 1e-9
     low = -1.0 if estimate == -1 else optimize.brentq(score, -1.0, estimate - nudge, args=(1,))
     high = 1.0 if estimate == 1 else optimize.brentq(score, estimate + nudge, 1.0, args=(-1,))
@@ -151,7 +135,7 @@ def tango_interval(gained: int, lost: int, n: int, level: float = LEVEL) -> Inte
 
 
 def mcnemar_power(n: int, difference: float, discordance: float, level: float = LEVEL) -> float:
-    """Probability that the exact McNemar test over ``n`` pairs finds a true ``difference`` at ``1 − level``.
+    """Power of the exact McNemar test over ``n`` pairs for a true ``difference``, at significance ``1 − level``.
 
     ``discordance`` is the share of pairs that differ, at least |difference|. Exact: the number of discordant pairs is
     binomial, and given it so is the number gained. Source: Duffy, Biometrics 40 (1984) 1005.
@@ -168,8 +152,7 @@ def mcnemar_power(n: int, difference: float, discordance: float, level: float = 
 def minimum_detectable_effect(n: int, discordance: float, *, level: float = LEVEL, power: float = 0.8) -> float:
     """Smallest true difference that ``n`` paired tasks show significant with probability ``power``.
 
-    ``discordance`` is the share of tasks on which two checkpoints differ anyway; where the effect exceeds it, the
-    effect itself is the discordance. Infinite when ``n`` tasks could not show even a difference of 1 (n < 6 at 95 %:
+    ``discordance`` is the share of tasks on which two checkpoints differ; an effect that exceeds it replaces it. Infinite when ``n`` tasks could not show even a difference of 1 (n < 6 at 95 %:
     the exact McNemar test then never reaches its level).
     """
 
@@ -181,19 +164,8 @@ def minimum_detectable_effect(n: int, discordance: float, *, level: float = LEVE
     return float(optimize.brentq(excess, 1e-9, 1.0, xtol=1e-4))
 
 
-def pass_at_k(samples: int, correct: int, k: int) -> float:
-    """Unbiased probability that at least one of ``k`` attempts succeeds, from ``correct`` of ``samples`` attempts.
-
-    1 − C(n−c, k) / C(n, k). Source: Chen et al., arXiv:2107.03374, section 2.1.
-    Raises ``ValueError`` unless 1 <= k <= samples and 0 <= correct <= samples.
-    """
-    if not (1 <= k <= samples and 0 <= correct <= samples):
-        raise ValueError(f"pass@{k} of {correct}/{samples}: needs 1 <= k <= samples and 0 <= correct <= samples")
-    return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for having asked ``len(p_values)`` questions, in the order given.
+    """Holm-adjusted p-values of ``len(p_values)`` comparisons, in the order given.
 
     Source: Holm, Scand. J. Statist. 6 (1979) 65.
     """

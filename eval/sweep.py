@@ -1,9 +1,9 @@
-"""The sweep: every checkpoint on every benchmark, nothing computed twice.
+"""The sweep: every checkpoint on every benchmark; nothing is computed twice.
 
-Contract: a result file exists only when all its episodes are done; episodes of an unfinished one are in the
-evaluation bank and are not run again. All checkpoints get the same prompts, limits and decoding. Before a checkpoint
-is measured, the server's log-probabilities on fixed prompts are compared with transformers on the same folder
-(:mod:`eval.parity`): what is measured is what was trained. Who serves a checkpoint is the caller's choice.
+Contract: a result file exists only when all of its episodes are done. Finished episodes of an unfinished result are in
+the evaluation bank and are not run again. All checkpoints get the same prompts, limits and decoding. Before a
+checkpoint is measured, the server's log-probabilities are compared with those of transformers (:mod:`eval.parity`), so
+that a wrong export or server is not measured. The caller decides how a checkpoint is served.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from rollout import EpisodeJob, EpisodeProtocol, read_trajectories, run_missing
 from rollout.engines import ServerSpec
 
 Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
-"""Starts a server for a checkpoint and ends it again."""
+"""A context manager that serves a checkpoint."""
 
 
 def evaluate_checkpoints(
@@ -48,27 +48,27 @@ def evaluate_checkpoints(
 
     Args:
         out: ``results/`` and ``bank/`` are written below it.
-        serve: gives a server for a checkpoint; called only for checkpoints with something left to measure.
+        serve: serves a checkpoint; called only when one of its results is missing.
         engine: how checkpoints are served (software, versions, precision), stored with each result.
 
     Raises:
-        ValueError: a server's probabilities are not those of the checkpoint.
+        ValueError: the probabilities of a server differ from those of the checkpoint.
     """
     results = []
     for checkpoint in checkpoints:
-        plans = [_Plan(config, protocol, checkpoint, benchmark, out) for benchmark in config.benchmarks]
-        missing = [plan for plan in plans if not plan.path.exists()]
+        measurements = [_Measurement(config, protocol, checkpoint, benchmark, out) for benchmark in config.benchmarks]
+        missing = [one for one in measurements if not one.path.exists()]
         if missing:
             with serve(checkpoint) as server:
                 parity = require_parity(server.base_urls[0], Path(checkpoint.path), tolerance=config.parity_tolerance)
-                for plan in missing:
-                    plan.measure(server, {**engine, "parity": dataclasses.asdict(parity)})
-        results += [read_result(plan.path) for plan in plans]
+                for measurement in missing:
+                    measurement.measure(server, {**engine, "parity": dataclasses.asdict(parity)})
+        results += [read_result(one.path) for one in measurements]
     return results
 
 
-class _Plan:
-    """One checkpoint on one benchmark."""
+class _Measurement:
+    """One checkpoint on one benchmark, measured or not."""
 
     def __init__(
         self,

@@ -1,9 +1,8 @@
-"""A run folder as one self-contained page, as Markdown, and as text for the terminal.
+"""The report of a run: a self-contained HTML page, Markdown, and text for the terminal.
 
-Contract: :func:`write_report` reads ``runs/<name>`` in the forms of ``docs/reference/files.md`` and leaves
-``report.html`` and ``report.md`` beside it. The page needs no network, no other file and no JavaScript (which only adds
-filters). A stage that has not run yet leaves a sentence in its place. It measures nothing itself: every number is in
-the run folder.
+Contract: :func:`write_report` reads the files of ``runs/<name>`` and writes ``report.html`` and ``report.md`` into it.
+The page needs no network, no other file and no JavaScript (which only adds filters). A stage that has not run yet is
+replaced by a sentence. The report measures nothing: every number comes from the run folder.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ __all__ = ["terminal_report", "write_report"]
 
 
 def write_report(run: Path) -> Path:
-    """Writes ``report.html`` and ``report.md`` into ``run`` and returns the former's path.
+    """Writes ``report.html`` and ``report.md`` into ``run`` and returns the path of the HTML page.
 
     Raises ``ValueError`` when ``run`` is not a folder or one of its files is damaged.
     """
@@ -32,7 +31,7 @@ def write_report(run: Path) -> Path:
 
 
 def terminal_report(run: Path) -> str:
-    """The Markdown report laid out for this terminal, plain text where there is none."""
+    """The Markdown report rendered for this terminal, or as plain text when there is none."""
     console = Console()
     with console.capture() as captured:
         console.print(Markdown(render("report.md.j2", context(read_run(run)))))

@@ -1,8 +1,8 @@
-"""Training documents as the trainer sees them: token by token, with role and loss mask, read back from the corpus.
+"""Training documents as the trainer sees them: token by token, with role and loss mask.
 
-Contract: what is shown is decoded from ``corpus/tokens.bin`` and marked from ``roles.bin`` and ``weights.bin``; no text
-is tokenised here, so a wrong mask shows. Cost: the indices, plus the documents shown. It shows examples; the ledger
-has the sums.
+Contract: the text is decoded from ``corpus/tokens.bin``; the marks come from ``roles.bin`` and ``weights.bin``. Nothing
+is tokenised here, so a wrong mask is visible. Cost: the indices, and the documents shown. These are examples; the sums
+are in the ledger.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Span:
 
 @dataclass(frozen=True)
 class DocumentView:
-    """One training document: the record it came from and its spans in order."""
+    """One training document: its record and its spans in order."""
 
     record_id: str
     source: str
@@ -41,7 +41,7 @@ class DocumentView:
 
 
 def documents(folder: Path, quantiles: tuple[float, ...] = (0.25, 0.5, 0.9)) -> list[DocumentView]:
-    """Training documents of ``folder`` at the given quantiles of length: no cherry-picking. Empty without a corpus."""
+    """Training documents of ``folder`` at the given quantiles of length. Empty without a corpus."""
     if not (folder / "corpus.json").exists():
         return []
     names = [json.loads(line) for line in (folder / "documents.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -1,7 +1,7 @@
-"""Where the training data came from and where every record and token of it went.
+"""Origin of the training data, and what became of every record and token.
 
-Contract: counts only, taken from the bank, ``selection.json`` and ``ledger.json``; the ledger's sums are formed again
-here, so that the page shows whether they balance rather than repeating that they do. Nothing is estimated.
+Contract: counts from the bank, ``selection.json`` and ``ledger.json``. The sums of the ledger are recomputed, so that
+the page shows whether they balance. Nothing is estimated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CollectionRow:
 
 @dataclass(frozen=True)
 class Equation:
-    """A sum the ledger must satisfy: ``total`` = the parts, in words and numbers."""
+    """A sum that the ledger must satisfy: ``total`` = the sum of ``parts``."""
 
     name: str
     total: int
@@ -39,7 +39,7 @@ class Equation:
 
     @property
     def balances(self) -> bool:
-        """Do the parts add up to the total?"""
+        """Whether the parts add up to the total."""
         return self.total == sum(count for _, count in self.parts)
 
 
@@ -63,12 +63,12 @@ def collection(bank: Sequence[Trajectory]) -> list[CollectionRow]:
 
 
 def faults(bank: Sequence[Trajectory]) -> dict[str, int]:
-    """Episodes that could not run to an outcome, by kind of error."""
+    """Number of failed episodes by kind of error."""
     return dict(Counter(one.outcome.error.kind for one in bank if one.outcome.error))
 
 
 def equations(ledger: dict[str, Any]) -> list[Equation]:
-    """The ledger's sums, formed again from its parts."""
+    """The sums of the ledger, recomputed from its parts."""
     halves = [(name, ledger[name]) for name in ("train", "validation")]
     out = [
         Equation(
@@ -94,6 +94,6 @@ def _parts(dropped: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def span_s(bank: Sequence[Trajectory]) -> float:
-    """Seconds from the first episode's start to the last one's end, pauses between two drivers included."""
+    """Seconds from the start of the first episode to the end of the last, including pauses between runs."""
     starts = [datetime.datetime.fromisoformat(one.started_at.replace("Z", "+00:00")).timestamp() for one in bank]
     return max(start + one.wall_s for start, one in zip(starts, bank, strict=True)) - min(starts)

@@ -1,7 +1,7 @@
-"""The page: everything the templates need, gathered once, and the filters that word numbers.
+"""The page: values for the templates, and the filters that format numbers.
 
-Contract: :func:`context` turns a :class:`~eval.report.run.Run` into plain values, :func:`render` a template into text;
-both templates (HTML and Markdown) show the same values. HTML escapes everything that is not marked as markup.
+Contract: :func:`context` turns a :class:`~eval.report.run.Run` into plain values, :func:`render` a template into text.
+The HTML and the Markdown template show the same values. HTML escapes everything that is not marked as markup.
 Cost: about a second for a demo-sized run. It writes nothing.
 """
 
@@ -40,13 +40,13 @@ from rollout import Trajectory
 
 GROUP_COLOURS = {"all": "c-all", "trained": "c-1", "unseen_wording": "c-2", "unseen_tool": "c-3"}
 NAMED_ELSEWHERE = ("name", "model", "tokenizer", "base_urls")
-"""Keys of an engine that only say which checkpoint it served."""
+"""Keys of an engine that only name the checkpoint it served."""
 KIND_COLOURS = ("c-1", "c-2", "c-3", "c-4", "c-5")
 
 
 @dataclass(frozen=True)
 class SuiteView:
-    """One comparable set of results with all that is shown of it."""
+    """One comparable set of results and everything shown of it."""
 
     suite: Suite
     headline: Headline | None
@@ -59,7 +59,7 @@ class SuiteView:
 
 
 def context(run: Run) -> dict[str, Any]:
-    """Values for both templates, from what the run folder holds."""
+    """Values for both templates."""
     return {
         "run": run,
         "views": [_view(suite, run.transcripts) for suite in suites(run.results)],
@@ -77,7 +77,7 @@ def context(run: Run) -> dict[str, Any]:
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """One template of ``eval/templates`` as text; an undefined name is an error, not a blank."""
+    """Renders a template of ``eval/templates``. An undefined name is an error."""
     return _environment().get_template(template).render(values)
 
 
@@ -111,7 +111,7 @@ def _view(suite: Suite, transcripts: dict[str, Trajectory]) -> SuiteView:
 
 
 def _success_charts(suite: Suite, rows: Sequence[Slice]) -> list[Chart]:
-    """By group, with all tasks; and by kind, as far as the colours reach."""
+    """A chart by group, with all tasks, and one of the first five kinds (there are five colours)."""
     groups = [(row, GROUP_COLOURS[row.level]) for row in rows if row.level in GROUP_COLOURS]
     kinds = list(zip([row for row in rows if row.level == "kind"], KIND_COLOURS, strict=False))
     return [_success_chart("Tasks solved", suite, groups), _success_chart("Tasks solved, by kind", suite, kinds)]
@@ -145,7 +145,7 @@ def _success_chart(title: str, suite: Suite, rows: Sequence[tuple[Slice, str]]) 
 
 
 def _engine(suite: Suite) -> list[tuple[str, str]]:
-    """How checkpoints were served: what is the same for all once, what differs (such as parity figures) one by one."""
+    """How checkpoints were served: common settings once, others (such as parity figures) for each checkpoint."""
     settings = [dict(flattened(result.engine)) for result in suite.results]
     rows = []
     for key in dict.fromkeys(key for one in settings for key in one):
@@ -159,7 +159,7 @@ def _engine(suite: Suite) -> list[tuple[str, str]]:
 
 
 def flattened(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as dotted names and texts, in order."""
+    """Nested settings as (dotted name, text) pairs, in order."""
     out: list[tuple[str, str]] = []
     for key, item in value.items():
         out += flattened(item, f"{prefix}{key}.") if isinstance(item, Mapping) else [(f"{prefix}{key}", str(item))]
@@ -181,7 +181,7 @@ def points(share: float) -> str:
 
 
 def span(interval: Interval) -> str:
-    """The limits of an interval of rates, in per cent: ``75.8–90.3``."""
+    """The limits of an interval of rates, in percent: ``75.8–90.3``."""
     return f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
 
 
@@ -191,7 +191,7 @@ def num(value: float, digits: int = 0) -> str:
 
 
 def secs(value: float) -> str:
-    """Seconds in the unit a person would use: ``41 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    """A readable duration: ``41 s``, ``12 min 5 s``, ``3 h 20 min``."""
     whole = round(value)
     if value < 10:
         return f"{value:.1f}\u202fs"
@@ -209,5 +209,5 @@ def when(iso: str) -> str:
 
 
 def p_value(value: float) -> str:
-    """``p = 0.031`` or, where digits no longer mean anything, ``p < 0.0001``."""
+    """``p = 0.031``, or ``p < 0.0001`` for smaller values."""
     return "p\u00a0<\u00a00.0001" if value < 1e-4 else f"p\u00a0=\u00a0{value:.2g}"

@@ -1,8 +1,7 @@
-"""A run folder as the report sees it: every documented file, or ``None`` and a sentence why it is not there.
+"""Reads a run folder for the report.
 
-Contract: :func:`read_run` reads what exists, in the forms of ``docs/reference/files.md``, and never fails because a
-stage has not run yet; a file that exists and is damaged raises ``ValueError`` naming it. Cost: one pass over both
-banks, which are held in memory (some 10 KB an episode).
+Contract: :func:`read_run` reads the files that exist; a stage that has not run yet is no error. A damaged file is a
+``ValueError`` that names it. Cost: one pass over both banks, which are held in memory (about 10 KB per episode).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from rollout import Trajectory, read_trajectories
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds; absent files are ``None``, absent lists empty."""
+    """Contents of a run folder. Missing files are ``None``, missing lists are empty."""
 
     path: Path
     name: str
@@ -59,7 +58,7 @@ def read_run(path: Path) -> Run:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Whole lines of a JSON Lines file; a last line without its newline is still being written and is left out."""
+    """Complete lines of a JSON Lines file; a last line without a newline is still being written and is skipped."""
     if path.exists():
         with path.open(encoding="utf-8") as file:
             yield from (line for line in file if line.endswith("\n"))

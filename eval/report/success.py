@@ -1,10 +1,9 @@
-"""Which checkpoint solves what, and how sure that is: the report's figures, before anything is drawn.
+"""Success rates of the checkpoints and the confidence in them: the figures of the report.
 
 Contract: results are compared only within a :class:`Suite`, that is, with the same benchmark, protocol, sampling and
-seed, hence on the same tasks and under the same rules. Rates carry Wilson intervals, changes against the base Tango
-intervals and exact McNemar p-values, adjusted (Holm) for the number of epochs asked about. The best epoch is chosen on
-the tasks it is then reported on, so its rate is a little flattered; the report says so where it shows it.
-It does not render.
+seed, and so on the same tasks under the same rules. Rates have Wilson intervals; changes against the base have Tango
+intervals and exact McNemar p-values, adjusted (Holm) for the number of epochs. The best epoch is chosen on the tasks
+that it is reported on, so its rate is biased upwards a little; the report says so. This module does not render.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ Belongs = Callable[[EpisodeResult], bool]
 
 
 def having(**fields: object) -> Belongs:
-    """A predicate: the episode has all these field values; with none, every episode."""
+    """A predicate for episodes with these field values; without any, it holds for every episode."""
     return lambda episode: all(getattr(episode, name) == value for name, value in fields.items())
 
 
@@ -64,7 +63,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Slice:
-    """One row of the success table: a share of the tasks, its rate at each checkpoint, its change to the best epoch."""
+    """One row of the success table: some of the tasks, their rate at each checkpoint, the change to the best epoch."""
 
     name: str
     level: str
@@ -75,7 +74,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Effort:
-    """What one checkpoint's episodes took and how they ended. Means have bootstrap intervals over tasks."""
+    """Cost and outcomes of one checkpoint's episodes. Means have bootstrap intervals over tasks."""
 
     checkpoint: str
     two_cells: Rate
@@ -88,13 +87,13 @@ class Effort:
 
 @dataclass(frozen=True)
 class Suite:
-    """Results that may be compared with one another, by epoch; the base model, if it was asked, stands first."""
+    """Results that may be compared, by epoch; the base model, if it was measured, is first."""
 
     results: list[EvalResult]
 
     @property
     def first(self) -> EvalResult:
-        """Any of them, for what they share."""
+        """One of the results, for what they share."""
         return self.results[0]
 
     @property
@@ -104,14 +103,14 @@ class Suite:
 
     @property
     def best(self) -> EvalResult | None:
-        """The epoch that solves most tasks, the earlier of equals."""
+        """The epoch that solves most tasks; of several, the earliest."""
         trained = [result for result in self.results if result.checkpoint.epoch > 0]
         return max(trained, key=_solved, default=None)
 
 
 @dataclass(frozen=True)
 class Headline:
-    """From base to best epoch on all tasks, and whether the best can be told from the next best.
+    """Base against best epoch on all tasks, and best epoch against the next best.
 
     ``detectable`` is the difference between two epochs that these tasks would show four times in five, given how many
     tasks the two best disagree on; without a second epoch there is neither.
@@ -129,7 +128,7 @@ class Headline:
 
 
 def suites(results: list[EvalResult]) -> list[Suite]:
-    """Groups results that may be compared; of two results for one checkpoint name the later stands."""
+    """Groups results that may be compared; of two results for one checkpoint name the later counts."""
     groups: dict[tuple[str, str, str, int], dict[str, EvalResult]] = {}
     for result in sorted(results, key=lambda r: r.started_at):
         key = (result.benchmark.digest, result.protocol.digest, result.sampling.model_dump_json(), result.seed)
@@ -165,7 +164,7 @@ def headline(suite: Suite) -> Headline | None:
 
 
 def slices(suite: Suite) -> list[Slice]:
-    """All tasks, then the groups, then the kinds; a row only where there are tasks."""
+    """All tasks, then the groups, then the kinds; only rows that have tasks."""
     episodes = suite.first.episodes
     rows: list[tuple[str, str, Belongs]] = [("All tasks", "all", EVERY)]
     groups = sorted({episode.group for episode in episodes}, key=group_order)
@@ -176,7 +175,7 @@ def slices(suite: Suite) -> list[Slice]:
 
 
 def effort(result: EvalResult) -> Effort:
-    """How hard one checkpoint worked, and how its episodes ended."""
+    """Cost and outcomes of one checkpoint's episodes."""
     episodes = result.episodes
     solved = [episode for episode in episodes if episode.success]
     tasks = [episode.task_id for episode in episodes]
@@ -213,7 +212,7 @@ def _rate(result: EvalResult, belongs: Belongs = EVERY) -> Rate:
 
 
 def _compare(before: EvalResult, after: EvalResult, belongs: Belongs = EVERY) -> Paired:
-    """Both results hold every task of the benchmark once, so matching by task loses none."""
+    """Matches episodes by task: both results hold every task of the benchmark once."""
     outcome = {episode.task_id: episode.success for episode in after.episodes}
     pairs = [(e.success, outcome[e.task_id]) for e in before.episodes if belongs(e)]
     return compare_paired([pair[0] for pair in pairs], [pair[1] for pair in pairs])
@@ -221,20 +220,20 @@ def _compare(before: EvalResult, after: EvalResult, belongs: Belongs = EVERY) ->
 
 @dataclass(frozen=True)
 class Block:
-    """Tasks of one kind and group: a row a checkpoint, a cell a task, ``(solved, tooltip)``."""
+    """Tasks of one kind and group: one row for each checkpoint, with ``(solved, tooltip)`` for each task."""
 
     name: str
     rows: list[tuple[str, list[tuple[bool, str]]]]
 
 
 def by_reason(reasons: Iterable[Reason]) -> dict[str, int]:
-    """How often each way of ending occurred, always in the same order, solved first."""
+    """Number of episodes by reason, in a fixed order, solved first."""
     counts = Counter(reasons)
     return {reason: counts[reason] for reason in get_args(Reason) if counts[reason]}
 
 
 def grid(suite: Suite) -> list[Block]:
-    """Every task at every checkpoint; within a block the tasks solved most often stand first."""
+    """Every task at every checkpoint; within a block, the tasks solved most often come first."""
     outcomes = [{e.task_id: e for e in result.episodes} for result in suite.results]
     blocks: dict[tuple[tuple[int, str], str], list[str]] = {}
     for episode in suite.first.episodes:

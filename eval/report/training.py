@@ -1,8 +1,8 @@
-"""What training did: curves from ``train/metrics.jsonl`` and the three throughputs.
+"""Curves and throughput of the training, from ``train/metrics.jsonl``.
 
-Contract: throughput is a sum over a sum, so that slow steps weigh what they took: tokens of all steps ÷ seconds of all
-steps, for every position computed (slots), every token that is not padding (real) and every token that carries loss
-(trained). Curves are thinned to 600 points for the page; totals are never taken from thinned data. It draws no verdict.
+Contract: throughput is tokens of all steps ÷ seconds of all steps, so slow steps count with their duration. It is given
+for all computed positions (slots), for tokens that are not padding (real) and for tokens that carry loss (trained).
+Curves are thinned to 600 points for the page; totals use all data.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ class Throughput:
 
     @property
     def slots_per_s(self) -> float:
-        """Positions computed in a second, padding included."""
+        """Positions per second, padding included."""
         return self.slots / self.seconds
 
     @property
     def real_per_s(self) -> float:
-        """Tokens that are not padding, in a second."""
+        """Tokens per second that are not padding."""
         return self.real / self.seconds
 
     @property
     def trained_per_s(self) -> float:
-        """Tokens that carry loss, in a second."""
+        """Tokens per second that carry loss."""
         return self.trained / self.seconds
 
 
 @dataclass(frozen=True)
 class Training:
-    """One run's training, ready to show. ``jobs`` counts starts, that is, one more than it was resumed."""
+    """Training of one run. ``jobs`` counts starts: one more than the number of resumes."""
 
     steps: int
     epochs: float
@@ -99,7 +99,7 @@ def _loss_chart(steps: list[dict[str, Any]], smooth: list[float], validation: li
 
 
 def _lr_chart(steps: list[dict[str, Any]]) -> Chart:
-    """The axis is in units of the peak's power of ten, so that its ticks are short."""
+    """The learning rate, in units of the power of ten of its peak to keep the ticks short."""
     keep = thinned(steps, CURVE_POINTS)
     top = max(step["lr"] for step in steps) or 1.0
     exponent = math.floor(math.log10(top))

@@ -1,9 +1,9 @@
-"""Which conversations to show, and each of them cut into turns a person can read.
+"""Chooses the conversations that the report shows, and cuts them into readable turns.
 
-Contract: the choice is a rule, not a taste: one newly solved task of each trained kind (with an error recovered from,
-where there is one), one of each unseen group, and two the best epoch still fails, the ones it has unlearned first.
-Base and best epoch stand side by side on the same task. Text is only ever cut at ``MESSAGE_CHARS`` and says so.
-Everything a model wrote leaves here as plain text or as escaped markup; the template escapes the rest.
+Contract: a fixed rule chooses: one newly solved task of each trained kind (with a recovered error if there is one), one
+of each unseen group, and two that the best epoch fails, first those that the base model solved. Base and best epoch are
+shown side by side on the same task. Text is cut only at ``MESSAGE_CHARS``, with a note. Text that a model wrote is
+returned as plain text or escaped markup; the template escapes the rest.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Turn:
-    """One message as shown; ``css`` says whose it is."""
+    """One message; ``css`` names its author."""
 
     label: str
     css: str
@@ -68,7 +68,7 @@ class Comparison:
 
 
 def comparisons(suite: Suite, bank: dict[str, Trajectory]) -> list[Comparison]:
-    """The tasks to show, by the rule above, as far as their transcripts are in the bank."""
+    """The tasks that the rule above chooses, among those whose transcripts are in the bank."""
     asked = [result for result in (suite.base, suite.best) if result is not None]
     names = [result.checkpoint.name for result in asked]
     tasks = [
@@ -80,21 +80,21 @@ def comparisons(suite: Suite, bank: dict[str, Trajectory]) -> list[Comparison]:
 
 
 def _chosen(tasks: list[list[EpisodeResult]]) -> list[list[EpisodeResult]]:
-    """Applies the module's rule; ``tasks`` holds each task's attempts, the checkpoint in question last."""
-    telling = sorted(tasks, key=lambda t: (t[0].success, not t[-1].recovered, -t[-1].cells, t[-1].task_id))
+    """Applies the rule of this module; ``tasks`` holds the attempts at each task, the best checkpoint last."""
+    most_informative = sorted(tasks, key=lambda t: (t[0].success, not t[-1].recovered, -t[-1].cells, t[-1].task_id))
     chosen: list[list[EpisodeResult]] = []
 
-    def take(candidates: Iterable[list[EpisodeResult]], belongs: Belongs) -> None:
+    def choose(candidates: Iterable[list[EpisodeResult]], belongs: Belongs) -> None:
         found = next((t for t in candidates if t not in chosen and belongs(t[-1])), None)
         if found:
             chosen.append(found)
 
     for kind in sorted({t[-1].kind for t in tasks}):
-        take(telling, having(success=True, kind=kind, group="trained"))
+        choose(most_informative, having(success=True, kind=kind, group="trained"))
     for group in ("unseen_wording", "unseen_tool"):
-        take(telling, having(success=True, group=group))
+        choose(most_informative, having(success=True, group=group))
     for _ in range(FAILURES):
-        take(sorted(tasks, key=lambda t: (not t[0].success, -t[-1].cells, t[-1].task_id)), having(success=False))
+        choose(sorted(tasks, key=lambda t: (not t[0].success, -t[-1].cells, t[-1].task_id)), having(success=False))
     return chosen
 
 
@@ -122,7 +122,7 @@ def _change(outcomes: list[bool]) -> Literal["gained", "lost", "both", "neither"
 
 
 def _turns(messages: Iterable[Message]) -> list[Turn]:
-    """Every message after the instruction and the task, which are shown once for both sides."""
+    """Every message after the instruction and the task (these are shown once for both sides)."""
     return [_turn(message) for message in messages if message.kind not in ("instruction", "task")]
 
 
@@ -140,7 +140,7 @@ def _turn(message: Message) -> Turn:
 
 
 def _segments(text: str) -> list[Segment]:
-    """Prose, code and answers of an assistant turn, in order; a tag left open counts to the end."""
+    """Prose, code and answers of an assistant turn, in order; an open tag extends to the end."""
     out, end = [], 0
     for match in _TAGGED.finditer(text):
         out.append(Segment("prose", text[end : match.start()].strip()))

@@ -10,12 +10,10 @@ from scipy import stats as scipy_stats
 
 from eval.stats import (
     bootstrap_mean,
-    clustered_mean,
     compare_paired,
     holm,
     mcnemar_power,
     minimum_detectable_effect,
-    pass_at_k,
     tango_interval,
     wilson,
 )
@@ -100,27 +98,10 @@ def test_minimum_detectable_effect_is_detected_that_often() -> None:
     assert minimum_detectable_effect(400, discordance) < effect
 
 
-@given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
-def test_pass_at_k_counts_the_subsets(case: tuple[int, int, int]) -> None:
-    samples, correct, k = case
-    fails = np.prod([(samples - correct - i) / (samples - i) for i in range(k)]) if k <= samples - correct else 0.0
-    assert pass_at_k(samples, correct, k) == pytest.approx(1 - fails)
-
-
-def test_pass_at_k_refuses_more_attempts_than_samples() -> None:
-    assert pass_at_k(200, 20, 1) == pytest.approx(0.1)
-    with pytest.raises(ValueError, match="pass@3 of 1/2"):
-        pass_at_k(2, 1, 3)
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=3, max_size=40).filter(lambda x: len(set(x)) > 1), st.integers(2, 4))
 def test_repeating_every_value_adds_no_evidence(values: list[int], repeats: int) -> None:
     names = [str(i) for i in range(len(values))]
-    once, many = clustered_mean(values, names), clustered_mean(values * repeats, names * repeats)
-    assert (many.low, many.high) == pytest.approx((once.low, once.high))
-    t = scipy_stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert (once.low, once.high) == pytest.approx((t.low, t.high))
     boot, boots = bootstrap_mean(values, names, seed=1), bootstrap_mean(values * repeats, names * repeats, seed=1)
     assert (boots.low, boots.high) == pytest.approx((boot.low, boot.high))
     assert min(values) <= boot.low <= boot.high <= max(values)
@@ -128,7 +109,7 @@ def test_repeating_every_value_adds_no_evidence(values: list[int], repeats: int)
 
 def test_one_cluster_has_no_interval() -> None:
     with pytest.raises(ValueError, match="at least two"):
-        clustered_mean([1.0, 2.0], ["a", "a"])
+        bootstrap_mean([1.0, 2.0], ["a", "a"], seed=0)
     with pytest.raises(ValueError, match="each value its cluster"):
         bootstrap_mean([1.0, 2.0], ["a"], seed=0)
 
