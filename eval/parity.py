@@ -56,8 +56,8 @@ class ParityReport:
         """The result in one sentence."""
         verdict = "agrees" if self.passed else "DOES NOT agree"
         return (
-            f"the server {verdict} with transformers: log-probabilities differ by {self.mean_difference:.4f} on average "
-            f"(allowed {self.tolerance:g}), {self.worst_difference:.4f} at most (allowed "
+            f"the server {verdict} with transformers: log-probabilities differ by {self.mean_difference:.4f} "
+            f"on average (allowed {self.tolerance:g}), {self.worst_difference:.4f} at most (allowed "
             f"{_WORST_TO_MEAN * self.tolerance:g}), over {self.tokens} tokens"
         )
 

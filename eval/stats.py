@@ -152,7 +152,8 @@ def mcnemar_power(n: int, difference: float, discordance: float, level: float = 
 def minimum_detectable_effect(n: int, discordance: float, *, level: float = LEVEL, power: float = 0.8) -> float:
     """Smallest true difference that ``n`` paired tasks show significant with probability ``power``.
 
-    ``discordance`` is the share of tasks on which two checkpoints differ; an effect that exceeds it replaces it. Infinite when ``n`` tasks could not show even a difference of 1 (n < 6 at 95 %:
+    ``discordance`` is the share of tasks on which two checkpoints differ; an effect that exceeds it replaces it.
+    Infinite when ``n`` tasks could not show even a difference of 1 (n < 6 at 95 %:
     the exact McNemar test then never reaches its level).
     """
 

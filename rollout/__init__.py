@@ -8,12 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rollout.actions import (
-        Action,
-    )
-    from rollout.cluster import (
-        ray_session,
-    )
     from rollout.collect import (
         collect_trajectories,
         is_complete,
@@ -25,6 +19,7 @@ if TYPE_CHECKING:
         WorkerConfig,
     )
     from rollout.environment import (
+        Action,
         Budget,
         Environment,
         EnvironmentFault,
@@ -81,10 +76,11 @@ if TYPE_CHECKING:
     )
     from rollout.workers import (
         EpisodeJob,
+        ray_session,
     )
 
 _MODULES = {
-    "Action": "actions",
+    "Action": "environment",
     "Budget": "environment",
     "CollectConfig": "config",
     "Demonstration": "families",
@@ -122,7 +118,7 @@ _MODULES = {
     "is_complete": "collect",
     "load_tasks": "families",
     "open_kernel_source": "kernel_source",
-    "ray_session": "cluster",
+    "ray_session": "workers",
     "read_trajectories": "store",
     "run_episode": "episode",
     "run_missing": "collect",

@@ -7,16 +7,36 @@ reward of the last answer that the protocol allows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rollout.actions import Action, parse
-from rollout.environment import Budget, EnvironmentFault, Observation, ended
+from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
 from rollout.kernel_source import EpisodeKernel, KernelSource
 from rollout.protocol import EpisodeProtocol
 from rollout.registry import GRADERS
 from rollout.trajectory import CellOutcome, Message, Outcome
+
+_EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
+_SOLUTION = re.compile(r"<solution>(.*?)(?:</solution>|\Z)", re.DOTALL)
+
+
+def parse(text: str) -> Action:
+    """The action in an assistant turn.
+
+    A text with a ``<solution>`` is a proposal, else one with an ``<execute>`` is a cell, else it is invalid. Several
+    bodies of one kind are joined by newlines (paper section 2.2, MINT's rule). When a stop string or the token limit
+    leaves a tag open, a solution counts as closed at the end; half a cell is never run. Linear in the length
+    of the text.
+    """
+    solutions = [body.strip() for body in _SOLUTION.findall(text)]
+    if solutions:
+        return Action("proposal", "\n".join(solutions))
+    cells = [body.strip("\n") for body in _EXECUTE.findall(text)]
+    if any(cell.strip() for cell in cells):
+        return Action("action", "\n".join(cells))
+    return Action("invalid")
 
 
 class CodeActEnvironment:
@@ -45,7 +65,7 @@ class CodeActEnvironment:
             raise EnvironmentFault("task", f"set-up of {self._task.id}: {error}")
 
     def parse(self, text: str) -> Action:
-        """See :func:`rollout.actions.parse`."""
+        """See :func:`parse`."""
         return parse(text)
 
     async def step(self, action: Action, budget: Budget) -> Observation | Outcome:

@@ -14,12 +14,12 @@ from pathlib import Path
 from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import EngineSpec, ExpertSpec, ServerSpec
 from rollout.families import load_tasks
-from rollout.progress import progress
 from rollout.protocol import EpisodeProtocol
 from rollout.registry import ENGINES
 from rollout.store import TrajectoryStore, read_trajectories
 from rollout.trajectory import Trajectory
 from rollout.workers import EpisodeJob, run_jobs
+from rollout.workers.progress import progress
 
 
 def plan_jobs(config: CollectConfig, server: ServerSpec | None) -> list[EpisodeJob]:

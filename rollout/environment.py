@@ -2,7 +2,7 @@
 
 Contract: the loop (:mod:`rollout.episode`) records turns, counts them and enforces the protocol's limits. An
 :class:`Environment` says what the model reads and what its actions do: it writes the prompt, parses a turn into an
-:class:`~rollout.actions.Action` and answers it with an :class:`Observation` or an ``Outcome``. Other action formats
+:class:`Action` and answers it with an :class:`Observation` or an ``Outcome``. Other action formats
 (JSON, plain text) and simulators are other environments. The code-writing agent is :mod:`rollout.codeact`.
 """
 
@@ -12,8 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from rollout.actions import Action
 from rollout.trajectory import CellOutcome, Message, Outcome, Reason
+
+
+@dataclass(frozen=True)
+class Action:
+    """What the model did in a turn: it acted (ran code, made a move), proposed an answer, or did neither."""
+
+    kind: Literal["action", "proposal", "invalid"]
+    body: str = ""
 
 
 @dataclass(frozen=True)

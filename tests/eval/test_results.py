@@ -103,7 +103,7 @@ def test_missing_or_repeated_tasks_are_refused() -> None:
     whole = result().model_dump(by_alias=True)
     with pytest.raises(ValueError, match="2 for a benchmark of 3 tasks"):
         EvalResult.model_validate(whole | {"episodes": whole["episodes"][:2]})
-    with pytest.raises(ValueError, match="'task-0' stands 2 times"):
+    with pytest.raises(ValueError, match="'task-0' occurs 2 times"):
         EvalResult.model_validate(whole | {"episodes": whole["episodes"][:2] + whole["episodes"][:1]})
     with pytest.raises(ValueError, match="extra"):
         EvalResult.model_validate(whole | {"note": "unknown"})

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from rollout.cluster import ray_session
 from rollout.collect import collect_trajectories, plan_jobs
 from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
@@ -18,6 +17,7 @@ from rollout.families import TaskSet
 from rollout.kernel_source import TOKEN
 from rollout.protocol import EpisodeProtocol
 from rollout.store import read_trajectories
+from rollout.workers import ray_session
 from tests.helpers.episodes import SERVICE_TOKEN
 
 EXPERT = CollectConfig(
@@ -27,7 +27,7 @@ EXPERT = CollectConfig(
 DRIVER = """
 import sys
 from pathlib import Path
-from rollout.cluster import ray_session
+from rollout.workers import ray_session
 from rollout.collect import collect_trajectories
 from rollout.config import CollectConfig
 from rollout.protocol import EpisodeProtocol

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and remaining time on a terminal, a line now and then in a log."""
+"""Progress of long work: a bar with rate and remaining time on a terminal, a line every 15 s in a log."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LOG_EVERY_S = 15.0
 
 
 class Advance(Protocol):
-    """Call it once for every finished item, with a word on how it goes."""
+    """Call it once for each finished item, with a note for the display."""
 
     def __call__(self, note: str = "") -> None: ...
 
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Advance]:
-    """Shows how far work of `total` items is.
+    """Shows the progress of ``total`` items.
 
     Args:
-        title: what is being done.
+        title: name of the work.
         total: number of items; 0 shows nothing.
     """
     if total == 0:

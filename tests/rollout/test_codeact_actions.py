@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.actions import Action, parse
+from rollout.codeact import parse
+from rollout.environment import Action
 
 
 @pytest.mark.parametrize(

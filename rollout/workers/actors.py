@@ -81,7 +81,7 @@ class RolloutWorker:
 
 
 def run_jobs(jobs: Sequence[EpisodeJob], config: WorkerConfig, protocol: EpisodeProtocol) -> Iterator[Trajectory]:
-    """Runs every job on Ray actors, in the current session (:func:`rollout.cluster.ray_session`).
+    """Runs every job on Ray actors, in the current session (:func:`rollout.ray_session`).
 
     Raises:
         ValueError: a worker cannot open its kernel source, or raised another error that no retry fixes.

@@ -1,4 +1,4 @@
-"""A Ray session: a private one on this machine, or an existing cluster by its address."""
+"""The Ray session: a private one on this machine, or an existing cluster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Nothing about a run leaves the machine. Ray reads this when it is imported.
+# No usage statistics leave the machine. Ray reads this when it is imported.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
@@ -18,7 +18,7 @@ OBJECT_STORE_MIB = 256  # tasks and trajectories are small
 
 @contextmanager
 def ray_session(address: str | None = None) -> Iterator[None]:
-    """Joins the cluster at `address`, or starts a private session and ends it again. Nested use keeps the outer one."""
+    """Joins the cluster at ``address``, or starts a private session; ends it after the block. Nested use keeps it."""
     if ray.is_initialized():
         yield
         return

@@ -1,0 +1,6 @@
+"""Ray: the session, the actors that run episodes, and the progress of their work."""
+
+from rollout.workers.actors import EpisodeJob, run_jobs
+from rollout.workers.session import ray_session
+
+__all__ = ["EpisodeJob", "ray_session", "run_jobs"]
