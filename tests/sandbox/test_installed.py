@@ -66,7 +66,7 @@ asyncio.run(main())
 
 def test_the_sandbox_builds_as_a_wheel_alone_and_runs_from_it(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
-    subprocess.run([*build, str(Path(SOURCE, "packaging", "sandbox"))], check=True, timeout=120)
+    subprocess.run([*build, str(Path(SOURCE, "sandbox", "containers", "wheel"))], check=True, timeout=120)
     (wheel,) = tmp_path.glob("codeact_sandbox-*.whl")
     packages = tmp_path / "site-packages"
     with zipfile.ZipFile(wheel) as archive:

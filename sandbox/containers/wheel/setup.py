@@ -1,6 +1,6 @@
 """Build of the distribution ``codeact-sandbox``: only the package ``sandbox``, for projects that need kernels alone.
 
-``pip wheel --no-deps -w dist packaging/sandbox`` builds the wheel from a checkout.
+``pip wheel --no-deps -w dist sandbox/containers/wheel`` builds the wheel from a checkout.
 """
 
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from sandbox import __version__  # noqa: E402
@@ -21,7 +21,7 @@ with tempfile.TemporaryDirectory() as folder:  # no file of an earlier build get
         description="Stateful, isolated Python kernels for untrusted code.",
         license="Apache-2.0",
         python_requires=">=3.11",
-        package_dir={"": "../.."},
+        package_dir={"": "../../.."},
         packages=find_packages(str(ROOT), include=["sandbox", "sandbox.*"]),
         package_data={"sandbox": ["py.typed", "containers/*", "containers/kubernetes/*"]},
         install_requires=(ROOT / "sandbox" / "containers" / "requirements.txt").read_text().splitlines(),
