@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from sandbox import KernelPool, Limits, probe
+from tests.helpers import checkpoints
 from tests.helpers.kernel_service import Api, two_tenants
 
 LIMITS = Limits(cell_timeout_s=10.0, output_chars=1000, interrupt_grace_s=1.0, tool_calls_per_cell=20)
@@ -39,3 +40,13 @@ async def api(service_of_two_tenants: Api) -> AsyncIterator[Api]:
     service = service_of_two_tenants.service
     yield service_of_two_tenants
     await asyncio.gather(*(service.delete(lease) for lease in service.leases.all()))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["T3", "T2", "T1"])
+async def keeping(request: pytest.FixtureRequest) -> AsyncIterator[KernelPool]:
+    if request.param not in probe().properties:
+        pytest.skip(f"tier {request.param} is not available here: {probe().missing}")
+    async with KernelPool(
+        size=1, limits=checkpoints.LIMITS, preload=(), tier=request.param, checkpoint=True
+    ) as running:
+        yield running

@@ -1,19 +1,17 @@
 """Every property the probe claims, tried from inside a cell of every tier this machine has."""
 
-import asyncio
 import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from sandbox import KernelPool, SandboxError, probe
 from sandbox.kernel import Kernel
+from tests.helpers.sleepers import appears, sleepers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -268,9 +266,9 @@ async def test_what_a_kernel_started_ends_with_it(isolated: KernelPool) -> None:
     code = "import subprocess, sys\np = subprocess.Popen(['sleep', '98765'])\np.poll()"
     kernel = await isolated.acquire()
     assert (await kernel.run(code)).status == "ok"
-    assert await _appears("98765")
+    assert await appears("98765")
     await kernel.close()
-    assert not _sleepers("98765")
+    assert not sleepers("98765")
 
 
 async def test_a_weaker_sandbox_is_never_given_silently() -> None:
@@ -281,76 +279,3 @@ async def test_a_weaker_sandbox_is_never_given_silently() -> None:
     for tier, properties in probe().properties.items():
         enforced = {name for name, found in properties.items() if found.level == "enforced"}
         assert KernelPool(tier=tier, require=enforced).tier == tier
-
-
-async def _appears(argument: str) -> bool:
-    """Waits for a started process to have its command line: Popen returns a moment before."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and not _sleepers(argument):
-        await asyncio.sleep(0.02)
-    return bool(_sleepers(argument))
-
-
-def _sleepers(argument: str) -> list[str]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"sleep\0{argument}" in (folder / "cmdline").read_text():
-                found.append(folder.name)
-        except OSError:
-            continue
-    return found
-
-
-OWNER = """
-import asyncio, os, sys
-from sandbox import KernelPool
-async def main():
-    pool = KernelPool(size=2, preload=(), tier=sys.argv[1])
-    await pool.start()
-    kernel = await pool.acquire()
-    await kernel.run(f"import subprocess; p = subprocess.Popen(['sleep', {sys.argv[2]!r}])")
-    print(pool.server.base, flush=True)
-    await kernel.run("while True: pass", timeout_s=60)
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("tier", ["T3", "T2", "T1", "T0"])
-@pytest.mark.parametrize("victim", ["owner", "fork server"])
-async def test_nothing_stays_behind_a_sigkill(tier: str, victim: str) -> None:
-    if tier not in probe().properties:
-        pytest.skip(f"tier {tier} is not available here")
-    mark = str(70000 + os.getpid() % 10000)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-c", OWNER, tier, mark]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as owner:
-        assert owner.stdout is not None
-        base = Path(owner.stdout.readline().strip())
-        assert base.is_absolute() and await _appears(mark)
-        supervisor = _children(owner.pid)[0]
-        pids = [owner.pid, supervisor, *_children(supervisor)]
-        os.kill(owner.pid if victim == "owner" else pids[2], signal.SIGKILL)
-        if victim == "owner":
-            owner.wait()
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline and (_sleepers(mark) or base.exists() or _alive(pids[1:])):
-            await asyncio.sleep(0.02)
-        assert not _sleepers(mark) and not base.exists() and not _alive(pids[1:])
-        assert not list(Path("/sys/fs/cgroup").glob(f"**/codeact-{owner.pid}-*")) or victim != "owner"
-        owner.kill()
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _alive(pids: list[int]) -> list[int]:
-    return [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and " Z " not in _stat(pid)]
-
-
-def _stat(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return " Z "

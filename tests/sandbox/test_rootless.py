@@ -35,7 +35,14 @@ def test_the_isolation_holds_without_privileges() -> None:
         "SCRATCH": str(scratch / "interpreter"),
     }
     tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={scratch / 'of-tests'}"]
-    names = ("test_isolation.py", "test_policy.py", "test_egress.py", "test_checkpoint.py")
+    names = (
+        "test_isolation.py",
+        "test_owner_killed.py",
+        "test_policy.py",
+        "test_egress.py",
+        "test_checkpoint.py",
+        "test_checkpoint_costs.py",
+    )
     tests += [str(Path(__file__).with_name(name)) for name in names]
     done = subprocess.run(
         ["unshare", "-m", "bash", "-c", SCRIPT, "rootless", *tests],
