@@ -5,9 +5,10 @@ import tempfile
 from pathlib import Path
 
 from codeact_train import Corpus, PrepareConfig
-from codeact_train.parity import toy_models
+from codeact_train.data.toy_tokenizer import make_toy_tokenizer
 from codeact_train.prepare import prepare
 
+WORDS = ["crate", "bolt", "depot", "ship", "river", "stone"]
 TURNS = [
     ("user", "count the crate"),
     ("assistant", "<execute>print(count)</execute>"),
@@ -19,14 +20,14 @@ TURNS = [
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        models, _ = toy_models.make(folder)  # two tiny random models with a tokenizer, made on the spot
+        make_toy_tokenizer([" ".join(WORDS)], 301).save_pretrained(folder / "model")  # any model folder has one
         records = folder / "mine.jsonl"
         with records.open("w", encoding="utf-8") as file:
             for number in range(12):
-                words = " ".join(toy_models.WORDS[: number % 6 + 1])  # every second half repeats the first
+                words = " ".join(WORDS[: number % 6 + 1])  # every second half repeats the first
                 turns = [{"role": role, "content": f"{content} {words}"} for role, content in TURNS]
                 file.write(json.dumps({"id": f"record-{number}", "conversations": turns}) + "\n")
-        prepare(records, models["llama"], folder / "mine", PrepareConfig(sequence_length=256, deduplicate="exact"))
+        prepare(records, folder / "model", folder / "mine", PrepareConfig(sequence_length=512, deduplicate="exact"))
 
         corpus = Corpus(folder / "mine")
         dropped = [json.loads(line) for line in (folder / "mine" / "dropped.jsonl").read_text().splitlines()]
@@ -34,7 +35,7 @@ def main() -> None:
         document = corpus.document(0)
         print(f"first document: {len(document.ids)} tokens, {int((document.weights > 0).sum())} of them trained")
         packs = corpus.packs("train")
-        print(f"{len(packs)} packs, {sum(corpus.lengths) - len(corpus)} slots used of {len(packs) * 256}")
+        print(f"{len(packs)} packs, {sum(corpus.lengths) - len(corpus)} slots used of {len(packs) * 512}")
 
 
 if __name__ == "__main__":
