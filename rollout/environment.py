@@ -34,7 +34,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the model reads next: one user message."""
+    """The next user message for the model."""
 
     content: str
     kind: Literal["task", "observation", "feedback"] = "observation"

@@ -1,9 +1,9 @@
-"""Select: from everything in the bank to the records worth training on.
+"""Select: trajectories in the bank → training records.
 
-Contract: a record is kept or dropped for one named reason, and ``selection.json`` counts them all, so that what
-training does not see is known. Order, choice and balance depend on ids alone: the same bank gives the same records.
-Exported is the form of CodeActInstruct (``docs/reference/files.md``); a turn whose cell failed is kept as context with
-weight 0 by default, so that the model learns the repair and not the mistake.
+Contract: a trajectory is kept, or dropped for one named reason; ``selection.json`` counts the reasons. Order, choice
+and balance depend on ids alone: the same bank gives the same records. Records have the form of CodeActInstruct
+(``docs/reference/files.md``). A turn whose cell failed is context with weight 0 by default, so that the model learns
+the repair and not the mistake.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rollout.trajectory import Trajectory, digest_of
 
 
 class SelectConfig(BaseModel):
-    """What is kept."""
+    """Rules of the selection."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -31,11 +31,11 @@ class SelectConfig(BaseModel):
     min_steps: int = Field(1, gt=0)
     """Drop shorter episodes (the paper keeps those of three turns and more)."""
     require_clean_cell: bool = True
-    """Drop episodes of which no cell ran without an error (a rule of the paper)."""
+    """Drop episodes in which no cell ran without an error (a rule of the paper)."""
     drop_duplicates: bool = True
-    """Of episodes with the same words keep the first."""
+    """Keep the first of several episodes with the same text."""
     max_per_task: int | None = Field(None, gt=0)
-    """At most so many episodes of one task; those of the model being trained come before the expert's."""
+    """At most this many episodes of one task; those of the model come before those of the expert."""
     balance: float | None = Field(1.5, ge=1.0)
     """No kind has more than this many times the records of the rarest kind; null keeps all."""
     failed_cell_weight: float = Field(0.0, ge=0.0)
@@ -49,7 +49,7 @@ def select_records(bank: Path, records: Path, summary: Path, config: SelectConfi
         The summary.
 
     Raises:
-        ValueError: the bank is empty, or nothing in it is worth keeping.
+        ValueError: the bank is empty, or every trajectory was dropped.
     """
     trajectories = list(read_trajectories(bank))
     if not trajectories:
@@ -65,7 +65,7 @@ def select_records(bank: Path, records: Path, summary: Path, config: SelectConfi
 
 
 def choose(trajectories: Sequence[Trajectory], config: SelectConfig) -> tuple[list[Trajectory], Counter[str]]:
-    """The trajectories to keep, and how many were dropped for which reason."""
+    """The trajectories to keep, and the number dropped for each reason."""
     dropped: Counter[str] = Counter()
     kept: list[Trajectory] = []
     seen: set[str] = set()
@@ -101,7 +101,7 @@ def to_record(trajectory: Trajectory, config: SelectConfig) -> dict[str, Any]:
 
 
 def _reject(trajectory: Trajectory, config: SelectConfig, seen: set[str], per_task: Counter[str]) -> str | None:
-    """Why a trajectory is not kept, or None."""
+    """Why a trajectory is dropped, or None."""
     usage = trajectory.usage
     if config.successes_only and not trajectory.outcome.success:
         return f"not solved: {trajectory.outcome.reason}"
@@ -121,7 +121,7 @@ def _words(trajectory: Trajectory) -> str:
 
 
 def _balance(kept: Iterable[Trajectory], ratio: float) -> tuple[list[Trajectory], int]:
-    """Cuts the kinds that are too many; which records go is decided by their ids."""
+    """Drops records of the kinds that have too many, by their ids."""
     kinds: dict[str, list[Trajectory]] = defaultdict(list)
     for trajectory in kept:
         kinds[trajectory.task.kind].append(trajectory)

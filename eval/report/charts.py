@@ -1,8 +1,8 @@
-"""Charts as coordinates: data in, pixel positions out; ``templates/macros.j2`` draws them as inline SVG.
+"""Charts as coordinates: data in, pixel positions out; ``templates/macros.html.j2`` draws them as inline SVG.
 
-Contract: every chart has the same box (480 × 280 user units, so that its text stays legible on a telephone and two
-stand side by side on a desk), linear axes, and colours that come from CSS classes, hence light and dark for free.
-It does not style, and knows nothing of runs or checkpoints.
+Contract: every chart has the same size (480 × 280 user units: legible on a phone, two side by side on a desktop),
+linear axes, and colours from CSS classes, so that it follows the light or dark theme.
+Does not do: styling; it knows nothing of runs or checkpoints.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Everything the template needs to draw; ticks are (pixel, label)."""
+    """Values for the template; ticks are (pixel, label)."""
 
     title: str
     description: str
@@ -114,7 +114,7 @@ def line_chart(
 
 
 def thinned(values: Sequence[object], at_most: int) -> list[int]:
-    """Indices of at most ``at_most`` evenly spaced values, always the first and the last: for long runs' curves."""
+    """Indices of at most ``at_most`` evenly spaced values, including the first and the last."""
     if len(values) <= at_most:
         return list(range(len(values)))
     return sorted({round(i * (len(values) - 1) / (at_most - 1)) for i in range(at_most)})

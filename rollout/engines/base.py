@@ -1,8 +1,7 @@
-"""What completes chats: the protocol every engine follows, and the ways it fails.
+"""The interface of engines, which complete chats, and their errors.
 
-Contract: :meth:`Engine.complete` returns the next assistant turn, or raises :class:`EngineError`, whose kind says
-whether another attempt can help (``infra``) or not (``model``); :class:`ContextFull` is the one failure that is an
-outcome.
+Contract: :meth:`Engine.complete` returns the next assistant turn, or raises :class:`EngineError`. Its kind says whether
+another attempt can help (``infra``) or not (``model``). :class:`ContextFull` ends an episode with an outcome.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ class Completion:
     """One assistant turn.
 
     ``text`` includes the stop string that ended it. ``token_ids`` are what the engine sampled, an end-of-turn token
-    included, and ``logprobs`` their raw (temperature 1) natural log-probabilities, one each; both are None where the
-    server does not tell. A last token may reach beyond the stop string: the ids are then longer than the text.
+    included, and ``logprobs`` their raw (temperature 1) natural log-probabilities, one each; both are None when the
+    server does not return them. The last token may extend beyond the stop string; then the ids are longer.
     """
 
     text: str
@@ -42,8 +41,8 @@ class Engine(Protocol):
 
         Args:
             messages: the conversation so far, ending with a user turn.
-            sampling: how to draw it.
-            session: stable id of the episode; calls of one session go to one server, whose prefix cache knows it.
+            sampling: how to draw the turn.
+            session: id of the episode; calls of one session go to one server, which has its prefix in the cache.
 
         Raises:
             ContextFull: the conversation and ``sampling.max_tokens`` do not fit the model's context.
@@ -51,11 +50,11 @@ class Engine(Protocol):
         """
 
     async def close(self) -> None:
-        """Ends connections; the engine is not used afterwards."""
+        """Closes connections; the engine is not used afterwards."""
 
 
 class EngineError(Exception):
-    """No completion. ``kind`` is ``infra`` (server away or broken: worth a retry) or ``model`` (would fail again)."""
+    """No completion. ``kind`` is ``infra`` (server lost or broken: worth a retry) or ``model`` (would fail again)."""
 
     def __init__(self, kind: Literal["infra", "model"], message: str) -> None:
         super().__init__(message)
@@ -63,7 +62,7 @@ class EngineError(Exception):
 
 
 class ContextFull(EngineError):
-    """The conversation has outgrown the model's context."""
+    """The conversation does not fit the model's context."""
 
     def __init__(self, message: str) -> None:
         super().__init__("model", message)

@@ -1,9 +1,8 @@
-"""A conversation as token ids: the model's own chat template, with earlier turns' ids as they were sampled.
+"""A conversation as token ids: the model's chat template, with the sampled ids of earlier turns.
 
-Contract: :meth:`ChatPrompt.ids` renders the template once over the whole conversation and encodes it in pieces, cut
-where an assistant turn has ``token_ids``; those ids are put in unchanged. Text that was sampled as one sequence of
-tokens is therefore never seen by the model as another (encoding is not the inverse of decoding). Cost: about a
-millisecond.
+Contract: :meth:`ChatPrompt.ids` renders the template over the whole conversation and encodes the text between assistant
+turns that have ``token_ids``; those ids are inserted unchanged. The model therefore always sees the tokens that it
+sampled (encoding is not the inverse of decoding). Cost: about a millisecond.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class ChatPrompt:
         self._tokenizer = load_tokenizer(folder)
 
     def ids(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of the conversation, up to and including the opening of the next assistant turn."""
+        """Token ids of the conversation, including the start of the next assistant turn."""
         chat, sampled = [], []
         for index, message in enumerate(messages):
             content = message.content
@@ -38,13 +37,13 @@ class ChatPrompt:
             piece, text = text.split(mark, 1)
             ids += self._encode(piece)
             ids += token_ids
-            # the template closes the turn itself: an end token that was sampled must not stand twice
+            # the template closes the turn itself: a sampled end token must not occur twice
             if self._encode(text)[:1] == [token_ids[-1]]:
                 ids.pop()
         return ids + self._encode(text)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """The text of sampled ids, special tokens left out."""
+        """The text of sampled ids, without special tokens."""
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=True))
 
     def _encode(self, text: str) -> list[int]:

@@ -1,8 +1,8 @@
-"""A scripted expert: writes the code a task's demonstration says, from the observations it really gets.
+"""The scripted expert: runs a task's demonstration on the observations of the episode.
 
-Contract: stateless. The demonstration is run again from its start with the observations in the conversation, so the
-engine may be killed, moved and asked again and says the same. On a fixed share of the tasks, chosen by their digest,
-it makes a plain mistake first and repairs it.
+Contract: stateless. Each turn runs the demonstration from its start with the observations in the conversation, so the
+engine gives the same answer after a restart or a move. On a fixed share of the tasks, chosen by their digest, it makes
+a plain mistake first and repairs it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rollout.trajectory import Message, Sampling, digest_of
 
 
 class ExpertEngine:
-    """Demonstrates one task. Tokens are not counted: there is no model."""
+    """Demonstrates one task. Token counts are 0: there is no model."""
 
     def __init__(self, task: Task, name: str, error_share: float) -> None:
         self.name = name

@@ -1,12 +1,12 @@
-"""The engine for models behind OpenAI-compatible servers: vLLM, this project's CPU server, or anybody's.
+"""The engine for models behind OpenAI-compatible servers, such as vLLM or this project's CPU server.
 
-Contract: two ways to ask. With a tokenizer folder, token ids of the rendered chat template go to ``/v1/completions``
-and the sampled ids and log-probabilities come back (vLLM's ``return_token_ids``); earlier turns are never encoded
-again. Without one, messages go to ``/v1/chat/completions``, which every server has, and only text comes back.
+Contract: there are two routes. With a tokenizer folder, the token ids of the rendered chat template go to
+``/v1/completions``, which returns sampled ids and log-probabilities (vLLM's ``return_token_ids``); earlier turns are
+never encoded again. Without one, messages go to ``/v1/chat/completions``, which every server has; text comes back.
 
-A session stays on one server (rendezvous hashing, so a lost server moves only its own sessions). Faults of the
-infrastructure (no connection, timeout, 408, 409, 429, 5xx) are retried with exponential back-off by the ``openai``
-client, then tried once on each further server, then raised as :class:`EngineError` of kind ``infra``.
+A session stays on one server (rendezvous hashing: a lost server moves only its own sessions). The ``openai`` client
+retries infrastructure failures (no connection, timeout, 408, 409, 429, 5xx) with exponential back-off; then each
+further server is tried once; then :class:`EngineError` of kind ``infra`` is raised.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class OpenAIEngine:
     Args:
         name: stored with every trajectory.
         base_urls: servers of the same model, each ending in ``/v1``.
-        model: the name the servers know it by.
-        tokenizer: model folder whose tokenizer and chat template make the prompts; None sends messages.
-        timeout_s: for one request, its wait in the server's queue included.
+        model: name of the model in requests.
+        tokenizer: model folder whose tokenizer and chat template render the prompts; None sends messages.
+        timeout_s: time limit of one request, including its wait in the server's queue.
         retries: attempts after the first, on one server.
     """
 
@@ -53,7 +53,7 @@ class OpenAIEngine:
             )
         self.name = name
         self._model = model
-        key = os.environ.get("OPENAI_API_KEY", "none")  # local servers want none, the client wants some
+        key = os.environ.get("OPENAI_API_KEY", "none")  # local servers need no key, but the client requires one
         self._clients = {
             url: openai.AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=retries)
             for url in base_urls
@@ -81,7 +81,7 @@ class OpenAIEngine:
                     raise EngineError("model", error.message) from error
                 fault = error
             except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
-                fault = error  # ValueError: an answer cut short is not JSON
+                fault = error  # ValueError: a truncated response is not JSON
         raise EngineError("infra", f"no answer from {', '.join(self._clients)}: {fault}") from fault
 
     async def close(self) -> None:
@@ -126,18 +126,18 @@ class OpenAIEngine:
 
 
 def servers_in_order(urls: Sequence[str], session: str) -> list[str]:
-    """The servers a session tries, its own first: highest hash of (session, server) wins."""
+    """The servers in the order that a session tries them: by hash of (session, server), highest first."""
     return sorted(urls, key=lambda url: hashlib.sha256(f"{session}\n{url}".encode()).digest(), reverse=True)
 
 
-def restore_stop(text: str, stop: Sequence[str], told: object) -> str:
-    """``text`` with the stop string the server cut off put back.
+def restore_stop(text: str, stop: Sequence[str], stop_reason: object) -> str:
+    """Appends the stop string that the server removed from ``text``.
 
-    vLLM tells which one it was (``stop_reason``). Otherwise it is the closing tag of the tag that is still open; a text
-    with no open tag ended by itself.
+    vLLM returns it as ``stop_reason``. From other servers, it is the closing tag of the tag that is still open; a text
+    without an open tag has ended by itself.
     """
-    if isinstance(told, str) and told in stop and not text.endswith(told):
-        return text + told
+    if isinstance(stop_reason, str) and stop_reason in stop and not text.endswith(stop_reason):
+        return text + stop_reason
     for closing in stop:
         opening = closing.replace("</", "<", 1)
         if opening != closing and text.count(opening) > text.count(closing):
@@ -163,7 +163,7 @@ def _completion(
 def _field(choice: Any, name: str) -> list[int]:
     value = getattr(choice, name, None)
     if value is None:
-        raise EngineError("model", f"the server does not return {name}; leave the tokenizer out to use its chat route")
+        raise EngineError("model", f"the server does not return {name}; remove the tokenizer to use its chat route")
     return list(value)
 
 

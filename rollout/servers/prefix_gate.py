@@ -1,13 +1,13 @@
-"""Holds a request back while the beginning of its prompt is being computed for another one.
+"""Delays a request while another request is computing the same prompt prefix.
 
-Why: the pipeline looks a prompt up in its prefix cache when the request is added. Requests that arrive together (a
-wave of episodes with one system prompt) would each find an empty cache and each compute the same beginning: 16
-requests of 300 tokens with half in common took 75 passes of 64 tokens instead of 40. Held until the first of them
-has a token, the others find the beginning there.
+Why: the pipeline looks a prompt up in its prefix cache when the request is added. Requests that arrive together (many
+episodes with one system prompt) would all find an empty cache and compute the same prefix: 16 requests of 300 tokens
+with half in common took 75 passes of 64 tokens instead of 40. When the others wait until the first has a token, they
+find the prefix in the cache.
 
-Contract: :meth:`PrefixGate.admits` is true when the first block of the prompt that was never computed is not in work
-for another request; then the caller adds it and says :meth:`entered`, and later :meth:`prefilled`. A block that the
-pipeline has evicted is only computed again: the gate decides when, never what. Cost: one hash for each 32 tokens.
+Contract: :meth:`PrefixGate.admits` is true when no other request is computing the first missing block of the prompt.
+The caller then adds the request and calls :meth:`entered`, and later :meth:`prefilled`. A block that the pipeline has
+evicted is computed again: the gate changes when a request runs, never its result. Cost: one hash for each 32 tokens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCK = 32
 
 
 class PrefixGate:
-    """Which prompt beginnings are computed and which are in work."""
+    """The prompt prefixes that are computed, and those in progress."""
 
     def __init__(self) -> None:
         self._computed: set[int] = set()
@@ -35,7 +35,7 @@ class PrefixGate:
         self._in_work[number] = _blocks(prompt_ids)
 
     def in_work(self) -> list[int]:
-        """The requests whose prompts are not computed yet."""
+        """The requests whose prompts are being computed."""
         return list(self._in_work)
 
     def prefilled(self, number: int) -> None:

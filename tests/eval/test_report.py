@@ -149,9 +149,9 @@ def test_no_field_of_any_file_breaks_out_of_the_page(run_copy: Path) -> None:
 STAGES = {
     "nothing": ((), "Nothing has been evaluated yet"),
     "collected": (("bank",), "Nothing has been selected yet"),
-    "prepared": (("bank", "selection.json", "corpus"), "Training has not taken a step yet"),
+    "prepared": (("bank", "selection.json", "corpus"), "Training has not started yet"),
     "trained": (("bank", "selection.json", "corpus", "train"), "There are no transcripts before the first evaluation"),
-    "evaluated without a bank": (("eval/results",), "transcripts that are not in eval/bank"),
+    "evaluated without a bank": (("eval/results",), "The transcripts of the results are not in eval/bank"),
 }
 
 
