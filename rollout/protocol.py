@@ -23,7 +23,7 @@ class EpisodeProtocol(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = "codeact"
-    """Shown in results; the digest tells versions apart."""
+    """Shown in results; the digest identifies the version."""
     max_steps: int = Field(6, gt=0)
     """Assistant turns of any kind."""
     max_proposals: int = Field(1, gt=0)

@@ -20,7 +20,7 @@ class Benchmark(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str = "procedural-heldout"
-    """Shown in results; the digest of the tasks tells versions apart."""
+    """Shown in results; the digest of the tasks identifies the version."""
     tasks: TaskSet | None = None
     """The tasks, each attempted once; null: those of the registered benchmark of this name."""
 
