@@ -5,7 +5,7 @@ import re
 import secrets
 import sys
 
-from sandbox.service.client import RemotePool
+from sandbox import RemotePool
 
 
 def shout(text: str) -> str:

@@ -86,6 +86,19 @@ PACKAGES: dict[str, dict[str, str]] = {
         "sweep": "benchmarks config parity results",
         "report": "results stats",
     },
+    "launch": {
+        "console": "",
+        "install": "",
+        "serve": "",
+        "inputs": "console",
+        "config": "console inputs serve",
+        "run_dir": "",
+        "submit": "config",
+        "plan": "config console inputs run_dir submit",
+        "stages": "config inputs run_dir serve submit",
+        "loop": "config console run_dir stages",
+        "cli": "config console inputs loop plan run_dir serve stages submit",
+    },
 }
 PUBLIC = {
     "codeact_train": {
@@ -97,8 +110,16 @@ PUBLIC = {
     },
     "rollout": {"rollout", "rollout.engines", "rollout.servers"},
     "eval": {"eval"},
+    "sandbox": {
+        "sandbox",
+        "sandbox.service",
+        "sandbox.validation",
+        *(f"sandbox.bench.{module}" for module in ("figures", "kills", "measure", "soak")),
+        *(f"sandbox.security_suite.{module}" for module in ("run", "scorecard")),
+    },
 }
-"""The packages of a room that other rooms may import from."""
+"""The packages of a room that other rooms may import from. The benchmarks and the security suite of the sandbox are
+programs that the command line runs."""
 GPU_ONLY = {"flash_attn", "transformer_engine", "liger_kernel", "vllm", "deepspeed"}
 
 

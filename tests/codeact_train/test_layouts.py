@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from megatron.core import tensor_parallel
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -75,6 +76,9 @@ def test_the_command_holds_over_all_its_steps() -> None:
     assert len(json.loads(said.stdout)["rows"]) == 2 * len(ROWS)
 
 
+TP2 = {"parallel": {"tensor": 2}}
+
+
 def mean_of_means(losses: torch.Tensor, weights: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     return (losses * weights).sum() / weights.sum() / 3
 
@@ -85,6 +89,17 @@ def test_a_row_fails_when_layouts_differ(tmp_path: Path, monkeypatch: pytest.Mon
         1, tmp_path, rows=[Row("one document at a time", 1, {"micro_batch_tokens": 1}), Row("packed")]
     )
     assert not report.holds
+    assert [v.holds for v in report.verdicts] == [True, True, False, False]
+
+
+def test_a_gradient_norm_that_counts_replicated_weights_twice_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kind of fault of Megatron-LM issue 7452, reproduction 8: loss and weights agree, the norm does not."""
+    monkeypatch.setattr(tensor_parallel, "param_is_not_tensor_parallel_duplicate", lambda *_, **__: True)
+    report = layouts.compare(
+        1, tmp_path, rows=[Row("one document at a time", 1, {"micro_batch_tokens": 1}), Row("TP2", 2, TP2)]
+    )
     assert [v.holds for v in report.verdicts] == [True, True, False, False]
 
 
