@@ -10,8 +10,8 @@ whole, about three times the largest one (docs/training.md has measurements).
 from codeact_train.hf.folder import SafeTensors
 from codeact_train.hf.gathering import gather
 from codeact_train.hf.loading import load
+from codeact_train.hf.parameter_map import Weight, tensor_shapes, weight_map
 from codeact_train.hf.shards import cut, join
-from codeact_train.hf.table import Weight, tensor_shapes, weight_map
 from codeact_train.hf.writer import write
 
 __all__ = ["SafeTensors", "Weight", "cut", "gather", "join", "load", "tensor_shapes", "weight_map", "write"]

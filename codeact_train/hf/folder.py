@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from codeact_train.hf.table import Shapes
+from codeact_train.hf.parameter_map import Shapes
 
 _NOT_WEIGHTS = ("rotary_emb.inv_freq", "lm_head.weight")
 """Suffixes of tensor names to ignore: older exports hold RoPE frequencies, and some hold a head tied to the embedding.

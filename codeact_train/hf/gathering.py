@@ -14,8 +14,8 @@ import torch.distributed as dist
 from megatron.core import parallel_state
 from torch import Tensor
 
+from codeact_train.hf.parameter_map import Weight, weight_map
 from codeact_train.hf.shards import join
-from codeact_train.hf.table import Weight, weight_map
 from codeact_train.model.gpt import PackedGPT
 from codeact_train.model.spec import ModelSpec
 

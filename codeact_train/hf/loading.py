@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from megatron.core import parallel_state
 
+from codeact_train.hf.parameter_map import weight_map
 from codeact_train.hf.shards import cut
-from codeact_train.hf.table import weight_map
 from codeact_train.model.gpt import PackedGPT
 from codeact_train.model.spec import ModelSpec
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codeact_train.hf.table import Weight
+from codeact_train.hf.parameter_map import Weight
 from codeact_train.model.spec import ModelSpec
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codeact_train.hf.table import Shapes
+from codeact_train.hf.parameter_map import Shapes
 
 _NAMES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 

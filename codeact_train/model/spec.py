@@ -28,8 +28,8 @@ FAMILIES = {
     "qwen2": Family(qkv_bias=True),
     "qwen3": Family(qk_norm=True),
 }
-"""Supported families (``codeact_train.hf.table``), by ``model_type``; Llama-2 and -3 share one, as do Qwen2 and -2.5.
-"""
+"""Supported families by ``model_type``; Llama-2 and -3 share one, as do Qwen2 and -2.5. Their weights are mapped in
+``codeact_train.hf.parameter_map``."""
 
 ROPE_KINDS = ("default", "linear", "dynamic", "llama3", "yarn")
 """RoPE scalings whose frequencies do not change with the length of a document; ``dynamic`` changes them only beyond the

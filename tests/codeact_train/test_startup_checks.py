@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import MistralConfig, PreTrainedTokenizerFast
 
-from codeact_train import exit_codes, startup_checks
+from codeact_train import exit_codes
 from codeact_train.backends.megatron import forward_backward
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
@@ -19,6 +19,7 @@ from codeact_train.hf import loading
 from codeact_train.model import attention
 from codeact_train.parity.toy_models import save_model
 from codeact_train.prepare import prepare
+from codeact_train.startup_checks import mask_audit
 from tests.helpers.models import SHAPE
 from tests.helpers.records import write_conversations
 from tests.helpers.training import events, recipe, run_job
@@ -184,4 +185,4 @@ def test_a_piece_that_begins_with_an_end_token_is_no_turn_without_one() -> None:
     """Splitting left a turn's end token to the piece behind it, where nothing predicts it."""
     roles = np.array([ROLES["assistant"], ROLES["none"], ROLES["assistant"]], np.uint8)
     piece = Document(np.array([2, 7, 8], np.int32), roles, np.array([0, 0, 1], np.float32))
-    assert startup_checks._unended_turns(piece, roles == ROLES["assistant"], end=2) == 0
+    assert mask_audit.unended_turns(piece, roles == ROLES["assistant"], end=2) == 0
