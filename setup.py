@@ -19,7 +19,7 @@ setup(
         "codeact_train": ["prepare/templates/*"],
         "eval": ["templates/*"],
         "launch": ["submit/templates/*"],
-        "sandbox": ["containers/*", "containers/kubernetes/*"],
+        "sandbox": ["containers/*", "containers/*/*"],
     },
     install_requires=[
         *SANDBOX.read_text().splitlines(),

@@ -36,7 +36,7 @@ def test_a_file_that_is_no_index_is_named(whole_run: Path, tmp_path: Path) -> No
         if source.is_file():
             (folder / source.name).write_bytes(source.read_bytes())
     (folder / "roles.idx").write_bytes(b"something else entirely")
-    with pytest.raises(ValueError, match=r"roles\.idx is not an index"):
+    with pytest.raises(ValueError, match=r"roles\.idx is not the index of a Megatron dataset"):
         documents(folder)
 
 

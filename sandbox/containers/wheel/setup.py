@@ -23,7 +23,7 @@ with tempfile.TemporaryDirectory() as folder:  # no file of an earlier build get
         python_requires=">=3.11",
         package_dir={"": "../../.."},
         packages=find_packages(str(ROOT), include=["sandbox", "sandbox.*"]),
-        package_data={"sandbox": ["py.typed", "containers/*", "containers/kubernetes/*"]},
+        package_data={"sandbox": ["py.typed", "containers/*", "containers/*/*"]},
         install_requires=(ROOT / "sandbox" / "containers" / "requirements.txt").read_text().splitlines(),
         entry_points={
             "jupyter_client.kernel_provisioners": [
