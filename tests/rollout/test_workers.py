@@ -13,7 +13,7 @@ from rollout.engines import Completion
 from rollout.workers import run_jobs
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fatal:
     """Engine that kills its process ``deaths`` times, counted in a file, and then answers."""
 
