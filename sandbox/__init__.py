@@ -8,6 +8,8 @@ Names are imported on first use, because the processes inside the sandbox import
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sandbox.guest import __version__ as __version__
+
 if TYPE_CHECKING:
     from sandbox.isolation.policy import Policy as Policy
     from sandbox.isolation.probe import ProbeReport as ProbeReport
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from sandbox.state.session_log import SessionLog as SessionLog
     from sandbox.tools.describe import document_tools as document_tools
     from sandbox.tools.invoke import tool_schemas as tool_schemas
-
-__version__ = "0.1.0"
-"""Version of the whole project; defined here because guests read it, too, and package metadata is slow to read."""
 
 _MODULES = {
     "CellResult": "result",

@@ -8,6 +8,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,24 @@ def test_no_package_of_a_room_imports_one_that_imports_it(room: str) -> None:
     table = PACKAGES[room]
     order = list(table)
     assert all(order.index(other) < order.index(package) for package in table for other in table[package].split())
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
+    }
+    graph = {
+        module: {
+            name if name in modules else name.rpartition(".")[0]
+            for name in imported(path)
+            if name in modules or name.rpartition(".")[0] in modules
+        }
+        - {module}
+        for module, path in modules.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
 def test_gpu_only_packages_are_imported_in_one_place_each() -> None:

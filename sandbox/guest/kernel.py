@@ -17,7 +17,7 @@ from traceback import clear_frames
 from types import FrameType
 from typing import Any
 
-from sandbox import __version__
+from sandbox.guest import __version__
 from sandbox.guest.connection import SocketTransport
 from sandbox.guest.forking import Forking
 from sandbox.guest.introspection import Introspection

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from sandbox import __version__
+from sandbox.guest import __version__
 from sandbox.result import SandboxError
 from sandbox.service import routes
 from sandbox.service.auth import AuthMiddleware
