@@ -24,7 +24,7 @@ MOMENTS = {
     "data": (Sampler, "batch", 4),
     "the first data": (Sampler, "batch", 1),
     "step": (MegatronState, "optimizer_step", 4),
-    "save": (async_save, "_write_bucket", 6),
+    "save": (async_save, "_write_bucket", 3),
     "publishing a save": (Path, "rename", 4),
     "pruning": (os, "rmdir", 1),  # the folder is empty by then
     "export": (Trainer, "_export", 1),
