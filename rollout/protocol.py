@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rollout.environment import Budget
 from rollout.trajectory import ProtocolRef, digest_of
-from sandbox import CellResult
+from sandbox import CellResult, visible_text
 
 
 class EpisodeProtocol(BaseModel):
@@ -79,13 +79,22 @@ class EpisodeProtocol(BaseModel):
         return f"Observation:\n{self.render(result)}{self._countdown(budget)}"
 
     def render(self, result: CellResult) -> str:
-        """The output of a cell as text: what it printed, its value, and one line for an exception."""
+        """The output of a cell as text: what it printed, its value, and one line for an exception.
+
+        Output of earlier cells that came late is marked. The text has no terminal sequences.
+        """
         parts = [result.stdout.rstrip("\n"), result.stderr.rstrip("\n"), result.value or ""]
         if result.error_name:
             parts.append(f"{result.error_name}: {result.error_value}")
+        for late in result.late:
+            source = "an earlier cell" if late.cell is None else f"cell {late.cell}"
+            parts += [f"[printed late, by {source}]", late.text.rstrip("\n")]
+        if result.missing:
+            parts.append(f"[{result.missing}]")
         if result.status not in ("ok", "error"):
             parts.append(f"[{result.status.replace('_', ' ')}] {_state_after(result)}")
-        return _shorten("\n".join(part for part in parts if part) or self.no_output, self.output_chars)
+        text = visible_text("\n".join(part for part in parts if part))
+        return _shorten(text or self.no_output, self.output_chars)
 
     def feedback(self, text: str, budget: Budget) -> str:
         """A reply to a turn that ran no cell."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sandbox.guest import __version__ as __version__
 
 if TYPE_CHECKING:
+    from sandbox.guest.terminal import visible_text as visible_text
     from sandbox.isolation.policy import Policy as Policy
     from sandbox.isolation.probe import ProbeReport as ProbeReport
     from sandbox.isolation.probe import Tier as Tier
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sandbox.pool import PoolStats as PoolStats
     from sandbox.replay import restore as restore
     from sandbox.result import CellResult as CellResult
+    from sandbox.result import LateOutput as LateOutput
     from sandbox.result import SandboxError as SandboxError
     from sandbox.result import Status as Status
     from sandbox.service.client import RemoteKernel as RemoteKernel
@@ -34,6 +36,7 @@ _MODULES = {
     "CellResult": "result",
     "Kernel": "kernel",
     "KernelPool": "pool",
+    "LateOutput": "result",
     "Limits": "limits",
     "Policy": "isolation.policy",
     "PoolStats": "pool",
@@ -49,6 +52,7 @@ _MODULES = {
     "probe": "isolation.probe",
     "restore": "replay",
     "tool_schemas": "tools.invoke",
+    "visible_text": "guest.terminal",
 }
 __all__ = [*_MODULES]
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from sandbox.host.completion import build_result, wait_for_completion
 from sandbox.host.connection import OnEvent, PendingExecution, SocketConnection
+from sandbox.host.last_words import add_last_words
 from sandbox.host.process import Process
 from sandbox.host.process_source import ProcessSource
 from sandbox.host.zmq_connection import ZmqConnection, open_connection
@@ -169,11 +170,16 @@ class Kernel:
         pending = await self._connection.request("execute_request", content, on_event)
         grace_s = self._limits.interrupt_grace_s
         status, alive = await wait_for_completion(pending, process, self._stop, timeout_s, grace_s, memory_kills)
+        if not alive:
+            process.kill()
+            await asyncio.shield(process.exited)
+            add_last_words(pending, process, self._connection.drain, self._limits.output_chars)
         self._connection.forget()
+        pending.late_output = self._connection.late.collect()
         if not alive:
             await self._recover()
             if self.process is None and self._checkpoints is not None and self._checkpoints.failure:
-                pending.text["stderr"].append(f"no checkpoint to go back to: {self._checkpoints.failure}\n")
+                pending.notes.append(f"no checkpoint to go back to: {self._checkpoints.failure}\n")
         return pending, status
 
     def interrupt(self) -> bool:

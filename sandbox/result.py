@@ -22,8 +22,26 @@ class SandboxError(RuntimeError):
     """The sandbox itself failed (no fork server, no kernel, a closed pool). Never raised for what a cell does."""
 
 
+Stream = Literal["stdout", "stderr"]
+
+
+class LateOutput(BaseModel):
+    """Text that a thread, a task or a child of an earlier cell printed after that cell had ended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: int | None
+    """Number of the cell it came from, as in tracebacks (``<cell 3>``); None when that is not known."""
+    stream: Stream
+    text: str
+
+
 class CellResult(BaseModel):
-    """The result of one cell. All text is plain: no ANSI codes, no lone surrogates."""
+    """The result of one cell.
+
+    All text is as a terminal shows it: escape sequences are removed, carriage returns and backspaces applied, so
+    newline and tab are the only control characters; lone surrogates are escaped.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +51,12 @@ class CellResult(BaseModel):
     ``protocol_violation``: the kernel sent malformed messages and was killed."""
     stdout: str = ""
     stderr: str = ""
+    late: tuple[LateOutput, ...] = ()
+    """Output of earlier cells that arrived since the last result. It is in no other field."""
+    missing_chars: int | None = 0
+    """Characters printed before the process died that no field holds; None when their number is not known."""
+    missing: str = ""
+    """A sentence about them; empty when there are none."""
     value: str | None = None
     """Text of the last expression, or None when it has no value."""
     error_name: str | None = None

@@ -21,7 +21,7 @@ from sandbox.guest.wire import IOPUB, READ_BYTES, Splitter, pack
 
 MAX_REQUEST_BYTES = 64 << 20
 FLUSH_EVERY_S = 0.02
-MAX_FDS = 2
+MAX_FDS = 3
 """The most descriptors one request carries."""
 
 

@@ -1,10 +1,11 @@
 """Forks of a running kernel: branches, checkpoints, and the runner that replaces the first process.
 
-Contract: each request carries two descriptors, the fork's connection and tool connection; the fork's first packet is
-``ready``. When Linux refuses the fork both are closed and the kernel continues. A fork has the parent's memory and open
-files and none of its threads. Pipes and sockets of the parent are replaced by closed connections under the same
-numbers: if they were shared, the other side would never see an end that a sleeping copy holds open. Costs 3-7 ms with
-numpy and pandas loaded, independent of the cells' data; pages are copied when one side writes to them.
+Contract: each request carries three descriptors: the fork's connection, its tool connection and its memory for output.
+The fork's first packet is ``ready``. When Linux refuses the fork all are closed and the kernel continues. A fork has
+the parent's memory and open files and none of its threads. Pipes and sockets of the parent are replaced by closed
+connections under the same numbers: if they were shared, the other side would never see an end that a sleeping copy
+holds open. Costs 3-7 ms with numpy and pandas loaded, independent of the cells' data; pages are copied when one side
+writes to them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any, NoReturn
 from sandbox.guest import tool_proxies
 from sandbox.guest.connection import MAX_FDS, SocketTransport
 from sandbox.guest.isolation.linux import PR_SET_CHILD_SUBREAPER, prctl
-from sandbox.guest.streams import Output, open_raw_files
+from sandbox.guest.streams import Streams, open_raw_files
 
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals a cell may send to its own process group (``kill 0`` in a script); its checkpoint ignores them."""
@@ -48,7 +49,7 @@ class Forking:
     """Mixin of the kernel: requests that fork it."""
 
     transport: SocketTransport
-    streams: tuple[Output, Output]
+    streams: Streams
 
     def __init__(self) -> None:
         self._home = self._folder = os.getcwd()  # noqa: PTH109
@@ -110,7 +111,7 @@ class Forking:
             for fd in fds:
                 os.close(fd)
             return -1
-        connection, tools = fds
+        connection, tools, memory = fds
         state = random.getstate()  # Python reseeds the generator of a forked child
         try:
             pid = os.fork()
@@ -119,11 +120,13 @@ class Forking:
         if pid:
             os.close(connection)
             os.close(tools)
+            os.close(memory)
             return pid
         try:
             self._branches, self._copy = [], 0
             self.transport.adopt(connection, f"{self.transport.session}-{os.getpid()}")
             tool_proxies.TOOLS.adopt(tools)
+            self.streams.use(memory)
             random.setstate(state)
             cut_connections({connection, tools})
             begin()
@@ -151,8 +154,7 @@ class Forking:
 
     def _adopt_output(self) -> None:
         """Continues with the current raw files: new ones, or those of a process that writes no more."""
-        for stream in self.streams:
-            stream.adopt()
+        self.streams.adopt()
 
     def _copy_workspace(self, folder: str) -> None:
         """Copies the workspace and continues in the copy, in the same subfolder."""

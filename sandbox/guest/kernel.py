@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 from _signal import getsignal  # signal's own makes enum members of handlers: slow where one is a function
-from contextlib import suppress
 from traceback import clear_frames
 from types import FrameType
 from typing import Any
@@ -22,7 +21,7 @@ from sandbox.guest.connection import SocketTransport
 from sandbox.guest.forking import Forking
 from sandbox.guest.introspection import Introspection
 from sandbox.guest.shell import DISPLAYS, SandboxShell
-from sandbox.guest.streams import CELL, Output, OutputLimit, tag_threads
+from sandbox.guest.streams import CELL, Streams, tag_threads
 from sandbox.guest.traceback import describe
 from sandbox.guest.wire import IOPUB, SHELL, pack
 
@@ -34,7 +33,7 @@ class LightKernel(Forking, Introspection):
         self,
         transport: SocketTransport,
         shell: SandboxShell,
-        streams: tuple[Output, Output],
+        streams: Streams,
         keep: int,
         rich_bytes: int,
     ) -> None:
@@ -111,9 +110,7 @@ class LightKernel(Forking, Introspection):
         self._cells += 1
         CELL.set(self._cells)
         tag_threads(self._cells - 1)
-        for stream in self.streams:
-            stream.begin(self._cells, self.transport.parent, followed)
-        sys.stdout, sys.stderr = self.streams
+        self.streams.begin(self._cells, self.transport.parent, followed)
         self.shell.rich_left, self.shell.displays_left = self.rich_bytes, DISPLAYS
         if getsignal(signal.SIGINT) != self._on_sigint:
             signal.signal(signal.SIGINT, self._on_sigint)
@@ -134,9 +131,7 @@ class LightKernel(Forking, Introspection):
             error = raised
         finally:
             shield.running = False
-        for stream in self.streams:
-            with suppress(OutputLimit):
-                stream.finish()
+        self.streams.finish()
         return error
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:

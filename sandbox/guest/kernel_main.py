@@ -1,9 +1,9 @@
 """Turns a fresh fork of the fork server into a kernel: limits, isolation, connection.
 
-Contract: never returns. The first packet on the connection is ``ready`` (with descriptors: the workspace folder, and
-the listening socket of the egress proxy where the policy lists hosts) or ``failed`` with the reason; the host treats a
-kernel as isolated only after ``ready``. A kernel that is started for later use runs rehearsal cells first. Everything
-that needs privileges happens before the first cell can arrive.
+Contract: never returns. The first packet on the connection is ``ready`` (with descriptors: the workspace folder, the
+files behind descriptors 1 and 2, and the listening socket of the egress proxy where the policy lists hosts) or
+``failed`` with the reason; the host treats a kernel as isolated only after ``ready``. A kernel that is started for
+later use runs rehearsal cells first. Everything that needs privileges happens before the first cell can arrive.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ def run_kernel(
 ) -> None:
     """Runs in the forked child until the kernel ends, then exits without exit handlers.
 
-    ``fds``: the connection, the tool connection, five listening sockets if stock clients are to connect, and the
-    cgroups' ``cgroup.procs`` files.
+    ``fds``: the connection, the tool connection, the memory for output, five listening sockets if stock clients are to
+    connect, and the cgroups' ``cgroup.procs`` files.
     """
     sock = socket.socket(fileno=fds[0])
-    endpoints = fds[2:7] if request["connection"] else []
+    endpoints = fds[3:8] if request["connection"] else []
     code, started = 1, False
     try:
-        for cgroup in fds[2 + len(endpoints) :]:
+        for cgroup in fds[3 + len(endpoints) :]:
             os.write(cgroup, b"0")
         os.setsid()  # a process group reaches across pid namespaces: `kill 0` must not meet the fork server
         user = _own_user(prepared) if has_namespaces(config["tier"]) else None
         folder = f"{config['base']}/{request['id']}"
         enter_kernel(config, folder, request["limits"], user, prepared)
-        sent_fds = [os.open(".", os.O_PATH | os.O_DIRECTORY)]
+        opened = [os.open(".", os.O_PATH | os.O_DIRECTORY)]
         if config["reach"]["network"]:
-            sent_fds.append(listen_for_proxy())
-        _close_all_but({0, 1, 2, *fds[:2], *endpoints, *sent_fds})
-        serve = _build(request, sock, socket.socket(fileno=fds[1]), endpoints, shell)
-        packet = json.dumps({"op": "ready"}).encode()
+            opened.append(listen_for_proxy())
+        _close_all_but({0, 1, 2, *fds[:3], *endpoints, *opened})
+        serve = _build(request, sock, socket.socket(fileno=fds[1]), fds[2], endpoints, shell)
+        packet, sent_fds = json.dumps({"op": "ready"}).encode(), [opened[0], 1, 2, *opened[1:]]
         sock.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", sent_fds))])
-        for fd in sent_fds:
+        for fd in opened:
             os.close(fd)
         started = True
         serve()
@@ -73,7 +73,12 @@ def run_kernel(
 
 
 def _build(
-    request: dict[str, Any], sock: socket.socket, tools: socket.socket, endpoints: list[int], shell: SandboxShell | None
+    request: dict[str, Any],
+    sock: socket.socket,
+    tools: socket.socket,
+    memory: int,
+    endpoints: list[int],
+    shell: SandboxShell | None,
 ) -> Callable[[], None]:
     """Builds the kernel; returns the function that serves its requests."""
     limits = request["limits"]
@@ -92,7 +97,7 @@ def _build(
 
         transport = ZmqTransport(request["connection"], endpoints)
         stdin.install_input(transport)
-    streams = capture(transport, limits["output_chars"], limits["printed_mib"] * MIB)
+    streams = capture(transport, memory, limits["output_chars"], limits["printed_mib"] * MIB)
     tool_proxies.TOOLS = tool_proxies.ToolClient(tools, limits["tool_message_kib"])
     kernel = LightKernel(transport, shell, streams, limits["output_chars"], limits["rich_output_kib"] * 1024)
     if request["rehearse"]:

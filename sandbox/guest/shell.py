@@ -126,6 +126,8 @@ class SandboxShell(InteractiveShell):
         if left_out:
             bundle["text/plain"] = "\n".join([*([bundle["text/plain"]] if "text/plain" in bundle else []), *left_out])
         self.transport.publish(kind, {"data": bundle, "metadata": metadata or {}, **extra})
+        if kind != "execute_result" or self.ast_node_interactivity != "last_expr":
+            self.transport.flush()  # the cell goes on and may die; the value of its last line comes with the reply
 
     def should_run_async(self, raw_cell: str, **known: Any) -> bool:
         """Whether the cell needs an event loop. Skips IPython's test compilation if the cell has no such keyword."""

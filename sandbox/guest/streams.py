@@ -1,10 +1,11 @@
 """``sys.stdout`` and ``sys.stderr`` of a kernel, and raw output to file descriptors 1 and 2.
 
 Contract: the first and last ``keep / 2`` characters of each stream of a cell reach the host, with a marker between them
-that gives the number omitted; a cell that prints more than ``hard`` characters is stopped. Text of a thread or task
-belongs to the cell that started it, also after that cell has ended. Descriptors 1 and 2 are files whose growth is read
-back, in order, at the next write or at the end of the cell: this needs no thread, and a flood ends at the file size
-limit.
+that gives the number omitted; a cell that prints more than ``hard`` characters is stopped. What is not sent yet lies in
+memory that the host can read (:mod:`sandbox.guest.cell_text`). Text of a thread or task belongs to the cell that
+started it. After that cell's end it is sent at once as an output of that cell, see :mod:`sandbox.guest.late`.
+Descriptors 1 and 2 are files whose growth is read back, in order, at the next write or at the end of the cell: this
+needs no thread, and a flood ends at the file size limit.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import io
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures.thread import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import wraps
 from typing import Any
 
+from sandbox.guest.cell_text import STREAMS, CellText, begin_cell, head_and_tail, map_region, marker, region_bytes
 from sandbox.guest.connection import SocketTransport
+from sandbox.guest.late import LateText
 
 MAX_PROMPT_SENDS = 500
 """The most messages a cell may send for text that is flushed at once."""
@@ -33,33 +37,29 @@ class OutputLimit(BaseException):
     """Raised inside a cell that printed too much. A BaseException, so ``except Exception`` does not catch it."""
 
 
-def marker(omitted: int) -> str:
-    """The text shown in place of omitted characters."""
-    return f"\n... {omitted:,} characters omitted ...\n"
-
-
 def shorten(text: str, keep: int) -> str:
     """``text``, or if it is longer than ``keep`` its head and tail of ``keep`` characters with a marker between."""
     if len(text) <= keep:
         return text
-    tail = keep // 2
-    head = keep - tail
+    head, tail = head_and_tail(keep)
     return text[:head] + marker(len(text) - keep) + (text[-tail:] if tail else "")
 
 
 class Output(io.TextIOBase):
     """One of the two text streams."""
 
-    def __init__(self, name: str, transport: SocketTransport, fd: int, keep: int, hard: int) -> None:
-        self.name = name
-        self.keep, self.hard = keep, hard
+    def __init__(
+        self, name: str, transport: SocketTransport, fd: int, text: CellText, late: LateText, hard: int
+    ) -> None:
+        self.name, self.hard = name, hard
         self._transport = transport
         self._fd = fd
-        self._raw_at = 0
+        self._cell_text, self._late = text, late
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self.cell = 0
         self.begin(0, {})
+        self._open = False
 
     encoding = "utf-8"
 
@@ -68,10 +68,13 @@ class Output(io.TextIOBase):
 
         ``followed``: a listener shows output live, so text is sent at once, up to ``MAX_PROMPT_SENDS`` messages.
         """
+        self._drain_late()
+        self._late.begin(cell, parent)
         self.cell, self._parent = cell, parent
-        self._sent = self._total = 0
-        self._tail = self._text = ""
+        self._cell_text.begin()
+        self._text = ""
         self._followed, self._at_once = followed, MAX_PROMPT_SENDS
+        self._open = True
 
     def writable(self) -> bool:
         return True
@@ -88,32 +91,43 @@ class Output(io.TextIOBase):
         if os.getpid() != self._pid:  # a forked child does not own the connection: its text is raw output
             os.write(self._fd, text.encode("utf-8", "backslashreplace"))
             return len(text)
-        if self._owner() == self.cell:
-            self._drain()
+        owner = self._owner()
+        if owner == self.cell and self._open:
+            if text != "\n":  # the end of a print, before which nothing was written
+                self._drain()
             self._add(text)
+        else:
+            self._late.write(owner, text)
         return len(text)
+
+    def use(self, text: CellText) -> None:
+        """Switches to other memory."""
+        text.raw_at, self._cell_text = self._cell_text.raw_at, text
 
     def adopt(self) -> None:
         """Continues in a forked kernel; raw output of the other process is dropped."""
-        self._raw_at, self._pid, self._lock = 0, os.getpid(), threading.RLock()
+        self._pid, self._lock = os.getpid(), threading.RLock()
+        self._cell_text.raw_at = 0
         with suppress(OSError):  # see _drain
             if not os.fstat(self._fd).st_nlink:  # a file with a name is the cell's own
                 os.ftruncate(self._fd, 0)
-            self._raw_at = os.lseek(self._fd, 0, os.SEEK_END)
+            self._cell_text.raw_at = os.lseek(self._fd, 0, os.SEEK_END)
+        self._cell_text.update()
+        self._late.adopt()
 
     def flush(self) -> None:
         """Sends the text printed so far; without it short text waits for more, or for the cell's end."""
-        if self._text and self._pid == os.getpid():
-            self._send_at_once()
+        if self._pid == os.getpid():
+            self._late.push()
+            if self._text:
+                self._send_at_once()
 
     def finish(self) -> None:
         """Ends the cell: sends raw output, then the tail that was held back."""
         self._drain(stop=False)
         with self._lock:
-            if self._tail:
-                omitted = self._total - self._sent - len(self._tail)
-                self._publish((marker(omitted) if omitted else "") + self._tail)
-                self._tail = ""
+            self._open = False
+            self._publish(self._cell_text.rest())
             self.push()
 
     def _owner(self) -> int:
@@ -121,34 +135,42 @@ class Output(io.TextIOBase):
             return CELL.get() or self.cell
         return CELL.get() or vars(threading.current_thread()).get(CELL_ATTRIBUTE, self.cell)
 
-    def _drain(self, stop: bool = True) -> None:
+    def _read_raw(self) -> Iterator[str]:
+        """Text written to the descriptor since the last call."""
+        held = self._cell_text
         try:
             size = os.lseek(self._fd, 0, os.SEEK_END)
         except OSError:  # a cell closed it or replaced it by a pipe
             return
-        if size == self._raw_at:
+        if size == held.raw_at:
             return
-        while (room := size - self._raw_at) > 0:
-            data = os.pread(self._fd, min(room, 1 << 20), self._raw_at)
+        if size < held.raw_at:  # opened again as /dev/stdout, which empties it
+            held.raw_at = 0
+        while (room := size - held.raw_at) > 0:
+            data = os.pread(self._fd, min(room, 1 << 20), held.raw_at)
             if not data:
                 break
-            self._raw_at += len(data)
-            self._add(data.decode("utf-8", "replace"), stop)
-        if self._raw_at > 1 << 20:  # frees the space; an appending writer continues at the new end
+            held.raw_at += len(data)
+            yield data.decode("utf-8", "replace")
+        if held.raw_at > 1 << 20:  # frees the space; an appending writer continues at the new end
             os.ftruncate(self._fd, 0)
-            self._raw_at = 0
+            held.raw_at = 0
+        held.update()
+
+    def _drain(self, stop: bool = True) -> None:
+        for text in self._read_raw():
+            self._add(text, stop)
+
+    def _drain_late(self) -> None:
+        """What children printed between two cells; which cell started them is not known."""
+        for text in self._read_raw():
+            self._late.write(0, text)
 
     def _add(self, text: str, stop: bool = True) -> None:
         with self._lock:
-            self._total += len(text)
-            head = self.keep - self.keep // 2
-            if self._sent < head:
-                now, text = text[: head - self._sent], text[head - self._sent :]
-                self._sent += len(now)
+            if now := self._cell_text.add(text):
                 self._publish(now)
-            if text:
-                self._tail = (self._tail + text)[-(self.keep // 2) :] if self.keep > 1 else ""
-        if stop and self._total > self.hard:
+        if stop and self._cell_text.total > self.hard:
             raise OutputLimit(f"the cell printed more than {self.hard:,} characters")
 
     def push(self) -> None:
@@ -190,13 +212,56 @@ def open_raw_files() -> None:
         os.close(raw)
 
 
-def capture(transport: SocketTransport, keep: int, hard: int) -> tuple[Output, Output]:
+class Streams:
+    """Both streams and the memory they share with the host."""
+
+    def __init__(
+        self, transport: SocketTransport, memory: int, keep: int, hard: int, fds: tuple[int, int] = (1, 2)
+    ) -> None:
+        """``memory``: descriptor of the host's memory, or -1 where no host reads it."""
+        self._keep, self._memory = keep, _memory(memory, keep)
+        self.both = tuple(
+            Output(name, transport, fd, CellText(self._memory, keep, number), LateText(name, transport, keep), hard)
+            for number, (name, fd) in enumerate(zip(STREAMS, fds, strict=True))
+        )
+
+    def begin(self, cell: int, parent: dict[str, Any], followed: bool) -> None:
+        """Starts a new cell."""
+        begin_cell(self._memory, "")
+        for stream in self.both:
+            stream.begin(cell, parent, followed)
+        begin_cell(self._memory, str(parent.get("msg_id", "")))
+        sys.stdout, sys.stderr = self.both
+
+    def finish(self) -> None:
+        """Ends the cell."""
+        for stream in self.both:
+            with suppress(OutputLimit):
+                stream.finish()
+
+    def use(self, memory: int) -> None:
+        """Leaves the memory of the kernel this one was forked from."""
+        self._memory = _memory(memory, self._keep)
+        for number, stream in enumerate(self.both):
+            stream.use(CellText(self._memory, self._keep, number))
+
+    def adopt(self) -> None:
+        """Continues in a forked kernel with the current files of descriptors 1 and 2."""
+        for stream in self.both:
+            stream.adopt()
+
+
+def _memory(fd: int, keep: int) -> memoryview:
+    return map_region(fd, keep) if fd >= 0 else memoryview(bytearray(region_bytes(keep)))
+
+
+def capture(transport: SocketTransport, memory: int, keep: int, hard: int) -> Streams:
     """Installs both streams and both descriptors."""
     open_raw_files()
-    outputs = Output("stdout", transport, 1, keep, hard), Output("stderr", transport, 2, keep, hard)
-    sys.stdout, sys.stderr = outputs
-    sys.__stdout__, sys.__stderr__ = outputs  # type: ignore[assignment, misc]
-    return outputs
+    streams = Streams(transport, memory, keep, hard)
+    sys.stdout, sys.stderr = streams.both
+    sys.__stdout__, sys.__stderr__ = streams.both  # type: ignore[assignment, misc]
+    return streams
 
 
 def patch_thread_pool() -> None:

@@ -14,7 +14,7 @@ import tempfile
 from sandbox.guest.connection import SocketTransport
 from sandbox.guest.kernel import LightKernel
 from sandbox.guest.shell import SandboxShell
-from sandbox.guest.streams import Output
+from sandbox.guest.streams import Streams
 
 CELLS = (
     "1 + 1",
@@ -31,8 +31,8 @@ def warm_up(shell: SandboxShell) -> None:
     out, err = sys.stdout, sys.stderr
     with tempfile.TemporaryFile(buffering=0) as raw:
         transport = SocketTransport(None, "warm")
-        streams = tuple(Output(name, transport, raw.fileno(), 1000, 1 << 20) for name in ("stdout", "stderr"))
-        kernel = LightKernel(transport, shell, (streams[0], streams[1]), 1000, 1 << 20)
+        streams = Streams(transport, -1, 1000, 1 << 20, (raw.fileno(), raw.fileno()))
+        kernel = LightKernel(transport, shell, streams, 1000, 1 << 20)
         for code in CELLS:
             transport.parent = {"msg_id": "warm"}
             kernel.execute({"code": code})

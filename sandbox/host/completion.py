@@ -12,7 +12,8 @@ import signal
 import time
 from typing import Any
 
-from sandbox.host.connection import PendingExecution, plain
+from sandbox.host.connection import PendingExecution
+from sandbox.host.plain import plain
 from sandbox.host.process import Process
 from sandbox.result import CellResult, Status
 
@@ -51,7 +52,7 @@ async def wait_for_completion(
         return "protocol_violation", False
     out_of_memory = process.reason == "out_of_memory" or process.memory_kills() > memory_kills
     if process.reason not in (None, "out_of_memory"):
-        pending.text["stderr"].append(f"the kernel was ended: {process.reason}\n")
+        pending.notes.append(f"the kernel was ended: {process.reason}\n")
     return "out_of_memory" if out_of_memory else "timeout_killed" if late else "died", False
 
 
@@ -60,7 +61,10 @@ def build_result(pending: PendingExecution, output_chars: int, **fields: Any) ->
     name, value, traceback = pending.error or (None, None, "")
     return CellResult(
         stdout=plain("".join(pending.text["stdout"]), output_chars),
-        stderr=plain("".join(pending.text["stderr"]), output_chars),
+        stderr=plain("".join(pending.text["stderr"] + pending.notes), output_chars),
+        late=pending.late_output,
+        missing=pending.missing,
+        missing_chars=pending.missing_chars,
         value=pending.value,
         error_name=name,
         error_value=value,

@@ -10,58 +10,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import math
-import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from sandbox.guest.streams import shorten
 from sandbox.guest.wire import CONTAINERS, IOPUB, READ_BYTES, SHELL, FrameTooLarge, Splitter, pack
+from sandbox.host.late_output import LateCollector
+from sandbox.host.plain import plain, plain_bundle, plain_piece
 from sandbox.host.process import Process
 from sandbox.limits import Limits
+from sandbox.result import LateOutput
 
-ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-MARKER_CHARS = 60
 FRAME_BYTES = 256
 """Charged per message on top of its bytes, because even an empty message takes the host's time."""
-DEPTH = 100
-"""Nesting levels kept of a mime bundle: programs that store results refuse more than some hundreds."""
 _numbers = itertools.count(1)
 OnEvent = Callable[[str, dict[str, Any]], None]
 """Called with ``("stream", {"name", "text"})``, ``("display", {"data"})``, ``("value", {"data"})``; must not raise."""
-
-
-def plain(text: Any, limit: int) -> str:
-    """Text that can be stored: no ANSI codes, lone surrogates escaped, at most ``limit`` characters and a marker."""
-    if not isinstance(text, str):
-        return ""
-    if "\x1b" in text:
-        text = ANSI.sub("", text)
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return shorten(text, limit + MARKER_CHARS)  # the kernel may have put a marker into it already
-
-
-def plain_bundle(data: Any) -> dict[str, Any]:
-    """A mime bundle that can be stored: no lone surrogates, no NaN, bounded depth. Raises TypeError for other types."""
-    if not isinstance(data, dict):
-        raise TypeError(f"a mime bundle is an object, not {type(data).__name__}")
-    return plain_json(data)
-
-
-def plain_json(value: Any, depth: int = DEPTH, finite: bool = True) -> Any:
-    """Any JSON value, cleaned as in :func:`plain_bundle`; ``finite=False`` keeps NaN and infinities."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, float):
-        return value if math.isfinite(value) or not finite else str(value)
-    if not isinstance(value, dict | list):
-        return value
-    if depth == 0:
-        return "..."
-    if isinstance(value, dict):
-        return {plain_json(key, 0): plain_json(inner, depth - 1, finite) for key, inner in value.items()}
-    return [plain_json(inner, depth - 1, finite) for inner in value]
 
 
 def byte_budget(limits: Limits) -> int:
@@ -77,13 +40,22 @@ def next_id() -> str:
 class PendingExecution:
     """One request, and what the kernel has sent for it so far."""
 
-    def __init__(self, msg_id: str, limits: Limits, on_event: OnEvent | None = None) -> None:
-        self.msg_id, self._on_event = msg_id, on_event
+    def __init__(
+        self, msg_id: str, limits: Limits, on_event: OnEvent | None = None, late: LateCollector | None = None
+    ) -> None:
+        """``late``: takes output of earlier cells."""
+        self.msg_id, self._on_event, self._late = msg_id, on_event, late
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.fault: str | None = None
         """``output_limit`` or ``protocol_violation`` when the kernel must be killed."""
         self.text: dict[str, list[str]] = {"stdout": [], "stderr": []}
         """Pieces in order. They are joined once: joining at each message would copy the text each time."""
+        self.notes: list[str] = []
+        """What the host has to say about the cell, shown at the end of ``stderr``."""
+        self.missing, self.missing_chars = "", cast(int | None, 0)
+        """See :attr:`sandbox.CellResult.missing`."""
+        self.late_output: tuple[LateOutput, ...] = ()
+        """Output of earlier cells."""
         self.value: str | None = None
         self.error: tuple[str, str, str] | None = None
         self.outputs: list[dict[str, Any]] = []
@@ -130,6 +102,8 @@ class PendingExecution:
         try:
             if message["parent_header"].get("msg_id") == self.msg_id:
                 self._handle(channel, message["header"]["msg_type"], message["content"])
+            elif self._late is not None:
+                self._late.take(channel, message)
         except (KeyError, TypeError, AttributeError):
             self.fail("protocol_violation")
         if self.replied and self._idle:
@@ -138,6 +112,8 @@ class PendingExecution:
     def _handle(self, channel: int, kind: str, content: dict[str, Any]) -> None:
         if channel == SHELL:
             self.replied = True
+            if self._late is not None:
+                self._late.remember(self.msg_id, content.get("execution_count"))
         elif channel != IOPUB:
             return
         elif kind == "stream":
@@ -145,8 +121,7 @@ class PendingExecution:
                 name, text = content["name"], content["text"]
                 if not isinstance(text, str):
                     raise TypeError(f"text is a string, not {type(text).__name__}")
-                self.text[name].append(text)
-                self._notify("stream", {"name": name, "text": text})
+                self.add_text(name, text)
         elif kind == "execute_result":
             bundle = plain_bundle(content["data"])
             if self._plain_value is not None:  # only the last result is the cell's value
@@ -165,10 +140,15 @@ class PendingExecution:
         elif kind == "status" and content["execution_state"] == "idle":
             self._idle = True
 
+    def add_text(self, name: str, text: str) -> None:
+        """Adds a piece of text to a stream."""
+        self.text[name].append(text)
+        self._notify("stream", {"name": name, "text": text})
+
     def _notify(self, kind: str, content: dict[str, Any]) -> None:
         if self._on_event is not None:
             if kind == "stream":
-                content["text"] = plain(content["text"], self._output_chars)
+                content["text"] = plain_piece(content["text"], self._output_chars)
             self._on_event(kind, content)
 
 
@@ -200,13 +180,15 @@ class SocketConnection:
         self._idle_budget = IdleBudget(process, limits)
         self._splitter = Splitter(byte_budget(limits))
         self._pending: PendingExecution | None = None
+        self.late = LateCollector(limits)
+        """Output of cells that have ended."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._sock.fileno(), self._on_readable)
 
     async def request(self, kind: str, content: dict[str, Any], on_event: OnEvent | None = None) -> PendingExecution:
         """Sends a request; the execution returned gathers the answer until :meth:`forget`."""
         self._idle_budget.reset()
-        pending = PendingExecution(next_id(), self._limits, on_event)
+        pending = PendingExecution(next_id(), self._limits, on_event, self.late)
         self._pending = pending
         header = {"msg_id": pending.msg_id, "session": "host", "username": "host", "msg_type": kind, "version": "5.3"}
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
@@ -219,6 +201,17 @@ class SocketConnection:
     def forget(self) -> None:
         """Drops what still arrives for the last request."""
         self._pending = None
+
+    def drain(self) -> None:
+        """Reads what a dead kernel has written."""
+        while self._pending is not None and self._pending.fault is None:
+            try:
+                data = self._sock.recv(READ_BYTES)
+            except OSError:
+                return
+            if not data:
+                return
+            self._on_data(data)
 
     def close(self) -> None:
         """Stops reading."""
@@ -250,7 +243,9 @@ class SocketConnection:
         else:
             pending.charge_read()
         for channel, payload in frames:
-            if pending is not None and pending.fault is None:
+            if pending is None:
+                self.late.take_frame(channel, payload)
+            elif pending.fault is None:
                 pending.receive_frame(channel, payload)
 
     def _on_disconnect(self) -> None:

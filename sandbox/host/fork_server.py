@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.host.endpoints import Endpoints
+from sandbox.host.output_memory import create_memory
 from sandbox.host.process import Process, refuse_descriptors, wait_readable
 from sandbox.isolation import cgroups
 from sandbox.isolation.allowlist import Allowlist
@@ -162,13 +163,14 @@ class ForkServer:
             self._pending[number] = asyncio.get_running_loop().create_future()
             try:
                 with theirs[0], theirs[1]:
-                    self._send_request(process, [sock.fileno() for sock in theirs], endpoints, rehearse)
+                    own = [*(sock.fileno() for sock in theirs), process.memory]
+                    self._send_request(process, own, endpoints, rehearse)
                 process.pidfd = await asyncio.wait_for(self._pending[number], FORK_TIMEOUT_S)
                 handed = await asyncio.wait_for(_recv_ready(process), FORK_TIMEOUT_S)
                 refuse_descriptors(process.sock)
-                process.workspace = handed[0]
+                process.workspace, process.raw_output = handed[0], (handed[1], handed[2])
                 if self._reach["network"]:
-                    listener = socket.socket(fileno=handed[1])
+                    listener = socket.socket(fileno=handed[3])
                     process.egress = EgressProxy(listener, Allowlist(self._policy.network), self.limits)
             except (TimeoutError, OSError) as error:
                 self.abandon(process)
@@ -198,10 +200,10 @@ class ForkServer:
     async def _end(self, process: Process) -> None:
         process.kill()
         await asyncio.shield(process.exited)
-        workspace, process.workspace = process.workspace, -1
+        files = process.take_files()
         process.release()
-        if workspace >= 0:  # the last descriptor frees files in memory, 0.2 s for a gigabyte
-            await asyncio.shield(asyncio.to_thread(os.close, workspace))
+        if files:  # the last descriptor frees files in memory, 0.2 s for a gigabyte
+            await asyncio.shield(asyncio.to_thread(_close_all, files))
         if self.tier in ("T1", "T0") and process.root is None:  # in T2 and T3 the mount namespace held the workspace
             await asyncio.to_thread(remove_tree, Path(self.base) / str(process.number))
 
@@ -232,17 +234,20 @@ class ForkServer:
 
     def _new_process(self, number: int) -> tuple[Process, tuple[socket.socket, socket.socket]]:
         """A process to be forked, and its ends of the two connections."""
-        sock, their_sock = socket.socketpair()
-        try:
+        with ExitStack() as undo:
+            sock, their_sock = socket.socketpair()
+            undo.callback(sock.close)
+            undo.callback(their_sock.close)
             tool_sock, their_tool_sock = socket.socketpair()
-        except OSError:
-            sock.close()
-            their_sock.close()
-            raise
+            undo.callback(tool_sock.close)
+            undo.callback(their_tool_sock.close)
+            memory = create_memory(self.limits.output_chars)
+            undo.pop_all()
         sock.setblocking(False)
         tool_sock.setblocking(False)
         refuse_descriptors(tool_sock)
-        process = Process(self, number, sock, tool_sock, asyncio.get_running_loop().create_future())
+        exited = asyncio.get_running_loop().create_future()
+        process = Process(self, number, sock, tool_sock, exited, memory=memory)
         return process, (their_sock, their_tool_sock)
 
     def _send_request(self, process: Process, fds: list[int], endpoints: Endpoints | None, rehearse: bool) -> None:
@@ -353,10 +358,15 @@ class ForkServer:
         self._processes.clear()
 
 
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
 async def _recv_ready(process: Process) -> list[int]:
-    """Waits until the kernel reports that it is isolated; returns its workspace and, if any, its proxy's socket."""
+    """Waits until the kernel reports that it is isolated; returns its workspace, raw output and any proxy socket."""
     await wait_readable(process.sock)
-    data, fds, _, _ = socket.recv_fds(process.sock, 4096, 2)
+    data, fds, _, _ = socket.recv_fds(process.sock, 4096, 4)
     packet = json.loads(data) if data else {"op": "failed", "error": "it died before it was ready"}
     if packet["op"] != "ready":
         raise SandboxError(f"a kernel could not start: {packet.get('error')}")

@@ -19,6 +19,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from sandbox.host.endpoints import Endpoints
 from sandbox.isolation.cgroups import Cgroup
 from sandbox.isolation.egress_proxy import EgressProxy
+from sandbox.limits import Limits
 from sandbox.workspace.walk import closing
 
 P = ParamSpec("P")
@@ -56,6 +57,7 @@ class ProcessServer(Protocol):
 
     pid: int
     base: str
+    limits: Limits
     alive: bool
     died: asyncio.Future[int]
 
@@ -81,6 +83,10 @@ class Process:
     pidfd: int = -1
     workspace: int = -1
     """Descriptor of the workspace folder (O_PATH)."""
+    memory: int = -1
+    """Descriptor of the memory that holds its cell's output, see :mod:`sandbox.host.last_words`."""
+    raw_output: tuple[int, int] = (-1, -1)
+    """Descriptors of the files behind its descriptors 1 and 2; -1 where the host has none."""
     cgroup: Cgroup | None = None
     """The cgroup that bounds it, in T3."""
     endpoints: Endpoints | None = None
@@ -140,6 +146,20 @@ class Process:
 
         return await asyncio.shield(asyncio.to_thread(with_own))
 
+    def close_output(self) -> None:
+        """Closes what only a process that runs cells needs."""
+        workspace, self.workspace = self.workspace, -1
+        for fd in self.take_files():
+            os.close(fd)
+        self.workspace = workspace
+
+    def take_files(self) -> list[int]:
+        """The descriptors that hold files of the kernel, which are not this object's any more."""
+        files = [fd for fd in (self.memory, *self.raw_output, self.workspace) if fd >= 0]
+        self.memory = self.workspace = -1
+        self.raw_output = (-1, -1)
+        return files
+
     def release(self) -> None:
         """Closes the descriptors and removes the cgroup."""
         loop = self.exited.get_loop()
@@ -149,10 +169,10 @@ class Process:
                 loop.remove_reader(sock.fileno())
                 loop.remove_writer(sock.fileno())
             sock.close()
-        for fd in (self.pidfd, self.workspace):
+        for fd in (self.pidfd, *self.take_files()):
             if fd >= 0:
                 os.close(fd)
-        self.pidfd = self.workspace = -1
+        self.pidfd = -1
         if self.cgroup is not None:
             self.cgroup.remove()
             self.cgroup = None

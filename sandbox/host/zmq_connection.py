@@ -29,6 +29,7 @@ from sandbox.host.connection import (
     next_id,
 )
 from sandbox.host.endpoints import Endpoints
+from sandbox.host.late_output import LateCollector
 from sandbox.host.process import Process
 from sandbox.limits import Limits
 from sandbox.result import SandboxError
@@ -70,6 +71,8 @@ class ZmqConnection:
         self._iopub.subscribe(b"")
         self._pending: PendingExecution | None = None
         self._idle_budget = IdleBudget(process, limits)
+        self.late = LateCollector(limits)
+        """Output of cells that have ended."""
         self.welcomed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         """Done when the kernel has greeted the subscriber."""
         self._tasks = [
@@ -81,7 +84,7 @@ class ZmqConnection:
     async def request(self, kind: str, content: dict[str, Any], on_event: OnEvent | None = None) -> PendingExecution:
         """Sends a request; the execution returned gathers the answer until :meth:`forget`."""
         self._idle_budget.reset()
-        pending = PendingExecution(next_id(), self._limits, on_event)
+        pending = PendingExecution(next_id(), self._limits, on_event, self.late)
         self._pending = pending
         header = {"msg_id": pending.msg_id, "session": "host", "username": "host", "msg_type": kind, "version": "5.3"}
         parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
@@ -91,6 +94,9 @@ class ZmqConnection:
     def forget(self) -> None:
         """Drops what still arrives for the last request."""
         self._pending = None
+
+    def drain(self) -> None:
+        """Does nothing: what has arrived of a dead kernel is read already."""
 
     def close(self) -> None:
         """Closes the sockets."""
@@ -137,6 +143,9 @@ class ZmqConnection:
                 continue
             if header.get("msg_type") == "iopub_welcome" and not self.welcomed.done():
                 self.welcomed.set_result(None)
-            elif pending is not None:
-                message = {"header": header, "parent_header": parent, "metadata": metadata, "content": content}
+                continue
+            message = {"header": header, "parent_header": parent, "metadata": metadata, "content": content}
+            if pending is None:
+                self.late.take_message(channel, message)
+            else:
                 pending.receive_message(channel, message, sum(map(len, parts)))

@@ -15,7 +15,7 @@ from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
 
-from sandbox.host.connection import plain
+from sandbox.host.plain import plain
 from sandbox.limits import Limits
 from sandbox.result import CellResult, Status
 

@@ -42,6 +42,7 @@ async def start_runner(first: Process) -> Process:
     await first.server.remove(first)  # it stays while the runner or forks of it live in its sandbox
     for unused in (first.sock, first.tool_sock):
         unused.close()
+    first.close_output()
     _set_oom_score(runner, OOM_KILLED_FIRST)
     return runner
 

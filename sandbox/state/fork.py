@@ -17,6 +17,7 @@ import struct
 from typing import Literal
 
 from sandbox.guest.wire import CONTROL, pack
+from sandbox.host.output_memory import create_memory
 from sandbox.host.process import Process, refuse_descriptors, wait_readable
 from sandbox.result import SandboxError
 from sandbox.workspace.files import BRANCHES, open_beneath
@@ -47,13 +48,16 @@ async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
     frame = pack(CONTROL, {"header": header, "parent_header": {}, "metadata": {}, "content": content})
     try:
         with their_sock, their_tool_sock:
-            socket.send_fds(parent.sock, [frame], [their_sock.fileno(), their_tool_sock.fileno()])
+            fork.memory = create_memory(parent.server.limits.output_chars)
+            socket.send_fds(parent.sock, [frame], [their_sock.fileno(), their_tool_sock.fileno(), fork.memory])
         pid = await asyncio.wait_for(recv_ready(sock), CHECKPOINT_TIMEOUT_S if kind == "checkpoint" else FORK_TIMEOUT_S)
         fork.pidfd = os.pidfd_open(pid)
         if kind == "branch":
             fork.workspace = open_beneath(root.workspace, folder, os.O_PATH | os.O_DIRECTORY)
         else:
             fork.workspace = os.dup(parent.workspace)
+            first, second = (os.dup(fd) if fd >= 0 else -1 for fd in parent.raw_output)
+            fork.raw_output = (first, second)
     except BaseException as error:
         fork.kill()
         fork.release()

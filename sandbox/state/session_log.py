@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from sandbox.host.connection import plain_json
+from sandbox.host.plain import plain_json
 from sandbox.result import CellResult, Status
 from sandbox.tools.invoke import Invoke
 from sandbox.validation import format_errors

@@ -17,7 +17,7 @@ CONFIG = {"preload": [], "limits": {"memory_mib": 512}}
 BOMB = "import os, time\nfor _ in range(80):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
 
 
-def outputs_of(client: Any, code: str) -> tuple[str, list[str]]:
+def outputs_of(client: Any, code: str, **options: Any) -> tuple[str, list[str]]:
     """Reply status, and what reached iopub as text; a stream may come in any number of pieces."""
     seen: list[str] = []
     streams: list[str | None] = [None]
@@ -32,7 +32,7 @@ def outputs_of(client: Any, code: str) -> tuple[str, list[str]]:
         seen.extend(shown)
         streams.extend([content.get("name")] if shown else [])
 
-    reply = client.execute_interactive(code, output_hook=take, timeout=30)
+    reply = client.execute_interactive(code, output_hook=take, timeout=30, **options)
     return reply["content"]["status"], seen
 
 
@@ -153,15 +153,10 @@ def test_a_cell_may_ask_the_person_at_the_client(tmp_path: Path, monkeypatch: py
         client.input("\x04" if message["content"]["prompt"] == "more? " else "Ada")
 
     def run(code: str, allow_stdin: bool = True) -> list[str]:
-        seen: list[str] = []
-        client.execute_interactive(
-            code, timeout=30, allow_stdin=allow_stdin, stdin_hook=answer,
-            output_hook=lambda m: seen.extend(str(m["content"][k]) for k in ("text", "ename") if k in m["content"]),
-        )  # fmt: skip
-        return seen
+        return outputs_of(client, code, allow_stdin=allow_stdin, stdin_hook=answer)[1]
 
     try:
-        assert "".join(run("print('first')\nprint('Hello', input('who? '))")) == "first\nHello Ada\n"
+        assert run("print('first')\nprint('Hello', input('who? '))") == ["first\nHello Ada\n"]
         assert run("import getpass\nprint(getpass.getpass('word? '))") == ["Ada\n"]
         assert run("input('more? ')")[-1] == "EOFError"
         assert run("input('nobody? ')", allow_stdin=False)[-1] == "EOFError"

@@ -3,6 +3,7 @@
 import pytest
 
 from sandbox import KernelPool
+from sandbox.result import LateOutput
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -127,7 +128,7 @@ async def test_output_keeps_head_and_tail_and_counts_what_is_missing(pool: Kerne
 async def test_odd_text_arrives_plain(pool: KernelPool) -> None:
     async with await pool.acquire() as kernel:
         result = await kernel.run(r"print('\ud800 \0 \x1b[31mred\x1b[0m é')")
-    assert result.stdout == "\\ud800 \0 red é\n"
+    assert result.stdout == "\\ud800  red é\n"
 
 
 async def test_a_timeout_keeps_the_state(pool: KernelPool) -> None:
@@ -174,7 +175,10 @@ async def test_late_output_of_a_thread_stays_out_of_the_next_cell(pool: KernelPo
     code += "t = threading.Thread(target=late); t.start()"
     async with await pool.acquire() as kernel:
         await kernel.run(code)
-        assert (await kernel.run("go.set(); t.join(); print('mine')")).stdout == "mine\n"
+        result = await kernel.run("go.set(); t.join(); print('mine')")
+        assert result.stdout == "mine\n"
+        assert result.late == (LateOutput(cell=1, stream="stdout", text="late\n"),)
+        assert (await kernel.run("1")).late == ()
 
 
 async def test_jobs_of_later_cells_are_theirs_although_threads_and_their_numbers_come_back(pool: KernelPool) -> None:
