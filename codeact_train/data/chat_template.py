@@ -1,48 +1,58 @@
 """Chat template: conversations as tokens, each with its role and its loss weight.
 
-Contract: the ids are those a server gets when it renders the tokenizer's chat template, except that text inside a turn
-never becomes a control token (a token the tokenizer marks as special). Other added tokens are ordinary vocabulary: text
-that spells one becomes that token, here as on a server. A turn with a weight trains its text and the control token that
-ends it. Headers and everything else the template adds are context. Cost: two template renderings, and about two
-tokenizer calls per turn.
+Contract: a document is what a server makes of the first messages of a conversation: its ids are those of
+``apply_chat_template(messages, tokenize=True)``. For every assistant turn that it trains, it begins with the ids that a
+server is sent for this turn (the messages before it, ``add_generation_prompt=True``). What this prompt leaves to the
+model is trained: the turn's text, what the template writes before it, and the control token that ends it. All else is
+context.
 
-How content is distinguished from template text: the template is rendered with a marker in place of each turn's content.
-Text between markers belongs to the template and may hold control tokens; text that replaces a marker belongs to the
-turn and may not. This module does not read records (``records``), decide which turns are trained, or handle over-long
-documents (``prepare``).
+When one document cannot do this for all trained turns, a conversation becomes several, and each turn is trained in the
+longest that can: Qwen3's template leaves the thoughts of a turn out of later prompts, so a document that ends with this
+turn trains them. Two exceptions from the equality are on purpose:
+
+- Text within a turn never becomes a control token (a token the tokenizer marks as special). It is encoded as text, and
+  so is nothing else. Other added tokens are ordinary vocabulary: text that spells one becomes that token.
+- A turn whose first characters the tokenizer would join with the end of the prompt gets a document of its own, in which
+  the prompt and the turn are encoded apart: the model writes behind the prompt's tokens and could never produce the
+  joint one. Prompts of later turns hold the joint token, as a server encodes them.
+
+Cost: that of ``turn_spans`` and ``text_encoding``, once for each document. This module does not read records
+(``records``), decide which turns are trained, or handle over-long documents (``prepare``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from codeact_train.data.document import ROLES, Document, Turn
-from codeact_train.data.tokenizer import load_tokenizer, without_prefix_space
+from codeact_train.data.rendering import Renderer
+from codeact_train.data.text_encoding import TextEncoder, Tokens, join
+from codeact_train.data.tokenizer import load_tokenizer
+from codeact_train.data.turn_spans import Rendering, SpanFinder
+from codeact_train.data.turn_tokens import turn_tokens
 
-_MARK = "\ue000{}\ue001"  # private-use characters: no template or tokenizer gives them a meaning
-_MARK_PATTERN = re.compile("\ue000(\\d+)\ue001")
+TEMPLATE_DATE = "2024-07-26"
+"""The day that a template with ``strftime_now`` writes, unless ``prepare.template_date`` names another one."""
 
+_NO_END = "the chat template ends an assistant turn without a control token, so the model cannot learn to stop"
 
-@dataclass(frozen=True)
-class _Piece:
-    """A span of rendered text: a control token, plain text of the template, or a turn's content."""
-
-    text: str
-    control: bool = False
-    turn: int | None = None
+_REWRITTEN = "the chat template rewrites the text of turn {}, so its tokens cannot be identified"
 
 
 class ChatFormat:
-    """Tokenizer and chat template of a Hugging Face model folder."""
+    """Tokenizer and chat template of a Hugging Face model folder.
 
-    def __init__(self, folder: Path):
-        """Raises ``ValueError`` when the folder's tokenizer has no chat template or no fast implementation."""
+    ``end_token``: the control token that ends the last assistant turn of a conversation. ``end_tokens``: this one and
+    those that end earlier turns, if they are others.
+    """
+
+    def __init__(self, folder: Path, day: str = TEMPLATE_DATE):
+        """Raises ``ValueError`` when the folder's tokenizer has no chat template, no fast implementation, or settings
+        with which ids are not certain."""
         tokenizer = load_tokenizer(folder)
         if not tokenizer.chat_template:
             raise ValueError(
@@ -50,122 +60,131 @@ class ChatFormat:
                 "prepare.chat_template"
             )
         self.tokenizer = tokenizer
-        self._controls = {t.content: i for i, t in tokenizer.added_tokens_decoder.items() if t.special}
-        self._control_pattern = re.compile("|".join(map(re.escape, sorted(self._controls, key=len, reverse=True))))
-        self._first = tokenizer.backend_tokenizer
-        self._first.encode_special_tokens = True  # from now on, control tokens spelled in text are encoded as text
-        self._later = without_prefix_space(self._first)
-        self._header = lru_cache(maxsize=4096)(self._encode)
-        self.end_token = self._find_end_token()
+        self.renderer = Renderer(tokenizer, day)
+        try:
+            self._encoder = TextEncoder(tokenizer)
+        except ValueError as error:
+            raise ValueError(f"model={folder}: {error}") from error
+        self._spans = SpanFinder(self.renderer)
+        controls = sorted(self._encoder.controls, key=len, reverse=True)
+        self._control_pattern = re.compile("|".join(map(re.escape, controls)) or "(?!)")
+        self.end_tokens = self._find_end_tokens()
+        self.end_token = self.end_tokens[0]
 
-    def _find_end_token(self) -> int:
-        """The control token that ends an assistant turn."""
-        document = self.encode([Turn("user", "x"), Turn("assistant", "x", 1.0)])
-        end = int(document.ids[document.weights > 0][-1])
-        if end not in self._controls.values():
-            raise ValueError(
-                "the chat template ends an assistant turn without a control token, so the model cannot learn to stop"
-            )
-        return end
+    def _find_end_tokens(self) -> tuple[int, ...]:
+        """The control tokens that end assistant turns, the last turn's first."""
+        found: list[int] = []
+        refused: list[ValueError] = []
+        for roles in ("ua", "sua", "uaua", "suaua"):
+            names = {"s": "system", "u": "user", "a": "assistant"}
+            turns = [Turn(names[role], "x") for role in roles]
+            try:
+                found += self._ends_of(turns)
+            except ValueError as error:
+                refused.append(error)
+        if not found:
+            raise refused[0]
+        return tuple(dict.fromkeys(found))
+
+    def _ends_of(self, turns: Sequence[Turn]) -> list[int]:
+        """The tokens that end the assistant turns of a conversation, the last turn's first."""
+        rendering = self._spans.find(turns)
+        tokens = self._encode(rendering)
+        assistants = [place for place in turn_tokens(rendering, tokens, turns) if turns[place.turn].role == "assistant"]
+        if not all(place.ended for place in assistants):
+            raise ValueError(_NO_END)
+        return [int(tokens.ids[place.end - 1]) for place in reversed(assistants)]
 
     def render(self, turns: Sequence[Turn]) -> str:
         """The text a server builds for these turns."""
-        return self._apply([{"role": t.role, "content": t.content} for t in turns])
+        return self.renderer.conversation(turns)
 
     def has_control_text(self, text: str) -> bool:
         """Whether the text spells out a control token. Such text is still encoded as text."""
         return self._control_pattern.search(text) is not None
 
     def encode(self, turns: Sequence[Turn]) -> Document:
-        """Tokens of a conversation.
+        """Tokens of a conversation that needs only one document. Raises ``ValueError`` when it needs more."""
+        documents = self.documents(turns)
+        if len(documents) > 1:
+            raise ValueError(f"the chat template renders these turns in {len(documents)} ways; use documents()")
+        return documents[0]
 
-        Blanks that the template trims from the ends of a turn are left out, as on a server. Raises ``ValueError`` when
-        the template refuses the turns or rewrites their text.
+    def documents(self, turns: Sequence[Turn]) -> list[Document]:
+        """The documents of a conversation, the shortest first; every trained turn is trained in one of them.
+
+        Raises ``ValueError`` when the template refuses the turns, leaves one out or rewrites the text of a trained one,
+        or when a server's prompt for a trained turn is not a beginning of the rendered conversation.
         """
-        marked = self._apply([{"role": t.role, "content": _MARK.format(i)} for i, t in enumerate(turns)])
-        rendered = self.render(turns)
-        if _filled(marked, turns) != rendered:
-            turns = [replace(t, content=t.content.strip()) for t in turns]
-            if _filled(marked, turns) != rendered:
-                raise ValueError("the chat template rewrites a turn's text, so its tokens cannot be identified")
-        if sorted(int(m) for m in _MARK_PATTERN.findall(marked)) != list(range(len(turns))):
-            raise ValueError("the chat template leaves out or repeats a turn")
-        return self._assemble(list(self._pieces(marked, turns)), turns)
+        waiting = {index for index, turn in enumerate(turns) if turn.weight and turn.role == "assistant"}
+        made: list[Document] = []
+        length = len(turns)
+        while length:
+            rendering = self._spans.find(turns[:length])
+            tokens = self._encode(rendering)
+            trained = {index for index in waiting if self._fits(index, rendering, tokens)}
+            others = _others(turns) if length == len(turns) else set()
+            if trained or others or not waiting:
+                made.append(self._label(rendering, tokens, turns[:length], trained | others))
+            waiting -= trained
+            if length - 1 in waiting:  # not even its own conversation begins with its prompt
+                made.append(self._apart(rendering, turns[:length]))
+                waiting.remove(length - 1)
+            length = max(waiting, default=-1) + 1
+        return made[::-1]
 
-    def _apply(self, messages: list[dict[str, str]]) -> str:
-        try:
-            return str(self.tokenizer.apply_chat_template(messages, tokenize=False))
-        except Exception as error:  # templates may raise any exception
-            raise ValueError(f"the chat template refuses these turns: {error}") from error
+    def _encode(self, rendering: Rendering) -> Tokens:
+        contents = sorted((span.start, span.end) for span in rendering.spans)
+        return self._encoder.encode(rendering.text, contents)
 
-    def _pieces(self, marked: str, turns: Sequence[Turn]) -> Iterator[_Piece]:
-        position = 0
-        for mark in _MARK_PATTERN.finditer(marked):
-            yield from self._scaffold(marked[position : mark.start()])
-            yield _Piece(turns[int(mark[1])].content, turn=int(mark[1]))
-            position = mark.end()
-        yield from self._scaffold(marked[position:])
+    def _fits(self, index: int, rendering: Rendering, tokens: Tokens) -> bool:
+        """Whether the document can train an assistant turn."""
+        span = rendering.spans[index]
+        return span.whole and span.prompt is not None and self._encoder.is_prefix(rendering.text, tokens, span.prompt)
 
-    def _scaffold(self, text: str) -> Iterator[_Piece]:
-        position = 0
-        for control in self._control_pattern.finditer(text):
-            if control.start() > position:
-                yield _Piece(text[position : control.start()])
-            yield _Piece(control[0], control=True)
-            position = control.end()
-        if position < len(text):
-            yield _Piece(text[position:])
+    def _apart(self, rendering: Rendering, turns: Sequence[Turn]) -> Document:
+        """The document of a conversation whose last turn is encoded apart from its prompt."""
+        index = len(turns) - 1
+        span = rendering.spans[index]
+        if not span.whole:
+            raise ValueError(_REWRITTEN.format(index))
+        if span.prompt is None:
+            raise ValueError(self._other_prompt(rendering.text, turns))
+        at = span.prompt
+        contents = sorted((one.start, one.end) for one in rendering.spans)
+        before = [(start, min(end, at)) for start, end in contents if start < at]
+        behind = [(max(start, at) - at, end - at) for start, end in contents if end > at]
+        text = rendering.text
+        tokens = join(self._encoder.encode(text[:at], before), self._encoder.encode_behind(text[at:], behind), at)
+        return self._label(rendering, tokens, turns, {index})
 
-    def _assemble(self, pieces: list[_Piece], turns: Sequence[Turn]) -> Document:
-        """Tokenise span by span between control tokens, and label each token with its turn."""
-        ids: list[int] = []
-        roles: list[int] = []
-        weights: list[float] = []
-        starts: list[int] = []
-        done: tuple[int, ...] = ()
-        before = ""  # text since the last control token; `done` holds its tokens so far
-        ending: int | None = None  # the turn whose end token is still to come
-        last_control = 0
-        for piece in pieces:
-            if piece.control:
-                tokens: tuple[int, ...] = (self._controls[piece.text],)
-                before, done = "", ()
-            else:
-                tokens = self._continue(before, done, piece.text, first=len(done) == len(ids))
-                before, done = before + piece.text, done + tokens
-            turn = piece.turn if piece.turn is not None else ending
-            if piece.turn is not None:
-                ending = piece.turn
-                starts.append(last_control)
-            role = ROLES["none"] if turn is None else ROLES.get(turns[turn].role, ROLES["none"])
-            weight = 0.0 if turn is None else turns[turn].weight
-            if piece.control:
-                last_control, ending = len(ids), None
-            ids += tokens
-            roles += [role] * len(tokens)
-            weights += [weight] * len(tokens)
-        return Document(
-            np.array(ids, np.int32), np.array(roles, np.uint8), np.array(weights, np.float32), tuple(starts)
+    def _other_prompt(self, text: str, turns: Sequence[Turn]) -> str:
+        prompt = self.renderer.prompt(turns[:-1])
+        same = next((i for i, (one, other) in enumerate(zip(prompt, text, strict=False)) if one != other), len(text))
+        return (
+            f"a server's prompt for turn {len(turns) - 1} is not the beginning of the rendered conversation: it "
+            f"continues with {prompt[same : same + 20]!r}, the conversation with {text[same : same + 20]!r}"
         )
 
-    def _continue(self, before: str, done: tuple[int, ...], text: str, *, first: bool) -> tuple[int, ...]:
-        """Tokens of ``text`` after ``before``; ``first`` when no control token precedes them.
+    def _label(self, rendering: Rendering, tokens: Tokens, turns: Sequence[Turn], trained: set[int]) -> Document:
+        """The document with the role of each token, and the weights of the turns it trains."""
+        roles = np.zeros(len(tokens), np.uint8)
+        weights = np.zeros(len(tokens), np.float32)
+        headers: list[int] = []
+        for place in turn_tokens(rendering, tokens, turns):
+            turn, mine = turns[place.turn], slice(place.first, place.end)
+            headers.append(place.header)
+            roles[mine] = ROLES.get(turn.role, ROLES["none"])
+            if place.turn not in trained:
+                continue
+            if not rendering.spans[place.turn].whole:
+                raise ValueError(_REWRITTEN.format(place.turn))
+            if turn.role == "assistant" and not (place.ended and int(tokens.ids[place.end - 1]) in self.end_tokens):
+                raise ValueError(_NO_END)
+            weights[mine] = turn.weight
+        return Document(tokens.ids, roles, weights, tuple(headers))
 
-        The tokens come from the joint tokenisation, as a server makes it, unless one would span the boundary. The model
-        generates after ``before`` was tokenised alone and could never produce such a token, so the text is then
-        tokenised alone.
-        """
-        if not before:
-            return self._header(text, first)
-        joint = self._encode(before + text, first)
-        if joint[: len(done)] == done:
-            return joint[len(done) :]
-        return self._encode(text, False)
 
-    def _encode(self, text: str, first: bool) -> tuple[int, ...]:
-        return tuple((self._first if first else self._later).encode(text, add_special_tokens=False).ids)
-
-
-def _filled(marked: str, turns: Sequence[Turn]) -> str:
-    """The marked rendering with each marker replaced by its turn's content."""
-    return _MARK_PATTERN.sub(lambda m: turns[int(m[1])].content, marked)
+def _others(turns: Sequence[Turn]) -> set[int]:
+    """Trained turns that the model does not write; they are trained in the document of the whole conversation."""
+    return {index for index, turn in enumerate(turns) if turn.weight and turn.role != "assistant"}

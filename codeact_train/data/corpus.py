@@ -56,6 +56,7 @@ class Corpus:
         self.digest: str = self.manifest["digest"]
         self.sequence_length: int = self.manifest["sequence_length"]
         self.end_token: int = self.manifest["end_token"]
+        self.end_tokens: tuple[int, ...] = (self.end_token, *self.manifest.get("other_end_tokens", ()))
         try:
             self._columns = [Column(self.folder / name) for name in COLUMNS]
             with np.load(self.folder / "packs.npz") as packs:

@@ -7,13 +7,11 @@ here: the trainer reads the vocabulary size from the corpus.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import AddedToken
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 TOKENIZER_FILES = (
@@ -85,27 +83,3 @@ def _check_chatml(model: Path, tokenizer: PreTrainedTokenizerFast) -> None:
             f"prepare.chat_template=chatml: the tokenizer of {model} has no control token {' or '.join(missing)}; "
             'set prepare.add_tokens to ["<|im_start|>", "<|im_end|>"]'
         )
-
-
-def without_prefix_space(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer for text after a control token: the same one, or a copy that adds no prefix space.
-
-    SentencePiece tokenizers put a space before the first word of a text only (``prepend_scheme: first``). Text after a
-    control token that is tokenised alone would wrongly get one too.
-    """
-    if tokenizer.pre_tokenizer is None or b'"first"' not in tokenizer.pre_tokenizer.__getstate__():
-        return tokenizer
-
-    def never_first(part: Any) -> Any:
-        if isinstance(part, list):
-            return [never_first(one) for one in part]
-        if not isinstance(part, dict):
-            return part
-        changed = {key: never_first(value) for key, value in part.items()}
-        return changed | {"prepend_scheme": "never"} if part.get("prepend_scheme") == "first" else changed
-
-    state = json.loads(tokenizer.to_str())
-    state["pre_tokenizer"] = never_first(state["pre_tokenizer"])
-    copy = Tokenizer.from_str(json.dumps(state))
-    copy.encode_special_tokens = tokenizer.encode_special_tokens
-    return copy

@@ -64,16 +64,18 @@ class Encoder:
         if draw >= config.sources[file].repeat:
             return out.drop("mixture", "not drawn")
         try:
-            document = self.chat.encode(turns)
+            documents = self.chat.documents(turns)
         except ValueError as error:
             return out.drop("template", str(error))
-        out.numbers["tokens"] = len(document)
+        out.numbers["tokens"] = sum(map(len, documents))
+        out.numbers["unrolled"] = len(documents) > 1
         if found := self.prompt_filter.find([t.content for t in turns]):
             return out.drop("contaminated", found)
         if config.deduplicate == "near":
-            dialogue = (document.roles == ROLES["user"]) | (document.roles == ROLES["assistant"])
-            out.signature = signature(document.ids[dialogue])
-        return self._cut(document, turns, out)
+            whole = documents[-1]
+            dialogue = (whole.roles == ROLES["user"]) | (whole.roles == ROLES["assistant"])
+            out.signature = signature(whole.ids[dialogue])
+        return self._cut(documents, turns, out)
 
     def _weight(self, turn: RecordTurn) -> float:
         own = 1.0 if turn.weight is None else turn.weight
@@ -85,19 +87,24 @@ class Encoder:
                 return f"turn {number} is a {turn.role} turn with a weight, but role_weights.{turn.role} is 0"
         return None
 
-    def _cut(self, document: Document, turns: list[Turn], out: EncodedRecord) -> EncodedRecord:
-        """Make the document's pieces by the policy for over-long documents."""
+    def _cut(self, documents: list[Document], turns: list[Turn], out: EncodedRecord) -> EncodedRecord:
+        """Make the pieces of the record's documents by the policy for over-long documents."""
         longest = self.config.sequence_length + 1
         if self.config.parity == "paper":
-            document, longest = paper.whole_turns(document, turns), longest - 1
-        pieces = [document]
-        if len(document) > longest:
-            if self.config.over_long in ("error", "drop"):
-                return out.drop("over_long", f"{len(document)} tokens")
-            pieces = split_document(document, longest)
-            if self.config.over_long == "truncate":
-                pieces = [document.slice(0, longest)]
-            out.numbers["cuts"] = sum(0 not in piece.turn_starts for piece in pieces[1:])
+            documents, longest = [paper.whole_turns(document, turns) for document in documents], longest - 1
+        pieces: list[Document] = []
+        cuts = 0
+        for document in documents:
+            parts = [document]
+            if len(document) > longest:
+                if self.config.over_long in ("error", "drop"):
+                    return out.drop("over_long", f"{len(document)} tokens")
+                parts = split_document(document, longest)
+                if self.config.over_long == "truncate":
+                    parts = [document.slice(0, longest)]
+                cuts += sum(0 not in part.turn_starts for part in parts[1:])
+            pieces += parts
+        out.numbers["cuts"] = cuts
         if self.config.parity == "off":
             out.numbers["lost"] = sum(piece.weights[0] > 0 for piece in pieces)
             for piece in pieces:

@@ -38,10 +38,16 @@ IMITATED = (
 
 
 def whole_turns(document: Document, turns: Sequence[Turn]) -> Document:
-    """The document with roles and weights over whole turns, and weights aligned with the inputs."""
+    """The document with roles and weights over whole turns, and weights aligned with the inputs.
+
+    ``turns``: the turns of the record, of which the document holds the first.
+    """
     turn_of = np.searchsorted(document.turn_starts, np.arange(len(document)), side="right")  # 0: before the first turn
-    roles = np.array([0, *(ROLES[turn.role] for turn in turns)], np.uint8)
-    weights = np.array([0.0, *(turn.weight for turn in turns)], np.float32)
+    roles = np.array([0, *(ROLES.get(turn.role, 0) for turn in turns[: len(document.turn_starts)])], np.uint8)
+    # a document may train only some of the turns (``data.chat_template``)
+    ends = [*document.turn_starts[1:], len(document)]
+    spans = zip(document.turn_starts, ends, strict=True)
+    weights = np.array([0.0, *(document.weights[a:b].max(initial=0.0) for a, b in spans)], np.float32)
     return Document(document.ids, roles[turn_of], weights[turn_of], document.turn_starts)
 
 

@@ -28,7 +28,8 @@ ROW = np.dtype(
         ("tokens", np.int32),  # of the whole record
         ("stored", np.int32),  # tokens of its pieces that carry loss
         ("pieces", np.int32),  # number of those pieces
-        ("split", np.bool_),  # whether it was cut into several
+        ("split", np.bool_),  # whether it became several documents
+        ("unrolled", np.bool_),  # whether the template needs several documents for it
         ("cuts", np.int32),  # cuts within a turn
         ("lost", np.int32),  # trained tokens that lost their predecessor
         ("id", np.uint64),

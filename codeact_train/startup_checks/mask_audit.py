@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,15 +25,15 @@ def audit(context: CheckContext) -> StartupCheck:
             wrong += int(np.count_nonzero(document.weights[1:][~mine[:-1]]))
             continue
         wrong += int(np.count_nonzero(document.weights[~mine]))
-        wrong += sum(unended_turns(document, role, corpus.end_token) for role in trained)
+        wrong += sum(unended_turns(document, role, corpus.end_tokens) for role in trained)
     return StartupCheck("audit", wrong, 0, "number of tokens trained against their role, or end tokens left out")
 
 
-def unended_turns(document: Document, role: NDArray[np.bool_], end: int) -> int:
-    """Number of trained turns of a role whose last token is not the end token, or is not trained."""
+def unended_turns(document: Document, role: NDArray[np.bool_], ends: Sequence[int]) -> int:
+    """Number of trained turns of a role whose last token is not one of the end tokens, or is not trained."""
+    is_end = np.isin(document.ids, ends)
     # a turn ends where the role does; one cut off by the end of a piece has no end token to train
-    ends = role & ~np.append(role[1:], role[-1:] & (document.ids[-1] != end))
-    last = np.flatnonzero(ends)
+    last = np.flatnonzero(role & ~np.append(role[1:], role[-1:] & ~is_end[-1:]))
     last = last[last > 0]  # a piece may begin with the end token of a turn in the piece before
-    unended = (document.ids[last] != end) | (document.weights[last] == 0)
+    unended = ~is_end[last] | (document.weights[last] == 0)
     return int(np.count_nonzero(unended & (document.weights[last - 1] > 0)))

@@ -185,4 +185,4 @@ def test_a_piece_that_begins_with_an_end_token_is_no_turn_without_one() -> None:
     """Splitting left a turn's end token to the piece behind it, where nothing predicts it."""
     roles = np.array([ROLES["assistant"], ROLES["none"], ROLES["assistant"]], np.uint8)
     piece = Document(np.array([2, 7, 8], np.int32), roles, np.array([0, 0, 1], np.float32))
-    assert mask_audit.unended_turns(piece, roles == ROLES["assistant"], end=2) == 0
+    assert mask_audit.unended_turns(piece, roles == ROLES["assistant"], ends=[2]) == 0

@@ -103,4 +103,5 @@ def test_a_template_of_ones_own(model: Path, tmp_path: Path) -> None:
     document = chat.encode([Turn("user", " blanks go \n"), Turn("assistant", "yes\n", 1.0)])
     said = "<|im_start|>user: blanks go<|im_end|><|im_start|>assistant: yes<|im_end|>"
     assert chat.tokenizer.decode(document.ids) == said
-    assert chat.tokenizer.decode(document.ids[document.weights > 0]) == "yes<|im_end|>"
+    # the template has no generation prompt, so a server leaves the header to the model
+    assert chat.tokenizer.decode(document.ids[document.weights > 0]) == "<|im_start|>assistant: yes<|im_end|>"
