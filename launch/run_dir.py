@@ -56,8 +56,9 @@ class RunDir:
         """
         stored = json.loads((self.corpus / "corpus.json").read_text(encoding="utf-8"))["settings"]
         wanted = prepare.model_dump(mode="json", exclude=NOT_OF_THE_CORPUS)
-        for key in wanted.keys() & stored.keys():
-            if wanted[key] != stored[key]:
+        stored = {**PrepareConfig().model_dump(mode="json"), **stored}  # a corpus may be older than a key
+        for key, value in wanted.items():
+            if value != stored[key]:
                 raise ValueError(
                     f"prepare.{key}: the corpus in {self.corpus} was prepared with {stored[key]!r}, this configuration "
                     f"says {wanted[key]!r}; run `codeact prepare` again, or give the former value"

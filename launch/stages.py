@@ -16,6 +16,7 @@ from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
 from eval import CheckpointRef, evaluate_checkpoints, write_report
 from launch.config import LoopConfig
+from launch.console import say
 from launch.inputs.resolve_model import resolve_model
 from launch.inputs.resolve_records import on_this_machine
 from launch.run_dir import RunDir
@@ -24,6 +25,9 @@ from launch.submit import torchrun
 from rollout import collect_trajectories, is_complete, ray_session, select_records
 from rollout.engines import ServerSpec
 from rollout.servers import folder_digest
+
+SHOWN_DROPPED = 3
+"""Dropped records that the console names."""
 
 
 def collect(config: LoopConfig) -> str:
@@ -54,6 +58,8 @@ def prepare(config: LoopConfig) -> str:
     if any(source.path is None for source in config.prepare.sources) and not folder.records.exists():
         raise ValueError(f"prepare: {folder.records} does not exist; run `codeact select` first")
     ledger = build_corpus(folder.records, resolve_model(config.model), folder.corpus, on_this_machine(config.prepare))
+    for sentence in _left_out(ledger, folder.corpus):
+        say(sentence)
     return f"{_account(ledger)} in {folder.corpus}"
 
 
@@ -136,6 +142,20 @@ def _account(ledger: Ledger) -> str:
         f"{ledger.records_kept} of {ledger.records_read} records kept{dropped}; {half.tokens} tokens, {half.trained} "
         f"of them trained, {half.packs} packs {half.filled / max(half.slots, 1):.1%} full"
     )
+
+
+def _left_out(ledger: Ledger, corpus: Path) -> Iterator[str]:
+    """Sentences about what is not trained: the first dropped records, where all are listed, and reasoning."""
+    named = [one for one in ledger.dropped_records if one.reason != "mixture"][:SHOWN_DROPPED]
+    if named:
+        more = sum(count for reason, count in ledger.dropped.items() if reason != "mixture") - len(named)
+        rest = f"; and {more} more" if more else ""
+        yield f"dropped: {'; '.join(one.named() for one in named)}{rest}; all are listed in {corpus / 'dropped.jsonl'}"
+    if ledger.reasoning_left_out:
+        yield (
+            f"reasoning of {ledger.reasoning_left_out} records is left out; "
+            "prepare.reading.reasoning=text writes it into the text"
+        )
 
 
 def base_checkpoint(config: LoopConfig) -> CheckpointRef:

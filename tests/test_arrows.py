@@ -96,7 +96,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "run_dir": "",
         "submit": "config",
         "plan": "config console inputs run_dir submit",
-        "stages": "config inputs run_dir serve submit",
+        "stages": "config console inputs run_dir serve submit",
         "loop": "config console run_dir stages",
         "cli": "config console inputs loop plan run_dir serve stages submit",
     },

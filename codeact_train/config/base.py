@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import os.path
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A path that a user gives; ``~`` is the home folder."""
 
 
 class Settings(BaseModel):

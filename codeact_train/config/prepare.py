@@ -6,24 +6,26 @@ it without heavy imports. Field names enter the digest of a corpus (``prepare.in
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from codeact_train.config.base import Settings
+from codeact_train.config.base import Settings, UserPath
 
 
 class SourceSettings(Settings):
-    """One file of the mixture, and how much of it an epoch holds."""
+    """One source of the mixture, and how much of it an epoch holds."""
 
-    path: str | None = None
-    """JSON Lines file of records, optionally compressed (``.gz``); ``null`` for the records that ``select`` wrote in
-    this run."""
+    path: UserPath | None = None
+    """File of records (JSON Lines, a JSON array, Parquet or Arrow, compressed or not), folder of a saved data set, or
+    ``NAME:SPLIT`` of one that ``datasets`` loads; ``null`` for the records that ``select`` wrote in this run."""
     name: str | None = None
     """Name in the ledger, and source of records that name none; by default the file's name."""
     repeat: float = Field(1.0, gt=0.0)
     """How often an epoch holds each record: 2.5 takes all twice and half of them a third time, 0.2 takes a fifth. A
     hash of seed and id selects that half or fifth. Held-out records are never repeated."""
+    allow_empty: bool = False
+    """Go on when nothing of this source is kept; by default that is an error."""
     share: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of the mixture's tokens that comes from this file, instead of ``repeat``. Files without a share determine
     the size of the mixture; if all have one, it is as large as possible without repetition."""
@@ -35,11 +37,28 @@ class SourceSettings(Settings):
         return self
 
 
+class ReadingSettings(Settings):
+    """How records of other forms are read. By default a record is dropped where something of it would be trained in
+    another way than its file says."""
+
+    tool_calls: Literal["drop", "text"] = "drop"
+    """Records with tools, calls or results of tools: ``drop`` them, or write all three into the ``text`` as
+    ``<tools>``, ``<tool_call>`` and ``<tool_response>``, the form of Hermes and Qwen2.5."""
+    empty_replies: Literal["drop", "train"] = "drop"
+    """Records with a trained assistant turn without text: ``drop`` them, or ``train`` the model to say nothing."""
+    mask_keys: dict[str, Literal["weight", "ignore"]] = Field({})
+    """Meaning of keys that seem to be about the loss, such as ``train`` or ``loss``: ``weight`` for another name of a
+    turn's ``weight`` (false is 0, true is 1), or ``ignore``. Records with such a key that is not listed are dropped."""
+    reasoning: Literal["leave_out", "text"] = "leave_out"
+    """Reasoning beside the text of an assistant turn (``reasoning_content``): ``leave_out``, which the ledger counts,
+    or write it into the ``text`` between ``<think>`` and ``</think>``."""
+
+
 class EvaluationPrompts(Settings):
     """Prompts that no training record may contain."""
 
-    path: str
-    """JSON Lines file, optionally compressed (``.gz``), one evaluation task per line."""
+    path: UserPath
+    """File of JSON Lines, or of another form that records can have, one evaluation task per line."""
     field: str = "prompt"
     """Key of the prompt in each line."""
 
@@ -60,12 +79,14 @@ class PrepareConfig(Settings):
 
     sources: tuple[SourceSettings, ...] = Field((SourceSettings(),), min_length=1)
     """The files of the mixture; by default the records this run has selected."""
+    reading: ReadingSettings = ReadingSettings()
+    """How records of other forms are read."""
     sequence_length: int = Field(1024, ge=8)
     """Slots of a pack. A document of n tokens fills n - 1 slots: its last token is only a target."""
     over_long: Literal["error", "drop", "split", "truncate"] = "error"
     """Policy for a document longer than a pack: ``error`` stops and names it, ``drop`` leaves it out, ``split`` cuts it
     into several at the start of a turn, ``truncate`` keeps its beginning. The ledger counts every case."""
-    chat_template: str = "own"
+    chat_template: UserPath = "own"
     """``own`` for the template of the model folder, ``chatml``, or a Jinja file."""
     add_tokens: tuple[str, ...] = ()
     """Control tokens to add to the tokenizer if missing, such as ``<|im_start|>`` and ``<|im_end|>``."""
@@ -90,6 +111,14 @@ class PrepareConfig(Settings):
     workers: int | None = Field(None, ge=1)
     """Processes that tokenise; ``null`` for one per 32 MB of records, up to one per core. Does not affect the corpus.
     """
+
+    def of_corpus(self) -> dict[str, Any]:
+        """The settings that a corpus stores. Keys that earlier versions did not have are left out at their default, so
+        that the same inputs keep their digest."""
+        stored = self.model_dump(exclude={"workers": True, "sources": {"__all__": {"allow_empty"}}})
+        if self.reading == ReadingSettings():
+            del stored["reading"]
+        return stored
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> PrepareConfig:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from codeact_train.config.base import Settings
+from codeact_train.config.base import Settings, UserPath
 
 NewTokens: TypeAlias = Literal["mean", "last_row"]
 
@@ -240,11 +240,11 @@ class TrainConfig(Settings):
 class TrainJob(Settings):
     """A resolved job, which the trainer reads as JSON."""
 
-    model: str
+    model: UserPath
     """Hugging Face folder of the base model."""
-    corpus: str
+    corpus: UserPath
     """Folder of the prepared corpus."""
-    out: str
+    out: UserPath
     """Folder for metrics, checkpoints and exports; a job resumes from the checkpoints it finds there."""
     train: TrainConfig = TrainConfig()
     """Training settings."""

@@ -7,7 +7,7 @@ in the corpus names all of them.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 MAX_NAMED = 1000
 
@@ -22,6 +22,10 @@ class DroppedRecord(BaseModel):
     id: str | None
     reason: str
     detail: str
+
+    def named(self) -> str:
+        """Its place, its id if it has one, and why it was dropped."""
+        return f"{self.file} line {self.line}{f' ({self.id})' if self.id else ''}: {self.detail or self.reason}"
 
 
 class FileStats(BaseModel):
@@ -88,6 +92,8 @@ class Ledger(BaseModel):
     """Tokens that belong to no record: the separators of paper parity."""
     control_text: int = 0
     """Kept records whose text spells out a control token; it was tokenised as text."""
+    reasoning_left_out: int = Field(0, exclude_if=lambda count: not count)
+    """Kept records whose file gives reasoning beside their text (``prepare.reading.reasoning``)."""
     files: dict[str, FileStats] = {}
     """Per file of the mixture."""
     sources: dict[str, dict[str, int]] = {}

@@ -20,6 +20,7 @@ from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.corpus import SPLITS, Corpus
 from codeact_train.data.ledger import Ledger
+from codeact_train.data.records import size_bytes
 from codeact_train.data.tokenizer import write_tokenizer
 from codeact_train.prepare import manifest
 from codeact_train.prepare.audit import write_audit
@@ -27,7 +28,7 @@ from codeact_train.prepare.chunk import read_chunks
 from codeact_train.prepare.contamination import PromptFilter
 from codeact_train.prepare.dedup import check_over_long, drop_duplicates
 from codeact_train.prepare.encode import Encoder
-from codeact_train.prepare.inputs import MixtureFile, corpus_digest, mixture_files
+from codeact_train.prepare.inputs import MixtureFile, check_sources, corpus_digest, mixture_files
 from codeact_train.prepare.layout import pack_documents
 from codeact_train.prepare.mixture import assign_copies
 from codeact_train.prepare.staging import Staged, stage
@@ -44,7 +45,9 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Led
     files = mixture_files(records, config)
     digest = corpus_digest(files, model, config)
     if _digest_at(out) == digest:
-        return Corpus(out).ledger
+        ledger = Corpus(out).ledger
+        check_sources(files, ledger, config)
+        return ledger
     building, old = (out.with_name(f"{out.name}.{what}") for what in ("building", "old"))
     for left in (building, old):
         shutil.rmtree(left, ignore_errors=True)  # left by a run that was killed
@@ -83,6 +86,7 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     ledger.dropped_records = manifest.write_names(folder, files, staged, layout, same_as)
     if not ledger.train.trained:
         raise ValueError(_nothing_left(files, ledger))
+    check_sources(files, ledger, config)
     if wrong := ledger.imbalances():
         raise AssertionError("ledger does not balance: " + "; ".join(wrong))
     manifest.write_packs(folder, layout, {split: statistics.pack_weights(split) for split in SPLITS})
@@ -97,7 +101,7 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
 def _nothing_left(files: list[MixtureFile], ledger: Ledger) -> str:
     """The error message for a corpus without trained tokens."""
     dropped = "".join(f", {count} {reason}" for reason, count in ledger.dropped.items())
-    first = "".join(f"; first, {d.file} line {d.line}: {d.detail}" for d in ledger.dropped_records[:1])
+    first = "".join(f"; first, {one.named()}" for one in ledger.dropped_records[:1])
     return (
         f"records={', '.join(str(file.path) for file in files)}: nothing is left to train on; {ledger.records_read} "
         f"records read, {ledger.validation.documents} documents held out{dropped}{first}"
@@ -109,7 +113,7 @@ def _read(files: list[MixtureFile], folder: Path, encoder: Encoder, tokenizer: P
     columns = (TextColumn("tokenise"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("tokenise", total=sum(path.stat().st_size for path in paths))
+        task = bar.add_task("tokenise", total=sum(map(size_bytes, paths)))
         lines = read_chunks([(f.path, f.source) for f in files], lambda done: bar.advance(task, done))
         encoded = encode_all(lines, encoder, tokenizer, worker_count(paths, encoder.config.workers))
         return stage(encoded, folder / "stage")

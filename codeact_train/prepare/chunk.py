@@ -1,4 +1,4 @@
-"""Chunks of lines: the unit of work of an encoding process, and its result.
+"""Chunks of items: the unit of work of an encoding process, and its result.
 
 Contract: chunk boundaries do not affect the corpus. Cost: half a megabyte of records at a time, and about as much in
 numbers.
@@ -26,8 +26,7 @@ CHUNK_BYTES = 2**19
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive lines of one file of the mixture, as ``(line number, line)``; ``source`` is for records that name
-    none."""
+    """Consecutive items of one file of the mixture, as ``(place, JSON)``; ``source`` is for records that name none."""
 
     file: int
     source: str
@@ -51,7 +50,7 @@ class EncodedChunk:
 
 
 def read_chunks(files: list[tuple[Path, str]], progress: Callable[[int], None]) -> Iterator[Chunk]:
-    """The lines of the mixture's files; each file comes with the source of records that name none."""
+    """The items of the mixture's files; each file comes with the source of records that name none."""
     for index, (path, source) in enumerate(files):
         lines: list[tuple[int, bytes]] = []
         size = 0
@@ -73,11 +72,11 @@ def encode_chunk(encoder: Encoder, chunk: Chunk) -> EncodedChunk:
     names: list[bytes] = []
     pieces: list[Document] = []
     for index, (number, raw) in enumerate(chunk.lines):
-        item = parse(raw)
+        item = parse(raw, encoder.config.reading)
         if isinstance(item, Record):
-            made, record_id, source = encoder.encode(item, chunk.file), item.id, item.source or chunk.source
+            made, source = encoder.encode(item, chunk.file, number), item.source or chunk.source
         else:
-            made, record_id, source = EncodedRecord(item.reason, item.detail), None, chunk.source
+            made, source = EncodedRecord(item.reason, item.detail), chunk.source
         row = rows[index]
         row["file"], row["line"], row["reason"] = chunk.file, number, REASON[made.reason]
         row["source"] = sources.setdefault(source, len(sources))
@@ -85,7 +84,7 @@ def encode_chunk(encoder: Encoder, chunk: Chunk) -> EncodedChunk:
             row[key] = value
         if made.signature is not None:
             signatures[index] = made.signature
-        name = {"id": record_id, "source": source, "detail": made.detail}
+        name = {"id": item.id, "source": source, "detail": made.detail}
         names.append(json.dumps(name, ensure_ascii=False).encode() + b"\n")
         pieces += made.pieces
     return EncodedChunk(rows, list(sources), names, *concatenate(pieces), signatures)

@@ -14,7 +14,10 @@ from codeact_train.prepare.near_duplicates import near_duplicates
 from codeact_train.prepare.row_schema import REASON, Rows, first_of_each
 from codeact_train.prepare.staging import Staged
 
-_NO_RECORD = [REASON["not_json"], REASON["incomplete_line"], REASON["bad_record"], REASON["mixture"]]
+_NO_RECORD = [
+    REASON[reason]
+    for reason in ("not_json", "incomplete_line", "bad_record", "mixture", "tool_calls", "empty_reply", "mask_key")
+]
 
 
 def drop_duplicates(staged: Staged, config: PrepareConfig) -> NDArray[np.int64]:

@@ -47,19 +47,20 @@ class Encoder:
         self.chat, self.config, self.prompt_filter = chat, config, prompt_filter
         self.role_weights = config.role_weights.model_dump()
 
-    def encode(self, record: Record, file: int) -> EncodedRecord:
-        """Encode a record of file number ``file`` of the mixture."""
+    def encode(self, record: Record, file: int, place: int) -> EncodedRecord:
+        """Encode a record of file number ``file`` of the mixture, at ``place`` in it."""
         config, out = self.config, EncodedRecord()
         if fault := self._weight_without_effect(record):
             return out.drop("bad_record", fault)
         turns = [Turn(t.role, t.content, self._weight(t)) for t in record.conversations]
         draw = hash_uniform(f"mixture:{config.seed}:{record.id}")
         out.numbers = {
-            "id": digest64(f"{file}:{record.id}".encode()),  # ids are unique within a file only
+            "id": digest64(_unique_id(record, file, place)),
             "text": digest64("\0".join(f"{t.role}\1{t.content}" for t in turns).encode()),
             "held_out": hash_uniform(f"{config.seed}:{record.group or record.id}") < config.validation_share,
             "draw": draw,
             "controls": any(self.chat.has_control_text(t.content) for t in turns),
+            "reasoning": record.reasoning_left_out,
         }
         if draw >= config.sources[file].repeat:
             return out.drop("mixture", "not drawn")
@@ -83,7 +84,7 @@ class Encoder:
 
     def _weight_without_effect(self, record: Record) -> str | None:
         for number, turn in enumerate(record.conversations):
-            if turn.weight is not None and not self.role_weights[turn.role]:
+            if turn.weight and not self.role_weights[turn.role]:
                 return f"turn {number} is a {turn.role} turn with a weight, but role_weights.{turn.role} is 0"
         return None
 
@@ -115,6 +116,11 @@ class Encoder:
         stored = sum(map(len, out.pieces))
         out.numbers |= {"pieces": len(out.pieces), "stored": stored, "split": len(pieces) > 1}
         return out
+
+
+def _unique_id(record: Record, file: int, place: int) -> bytes:
+    """What two records of a corpus may not share: ids are unique within a file, and only those that the file gives."""
+    return f"{file}:#{place}".encode() if record.id_from_content else f"{file}:{record.id}".encode()
 
 
 def hash_uniform(text: str) -> float:

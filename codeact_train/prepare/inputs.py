@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeact_train.config.prepare import PrepareConfig
+from codeact_train.config.prepare import PrepareConfig, ReadingSettings
 from codeact_train.data.corpus import SCHEMA
+from codeact_train.data.ledger import Ledger
+from codeact_train.data.records import data_files
 from codeact_train.data.tokenizer import TOKENIZER_FILES
 from codeact_train.prepare.contamination import prompt_set_name
 
-_NOT_CONTENT: Any = {"workers": True, "sources": {"__all__": {"path"}}, "decontaminate": {"__all__": {"path"}}}
+_NOT_CONTENT: dict[str, Any] = {
+    "workers": True,
+    "sources": {"__all__": {"path", "allow_empty"}},
+    "decontaminate": {"__all__": {"path"}},
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,7 @@ def mixture_files(records: Path, config: PrepareConfig) -> list[MixtureFile]:
     files = []
     for source in config.sources:
         path = Path(source.path) if source.path else records
-        if not path.is_file():
-            raise ValueError(f"records={path}: no such file; run select first or give a JSON Lines file of records")
+        data_files(path)  # raises for a path that is neither a file nor a saved data set
         name = source.name or path.name
         files.append(MixtureFile(path, name, source.name or (path.name if source.path else "unknown")))
     names = [file.name for file in files]
@@ -45,14 +50,31 @@ def mixture_files(records: Path, config: PrepareConfig) -> list[MixtureFile]:
     return files
 
 
+def check_sources(files: list[MixtureFile], ledger: Ledger, config: PrepareConfig) -> None:
+    """Raises ``ValueError`` when nothing of a source is in the corpus and ``allow_empty`` does not permit it."""
+    for file, source in zip(files, config.sources, strict=True):
+        counted = ledger.files[file.name]
+        if counted.kept or source.allow_empty:
+            continue
+        first = next((f"; first, {one.named()}" for one in ledger.dropped_records if one.file == file.name), "")
+        held = f"none of its {counted.read} records is kept{first}" if counted.read else "it holds no record"
+        raise ValueError(
+            f"prepare.sources path={file.path}: {held}; remove the source, or set its allow_empty to true to train "
+            "without it"
+        )
+
+
 def corpus_digest(files: list[MixtureFile], model: Path, config: PrepareConfig) -> str:
     """Digest of the corpus these inputs make: SHA-256 over files, tokenizer, settings and schema, 16 hex digits."""
-    total = hashlib.sha256(f"schema {SCHEMA}\n{config.model_dump_json(exclude=_NOT_CONTENT)}\n".encode())
+    # keys that earlier versions did not have count only when they are used, so that digests stay
+    left_out = _NOT_CONTENT | ({"reading": True} if config.reading == ReadingSettings() else {})
+    total = hashlib.sha256(f"schema {SCHEMA}\n{config.model_dump_json(exclude=left_out)}\n".encode())
     prompts = [Path(one.path) for one in config.decontaminate]
     named = [*((file.name, file.source) for file in files), *map(prompt_set_name, config.decontaminate)]
     # names appear in the ledger, so they are content
     total.update(repr(named).encode())
-    contents = [*(file.path for file in files), *prompts, *(model / name for name in TOKENIZER_FILES)]
+    records = [part for file in files for part in data_files(file.path)]
+    contents = [*records, *prompts, *(model / name for name in TOKENIZER_FILES)]
     if config.chat_template not in ("own", "chatml"):
         contents.append(Path(config.chat_template))
     for path in contents:

@@ -87,7 +87,7 @@ def write_manifest(
         "vocabulary": len(chat.tokenizer),
         "added_tokens": {token: chat.tokenizer.convert_tokens_to_ids(token) for token in added_tokens},
         "chat_template": chat.tokenizer.chat_template,
-        "settings": config.model_dump(exclude={"workers"}),
+        "settings": config.of_corpus(),
     }
     (folder / "corpus.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 

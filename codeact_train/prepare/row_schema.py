@@ -1,7 +1,7 @@
 """The row of numbers kept for every line that was read; all decisions about records use these rows.
 
 Contract: rows are in the order of the files and their lines. Their strings (id, source, error detail) stay on disk, one
-JSON line per row. Cost: 62 bytes per row.
+JSON line per row. Cost: 63 bytes per row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 REASONS = (
     "kept", "not_json", "incomplete_line", "bad_record", "duplicate_id", "template", "contaminated", "over_long",
-    "nothing_trained", "duplicate", "near_duplicate", "mixture",
+    "nothing_trained", "duplicate", "near_duplicate", "mixture", "tool_calls", "empty_reply", "mask_key",
 )  # fmt: skip
 """Outcome of a record; a row's ``reason`` is an index into it."""
 REASON = {name: code for code, name in enumerate(REASONS)}
@@ -37,6 +37,7 @@ ROW = np.dtype(
         ("held_out", np.bool_),
         ("draw", np.float64),  # uniform in [0, 1), for the mixture
         ("controls", np.bool_),  # whether its text spells out a control token
+        ("reasoning", np.bool_),  # whether reasoning beside its text was left out
     ]
 )
 Rows: TypeAlias = NDArray[Any]

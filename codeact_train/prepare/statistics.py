@@ -89,6 +89,7 @@ class CorpusStatistics:
             tokens_repeated=_count(again * rows["stored"]),
             tokens_added=self.layout.separator_tokens,
             control_text=_count(kept & rows["controls"]),
+            reasoning_left_out=_count(kept & rows["reasoning"]),
             sources=self._by_source(),
             train=self._split_stats("train", config.sequence_length),
             validation=self._split_stats("validation", config.sequence_length),

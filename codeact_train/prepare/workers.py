@@ -17,6 +17,7 @@ from pathlib import Path
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
+from codeact_train.data.records import compression, data_files
 from codeact_train.prepare.chunk import Chunk, EncodedChunk, encode_chunk
 from codeact_train.prepare.contamination import PromptFilter
 from codeact_train.prepare.encode import Encoder
@@ -52,7 +53,8 @@ def encode_all(chunks: Iterable[Chunk], encoder: Encoder, tokenizer: Path, worke
 
 def worker_count(files: Iterable[Path], wanted: int | None) -> int:
     """Number of processes for these files; compressed files count four times their size."""
-    size = sum(path.stat().st_size * (4 if path.suffix == ".gz" else 1) for path in files)
+    parts = [part for path in files for part in data_files(path)]
+    size = sum(part.stat().st_size * (4 if compression(part) else 1) for part in parts)
     return wanted or min(len(os.sched_getaffinity(0)), 1 + size // BYTES_PER_WORKER)
 
 

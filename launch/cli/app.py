@@ -9,6 +9,7 @@ import typer
 from launch.cli import verbs
 from launch.cli.error_handling import ErrorHandlingGroup
 from launch.cli.parity import prove_app
+from launch.cli.records import records_app
 from launch.cli.sandbox import sandbox_app, serve_sandbox
 from sandbox import __version__
 
@@ -36,6 +37,7 @@ for verb in (
     verbs.collect, verbs.select, verbs.prepare, verbs.train, verbs.export, verbs.evaluate, verbs.report,
 ):  # fmt: skip
     app.command(rich_help_panel="Stages of the loop")(verb)
+app.add_typer(records_app, name="records", rich_help_panel="Before a run")
 app.add_typer(serve_app, name="serve", rich_help_panel="Servers and kernels")
 serve_app.command("model")(verbs.serve_model)
 serve_app.command("sandbox")(serve_sandbox)

@@ -142,7 +142,7 @@ def export(
     config = _loaded(file, overrides, print_config)
     from launch import stages
 
-    done(stages.export(config, out))
+    done(stages.export(config, out.expanduser()))
 
 
 def evaluate(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
@@ -172,5 +172,6 @@ def schema(
     if out is None:
         typer.echo(json_schema(), nl=False)
     else:
+        out = out.expanduser()
         out.write_text(json_schema(), encoding="utf-8")
         done(f"wrote {out}")

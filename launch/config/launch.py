@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from codeact_train import Settings, TrainConfig
+from codeact_train import Settings, TrainConfig, UserPath
 
 
 class SlurmConfig(Settings):
@@ -37,7 +37,7 @@ class LaunchConfig(Settings):
     """Machines of the job; each runs the same command."""
     rendezvous: str | None = Field(None, pattern=r"^[^:]+:\d+$")
     """Rendezvous of the machines: HOST:PORT of the first one; required with `nodes` above 1."""
-    cluster: str | None = None
+    cluster: UserPath | None = None
     """Cluster for `--plan` and `--slurm`: the name of a file in configs/clusters, or a path to one."""
     slurm: SlurmConfig = SlurmConfig()
     """Options of the job that `--slurm` writes."""

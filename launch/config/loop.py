@@ -6,15 +6,19 @@ Contract: settings only; reading files and overrides is :mod:`launch.config.load
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from codeact_train import PrepareConfig, Settings, TrainConfig
+from codeact_train import PrepareConfig, Settings, TrainConfig, UserPath
 from eval import EvaluateConfig
 from launch.config.launch import LaunchConfig
 from launch.inputs.resolve_model import BUILT_IN
 from launch.serve import ServeConfig
 from rollout import CollectConfig, EpisodeProtocol, SelectConfig
+
+UserFolder = Annotated[Path, AfterValidator(Path.expanduser)]
+"""A folder that a user gives; ``~`` is the home folder."""
 
 
 class RayConfig(Settings):
@@ -31,9 +35,9 @@ class LoopConfig(Settings):
     """Recipe that this file extends: a path relative to this file, or a shipped recipe such as `configs/demo.yaml`.
     Mappings are merged key by key, lists and values of this file replace those of the other. Only a file can extend
     another; the resolved configuration no longer has this key."""
-    run: Path = Path("runs/demo")
+    run: UserFolder = Path("runs/demo")
     """Folder of the run."""
-    model: str = BUILT_IN
+    model: UserPath = BUILT_IN
     """A Hugging Face folder, a hub id, or the built-in small model `smollm2-135m-instruct`."""
     protocol: EpisodeProtocol = EpisodeProtocol()
     """How model and environment talk, both in collection and in evaluation."""

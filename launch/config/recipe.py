@@ -50,9 +50,9 @@ def _read_with_bases(path: Path, extending: tuple[Path, ...]) -> DictConfig:
         return OmegaConf.create(values)
     if not isinstance(base, str):
         raise ConfigError(f"{path}: extends: must be the path of a recipe (given: {base!r})")
-    found = path.parent / base
+    found = path.parent / Path(base).expanduser()
     if not found.is_file():
-        found = _find(Path(base), f"{path}: extends: ")
+        found = _find(Path(base).expanduser(), f"{path}: extends: ")
     merged = OmegaConf.merge(_read_with_bases(found, (*extending, path)), OmegaConf.create(values))
     assert isinstance(merged, DictConfig)
     return merged

@@ -44,7 +44,7 @@ def _to_stderr(line: str) -> None:
 
 def default_cache() -> Path:
     """``$CODEACT_CACHE``, else ``.cache/codeact`` under the current folder."""
-    return Path(os.environ.get("CODEACT_CACHE", ".cache/codeact"))
+    return Path(os.environ.get("CODEACT_CACHE", ".cache/codeact")).expanduser()
 
 
 def resolve_model(spec: str, cache: Path | None = None, *, say: Say = _to_stderr) -> Path:
@@ -64,8 +64,9 @@ def resolve_model(spec: str, cache: Path | None = None, *, say: Say = _to_stderr
         if not folder.exists():
             _build_smollm2(folder, say)
         return check_model_folder(folder)
-    if Path(spec).is_dir():
-        return check_model_folder(Path(spec).absolute())
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return check_model_folder(folder.absolute())
     if spec.startswith((".", "/", "~")) or spec.count("/") != 1:
         raise ValueError(f"model={spec!r}: no such folder, and not a hub id (owner/name); the built-in is {BUILT_IN!r}")
     return check_model_folder(_from_hub(spec, cache / "hub", say))

@@ -1,17 +1,18 @@
-"""Resolves the name of a set of training records to a JSON Lines file on this machine.
+"""Resolves the name of a set of training records to a file or folder on this machine that prepare can read.
 
-Contract: a file of records stays as it is; a file of runs of the MINT benchmark is converted
-(:mod:`launch.inputs.mint_runs`); ``NAME:SPLIT`` is a split of a data set, where NAME is a folder or a hub id
-(``owner/name``) that ``datasets`` can load and whose rows have the form of a record (``docs/reference/files.md``). A
-file is converted at each call, completely, so it is as new as its source. Errors are :class:`ValueError` with one
-sentence. Cost: one pass over the rows; one download, into the cache of ``datasets``.
+Contract: a file of records, of any form (``docs/reference/files.md``), and a folder that ``save_to_disk`` of
+``datasets`` wrote stay as they are; a file of runs of MINT is converted (:mod:`launch.inputs.mint_runs`);
+``NAME:SPLIT`` is a split of a data set, where NAME is a folder or a hub id (``owner/name``) that ``datasets`` can load
+and whose rows have a conversation. ``~`` is the home folder. A file is converted at each call, completely, so it is as
+new as its source. Errors are :class:`ValueError` with one sentence. Cost: one pass over the rows; one download, into
+the cache of ``datasets``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from codeact_train import PrepareConfig, SourceSettings
+from codeact_train import CONVERSATIONS, PrepareConfig, SourceSettings, saved_splits
 from launch.console import say
 from launch.inputs import mint_runs
 from launch.inputs.resolve_model import default_cache
@@ -30,23 +31,38 @@ def _with_file(source: SourceSettings) -> SourceSettings:
 
 
 def resolve_records(path: str, cache: Path | None = None) -> Path:
-    """The file of records for ``path``; a converted one is written into ``cache``."""
+    """The file or folder of records for ``path``; a converted one is written into ``cache``."""
     folder = (default_cache() if cache is None else cache) / "records"
-    name, colon, split = path.rpartition(":")
-    if not Path(path).is_file() and colon:
-        return _from_data_set(name, split, folder)
-    if Path(path).is_file() and mint_runs.is_runs(Path(path)):
-        return _from_runs(Path(path), folder)
-    return Path(path)  # prepare reports a missing file
+    given = Path(path).expanduser()
+    name, colon, split = str(given).rpartition(":")
+    if not given.exists() and colon:
+        return _saved_split(Path(name), split) or _from_data_set(name, split, folder)
+    if len(only := saved_splits(given)) == 1:
+        return given / only[0]
+    if given.is_file() and mint_runs.is_runs(given):
+        return _from_runs(given, folder)
+    return given  # prepare reports a missing file
+
+
+def _saved_split(folder: Path, split: str) -> Path | None:
+    """The folder of a split that ``save_to_disk`` wrote; None for another data set."""
+    splits = saved_splits(folder)
+    if not splits:
+        return None
+    if split not in splits:
+        raise ValueError(
+            f"prepare.sources path='{folder}:{split}': no such split; the saved data set has {', '.join(splits)}"
+        )
+    return folder / split
 
 
 def _from_data_set(name: str, split: str, folder: Path) -> Path:
     say(f"records: {split} of {name}")
     rows = _load(name, split)
-    if missing := {"id", "conversations"} - set(rows.column_names):
+    if not set(CONVERSATIONS) & set(rows.column_names):
         raise ValueError(
-            f"prepare.sources path='{name}:{split}': rows have no {' and no '.join(sorted(missing))}; "
-            "convert them to records"
+            f"prepare.sources path='{name}:{split}': rows have no column {' or '.join(CONVERSATIONS)}, but "
+            f"{', '.join(rows.column_names)}; write their conversations into one of these columns"
         )
     with atomic_file(folder / f"{_flat(name)}-{split}.jsonl") as file:
         rows.to_json(file, force_ascii=False)
@@ -74,5 +90,5 @@ def _load(name: str, split: str):  # type: ignore[no-untyped-def]  # datasets is
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"prepare.sources path='{name}:{split}': cannot be loaded ({reason}); check name, split and network, or "
-            "give a JSON Lines file or a folder with the data set"
+            "give a file of records or a folder with the data set"
         ) from error

@@ -54,7 +54,7 @@ def test_unreadable_records_are_counted_and_named(tmp_path: Path, model: Path) -
     assert (ledger.records_read, ledger.records_kept) == (9, 3)
     assert {(d.line, d.id, d.reason) for d in ledger.dropped_records} == {
         (4, None, "not_json"),
-        (5, None, "bad_record"),
+        (5, "tool", "tool_calls"),
         (6, "r0", "duplicate_id"),
         (7, "mute", "nothing_trained"),
         (8, "heavy", "bad_record"),
@@ -64,11 +64,10 @@ def test_unreadable_records_are_counted_and_named(tmp_path: Path, model: Path) -
 
 
 def test_files_without_anything_to_train_on_are_refused_with_the_first_reason(tmp_path: Path, model: Path) -> None:
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
-    (tmp_path / "chats.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
-    with pytest.raises(
-        ValueError, match=r"1 records read.* 1 bad_record; first, chats.jsonl line 1: id: Field required"
-    ):
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "text": "y"}]
+    (tmp_path / "chats.jsonl").write_text(json.dumps({"id": 3, "messages": turns}) + "\n")
+    said = r"1 records read.* 1 bad_record; first, chats.jsonl line 1 \(3\): conversations.1.content: Field required"
+    with pytest.raises(ValueError, match=said):
         prepare(tmp_path / "chats.jsonl", model, tmp_path / "corpus", WIDE)
     held_out = write_records(tmp_path / "few.jsonl", 2)
     with pytest.raises(ValueError, match=r"nothing is left to train on; 2 records read, 2 documents held out"):
@@ -151,6 +150,66 @@ def test_turn_weights_reach_the_corpus(tmp_path: Path, model: Path) -> None:
     document = Corpus(tmp_path / "corpus").document(0)
     assert set(np.unique(document.weights)) == {0.0, 2.0}
     assert (document.roles == 3).sum() > (document.weights > 0).sum()
+
+
+def test_a_weight_of_0_on_a_turn_that_is_context_anyway_is_no_fault(tmp_path: Path, model: Path) -> None:
+    turns = [
+        {"role": "system", "content": "act", "weight": 0},
+        {"role": "user", "content": "x", "weight": 0.0},
+        {"role": "assistant", "content": "y", "weight": 1},
+    ]
+    (tmp_path / "r.jsonl").write_text(json.dumps({"id": "a", "conversations": turns}) + "\n")
+    assert prepare(tmp_path / "r.jsonl", model, tmp_path / "corpus", WIDE).records_kept == 1
+
+
+def test_records_of_other_forms_are_prepared_as_the_same_records(tmp_path: Path, model: Path) -> None:
+    records = [json.loads(line) for line in write_records(tmp_path / "own.jsonl", 8).read_text().splitlines()]
+    names = {"system": "system", "user": "human", "assistant": "gpt"}
+    share = [
+        {**r, "conversations": [{"from": names[t["role"]], "value": t["content"]} for t in r["conversations"]]}
+        for r in records
+    ]
+    (tmp_path / "share.json").write_text(json.dumps(share, indent=1), encoding="utf-16")
+    ledgers = [prepare(tmp_path / name, model, tmp_path / name[:3], WIDE) for name in ("own.jsonl", "share.json")]
+    assert [ledger.records_kept for ledger in ledgers] == [8, 8]
+    for file in ("tokens.bin", "roles.bin", "weights.bin", "documents.jsonl"):
+        assert (tmp_path / "own" / file).read_bytes() == (tmp_path / "sha" / file).read_bytes()
+
+
+def test_equal_records_without_ids_are_duplicates_only_when_asked(tmp_path: Path, model: Path) -> None:
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+    (tmp_path / "r.jsonl").write_text((json.dumps({"messages": turns}) + "\n") * 2)
+    twice = PrepareConfig(sequence_length=320, deduplicate="off")
+    assert prepare(tmp_path / "r.jsonl", model, tmp_path / "off", twice).records_kept == 2
+    ledger = prepare(tmp_path / "r.jsonl", model, tmp_path / "exact", WIDE)
+    assert ledger.dropped == {"duplicate": 1}
+
+
+def test_a_source_that_comes_to_nothing_is_refused_unless_it_may(tmp_path: Path, model: Path) -> None:
+    good = write_records(tmp_path / "good.jsonl", 3)
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "mute.jsonl").write_text('{"id": "m", "messages": [{"role": "assistant", "content": ""}]}\n')
+    for name, said in (("empty", "it holds no record"), ("mute", r"none of its 1 .* mute.jsonl line 1 \(m\): turn 0")):
+        mixture = [{"path": str(good)}, {"path": str(tmp_path / f"{name}.jsonl")}]
+        config = PrepareConfig.model_validate({"sequence_length": 320, "sources": mixture})
+        with pytest.raises(ValueError, match=said):
+            prepare(good, model, tmp_path / "corpus", config)
+        assert not (tmp_path / "corpus").exists()
+        may = [mixture[0], {**mixture[1], "allow_empty": True}]
+        allowed = PrepareConfig.model_validate({"sequence_length": 320, "sources": may})
+        assert prepare(good, model, tmp_path / name, allowed).records_kept == 3
+        with pytest.raises(ValueError, match=said):  # also when the corpus is there
+            prepare(good, model, tmp_path / name, config)
+
+
+def test_left_out_reasoning_is_counted(tmp_path: Path, model: Path) -> None:
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "reasoning_content": "z"}]
+    (tmp_path / "r.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    ledger = prepare(tmp_path / "r.jsonl", model, tmp_path / "corpus", WIDE)
+    assert ledger.reasoning_left_out == Corpus(tmp_path / "corpus").ledger.reasoning_left_out == 1
+    written = PrepareConfig.model_validate({"sequence_length": 320, "reading": {"reasoning": "text"}})
+    assert prepare(tmp_path / "r.jsonl", model, tmp_path / "text", written).reasoning_left_out == 0
+    assert Corpus(tmp_path / "text").lengths[0] > Corpus(tmp_path / "corpus").lengths[0]
 
 
 def test_megatron_reads_the_columns(corpus: Path) -> None:
