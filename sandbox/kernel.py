@@ -24,14 +24,14 @@ from sandbox.host.process_source import ProcessSource
 from sandbox.host.zmq_connection import ZmqConnection, open_connection
 from sandbox.limits import Limits
 from sandbox.result import CellResult, SandboxError, Status
-from sandbox.state.checkpoint import Checkpoints
+from sandbox.state.checkpoint import Checkpoints, leaves_something_running
 from sandbox.state.session_log import Recorder, SessionLog
 from sandbox.tools.describe import Tool, describe_tools
 from sandbox.tools.invoke import Invoke, ToolInvoker
 from sandbox.tools.server import ToolServer
 from sandbox.workspace.files import get_file, put_file
 
-REQUEST_TIMEOUT_S, RESUME_TIMEOUT_S = 10.0, 2.0
+REQUEST_TIMEOUT_S, RESUME_TIMEOUT_S, KEEP_TIMEOUT_S = 10.0, 2.0, 2.0
 SEEDS = 1 << 32
 
 
@@ -55,11 +55,16 @@ class Kernel:
         """Keeps the log for :func:`sandbox.restore`, when the kernel was acquired with ``record=True``."""
         self.process: Process | None = None
         """The current process; None between a death and the next cell."""
+        self.shared: tuple[str, ...] = ()
+        """Of a fork: the open files it still shares with the kernel it came from, and the connections of that kernel
+        that are closed here, one line each. The kernel reports them itself."""
         self._connection: SocketConnection | ZmqConnection
         self._tool_server: ToolServer
         self._lock = asyncio.Lock()
         self._stop: asyncio.Future[None] | None = None
         self._closed = False
+        self._note = ""
+        """What the result of the next cell says on ``stderr`` about the time before it."""
 
     @property
     def tier(self) -> str:
@@ -129,6 +134,7 @@ class Kernel:
             raise ValueError(f"timeout_s must be > 0 (got {timeout_s:g})")
         async with self._lock:
             process = await self._live_process()
+            note, self._note = self._note, ""
             limit_s = self._limits.cell_timeout_s if timeout_s is None else timeout_s
             if self._checkpoints is not None:
                 limit_s -= await self._checkpoints.create(process, limit_s / 2)
@@ -144,6 +150,7 @@ class Kernel:
                 self._stop = None
                 if self._checkpoints is not None:
                     self._checkpoints.discard()
+            pending.notes += [note] if note else []
             result = build_result(
                 pending,
                 self._limits.output_chars,
@@ -155,7 +162,13 @@ class Kernel:
             )
             if self.recorder is not None:
                 self.recorder.record_cell(code, timeout_s, result)
+            await self._keep(bool(self._checkpoints and self.process and leaves_something_running(self.process)))
             return result
+
+    async def _keep(self, needed: bool) -> None:
+        """Takes a checkpoint for the time until the next cell."""
+        if needed and self._checkpoints is not None and self.process is not None:
+            await self._checkpoints.create(self.process, KEEP_TIMEOUT_S)
 
     async def _run(
         self, process: Process, code: str, timeout_s: float, on_event: OnEvent | None
@@ -202,6 +215,7 @@ class Kernel:
             await self._put(await self._live_process(), path, data)
             if self.recorder is not None:
                 self.recorder.record_put(path, data)
+            await self._keep(self._checkpoints is not None and self._checkpoints.kept)
 
     async def _put(self, process: Process, path: str, data: bytes) -> None:
         await process.in_workspace(put_file, path, data, self._limits.workspace_mib << 20)
@@ -218,11 +232,13 @@ class Kernel:
     async def fork(self, reseed: bool = False) -> Kernel:
         """A second kernel with this one's state and files; both go on independently, see :mod:`sandbox.state.fork`.
 
+        Open files of the workspace are the fork's own, at their position; :attr:`shared` of the fork names the others.
         ``reseed``: give its random generators new seeds; by default they continue as here. Raises
         :class:`SandboxError` when there is no process to fork, or the kernel is stock ipykernel, whose threads would
         not survive a fork.
         """
         async with self._lock:
+            await self._revive()
             if self._closed or self.process is None:
                 raise SandboxError("there is no state to fork: the kernel is closed or its process is gone")
             if self.process.endpoints is not None:
@@ -231,6 +247,7 @@ class Kernel:
             fork.recorder = self.recorder.fork() if self.recorder is not None else None
             process = await self._source.fork(self.process)
             fork._attach(process, SocketConnection(process, self._limits))
+            fork.shared = process.shared
             try:
                 if reseed:
                     await fork.seed(secrets.randbelow(SEEDS))
@@ -246,11 +263,14 @@ class Kernel:
             await self._set_seed(seed)
             if self.recorder is not None:
                 self.recorder.record_seed(seed)
+            await self._keep(self._checkpoints is not None and self._checkpoints.kept)
 
     async def restart(self) -> None:
         """Discards the process; the next cell finds state and workspace as they were at the start."""
         async with self._lock:
             await self._discard_process()
+            if self._checkpoints is not None:
+                self._checkpoints.discard()
             if self.recorder is not None:
                 self.recorder.record_restart()
 
@@ -272,10 +292,19 @@ class Kernel:
     async def _live_process(self) -> Process:
         """The process; a fresh one when the last cell killed it."""
         self._raise_if_closed()
+        await self._revive()
         if self.process is None:
             await self.start()
         assert self.process is not None
         return self.process
+
+    async def _revive(self) -> None:
+        """Goes on from the end of the last cell if the process has ended since and a checkpoint was kept."""
+        kept = self._checkpoints is not None and self._checkpoints.kept
+        if kept and not self._closed and self.process is not None and self.process.ended():
+            await self._recover()
+            left = "are as at the end of the cell before" if self.process is not None else "are lost"
+            self._note = f"the kernel ended between cells; variables and files {left}\n"
 
     def _raise_if_closed(self) -> None:
         if self._closed:

@@ -15,7 +15,8 @@ class Limits(BaseModel):
     cell_timeout_s: float = Field(30.0, gt=0)
     """Time limit of a cell when ``run`` gets no ``timeout_s``."""
     interrupt_grace_s: float = Field(1.0, gt=0)
-    """Time between the interrupt at the time limit and the kill; a second interrupt is sent half way."""
+    """Time between the interrupt at the time limit and the kill; a second interrupt is sent half way, and at three
+    quarters the programs that the cell has started are killed."""
     output_chars: int = Field(10_000, ge=200)
     """Characters kept of each stream, of the value and of the traceback: head and tail, a marker between them."""
     printed_mib: int = Field(64, ge=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import threading
 import time
@@ -72,6 +73,14 @@ class SocketTransport:
         self.fds: list[int] = []
         """Descriptors received with requests; fewer than were sent when too many are open."""
         self._reserved_fds: list[int] = []
+
+    def wait(self) -> None:
+        """Returns when there is something to receive. A signal handler of a cell that raises does so here."""
+        if not self._requests:
+            assert self.sock is not None
+            poller = select.poll()
+            poller.register(self.sock, select.POLLIN)
+            poller.poll()
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         """The next request as (channel, message). Raises EOFError when the host has closed the connection."""

@@ -1,24 +1,19 @@
 """Forks of a running kernel: branches, checkpoints, and the runner that replaces the first process.
 
 Contract: each request carries three descriptors: the fork's connection, its tool connection and its memory for output.
-The fork's first packet is ``ready``. When Linux refuses the fork all are closed and the kernel continues. A fork has
-the parent's memory and open files and none of its threads. Pipes and sockets of the parent are replaced by closed
-connections under the same numbers: if they were shared, the other side would never see an end that a sleeping copy
-holds open. Costs 3-7 ms with numpy and pandas loaded, independent of the cells' data; pages are copied when one side
-writes to them.
+The fork's first packet is ``ready``, in a branch with what it shares with its parent (``shared``). When Linux refuses
+the fork all are closed and the kernel continues. A fork has the parent's memory and none of its threads; for its open
+files see :mod:`sandbox.guest.open_files`. Costs 3-7 ms with numpy and pandas loaded, independent of the cells' data;
+pages are copied when one side writes to them.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
-import resource
-import select
 import shutil
 import signal
-import socket
-import stat
-import sys
 from _signal import SIG_IGN  # signal's own functions make enum members of handlers: slow where one is a function
 from _signal import signal as set_handler
 from collections.abc import Callable
@@ -29,9 +24,14 @@ from typing import Any, NoReturn
 
 from sandbox.guest import tool_proxies
 from sandbox.guest.connection import MAX_FDS, SocketTransport
+from sandbox.guest.interpreter import move_folder
 from sandbox.guest.isolation.linux import PR_SET_CHILD_SUBREAPER, prctl
+from sandbox.guest.open_files import cut_connections, file_positions, forget_event_loop, separate
+from sandbox.guest.shell import SandboxShell
 from sandbox.guest.streams import Streams, open_raw_files
 
+SHARED_BYTES, LINE_CHARS = 3500, 300
+"""Sizes of what a branch reports of its open files, so that it fits the host's read of its first packet."""
 GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals a cell may send to its own process group (``kill 0`` in a script); its checkpoint ignores them."""
 
@@ -49,10 +49,12 @@ class Forking:
     """Mixin of the kernel: requests that fork it."""
 
     transport: SocketTransport
+    shell: SandboxShell
     streams: Streams
 
     def __init__(self) -> None:
         self._home = self._folder = os.getcwd()  # noqa: PTH109
+        self._own_groups = os.getpid() == 1  # elsewhere the group is what ends with the first process
         self._branches: list[int] = []
         self._copy = 0
         self._checkpoint_state: _CheckpointState | None = None
@@ -104,8 +106,11 @@ class Forking:
                 signal.signal(number, handler)
         return {"status": "ok"}
 
-    def _fork(self, begin: Callable[[], None]) -> int:
-        """The child's process id in the parent, 0 in the child after ``begin``, -1 when Linux refuses."""
+    def _fork(self, begin: Callable[[], list[str] | None]) -> int:
+        """The child's process id in the parent, 0 in the child after ``begin``, -1 when Linux refuses.
+
+        ``begin`` returns what a branch shares with its parent, one line each.
+        """
         fds, self.transport.fds = self.transport.fds, []
         if len(fds) < MAX_FDS:
             for fd in fds:
@@ -128,9 +133,13 @@ class Forking:
             tool_proxies.TOOLS.adopt(tools)
             self.streams.use(memory)
             random.setstate(state)
-            cut_connections({connection, tools})
-            begin()
-            self.transport.send_hello({"op": "ready"})
+            if self._own_groups:  # an interrupt, or a cell's `kill 0`, reaches this kernel only
+                os.setpgid(0, 0)
+            closed = cut_connections({connection, tools})
+            shared = begin()
+            forget_event_loop()
+            report = _bounded(shared + closed) if shared is not None else []
+            self.transport.send_hello({"op": "ready", **({"shared": report} if report else {})})
         except BaseException as error:
             self.transport.send_hello({"op": "failed", "error": f"{type(error).__name__}: {error}"})
             os._exit(1)
@@ -156,7 +165,7 @@ class Forking:
         """Continues with the current raw files: new ones, or those of a process that writes no more."""
         self.streams.adopt()
 
-    def _copy_workspace(self, folder: str) -> None:
+    def _copy_workspace(self, folder: str) -> list[str]:
         """Copies the workspace and continues in the copy, in the same subfolder."""
         here, target, (above, _, _) = os.getcwd(), f"{self._home}/{folder}", folder.partition("/")  # noqa: PTH109
         mode = os.stat(self._home).st_mode  # noqa: PTH116
@@ -177,7 +186,9 @@ class Forking:
             )
         if here.startswith(f"{self._folder}/"):
             os.chdir(target + here.removeprefix(self._folder))
-        self._folder = os.environ["HOME"] = os.environ["PWD"] = target
+        before, self._folder = self._folder, target
+        move_folder(self.shell, before, target)
+        return separate(before, target)
 
     def _become_checkpoint(self) -> None:
         with suppress(OSError):  # denied in tier T1, where the group is the only handle on a kernel's processes
@@ -188,6 +199,16 @@ class Forking:
             folder = self._folder
         handlers = {number: set_handler(number, SIG_IGN) for number in GROUP_SIGNALS}
         self._checkpoint_state = _CheckpointState(folder, file_positions(), handlers)
+
+
+def _bounded(lines: list[str]) -> list[str]:
+    """As many lines as the first packet has room for."""
+    kept: list[str] = []
+    for number, line in enumerate(lines):
+        kept.append(line[:LINE_CHARS])
+        if len(json.dumps(kept)) > SHARED_BYTES:
+            return [*kept[:-1], f"and {len(lines) - number} more"]
+    return kept
 
 
 def _reply(pid: int) -> dict[str, Any] | None:
@@ -203,42 +224,3 @@ def reap_until_empty() -> NoReturn:
             os.waitpid(-1, 0)
         except ChildProcessError:
             os._exit(0)
-
-
-def cut_connections(kept: set[int]) -> None:
-    """Replaces every pipe and socket by a closed connection, so that their numbers stay taken."""
-    dead, other = socket.socketpair()
-    other.close()
-    kept = {*kept, dead.fileno()}
-    for fd, mode in _open_files():
-        if fd not in kept and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
-            os.dup2(dead.fileno(), fd, inheritable=False)
-    dead.close()
-    helpers = sys.modules.get("IPython.core.async_helpers")
-    if helpers is not None:  # its event loop uses a socket pair to wake itself
-        helpers._asyncio_event_loop = None  # type: ignore[attr-defined]
-
-
-def file_positions() -> dict[int, int]:
-    """The position of each open file. Forks share it, and the other side continues to read and write."""
-    return {fd: os.lseek(fd, 0, os.SEEK_CUR) for fd, mode in _open_files() if stat.S_ISREG(mode)}
-
-
-def _open_files() -> list[tuple[int, int]]:
-    """Open descriptors from 3 on and their modes."""
-    found = []
-    for fd in _numbers():
-        with suppress(OSError):  # the descriptor of the listing itself
-            found.append((fd, os.fstat(fd).st_mode))
-    return found
-
-
-def _numbers() -> list[int]:
-    """Open descriptor numbers from 3 on. In tier T1 a fork cannot list them, but ``poll`` reports closed numbers."""
-    with suppress(OSError):
-        return [fd for name in os.listdir("/proc/self/fd") if (fd := int(name)) > 2]  # noqa: PTH208
-    numbers, every = range(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0]), select.poll()
-    for fd in numbers:
-        every.register(fd, 0)
-    closed = {fd for fd, event in every.poll(0) if event & select.POLLNVAL}
-    return [fd for fd in numbers if fd not in closed]

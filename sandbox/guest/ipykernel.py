@@ -18,6 +18,8 @@ from ipykernel.iostream import IOPubThread
 from ipykernel.kernelapp import IPKernelApp
 from ipykernel.shellchannel import ShellChannelThread
 
+from sandbox.guest.commands import Scripts
+
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
@@ -81,5 +83,6 @@ def serve_ipykernel(connection: dict[str, Any], fds: list[int]) -> None:
     app.init_shell()
     shell: Any = app.shell
     shell.system = _system
+    shell.register_magics(Scripts)
     sys.stdout.flush()
     app.start()

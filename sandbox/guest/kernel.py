@@ -1,7 +1,8 @@
 """The light kernel: one Python thread that answers Jupyter requests with an IPython shell.
 
 Contract: ``execute_request`` is answered with the messages of the Jupyter protocol 5.3 (busy, streams, results, reply,
-idle), for a short cell in one write. SIGINT ends a running cell with KeyboardInterrupt and does nothing between cells.
+idle), for a short cell in one write. SIGINT ends a running cell with KeyboardInterrupt and does nothing between cells;
+timers of a cell end with it, see :mod:`sandbox.guest.signals`.
 The kernel is not a security boundary: code of a cell can change anything in this process, so the host trusts its
 messages only as output of the cell.
 """
@@ -21,6 +22,7 @@ from sandbox.guest.connection import SocketTransport
 from sandbox.guest.forking import Forking
 from sandbox.guest.introspection import Introspection
 from sandbox.guest.shell import DISPLAYS, SandboxShell
+from sandbox.guest.signals import report, stop_timers
 from sandbox.guest.streams import CELL, Streams, tag_threads
 from sandbox.guest.traceback import describe
 from sandbox.guest.wire import IOPUB, SHELL, pack
@@ -62,6 +64,11 @@ class LightKernel(Forking, Introspection):
         signal.signal(signal.SIGINT, self._on_sigint)
         while True:
             try:
+                self.transport.wait()
+            except BaseException as error:  # raised by a signal handler that a cell has left
+                report(error)
+                continue
+            try:
                 channel, message = self.transport.receive()
             except EOFError:
                 return
@@ -93,7 +100,13 @@ class LightKernel(Forking, Introspection):
         self._begin(bool(content.get("followed", False)))
         if not silent:
             self.transport.publish_input(content["code"], self.shell.execution_count)
-        error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)
+        try:
+            error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)
+            stop_timers()
+        except BaseException as raised:  # by a signal handler of the cell, after it
+            stop_timers()
+            error = raised
+        self.streams.finish()
         count = self.shell.execution_count - 1
         if error is None:
             expressions = content.get("user_expressions")
@@ -131,7 +144,6 @@ class LightKernel(Forking, Introspection):
             error = raised
         finally:
             shield.running = False
-        self.streams.finish()
         return error
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from sandbox.guest import tool_proxies
+from sandbox.guest import interpreter, tool_proxies
 from sandbox.guest.connection import SocketTransport
 from sandbox.guest.isolation.namespaces import listen_for_proxy
 from sandbox.guest.isolation.tiers import enter_kernel, has_namespaces
@@ -84,6 +84,7 @@ def _build(
     limits = request["limits"]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.path.insert(0, "")  # the current folder: cells import the modules they write
+    interpreter.enter_folder(shell)
     if shell is None:
         from sandbox.guest.ipykernel import serve_ipykernel
 

@@ -23,6 +23,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Instance
 from traitlets.config import Config
 
+from sandbox.guest import commands
 from sandbox.guest.connection import SocketTransport
 from sandbox.guest.displays import SandboxDisplayHook, SandboxDisplayPublisher, SandboxFormatter
 from sandbox.guest.streams import OutputLimit, shorten
@@ -30,6 +31,8 @@ from sandbox.guest.wire import CONTAINERS
 
 DISPLAYS = 500
 """Values and displays one cell may send."""
+MODULE_NAMES = ("__doc__", "__loader__", "__package__", "__spec__")
+"""Names of every module that IPython's reset removes."""
 SPECIAL = re.compile(
     r"\A\s|(\A|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])\s*([%!?,;/]|>>>|\.\.\.|In \[|\[(nav|ins)\])|\?|=\s*[%!]"
 )
@@ -78,13 +81,28 @@ class SandboxShell(InteractiveShell):
     displays_left = 0
     keep = 10_000
 
+    @property
+    def db(self) -> Any:
+        """IPython's small database, which ``%cd`` and ``%store`` write; below a folder that the kernel may write to."""
+        if self._db is None:
+            from IPython.external.pickleshare import PickleShareDB
+
+            self._db = PickleShareDB(os.path.join(os.environ["IPYTHONDIR"], ".ipython", "db"))  # noqa: PTH118
+        return self._db
+
+    @db.setter
+    def db(self, value: Any) -> None:
+        self._db = value
+
     def bind(self, transport: SocketTransport, keep: int) -> None:
         """Connects the shell; ``keep`` characters of a value's text are sent."""
         self.transport, self.keep = transport, keep
 
     def reset_state(self) -> None:
         """Restores the initial state: no variables, no history, cell 1 next."""
+        module = {name: self.user_ns.get(name) for name in MODULE_NAMES}
         self.reset(new_session=True)
+        self.user_ns.update(module)  # multiprocessing asks the main module how to start it again
         self.execution_count = 1
         self.last_execution_result = None
         history: Any = self.history_manager
@@ -164,7 +182,7 @@ class SandboxShell(InteractiveShell):
 
     def system(self, cmd: str) -> None:
         """Runs ``!cmd`` without a terminal; its output is raw output."""
-        self.user_ns["_exit_code"] = os.waitstatus_to_exitcode(os.system(self.var_expand(cmd, depth=1)))
+        self.user_ns["_exit_code"] = commands.run(self.var_expand(cmd, depth=1))
 
 
 def build_shell() -> SandboxShell:
@@ -177,5 +195,6 @@ def build_shell() -> SandboxShell:
     config.InteractiveShell.separate_in = ""
     config.IPCompleter.use_jedi = False
     shell = SandboxShell.instance(config=config)
+    shell.register_magics(commands.Scripts)
     warnings.filterwarnings("ignore", message="To exit: use 'exit'")
     return shell

@@ -37,8 +37,9 @@ def main(config: dict[str, Any]) -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL if has_namespaces(config["tier"]) else signal.SIGTERM)
         os.close(owner)
         sys.path += config["packages"]
-        from sandbox.guest import heap_layout
+        from sandbox.guest import heap_layout, interpreter
 
+        interpreter.present(config["prefix"], config["packages"])
         heap_layout.reserve_arenas()
         from sandbox.guest.zygote import serve
 

@@ -74,6 +74,10 @@ class ZmqTransport(SocketTransport):
         self.allow_stdin = False
         """Whether the client of the running cell answers input requests."""
 
+    def wait(self) -> None:
+        if not self._waiting:
+            self._poller.poll()
+
     def receive(self) -> tuple[int, dict[str, Any]]:
         if self._waiting:
             return SHELL, self._reply_to(*self._waiting.popleft())

@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sandbox.guest import heap_layout
+from sandbox.guest import adapters, commands, heap_layout
 from sandbox.guest.isolation.descendants import kill_descendants
 from sandbox.guest.isolation.linux import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, collapse_memory, prctl, setns, unshare
 from sandbox.guest.isolation.namespaces import unshare_next
@@ -52,6 +52,8 @@ def serve(config: dict[str, Any]) -> None:
         _import_guest_modules(config)
         enter_server(config)
         prepared.update(prepare(config))
+        commands.install()
+        adapters.install(shared=config["tier"] == "T1")
         for name in config["preload"]:
             importlib.import_module(name)
         site.sethelper()  # -S leaves help() out

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from sandbox.host.connection import PendingExecution
+from sandbox.host.interrupt import interrupt, kill_commands, now
 from sandbox.host.plain import plain
 from sandbox.host.process import Process
 from sandbox.result import CellResult, Status
@@ -34,12 +35,12 @@ async def wait_for_completion(
     ``memory_kills``: :meth:`Process.memory_kills` before the cell. Returns the status, and whether the process can go
     on.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, began = time.monotonic() + timeout_s, now()
     ends: set[asyncio.Future[Any]] = {pending.done, process.exited}
     await asyncio.wait({*ends, stop}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     late = not pending.done.done() and not process.exited.done()
     if late:
-        await _interrupt(process, ends, grace_s)
+        await _interrupt(process, ends, grace_s, began)
     if pending.fault is None and pending.replied:
         return _reply_status(pending, late and not stop.done()), True
     if not pending.done.done() and not process.exited.done():
@@ -75,13 +76,30 @@ def build_result(pending: PendingExecution, output_chars: int, **fields: Any) ->
     )
 
 
-async def _interrupt(process: Process, ends: set[asyncio.Future[Any]], grace_s: float) -> None:
-    """Sends SIGINT twice: the first may arrive before the cell has begun, or be swallowed by it."""
-    for _ in range(2):
-        process.signal(signal.SIGINT)
-        done, _ = await asyncio.wait(ends, timeout=grace_s / 2, return_when=asyncio.FIRST_COMPLETED)
-        if done:
-            return
+async def _interrupt(process: Process, ends: set[asyncio.Future[Any]], grace_s: float, began: float) -> None:
+    """Sends SIGINT twice: the first may arrive before the cell has begun, or be swallowed by it.
+
+    Later kills the programs that the cell has started and may wait for. What is left of an interrupted command is
+    killed after the grace in any case.
+    """
+    loop, started = asyncio.get_running_loop(), time.monotonic()
+    interrupted = interrupt(process)
+    try:
+        if not await _end(ends, grace_s / 2):
+            interrupt(process)
+            if not await _end(ends, grace_s / 4):
+                kill_commands(process, began)
+                process.signal(signal.SIGINT)
+                await _end(ends, grace_s / 4)
+    finally:
+        if interrupted.members:
+            loop.call_later(max(0.0, started + grace_s - time.monotonic()), interrupted.kill_orphans, began)
+
+
+async def _end(ends: set[asyncio.Future[Any]], timeout_s: float) -> bool:
+    """Whether the cell or its process ends in time."""
+    done, _ = await asyncio.wait(ends, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    return bool(done)
 
 
 def _reply_status(pending: PendingExecution, late: bool) -> Status:

@@ -14,6 +14,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -118,6 +119,7 @@ class ForkServer:
             "base": f"{tempfile.gettempdir()}/codeact-sandbox-{os.getpid()}-{secrets.token_hex(4)}",
             "preload": ["IPython", *self.preload],
             "packages": site_package_folders(),
+            "prefix": sys.prefix,
             "hidden": own_package_folders(),
             "source": SOURCE,
             "tier": self.tier,

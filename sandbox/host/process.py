@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -99,6 +100,8 @@ class Process:
     """For a fork with its own copy of the files: the copy's path in the root's workspace."""
     forks: set[Process] = field(default_factory=set)
     """For a root: the live forks in its sandbox."""
+    shared: tuple[str, ...] = ()
+    """For a branch: open files it shares with its parent and connections that are closed, as it reports them."""
     ended_folders: list[str] = field(default_factory=list)
     """Workspaces of ended forks. The next fork removes them, because only processes of the sandbox may."""
     unwanted: bool = False
@@ -113,6 +116,10 @@ class Process:
         if self.pidfd >= 0:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, number)
+
+    def ended(self) -> bool:
+        """Whether it has ended, also if the event loop has not seen it yet."""
+        return self.pidfd < 0 or bool(select.select([self.pidfd], [], [], 0)[0])
 
     def kill(self) -> None:
         """Sends SIGKILL; ``exited`` is done when the process has ended."""

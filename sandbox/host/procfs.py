@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+"""Resolution of start times."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class ProcessStat:
     threads: int
     resident: int
     """Bytes of memory in use, shared pages included."""
+    started: float
+    """When it was started, in seconds since the machine was, rounded down to ``TICK_S``."""
 
 
 def read_stat(pid: int) -> ProcessStat | None:
@@ -34,7 +38,8 @@ def read_stat(pid: int) -> ProcessStat | None:
         # the command's name is in parentheses and may hold any bytes
         fields = Path("/proc", str(pid), "stat").read_bytes().rpartition(b") ")[2].split()
         state, parent, group = fields[0].decode("ascii"), int(fields[1]), int(fields[2])
-        return ProcessStat(pid, state, parent, group, int(fields[17]), int(fields[21]) * PAGE_BYTES)
+        resident, started = int(fields[21]) * PAGE_BYTES, int(fields[19]) * TICK_S
+        return ProcessStat(pid, state, parent, group, int(fields[17]), resident, started)
     except (OSError, IndexError):  # a process that ends may leave an empty file
         return None
 

@@ -67,7 +67,7 @@ def kernel_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of every kernel: fixed settings and ``variables``; nothing is inherited."""
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
     return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",  # `!python` and `!pip` are this one's
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         "TERM": "dumb",

@@ -30,6 +30,7 @@ from traitlets import Dict, List, Unicode
 
 from sandbox.host.endpoints import Endpoints
 from sandbox.host.fork_server import ForkServer
+from sandbox.host.interrupt import interrupt
 from sandbox.host.process import Process, ProcessServer
 from sandbox.host.watchdog import start_watchdog
 from sandbox.isolation.policy import Policy
@@ -195,7 +196,10 @@ class ZygoteProvisioner(KernelProvisionerBase):
         if self._start is not None:
             with suppress(SandboxError, OSError):  # the start failed
                 process = await asyncio.shield(asyncio.wrap_future(self._start))
-                process.signal(signum)
+                if signum == signal.SIGINT:
+                    interrupt(process)
+                else:
+                    process.signal(signum)
 
     async def kill(self, restart: bool = False) -> None:
         await self.send_signal(signal.SIGKILL)

@@ -3,9 +3,10 @@
 Contract: :meth:`Checkpoints.create` forks the kernel into a sleeping copy and takes a snapshot of its files; the cell
 then runs in the original process. When that process dies, :meth:`Checkpoints.roll_back` ends everything the cell
 started, restores the files and returns the copy, which is the kernel from then on; otherwise
-:meth:`Checkpoints.discard` ends the copy. Effects outside state and workspace are not undone: calls of tools, files in
-shared folders. The copy dates from before the cell, so it is as trustworthy as the kernel was. Pages the cell rewrites
-exist twice until it ends, and count twice.
+:meth:`Checkpoints.discard` ends the copy. A cell that leaves threads or processes running, which may end the kernel
+before its next cell (:func:`leaves_something_running`), is followed by another checkpoint, which is kept until then.
+Effects outside state and workspace are not undone: calls of tools, files in shared folders. The copy dates from before
+the cell, so it is as trustworthy as the kernel was. Pages the cell rewrites exist twice until it ends, and count twice.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from sandbox.host.orphans import kill_orphans
 from sandbox.host.process import Process
 from sandbox.host.process_source import ProcessSource
+from sandbox.host.procfs import children, read_stat
 from sandbox.result import SandboxError
 from sandbox.state.fork import fork_process
 from sandbox.workspace.snapshot import WorkspaceSnapshot
@@ -59,11 +61,18 @@ class Checkpoints:
         self.failure: str | None = None
         """Why the last cell has no checkpoint; None if it has one."""
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is a checkpoint now."""
+        return self._copy is not None
+
     async def create(self, process: Process, limit_s: float) -> float:
         """Keeps state and files of ``process``. A kernel that cannot be copied runs without a checkpoint.
 
+        Ends the checkpoint before, if there is one.
         ``limit_s``: time limit for the files. Returns the seconds spent in vain, 0 for a successful checkpoint.
         """
+        self.discard()
         self.failure, began = None, time.monotonic()
         try:
             snapshot = await self._snapshot_of(process)
@@ -128,6 +137,16 @@ class Checkpoints:
             self._snapshot = WorkspaceSnapshot(folder, limits.workspace_mib, limits.workspace_inodes)
             self._snapshot_root = process.root
         return self._snapshot
+
+
+def leaves_something_running(process: Process) -> bool:
+    """Whether a kernel has threads or processes beside the one that runs its cells; costs 0.2 ms."""
+    own, root = read_stat(process.pid()), process.root or process
+    if own is None:
+        return False
+    kernels = {root.pid(), *(fork.pid() for fork in root.forks)}
+    started = {pid for parent in (own.pid, root.pid()) for pid in children(parent)} - kernels
+    return own.threads > 1 or any((stat := read_stat(pid)) is not None and stat.state not in "ZX" for pid in started)
 
 
 def _set_oom_score(process: Process, score: int) -> None:

@@ -2,7 +2,8 @@
 
 Contract: :func:`fork_process` asks the kernel to fork itself and returns the fork as a :class:`Process`, about as fast
 as the first reply of a new kernel. The size of the state does not matter (memory is shared until one side writes).
-Threads and open connections of the cell are not forked, see :mod:`sandbox.guest.forking`. The fork lives in the sandbox
+Threads and open connections of the cell are not forked, and its open files are the branch's own where they can be, see
+:mod:`sandbox.guest.open_files`; the rest is listed in :attr:`Process.shared`. The fork lives in the sandbox
 of its parent: they share limits, and when the parent has to be killed the fork ends with it. Of what the kernel reports
 only its process id is trusted, because Linux vouches for it (SCM_CREDENTIALS).
 """
@@ -18,12 +19,14 @@ from typing import Literal
 
 from sandbox.guest.wire import CONTROL, pack
 from sandbox.host.output_memory import create_memory
+from sandbox.host.plain import plain
 from sandbox.host.process import Process, refuse_descriptors, wait_readable
 from sandbox.result import SandboxError
 from sandbox.workspace.files import BRANCHES, open_beneath
 
 FORK_TIMEOUT_S, CHECKPOINT_TIMEOUT_S = 30.0, 2.0
 """A checkpoint is taken within the time limit of a cell."""
+PACKET = 4096
 _CREDENTIALS = struct.Struct("3i")
 Kind = Literal["branch", "checkpoint", "runner"]
 """``branch``: works in a copy of the workspace, so relative paths stay valid; ``checkpoint``: sleeps beside its parent;
@@ -50,7 +53,8 @@ async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
         with their_sock, their_tool_sock:
             fork.memory = create_memory(parent.server.limits.output_chars)
             socket.send_fds(parent.sock, [frame], [their_sock.fileno(), their_tool_sock.fileno(), fork.memory])
-        pid = await asyncio.wait_for(recv_ready(sock), CHECKPOINT_TIMEOUT_S if kind == "checkpoint" else FORK_TIMEOUT_S)
+        timeout_s = CHECKPOINT_TIMEOUT_S if kind == "checkpoint" else FORK_TIMEOUT_S
+        pid, fork.shared = await asyncio.wait_for(recv_ready(sock), timeout_s)
         fork.pidfd = os.pidfd_open(pid)
         if kind == "branch":
             fork.workspace = open_beneath(root.workspace, folder, os.O_PATH | os.O_DIRECTORY)
@@ -69,15 +73,21 @@ async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
     return fork
 
 
-async def recv_ready(sock: socket.socket) -> int:
-    """Waits for the first packet of a fork and returns the sender's process id. Raises ValueError for other packets."""
+async def recv_ready(sock: socket.socket) -> tuple[int, tuple[str, ...]]:
+    """Waits for the first packet of a fork; returns the sender's process id and what it shares with its parent.
+
+    Raises ValueError for other packets.
+    """
     await wait_readable(sock)
-    data, ancillary, _, _ = sock.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+    data, ancillary, _, _ = sock.recvmsg(PACKET, socket.CMSG_SPACE(_CREDENTIALS.size))
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and data:
-            if json.loads(data) != {"op": "ready"}:
+            packet = json.loads(data)
+            if not isinstance(packet, dict) or packet.get("op") != "ready":
                 raise ValueError(data[:500].decode("utf-8", "replace"))
-            return int(_CREDENTIALS.unpack(payload)[0])
+            lines = packet.get("shared", [])
+            shared = tuple(plain(line, PACKET) for line in lines) if isinstance(lines, list) else ()
+            return int(_CREDENTIALS.unpack(payload)[0]), shared
     raise ValueError("it did not answer; it may have no process, memory or descriptor left")
 
 

@@ -169,7 +169,7 @@ def test_a_cell_may_ask_the_person_at_the_client(tmp_path: Path, monkeypatch: py
         manager.interrupt_kernel()
         reply = client.get_shell_msg(timeout=30)
         assert (reply["parent_header"]["msg_id"], reply["content"]["ename"]) == (asking, "KeyboardInterrupt")
-        assert run("print(input('who? '))") == ["Ada\n"]
+        assert "".join(run("print(input('who? '))")) == "Ada\n"
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

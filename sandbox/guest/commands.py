@@ -1,0 +1,155 @@
+"""Shell commands of cells that end when the cell is interrupted: ``os.system``, ``!command``, ``%%bash``.
+
+Contract: an interrupt reaches the command, as in a terminal, because the host interrupts the process group. The calls
+here wait until the command has ended, at most ``ENDING_S`` or until a second interrupt, kill it if it has not, and
+raise KeyboardInterrupt. The C library's ``system`` ignores interrupts while it waits, and IPython's ``%%bash`` and
+``x = !command`` turn them into other results. What a killed shell leaves behind is killed by the host.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+from typing import IO, Any, TypeVar
+
+from IPython.core.magic import cell_magic, magics_class
+from IPython.core.magics.script import ScriptMagics
+from IPython.utils import _process_common
+from IPython.utils.process import arg_split
+
+T = TypeVar("T")
+ENDING_S = 2.0
+"""How long an interrupted command may take to end."""
+LATE_OUTPUT_S = 0.2
+"""How long output is awaited after a command was interrupted; a program it left behind may hold the pipe for longer."""
+
+
+def install() -> None:
+    """Makes ``os.system`` and IPython use these functions; called once, in the fork server."""
+    os.system = system
+    _process_common.process_handler = run_with  # under x = !command
+
+
+@contextmanager
+def _ended_by_interrupts(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ends the process when its block is interrupted."""
+    try:
+        yield
+    except BaseException:
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(ENDING_S)
+        process.kill()
+        process.wait()
+        raise
+
+
+def run(command: str | bytes | os.PathLike[Any]) -> int:
+    """Runs a command in a shell; returns its exit code, negative for a signal. Raises OSError when Linux refuses."""
+    process = subprocess.Popen(os.fsencode(command), shell=True, close_fds=False, restore_signals=False)
+    with _ended_by_interrupts(process):
+        return process.wait()
+
+
+def system(command: str | bytes | os.PathLike[Any]) -> int:
+    """``os.system``: runs a command in a shell; returns its wait status, -1 when Linux refuses the process."""
+    try:
+        code = run(command)
+    except OSError:
+        return -1
+    return code << 8 if code >= 0 else -code
+
+
+def run_with(command: Any, use: Callable[[subprocess.Popen[bytes]], T], stderr: int = subprocess.PIPE) -> T:
+    """IPython's ``process_handler``: starts a command with pipes and returns what ``use`` makes of it."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
+    process = subprocess.Popen(command, shell=isinstance(command, str), **pipes)
+    with _ended_by_interrupts(process):
+        return use(process)
+
+
+class _Pump(Thread):
+    """Moves what a program prints to ``take`` until its end."""
+
+    def __init__(self, pipe: Any, take: Callable[[str], object]) -> None:
+        super().__init__(daemon=True)
+        self._pipe, self._take = pipe, take
+        self.error: BaseException | None = None
+        """What ``take`` raised; the program gets SIGPIPE then."""
+        self.start()
+
+    def run(self) -> None:
+        decoder = getincrementaldecoder("utf-8")(errors="replace")
+        try:
+            with self._pipe:
+                while data := self._pipe.read1(4096):
+                    self._take(decoder.decode(data))
+            self._take(decoder.decode(b"", final=True))
+        except BaseException as error:
+            self.error = error
+
+
+@magics_class
+class Scripts(ScriptMagics):
+    """IPython's ``%%script``, ``%%bash`` and relatives, without a thread that outlives the cell."""
+
+    @cell_magic("script")
+    def shebang(self, line: str, cell: str) -> None:
+        """Runs the cell with the program that the line names."""
+        args, words = self.shebang.parser.parse_known_args(arg_split(line, posix=True))
+        if args.bg:
+            super().shebang(line, cell)
+            return
+        try:
+            process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            print(f"Couldn't find program: {words[0]!r}")
+            return
+        text = (cell if cell.endswith("\n") else f"{cell}\n").encode("utf-8", "replace")
+        code = self._communicate(process, text, args.out, args.err)
+        if args.raise_error and code != 0:
+            raise subprocess.CalledProcessError(code, text)
+
+    # as IPython's decorators leave it; the magics of each program share it
+    shebang.parser = ScriptMagics.shebang.parser  # type: ignore[attr-defined]
+
+    def _communicate(self, process: subprocess.Popen[bytes], text: bytes, out: str | None, err: str | None) -> int:
+        """Feeds the program and passes on its output as it comes; returns its exit code."""
+        stdin: IO[bytes] = process.stdin  # type: ignore[assignment]
+        outputs = (process.stdout, out, sys.stdout), (process.stderr, err, sys.stderr)
+        pumps = [_Pump(pipe, self._sink(variable, stream)) for pipe, variable, stream in outputs]
+        try:
+            with _ended_by_interrupts(process):
+                with suppress(BrokenPipeError), stdin:
+                    stdin.write(text)
+                for pump in pumps:
+                    pump.join()
+                code = process.wait()
+        finally:
+            for pump in pumps:
+                pump.join(LATE_OUTPUT_S)
+        for pump in pumps:
+            if pump.error is not None:
+                raise pump.error
+        return code
+
+    def _sink(self, variable: str | None, stream: Any) -> Callable[[str], object]:
+        """What is done with a program's text: gathered in a variable, or written to a stream."""
+        namespace = self.shell.user_ns
+        if variable is None:
+            return lambda text: (stream.write(text), stream.flush()) if text else None
+        namespace[variable] = ""
+
+        def gather(text: str) -> None:
+            namespace[variable] += text
+
+        return gather
