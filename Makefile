@@ -11,10 +11,10 @@ demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -m slow
 
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
@@ -24,7 +24,7 @@ test-next:
 	test -x $(NEXT)/bin/python || $(PYTHON312) -m venv $(NEXT)
 	grep -v '^megatron-core' constraints.txt > $(NEXT)/constraints.txt
 	$(NEXT)/bin/python -m pip install -q -c $(NEXT)/constraints.txt -e .[dev] megatron-core==0.19.2
-	$(NEXT)/bin/python -m pytest -m "not slow and not gpu" tests/codeact_train
+	CUDA_VISIBLE_DEVICES= $(NEXT)/bin/python -m pytest -m "not slow and not gpu" tests/codeact_train
 
 lint: setup
 	$(BIN)/ruff check .

@@ -97,6 +97,7 @@ class Trainer:
         self._report_start(found, first)
         if found is None or found.meta.get("computed") != self._computed:
             self._run_startup_checks()  # with the weights of the base model
+            self.throughput.reset_memory_peak()
         if found:
             self.checkpoints.resume(self.state)
             self.detector = AnomalyDetector(self.train.guard, found.meta["guard"])

@@ -6,6 +6,7 @@ methods in the same order. A step is ``zero_grad``, ``forward_backward``, ``opti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -57,5 +58,8 @@ class RunState(Checkpointable, Protocol):
     def hidden(self, whole: MicroBatch) -> Tensor:
         """Output of this process's last layer for its part of a sequence, float32 [S, 1, C]."""
 
-    def gradient(self, batch: StepBatch) -> Tensor:
-        """This process's part of the gradient of the loss, as one vector; drops it from the model."""
+    def gradients(self, batch: StepBatch) -> Iterator[Tensor]:
+        """This process's part of the gradient of the loss, weight by weight and in the same order at each call.
+
+        Each tensor is valid until the next is asked for. The gradient is dropped from the model after the last.
+        """

@@ -29,6 +29,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from codeact_train.checkpoint import integrity
 from codeact_train.checkpoint.integrity import CorruptSave, Fingerprints
 from codeact_train.distributed import megatron_cpu
+from codeact_train.distributed.cuda import has_cuda
 
 _SAVE_OPTIONS: dict[str, Any] = (
     {"async_strategy": "mcore"} if "async_strategy" in inspect.signature(dist_checkpointing.save).parameters else {}
@@ -66,7 +67,7 @@ class PendingSave:
         self._failure: Exception | None = None
         buckets, results = request.async_fn_args[1:] if request.async_fn else ([], None)
         staged = [(path, key, (objects, _copied(tensors))) for path, key, (objects, tensors) in buckets]
-        if megatron_cpu.has_cuda():
+        if has_cuda():
             torch.cuda.synchronize()
         transforms = request.async_fn.args[0] if request.async_fn else []
         self._write_bucket = functools.partial(_write_bucket, transforms)
@@ -113,7 +114,7 @@ class PendingSave:
 
 
 def _copied(tensors: list[tuple[Any, Tensor]]) -> list[tuple[Any, Tensor]]:
-    return [(item, tensor.to("cpu", copy=True, non_blocking=megatron_cpu.has_cuda())) for item, tensor in tensors]
+    return [(item, tensor.to("cpu", copy=True, non_blocking=has_cuda())) for item, tensor in tensors]
 
 
 def _write_bucket(transforms: list[Any], number: int, bucket: Any) -> tuple[int, list[Any]]:

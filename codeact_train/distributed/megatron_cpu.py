@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from codeact_train.distributed.cuda import has_cuda
+
 _FACTORIES = (
     "arange",
     "empty",
@@ -48,11 +50,6 @@ _LAZY_MODULES = (
     "pipeline_parallel.p2p_communication",
     "pipeline_parallel.schedules",
 )
-
-
-def has_cuda() -> bool:
-    """Whether tensors live on a CUDA device in this process."""
-    return torch.cuda.is_available()
 
 
 def install() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from codeact_train.config.train import ParallelSettings
 from codeact_train.distributed import megatron_cpu
+from codeact_train.distributed.cuda import has_cuda
 
 _TIMEOUT = datetime.timedelta(minutes=30)
 
@@ -63,14 +64,16 @@ def init_process_group() -> World:
     # one hardware queue a device: a collective that is issued first also starts first (sequence parallelism needs it)
     os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "1")
     megatron_cpu.install()
-    if "RANK" in os.environ:
-        dist.init_process_group("nccl" if megatron_cpu.has_cuda() else "gloo", timeout=_TIMEOUT)
-    else:
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     device = torch.device("cpu")
-    if megatron_cpu.has_cuda():
+    if has_cuda():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
+    # gloo has no coalesced collectives for CUDA tensors, so that a job of one process needs NCCL too
+    backend = "nccl" if has_cuda() else "gloo"
+    if "RANK" in os.environ:
+        dist.init_process_group(backend, timeout=_TIMEOUT)
+    else:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     return World(device, dist.new_group(backend="gloo", timeout=_TIMEOUT))
 
 

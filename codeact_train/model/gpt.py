@@ -48,7 +48,9 @@ class PackedGPT(GPTModel):
     def __init__(self, config: TransformerConfig, spec: ModelSpec, train: TrainConfig):
         super().__init__(
             config=config,
-            transformer_layer_spec=_block_spec(config, spec, choose_backend(train.attention, train.precision)),
+            transformer_layer_spec=_block_spec(
+                config, spec, choose_backend(train.attention, train.precision, spec.head_dim)
+            ),
             vocab_size=spec.padded_vocab(train.parallel.tensor),
             max_sequence_length=spec.hf.max_position_embeddings,
             pre_process=parallel_state.is_pipeline_first_stage(),

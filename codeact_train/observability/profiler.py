@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from codeact_train.config.train import ProfileSettings
+from codeact_train.distributed.cuda import has_cuda
 
 ROWS = 40
 """Operators in the table."""
@@ -30,7 +30,7 @@ class Profiler:
         if self.settings is None:
             return
         if self._running is None and step == self.settings.first_step:
-            cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+            cuda = [ProfilerActivity.CUDA] if has_cuda() else []
             self._running = profile(activities=[ProfilerActivity.CPU, *cuda], record_shapes=True)
             self._running.start()
         elif self._running is not None and step == self.settings.first_step + self.settings.steps:
@@ -44,7 +44,7 @@ class Profiler:
         self.folder.mkdir(parents=True, exist_ok=True)
         stem = self.folder / f"steps-{self.settings.first_step}-{step - 1}-rank-{self.rank}"
         self._running.export_chrome_trace(f"{stem}.json")
-        order = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        order = "self_cuda_time_total" if has_cuda() else "self_cpu_time_total"
         table = self._running.key_averages().table(sort_by=order, row_limit=ROWS)
         stem.with_suffix(".txt").write_text(table, encoding="utf-8")
         self._running = None

@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from codeact_train.data.collate import StepBatch
+from codeact_train.distributed.cuda import has_cuda
 from codeact_train.distributed.parallel_context import sum_over_data_parallel
 from codeact_train.observability.mfu import ModelFlopsUtilization
 
@@ -25,6 +26,11 @@ class Throughput:
         self.mfu = mfu
         self._process = psutil.Process()
         self._began = self._data_loaded = time.monotonic()
+
+    def reset_memory_peak(self) -> None:
+        """Forget the peak so far, so that that of the steps is reported."""
+        if has_cuda():
+            torch.cuda.reset_peak_memory_stats()
 
     def start_step(self) -> None:
         """Call when a step begins, before its data is loaded."""
@@ -52,6 +58,6 @@ class Throughput:
         return fields
 
     def _memory(self) -> int:
-        if torch.cuda.is_available():
+        if has_cuda():
             return torch.cuda.max_memory_allocated()
         return int(self._process.memory_info().rss)

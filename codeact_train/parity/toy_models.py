@@ -27,8 +27,8 @@ VOCABULARY = 301
 TOKENIZER_TEXT = [" ".join(WORDS) + " system user assistant Observation: <execute> <solution>"] * 5
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 4,
-    "num_attention_heads": 8, "num_key_value_heads": 4, "max_position_embeddings": 512, "initializer_range": 0.1,
-    "eos_token_id": 2, "pad_token_id": 0, "bos_token_id": 1,
+    "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 16, "max_position_embeddings": 512,
+    "initializer_range": 0.1, "eos_token_id": 2, "pad_token_id": 0, "bos_token_id": 1,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Exit codes: 0 every row agrees; 3 a row does not, marked in the table.
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,7 @@ def layouts(
 ) -> None:
     """Train toy models in every layout and on both backends, and compare losses and gradient norms with those of one
     process that computes one document at a time."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # read when torch is imported: several processes share this machine's CPU
     from codeact_train.parity import TOLERANCE, compare
 
     if not json:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn.attention.flex_attention import flex_attention
 
+from codeact_train.distributed.cuda import has_cuda
 from codeact_train.model.attention import (
     PackedLayout,
     Spans,
@@ -187,13 +188,30 @@ def test_a_flash_attn_that_does_not_load_is_passed_over(monkeypatch: pytest.Monk
     monkeypatch.syspath_prepend(tmp_path)
     flash._package_unavailable.cache_clear()
     try:
-        assert choose_backend("auto", "bf16") == "varlen"
+        assert choose_backend("auto", "bf16", 64) == "varlen"
         with pytest.raises(ValueError, match=r"attention=flash: .* does not load \(undefined symbol\); choose one of"):
-            choose_backend("flash", "bf16")
+            choose_backend("flash", "bf16", 64)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-        assert choose_backend("auto", "bf16") == "flex"
+        assert choose_backend("auto", "bf16", 64) == "flex"
     finally:
         flash._package_unavailable.cache_clear()
+
+
+def test_a_kernel_is_chosen_that_has_the_width_of_the_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    chosen = {width: choose_backend("auto", "bf16", width) for width in (8, 12, 20, 64, 256, 288)}
+    assert chosen == {8: "varlen", 12: "sdpa", 20: "flex", 64: "varlen", 256: "varlen", 288: "flex"}
+    with pytest.raises(ValueError, match=r"attention=flex: .* at least 16, not 8"):
+        choose_backend("flex", "fp32", 8)
+
+
+def test_a_process_forked_after_cuda_was_initialized_computes_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert has_cuda()
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    assert not has_cuda()
+    assert choose_backend("auto", "bf16", 64) == "sdpa"
 
 
 def of_torch_2_11(
@@ -252,7 +270,7 @@ def test_the_arguments_of_torch_varlen(
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ["flash", "varlen", "flex"])
 def test_kernels_of_the_gpu(name: str) -> None:
-    lacking = backends.BACKENDS[name].unavailable("bf16")
+    lacking = backends.BACKENDS[name].unavailable("bf16", 64)
     if lacking:
         pytest.skip(lacking)
     for window in WINDOWS:
@@ -267,10 +285,10 @@ def test_kernels_of_the_gpu(name: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here, so nothing is lacking")
 def test_a_named_kernel_that_is_absent_is_an_error() -> None:
-    assert choose_backend("auto", "bf16") == "sdpa"
-    assert choose_backend("reference", "fp32") == "reference"
+    assert choose_backend("auto", "bf16", 64) == "sdpa"
+    assert choose_backend("reference", "fp32", 64) == "reference"
     for name in ("flash", "varlen", "flex"):
         with pytest.raises(
             ValueError, match=f"attention={name}: there is no CUDA device here; choose one of sdpa, ref"
         ):
-            choose_backend(name, "bf16")
+            choose_backend(name, "bf16", 64)

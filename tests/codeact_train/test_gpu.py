@@ -45,7 +45,7 @@ def train(out: Path, made: tuple[Path, Path], **settings: object) -> TrainJob:
 @pytest.mark.parametrize("kernel", ["flash", "varlen", "flex", "sdpa"])
 def test_every_kernel_trains_like_a_plain_loop(tmp_path: Path, made: tuple[Path, Path], kernel: str) -> None:
     """In bf16, against transformers in float32."""
-    if lacking := backends.BACKENDS[kernel].unavailable("bf16"):
+    if lacking := backends.BACKENDS[kernel].unavailable("bf16", 16):
         pytest.skip(lacking)
     checks = ["leak", "window", "parity", "audit", "partition"]
     job = train(tmp_path, made, attention=kernel, stop_after_steps=8, startup_checks=checks)

@@ -13,10 +13,10 @@ import warnings
 from typing import Any
 
 from codeact_train.checkpoint import optimizer_state
-from codeact_train.distributed import megatron_cpu
+from codeact_train.distributed.cuda import has_cuda
 
 # without it DeepSpeed warns that it guesses
-os.environ.setdefault("DS_ACCELERATOR", "cuda" if megatron_cpu.has_cuda() else "cpu")
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if has_cuda() else "cpu")
 
 import deepspeed
 import deepspeed.ops
@@ -164,6 +164,6 @@ def _settings(train: TrainConfig, width: int) -> dict[str, Any]:
 
 
 def _offload(zero: ZeroSettings) -> dict[str, Any]:
-    to_host = {"device": "cpu", "pin_memory": torch.cuda.is_available()}
+    to_host = {"device": "cpu", "pin_memory": has_cuda()}
     kinds = {"none": (), "optimizer": ("offload_optimizer",), "all": ("offload_optimizer", "offload_param")}
     return dict.fromkeys(kinds[zero.offload], to_host)

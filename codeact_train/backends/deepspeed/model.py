@@ -46,11 +46,19 @@ def attention_name(model: PreTrainedModel) -> str:
 
 def _kernel(config: PretrainedConfig, train: TrainConfig) -> str | None:
     """The kernel to request from transformers; ``None`` means its default: SDPA where the family supports it."""
-    chosen = choose_backend(train.attention, train.precision)
+    chosen = choose_backend(train.attention, train.precision, _head_dim(config))
     if train.attention != "auto":
         return KERNELS[chosen]
     family = AutoModelForCausalLM._model_mapping.get(type(config), None)
     return KERNELS["flash"] if chosen == "flash" and getattr(family, "_supports_flash_attn", False) else None
+
+
+def _head_dim(config: PretrainedConfig) -> int:
+    """Width of a head; a family without attention has none, and any kernel will do."""
+    if width := getattr(config, "head_dim", None):
+        return int(width)
+    heads = getattr(config, "num_attention_heads", None)
+    return int(config.hidden_size // heads) if heads else 64
 
 
 def _disable_noise(config: PretrainedConfig) -> None:

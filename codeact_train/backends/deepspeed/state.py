@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,17 +145,15 @@ class DeepSpeedState:
         with torch.no_grad():
             return self.forward.trained_logits(every, rows=self.rows)[:, None].float()
 
-    def gradient(self, batch: StepBatch) -> Tensor:
-        """This process's part of the gradient, as one vector."""
+    def gradients(self, batch: StepBatch) -> Iterator[Tensor]:
+        """This process's part of the gradient, weight by weight."""
         self.zero_grad()
         self.forward_backward(batch)
-        own = []
         for number, parameter in enumerate(self.inner.parameters()):
             gradient = engine.full_gradient(parameter)
             if number % self.ctx.data == self.ctx.data_rank:
-                own.append(gradient.flatten().clone())
+                yield gradient
         self.zero_grad()
-        return torch.cat(own)
 
     def _results(self, batch: MicroBatch) -> Tensor:
         logits_NV = self.forward.trained_logits(batch, rows=self.rows)

@@ -6,6 +6,7 @@ Contract: see ``codeact_train.backends.run_state``. The methods delegate to ``fo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class MegatronState:
         self.export_dtype = DTYPES[train.export_precision or train.precision]
         self.spec = source.resized_spec
         self.vocab = self.spec.vocab
-        self.attention = choose_backend(train.attention, train.precision)
+        self.attention = choose_backend(train.attention, train.precision, self.spec.head_dim)
         self.model = forward_backward.build_model(source, train, ctx)
         self.optimizer = optimizer.build_optimizer(self.model, train)
         self.schedule = optimizer.build_schedule(self.optimizer, train, total_steps)
@@ -111,13 +112,13 @@ class MegatronState:
         hook.remove()
         return caught[0]
 
-    def gradient(self, batch: StepBatch) -> Tensor:
-        """This process's part of the gradient, as one vector."""
+    def gradients(self, batch: StepBatch) -> Iterator[Tensor]:
+        """This process's part of the gradient, weight by weight."""
         self.model.zero_grad_buffer()
         self.forward_backward(batch)
-        gradient = torch.cat([p.main_grad.flatten() for p in self.model.parameters()]).clone()
+        for parameter in self.model.parameters():
+            yield parameter.main_grad
         self.model.zero_grad_buffer()
-        return gradient
 
     def _weights(self) -> dict[str, Any]:
         return self.model.module.sharded_state_dict(metadata={"singleton_local_shards": False})

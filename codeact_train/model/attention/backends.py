@@ -20,10 +20,11 @@ Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor, PackedLayout, float], Tens
 
 @dataclass(frozen=True)
 class Backend:
-    """A kernel, and a function that returns why it is unavailable in a precision (``None`` if it is available)."""
+    """A kernel, and a function that returns why it is unavailable for a precision and a width of the heads (``None`` if
+    it is available)."""
 
     attend: Attend
-    unavailable: Callable[[str], str | None] = lambda precision: None
+    unavailable: Callable[[str, int], str | None] = lambda precision, head_dim: None
 
 
 BACKENDS = {
@@ -36,13 +37,12 @@ BACKENDS = {
 """Kernels in order of preference."""
 
 
-def choose_backend(name: str, precision: str) -> str:
-    """The kernel to use. Raises ``ValueError`` for one that is unavailable here."""
-    present = [known for known, backend in BACKENDS.items() if backend.unavailable(precision) is None]
+def choose_backend(name: str, precision: str, head_dim: int) -> str:
+    """The kernel to use for heads of this width. Raises ``ValueError`` for one that is unavailable here."""
+    reasons = {known: backend.unavailable(precision, head_dim) for known, backend in BACKENDS.items()}
+    present = [known for known, reason in reasons.items() if reason is None]
     if name == "auto":
         return present[0]
     if name not in present:
-        raise ValueError(
-            f"attention={name}: {BACKENDS[name].unavailable(precision)}; choose one of {', '.join(present)} or auto"
-        )
+        raise ValueError(f"attention={name}: {reasons[name]}; choose one of {', '.join(present)} or auto")
     return name

@@ -12,17 +12,20 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from codeact_train.distributed.cuda import has_cuda
 from codeact_train.model.attention.layout import PackedLayout
 
 
-def unavailable(precision: str) -> str | None:
+def unavailable(precision: str, head_dim: int) -> str | None:
     """Why it cannot run here, or ``None``."""
-    if not torch.cuda.is_available():
+    if not has_cuda():
         return "there is no CUDA device here"
     if precision == "fp32":
         return "it computes in bf16, not fp32"
     if torch.cuda.get_device_capability() < (8, 0):
         return "the device is too old: the kernel needs capability 8.0"
+    if head_dim % 8 or head_dim > 256:
+        return f"its heads have a width that 8 divides and at most 256, not {head_dim}"
     return _package_unavailable()
 
 
@@ -33,7 +36,7 @@ def _package_unavailable() -> str | None:
         return "the package flash-attn is not installed"
     try:
         from flash_attn import flash_attn_varlen_func  # noqa: F401
-    except (ImportError, OSError) as error:
+    except Exception as error:  # a build for another torch fails in several ways
         return f"the package flash-attn does not load ({error})"
     return None
 

@@ -16,15 +16,18 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from codeact_train.distributed.cuda import has_cuda
 from codeact_train.model.attention.layout import PackedLayout
 
 BLOCK = 128
 _masks: weakref.WeakKeyDictionary[PackedLayout, BlockMask] = weakref.WeakKeyDictionary()
 
 
-def unavailable(precision: str) -> str | None:
+def unavailable(precision: str, head_dim: int) -> str | None:
     """Why it cannot run here, or ``None``."""
-    return None if torch.cuda.is_available() else "there is no CUDA device here"
+    if not has_cuda():
+        return "there is no CUDA device here"
+    return f"its heads have a width of at least 16, not {head_dim}" if head_dim < 16 else None
 
 
 def attend(q_SHD: Tensor, k_TGD: Tensor, v_TGD: Tensor, layout: PackedLayout, scale: float) -> Tensor:

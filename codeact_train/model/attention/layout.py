@@ -79,10 +79,14 @@ class PackedLayout:
         """Largest number of queries and of keys in a span."""
         return int(np.diff(self.spans.query).max()), int(np.diff(self.spans.key).max())
 
-    @cached_property
+    @property
     def windowless(self) -> PackedLayout:
         """The same layout without a window, for layers that attend to the whole document."""
-        return self if self.window is None else replace(self, window=None)
+        return self if self.window is None else self._windowless
+
+    @cached_property
+    def _windowless(self) -> PackedLayout:
+        return replace(self, window=None)
 
     @property
     def window_size(self) -> tuple[int, int]:

@@ -13,17 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from codeact_train.distributed.cuda import has_cuda
 from codeact_train.model.attention.layout import PackedLayout
 
 
-def unavailable(precision: str) -> str | None:
+def unavailable(precision: str, head_dim: int) -> str | None:
     """Why it cannot run here, or ``None``."""
-    if not torch.cuda.is_available():
+    if not has_cuda():
         return "there is no CUDA device here"
     if precision == "fp32":
         return "it computes in bf16, not fp32"
     if torch.cuda.get_device_capability() < (8, 0):
         return "the device is too old: the kernel needs capability 8.0"
+    if head_dim % 8 or head_dim > 256:
+        return f"its heads have a width that 8 divides and at most 256, not {head_dim}"
     if "window_size" not in _parameters():
         return f"its window needs torch 2.11 or later, not {torch.__version__}"
     return None
