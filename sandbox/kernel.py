@@ -215,7 +215,8 @@ class Kernel:
             await self._put(await self._live_process(), path, data)
             if self.recorder is not None:
                 self.recorder.record_put(path, data)
-            await self._keep(self._checkpoints is not None and self._checkpoints.kept)
+            if self._checkpoints is not None and self.process is not None:
+                await self._checkpoints.keep_files(self.process, KEEP_TIMEOUT_S)
 
     async def _put(self, process: Process, path: str, data: bytes) -> None:
         await process.in_workspace(put_file, path, data, self._limits.workspace_mib << 20)

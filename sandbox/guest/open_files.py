@@ -113,9 +113,17 @@ def _reopen(file: OpenFile, old: str, new: str) -> list[str]:
             os.close(own)
     except OSError:
         return [f"{file.name} (descriptor {file.fd}): shared, position included"]
-    changes = flags & os.O_ACCMODE or os.access(path, os.W_OK)
-    same = path == file.name and stat.S_ISREG(file.mode) and changes
+    same = path == file.name and stat.S_ISREG(file.mode) and (flags & os.O_ACCMODE or _writable(path))
     return [f"{path} (descriptor {file.fd}): the same file"] if same else []
+
+
+def _writable(path: str) -> bool:
+    """Whether a kernel can change the file; ``os.access`` does not see Landlock."""
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+    except OSError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

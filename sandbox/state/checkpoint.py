@@ -89,6 +89,15 @@ class Checkpoints:
             self.failure = str(error)
         return time.monotonic() - began if self.failure is not None else 0.0
 
+    async def keep_files(self, process: Process, limit_s: float) -> None:
+        """Takes over what the host has changed in the files; the copy stays as it is."""
+        if self._copy is not None and self._snapshot is not None:
+            try:
+                await process.in_workspace(self._snapshot.update, time.monotonic() + limit_s)
+            except OSError as error:
+                self.discard()
+                self.failure = str(error)
+
     def discard(self) -> None:
         """Ends the copy in the background, as the cell did not need it."""
         copy, self._copy = self._copy, None

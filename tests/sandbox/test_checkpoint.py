@@ -1,6 +1,7 @@
 """A checkpoint before each cell: what a cell that kills its process changes and what it does not."""
 
 import asyncio
+import signal
 from pathlib import Path
 
 import pytest
@@ -279,3 +280,74 @@ async def _begun(kernel: Kernel) -> None:
     """Waits until the cell runs and can be interrupted."""
     while not kernel.busy:
         await asyncio.sleep(0)
+
+
+BETWEEN = """import ctypes, os, signal, threading
+now, x = threading.Event(), [1]
+open('f', 'w').write('1')
+def work():
+    now.wait()
+    {act}
+signal.signal(signal.SIGUSR1, lambda *_: now.set())
+threading.Thread(target=work, daemon=True).start()"""
+"""A thread that waits for a signal of the host."""
+
+
+def _signal(kernel: Kernel) -> None:
+    assert kernel.process is not None
+    kernel.process.signal(signal.SIGUSR1)
+
+
+async def _gone(kernel: Kernel) -> None:
+    """Waits until the process of the kernel has ended."""
+    assert kernel.process is not None
+    async with asyncio.timeout(20):
+        while not kernel.process.ended():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("act", ["os._exit(1)", "ctypes.string_at(0)"], ids=["exit", "segfault"])
+async def test_a_death_between_cells_costs_only_the_time_between(keeping: KernelPool, act: str) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run(BETWEEN.format(act=f"x.append(2); open('f', 'w').write('2'); {act}"))
+        await kernel.put("put.txt", b"kept")
+        _signal(kernel)
+        await _gone(kernel)
+        after = await kernel.run("x, open('f').read(), open('put.txt').read()")
+        assert after.value == "([1], '1', 'kept')" and after.state_survived
+        assert (
+            "the kernel ended between cells; variables and files are as at the end of the cell before" in after.stderr
+        )
+        assert (await kernel.run("x")).stderr == ""
+        assert (await kernel.run("x.append(3)\n" + EXIT)).rolled_back
+        assert (await kernel.run("x")).value == "[1]"
+
+
+async def test_what_threads_change_between_cells_is_in_the_next_checkpoint(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run(BETWEEN.format(act="x.append(2); open('f', 'w').write('2')"))
+        _signal(kernel)
+        async with asyncio.timeout(20):
+            while await kernel.get("f") != b"2":
+                await asyncio.sleep(0.01)
+        assert (await kernel.run("x.clear(); os.remove('f')\n" + EXIT)).rolled_back
+        assert (await kernel.run("x, open('f').read()")).value == "([1, 2], '2')"
+
+
+async def test_a_death_between_cells_costs_a_branch_no_more(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run(BETWEEN.format(act="os._exit(1)"))
+        _signal(kernel)
+        await _gone(kernel)
+        async with await kernel.fork() as branch:
+            assert (await branch.run("x")).value == "[1]"
+
+
+async def test_no_checkpoint_is_kept_where_nothing_runs_between_cells(keeping: KernelPool) -> None:
+    async with await keeping.acquire() as kernel:
+        await kernel.run("import subprocess\nopen('f', 'w').write('1'); subprocess.run(['true'])")
+        assert kernel._checkpoints is not None and not kernel._checkpoints.kept
+        await kernel.run("server = subprocess.Popen(['sleep', '1000'])")
+        assert kernel._checkpoints.kept
+        await kernel.run("server.kill(); server.wait()")
+        assert not kernel._checkpoints.kept

@@ -107,3 +107,67 @@ async def test_a_cell_that_must_be_killed_ends_although_branches_live(isolated: 
         ended = await branch.run("1")
         assert (ended.status, ended.state_survived) == ("died", False)
         assert (await branch.run("2")).value == "2"
+
+
+async def test_open_files_of_the_workspace_are_the_branchs_own(isolated: KernelPool) -> None:
+    async with await isolated.acquire(files={"table.txt": b"a\nb\nc\n", "in/data": b"1234"}) as kernel:
+        await kernel.run("table = open('table.txt'); first = table.readline()\nlog = open('log', 'w')\nlog.write('1')")
+        await kernel.run("import mmap, os\ndata = open('in/data', 'r+b'); mapped = mmap.mmap(data.fileno(), 0)")
+        await kernel.run("tail = os.open('table.txt', os.O_RDWR | os.O_APPEND); os.read(tail, 2)")
+        async with await kernel.fork() as branch, await branch.fork() as second:
+            for each, name in ((branch, "2"), (kernel, "3"), (second, "4")):
+                await each.run(f"log.write({name!r}); log.close(); os.write(tail, b'{name}'); data.seek(1)")
+                await each.run(f"data.write(b'{name}'); data.flush()")
+            seen = "open('log').read(), table.readlines(), os.read(tail, 9), open('in/data').read()"
+            answers = [(await each.run(seen)).value for each in (branch, kernel, second)]
+            assert answers == [f"('1{n}', ['b\\n', 'c\\n', '{n}'], b'', '1{n}34')" for n in "234"]
+            if isolated.tier != "T1":
+                await branch.run("mapped[3] = ord('5'); mapped.flush()")
+                assert (await branch.run("open('in/data').read()")).value == "'1235'"
+            assert (await kernel.run("open('in/data').read(), mapped[:]")).value == "('1334', b'1334')"
+            assert branch.shared == second.shared == kernel.shared == ()
+
+
+async def test_a_branch_names_what_it_shares_and_what_is_closed(isolated: KernelPool) -> None:
+    async with await isolated.acquire() as kernel:
+        await kernel.run("import asyncio, os, socket, tempfile\nawait asyncio.sleep(0)")
+        nameless = await kernel.run("temporary = tempfile.TemporaryFile(); temporary.fileno()")
+        ends = await kernel.run("there, here = os.pipe(); left, right = socket.socketpair(); here, left.fileno()")
+        await kernel.run("library = open(os.__file__)")
+        async with await kernel.fork() as branch:
+            pipe, sock = (ends.value or "").strip("()").split(", ")
+            closed = {f"pipe (descriptor {pipe}): closed", f"socket (descriptor {sock}): closed"}
+            assert closed <= set(branch.shared)
+            (shared,) = (line for line in branch.shared if "closed" not in line)
+            assert shared.endswith(f"(descriptor {nameless.value}): shared, position included")
+            assert (await branch.run("library.readline() != ''")).value == "True"
+
+
+async def test_a_branch_names_files_outside_and_shared_memory(isolated: KernelPool) -> None:
+    if isolated.tier == "T1":
+        pytest.skip("there a kernel has no files outside its workspace, and no shared memory")
+    async with await isolated.acquire() as kernel:
+        await kernel.run("import mmap, os\noutside = open('/tmp/x', 'w+'); outside.write('one'); outside.flush()")
+        await kernel.run("event = os.eventfd(0); number = outside.fileno(), event")
+        if isolated.tier == "T3":
+            await kernel.run("memory = mmap.mmap(-1, 4096)")
+        numbers = (await kernel.run("number")).value
+        async with await kernel.fork() as branch:
+            assert numbers is not None
+            outside, event = numbers.strip("()").split(", ")
+            expected = [
+                f"/tmp/x (descriptor {outside}): the same file",
+                f"anon_inode:[eventfd] (descriptor {event}): shared",
+            ]
+            expected += ["shared memory: shared"] if isolated.tier == "T3" else []
+            assert sorted(branch.shared) == sorted(expected)
+            await branch.run("outside.seek(0)")
+            assert (await kernel.run("outside.tell()")).value == "3"
+
+
+async def test_a_branch_with_countless_files_names_some_and_counts_the_rest(isolated: KernelPool) -> None:
+    async with await isolated.acquire() as kernel:
+        await kernel.run("import os\nfds = [os.pipe() for _ in range(100)]")
+        async with await kernel.fork() as branch:
+            named = len(branch.shared) - 1
+            assert 20 < named < 200 and branch.shared[-1] == f"and {200 - named} more"
