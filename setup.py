@@ -32,7 +32,7 @@ setup(
         "megatron-core>=0.16.1,<0.20",
         "openai>=2.0",
         "openvino-genai>=2026.4",
-        "psutil>=5.9",  # also an undeclared dependency of Megatron-Core's checkpoint writer
+        "psutil>=6.0",  # also an undeclared dependency of Megatron-Core's checkpoint writer
         "pygments>=2.17",
         "ray>=2.40",
         "safetensors>=0.4",

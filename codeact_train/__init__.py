@@ -1,9 +1,10 @@
 """The trainer: conversations in, checkpoints out, on Megatron-Core or DeepSpeed.
 
 Contract: other rooms use these names, :mod:`codeact_train.plan` (can a job run, and what does it cost?),
-:mod:`codeact_train.prepare` (records to corpus), :mod:`codeact_train.parity` (do all layouts train the same?) and
-:mod:`codeact_train.exit_codes`. Names are imported on first use, so that reading a configuration imports neither torch
-nor Megatron. A job is trained by ``python -m codeact_train``. The package imports nothing of the other rooms.
+:mod:`codeact_train.prepare` (records to corpus), :mod:`codeact_train.parity` (do all layouts train the same?),
+:mod:`codeact_train.exit_codes`, :mod:`codeact_train.failures` and :mod:`codeact_train.library_warnings`. Names are
+imported on first use, so that reading a configuration imports neither torch nor Megatron. A job is trained by
+``python -m codeact_train``. The package imports nothing of the other rooms.
 """
 
 import warnings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from codeact_train.data.records import saved_splits as saved_splits
     from codeact_train.data.records import size_bytes as size_bytes
     from codeact_train.model.spec import ModelSpec as ModelSpec
+    from codeact_train.model.spec import read_config as read_config
 
 _MODULES = {
     "CONVERSATIONS": "data.records",
@@ -47,6 +49,7 @@ _MODULES = {
     "UserPath": "config.base",
     "data_files": "data.records",
     "describe_form": "data.records",
+    "read_config": "model.spec",
     "read_lines": "data.records",
     "read_records": "data.records",
     "saved_splits": "data.records",

@@ -9,12 +9,14 @@ import signal
 import sys
 
 from codeact_train.exit_codes import STOP_SIGNALS, STOPPED
+from codeact_train.library_warnings import hide_deprecations
 
 
 def main() -> int:
     """Entry point of each process; returns its exit code."""
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: os._exit(STOPPED))
+    hide_deprecations()
     from codeact_train.train import main as train
 
     return train()

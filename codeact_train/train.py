@@ -10,19 +10,20 @@ Contract: an error the user can fix is one sentence and a code of :mod:`codeact_
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
 import torch
 
-from codeact_train import exit_codes
+from codeact_train import exit_codes, failures
 from codeact_train.checkpoint.integrity import CorruptSave
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
 from codeact_train.distributed import parallel_context
+from codeact_train.failures import FailedEverywhere, read_json_object
 from codeact_train.model.source import ModelSource
 from codeact_train.observability.anomaly import Diverged
 from codeact_train.plan import validate
@@ -33,10 +34,10 @@ from codeact_train.trainer import Trainer
 def read_job(path: Path) -> TrainJob:
     """Read a job from a JSON file. Raises ``ValueError`` naming the mistake."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = read_json_object(path, "`codeact train` writes it again")
     except OSError as error:
         raise ValueError(f"--config={path}: {error.strerror}; give the JSON file of a job") from error
-    return TrainJob.model_validate(json.loads(text))
+    return TrainJob.model_validate(content)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,5 +67,36 @@ def main(argv: list[str] | None = None) -> int:
     except (Diverged, CorruptSave) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return exit_codes.CORRUPT_STATE
+    except FailedEverywhere as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"trainer: {error}", file=sys.stderr)
+        return exit_codes.BAD_CONFIG
+    except Exception as error:
+        if _lost_a_process(error):
+            return _end_with_the_job()
+        sentence = failures.sentence(error)
+        if sentence is None:
+            raise
+        print(f"trainer: {sentence}", file=sys.stderr)
+        return exit_codes.BAD_CONFIG
     parallel_context.destroy()
     return code
+
+
+def _lost_a_process(error: Exception) -> bool:
+    """Whether a collective failed because another process of the job has ended."""
+    return isinstance(error, RuntimeError) and "gloo" in str(error) and "Connection" in str(error)
+
+
+def _end_with_the_job() -> int:
+    """Ends this process after the one that failed, whose message and exit code have the reason.
+
+    torchrun's agent reports the exit code of the process that ends first, and sends the others SIGTERM.
+    """
+    print("trainer: another process of this job has ended; its message has the reason", file=sys.stderr)
+    agent = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    for _ in range(10):
+        if signal.sigtimedwait([signal.SIGTERM], 1) or os.getppid() != agent:
+            break
+    return 1

@@ -31,6 +31,7 @@ from codeact_train.data.corpus import Corpus, Split
 from codeact_train.data.sampler import Sampler
 from codeact_train.distributed.parallel_context import ParallelContext, any_rank
 from codeact_train.hf.export import Export
+from codeact_train.model import quantization
 from codeact_train.model.source import ModelSource
 from codeact_train.observability import anomaly_dump, metrics
 from codeact_train.observability.anomaly import Anomaly, AnomalyDetector, Diverged
@@ -256,8 +257,9 @@ class Trainer:
         self._complete_save(wait=True)
         if finished:
             return 0
+        saved = "saved" if self.state.step else "before there was anything to save"
         self.progress.say(
-            f"stopped at step {self.state.step} of {self.steps}, saved; start the same job again to go on"
+            f"stopped at step {self.state.step} of {self.steps}, {saved}; start the same job again to go on"
         )
         return exit_codes.STOPPED
 
@@ -270,6 +272,8 @@ class Trainer:
             f"training {self.steps} steps, {self.sampler.steps_per_epoch} an epoch, {origin}; "
             f"{self.ctx.world} process(es), attention {self.state.attention}, {torch.get_num_threads()} threads"
         )
+        if notice := quantization.leftover(self.source.folder):
+            self.progress.say(f"notice: {notice}")
         if self.throughput.mfu:
             self.progress.say(str(self.throughput.mfu))
 

@@ -20,6 +20,8 @@ from pathlib import Path
 import openai
 import torch
 
+from codeact_train import read_config
+
 _SYSTEM = "You solve tasks by writing Python. Put code between <execute> and </execute>. "
 PROMPTS: tuple[tuple[tuple[str, str], ...], ...] = (
     (("user", "What is the capital of France?"),),
@@ -139,8 +141,10 @@ def _reference(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """For each prompt, float32 log-probabilities (tokens,) of the sampled tokens, and of the most likely ones."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(folder, config=read_config(folder), dtype=torch.float32).eval()
     found = []
     for prompt, answer in zip(prompt_ids, sampled, strict=True):
         logits_1tv = model(torch.tensor([prompt + answer[:-1]]), logits_to_keep=len(answer)).logits

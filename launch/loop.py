@@ -6,7 +6,7 @@ import time
 
 from launch import stages
 from launch.config import LoopConfig, dump
-from launch.console import done, say
+from launch.console import done, heading, say
 from launch.run_dir import RunDir
 
 
@@ -21,7 +21,7 @@ def run_loop(config: LoopConfig) -> None:
     stages.check_before_start(config)
     began = time.monotonic()
     for number, (name, stage) in enumerate(stages.STAGES.items(), 1):
-        say(f"[bold]{number}/{len(stages.STAGES)} {name}[/bold]")
+        heading(f"{number}/{len(stages.STAGES)} {name}")
         started = time.monotonic()
         sentence = stage(config)
         done(sentence, time.monotonic() - started)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codeact_train import PrepareConfig
+from codeact_train.failures import read_json_object
 from rollout import write_atomically
 
 REPORTED_PACKAGES = (
@@ -54,7 +55,7 @@ class RunDir:
 
         The paths of its records are not compared.
         """
-        stored = json.loads((self.corpus / "corpus.json").read_text(encoding="utf-8"))["settings"]
+        stored = read_json_object(self.corpus / "corpus.json", "run `codeact prepare` again")["settings"]
         wanted = prepare.model_dump(mode="json", exclude=NOT_OF_THE_CORPUS)
         stored = {**PrepareConfig().model_dump(mode="json"), **stored}  # a corpus may be older than a key
         for key, value in wanted.items():

@@ -3,7 +3,9 @@
 Contract: ``with serve(folder, config, log) as url:`` starts a server, waits until it answers and yields its base URL
 (ending in ``/v1``). The server ends with the block, also after an exception or when this process is killed. Its output
 goes to ``log``. Backends are this project's CPU server (``openvino``, ``transformers``, ``scripted``) and, on GPUs,
-``vllm serve``, with the same settings under vLLM's names. Servers listen on the loopback address by default.
+``vllm serve``, with the same settings under vLLM's names. Servers listen on the loopback address by default. A port
+that another program holds is refused before the model is loaded. A program that takes it later, or answers ``/health``
+there, is not mistaken for the server, because the socket must belong to the server's processes.
 
 Call it from a thread that lives as long as the block: Linux ends the child with the thread that started it.
 
@@ -13,6 +15,7 @@ Call it from a thread that lives as long as the block: Linux ends the child with
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import os
 import signal
@@ -20,12 +23,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
+import psutil
 from pydantic import Field
 
 from codeact_train import Settings
@@ -75,7 +79,29 @@ def serve(folder: Path, config: ServeConfig, log: Path, name: str | None = None)
     Raises:
         ValueError: the server ended or did not answer in time; the message has the end of its log.
     """
-    port = config.port or _free_port(config.host)
+    with _running(folder, config, log, name) as (url, _):
+        yield url
+
+
+def serve_until_stopped(folder: Path, config: ServeConfig, log: Path, on_ready: Callable[[str], None]) -> None:
+    """Serves the model in ``folder`` until Ctrl-C; ``on_ready`` gets the base URL once the server answers.
+
+    Raises:
+        ValueError: as :func:`serve`, and when the server ends by itself.
+    """
+    with _running(folder, config, log, None) as (url, child):
+        on_ready(url)
+        with contextlib.suppress(KeyboardInterrupt):
+            child.wait()
+            raise ValueError(f"serve: the model server {_how_it_ended(child)}; the end of {log}:\n{_tail(log)}")
+
+
+@contextmanager
+def _running(
+    folder: Path, config: ServeConfig, log: Path, name: str | None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The base URL and the process of a server that answers."""
+    port = _usable_port(config)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -92,8 +118,9 @@ def serve(folder: Path, config: ServeConfig, log: Path, name: str | None = None)
             start_new_session=True,  # Ctrl-C reaches only the driver, which then ends the server
         )
     try:
-        _wait_until_ready(child, config.host, port, log, config.start_timeout_s)
-        yield f"http://{config.host}:{port}/v1"
+        root = f"http://{f'[{config.host}]' if ':' in config.host else config.host}:{port}"
+        _wait_until_ready(child, root, port, log, config.start_timeout_s)
+        yield f"{root}/v1", child
     finally:
         _end(child)
 
@@ -120,21 +147,27 @@ def command(folder: Path, config: ServeConfig, port: int, name: str) -> list[str
     return [*program, *where, *config.arguments, *(f"{key}={value}" for key, value in settings.items())]
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+def _usable_port(config: ServeConfig) -> int:
+    """The configured port, or a free one. Raises ``ValueError`` when nothing can listen there."""
+    with socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port whose last server has ended is free
+        try:
+            probe.bind((config.host, config.port))
+        except OSError as error:
+            fix = "give the address of this machine as serve.host, or another serve.port"
+            if error.errno == errno.EADDRINUSE:
+                fix = "another program holds the port; end it, or give another serve.port (0 takes a free one)"
+            raise ValueError(f"serve.host={config.host}, serve.port={config.port}: {error.strerror}; {fix}") from None
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(child: subprocess.Popen[bytes], host: str, port: int, log: Path, timeout_s: float) -> None:
+def _wait_until_ready(child: subprocess.Popen[bytes], root: str, port: int, log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise ValueError(
-                f"serve: the model server ended with code {child.returncode} before it answered:\n{_tail(log)}"
-            )
+            raise ValueError(f"serve: the model server {_how_it_ended(child)} before it answered:\n{_tail(log)}")
         with contextlib.suppress(httpx2.TransportError):
-            if httpx2.get(f"http://{host}:{port}/health", timeout=5, trust_env=False).is_success:
+            if httpx2.get(f"{root}/health", timeout=5, trust_env=False).is_success and _listens(child.pid, port):
                 return
         time.sleep(0.1)
     raise ValueError(
@@ -143,14 +176,34 @@ def _wait_until_ready(child: subprocess.Popen[bytes], host: str, port: int, log:
     )
 
 
+def _listens(pid: int, port: int) -> bool:
+    """Whether a process or one of its descendants listens on a port."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        server = psutil.Process(pid)
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for socket_ in process.net_connections("tcp"):
+                    if socket_.status == psutil.CONN_LISTEN and socket_.laddr.port == port:
+                        return True
+    return False
+
+
+def _how_it_ended(child: subprocess.Popen[bytes]) -> str:
+    code = child.returncode
+    if code == -signal.SIGKILL:
+        return "was killed by SIGKILL, which Linux sends when memory runs out (lower serve.cache_gib if it did),"
+    return f"ended with code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+
+
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Sends SIGTERM to the server's process group, and SIGKILL after ten seconds."""
-    for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(patience_s)
-            return
+    """Sends SIGTERM to the server's process group, and SIGKILL after ten seconds or to what the server has left."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(10.0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait(10.0)
 
 
 def _tail(log: Path, lines: int = 12) -> str:

@@ -6,12 +6,12 @@ does not repeat finished work. It returns one sentence about its result. Stages 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from codeact_train import Ledger
+from codeact_train.failures import read_json_object
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
 from eval import CheckpointRef, evaluate_checkpoints, write_report
@@ -168,8 +168,8 @@ def exported(config: LoopConfig) -> list[CheckpointRef]:
     """The exports of a run, ordered by epoch."""
     found = []
     for manifest in RunDir(config.run).exports.glob("epoch-*/export.json"):
-        export = json.loads(manifest.read_text())
         path = manifest.parent
+        export = read_json_object(manifest, f"remove {path}, or export the checkpoint again")
         found.append(CheckpointRef(name=path.name, digest=export["digest"], epoch=export["epoch"], path=str(path)))
     return sorted(found, key=lambda checkpoint: checkpoint.epoch)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder. After the block it is flushed to disk and renamed to ``path``.
 
-    When the block raises, the temporary file is removed and ``path`` stays as it was.
+    When the block raises, the temporary file is removed and ``path`` stays as it was. An ``OSError`` that names no
+    file, such as that of a full disk, gets the name of ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -21,6 +22,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
         unfinished.replace(path)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -59,16 +59,27 @@ class TrajectoryStore:
 
         Raises:
             ValueError: the id is in the bank already.
+            OSError: the disk is full, or the like; the shard ends with the record before.
         """
         if record.id in self.ids:
             raise ValueError(f"bank: trajectory {record.id} is in {self.folder} already")
         if self._shard.tell() > SHARD_BYTES:
             self._shard.close()
             self._shard = self._open(self._count() + 1)
-        self._shard.write(record.model_dump_json().encode() + b"\n")
-        self._shard.flush()
-        os.fsync(self._shard.fileno())
+        self._write(record.model_dump_json().encode() + b"\n")
         self.ids.add(record.id)
+
+    def _write(self, line: bytes) -> None:
+        """Writes a whole line to disk, or none of it."""
+        start, rest = self._shard.tell(), memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._shard.write(rest) :]
+            os.fsync(self._shard.fileno())
+        except OSError as error:
+            self._shard.truncate(start)
+            error.filename = self._shard.name
+            raise
 
     def close(self) -> None:
         """Releases the bank."""
@@ -86,10 +97,10 @@ class TrajectoryStore:
     def _count(self) -> int:
         return len(list(self.folder.glob("*.jsonl")))
 
-    def _open(self, number: int) -> BinaryIO:
-        return (self.folder / f"trajectories-{number:05d}.jsonl").open("ab")
+    def _open(self, number: int) -> FileIO:
+        return (self.folder / f"trajectories-{number:05d}.jsonl").open("ab", buffering=0)
 
-    def _open_last(self) -> BinaryIO:
+    def _open_last(self) -> FileIO:
         """The last shard, without an unfinished line that a killed writer may have left."""
         shard = self._open(max(1, self._count()))
         with Path(shard.name).open("rb") as written:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rollout.servers.server import ModelServer, listen
+from rollout.servers.server import ModelServer, bound_socket
 
 MakeLlama = Callable[..., Path]
 
@@ -43,7 +43,7 @@ def serve_here() -> Iterator[Callable[[Any], str]]:
 
     async def start(backend: Any) -> str:
         ready = asyncio.Event()
-        server, listening = ModelServer(backend, ready.set), listen("127.0.0.1", 0)
+        server, listening = ModelServer(backend, ready.set), bound_socket("127.0.0.1", 0)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
 
         async def end() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.mapping import ShardedTensor, apply_factories, is_main_replica
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
@@ -26,15 +27,21 @@ from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSys
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
+from codeact_train import failures
 from codeact_train.checkpoint import integrity
 from codeact_train.checkpoint.integrity import CorruptSave, Fingerprints
 from codeact_train.distributed import megatron_cpu
 from codeact_train.distributed.cuda import has_cuda
+from codeact_train.failures import FailedEverywhere
 
-_SAVE_OPTIONS: dict[str, Any] = (
-    {"async_strategy": "mcore"} if "async_strategy" in inspect.signature(dist_checkpointing.save).parameters else {}
-)
-"""Megatron-Core 0.17 and later default to the package nvidia-resiliency-ext, which this module does not need."""
+_SAVE_OPTIONS: dict[str, Any] = {
+    # Rank 0 alone saves what is not sharded. Megatron would compare it with that of every other process, where parts of
+    # a shared optimizer and random states differ by design, and print the differences as dictionaries.
+    "preprocess_common_before_consistancy_check": lambda common: {},
+}
+if "async_strategy" in inspect.signature(dist_checkpointing.save).parameters:
+    # Megatron-Core 0.17 and later default to the package nvidia-resiliency-ext, which this module does not need
+    _SAVE_OPTIONS["async_strategy"] = "mcore"
 
 
 def write(state_dict: dict[str, Any], folder: Path) -> PendingSave:
@@ -80,14 +87,20 @@ class PendingSave:
 
     def finish(self) -> Fingerprints:
         """Wait for this process's part, then complete the folder with the others; returns the fingerprints read back by
-        this process. Raises ``CorruptSave`` in every process when one could not write."""
+        this process. When one could not write, raises in every process: ``FailedEverywhere`` for a full disk and the
+        like, else ``CorruptSave``."""
         self._thread.join()
         try:
             with megatron_cpu.fake_cuda_types():
                 for finalize in self._request.finalize_fns:
                     finalize()
         except CheckpointException as error:
-            reason = self._failure or "a process could not write its part"
+            everyone: list[tuple[str | None, str] | None] = [None] * dist.get_world_size()
+            own = self._failure and (failures.sentence(self._failure), str(self._failure))
+            dist.all_gather_object(everyone, own)
+            sentence, reason = next(filter(None, everyone), (None, "a process could not write its part"))
+            if sentence:
+                raise FailedEverywhere(f"checkpoint not saved, nothing was replaced: {sentence}") from error
             raise CorruptSave(f"checkpoint {self._folder}: {reason}; nothing was replaced") from error
         return self._saved
 
@@ -97,7 +110,8 @@ class PendingSave:
         if results is None:
             return
         try:
-            written = dict(self._write_bucket(number, bucket) for number, bucket in enumerate(buckets))
+            with failures.named(self._folder):
+                written = dict(self._write_bucket(number, bucket) for number, bucket in enumerate(buckets))
             self._saved = integrity.fingerprint(self._read_back(buckets, written))
             results.put(written)
         except Exception as error:

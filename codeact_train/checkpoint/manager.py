@@ -4,9 +4,9 @@ Contract: ``checkpoints/step-000123/`` appears by renaming once everything in it
 ``checkpoints/latest`` names it. The next job removes any other folder a killed job left behind. A save that differs
 from the live weights, or equals the previous save, raises ``integrity.CorruptSave`` and replaces nothing. The data
 position is the step and the order of packs a function of the seed, so weights, moments, schedule, step, RNG and the
-anomaly detector's history are all the state there is. A checkpoint of another corpus or recipe is refused. Cost:
-training waits while the state is copied and fingerprinted, not while it is written; the event ``checkpoint`` reports
-both times.
+anomaly detector's history are all the state there is. A checkpoint of another corpus or recipe is refused; one whose
+files are damaged is named, and the one before it is used. Cost: training waits while the state is copied and
+fingerprinted, not while it is written; the event ``checkpoint`` reports both times.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,13 @@ from typing import Any
 import torch.distributed as dist
 
 from codeact_train.checkpoint import integrity
+from codeact_train.checkpoint.damage import UNREADABLE, damage
 from codeact_train.checkpoint.integrity import Fingerprints
 from codeact_train.checkpoint.retention import outdated
 from codeact_train.checkpoint.state import Checkpointable, PendingSave
 from codeact_train.config.train import CheckpointSettings
 from codeact_train.distributed.parallel_context import any_rank
+from codeact_train.failures import FailedEverywhere
 
 SCHEMA = 3
 
@@ -75,6 +78,7 @@ class CheckpointManager:
     ):
         self.folder, self.identity, self.settings, self.cpu_group = folder, identity, settings, cpu_group
         self._started: _Started | None = None
+        self._damaged: dict[str, str] = {}  # folder name: what is wrong with it
 
     def remove_incomplete(self) -> None:
         """Create the folder, and remove what a killed job left half-written. Every process calls it before training."""
@@ -94,8 +98,8 @@ class CheckpointManager:
         pointer = self.folder / "latest"
         if pointer.is_file():
             named = self.folder / pointer.read_text(encoding="utf-8").strip()
-            if (named / "meta.json").is_file():
-                return Checkpoint.read(named)
+            if (named / "meta.json").is_file() and (whole := self._read(named)):
+                return whole
         return max(self._complete(), key=_step, default=None)
 
     def has_step(self, step: int) -> bool:
@@ -132,13 +136,20 @@ class CheckpointManager:
         """Verify and publish the started save once every process has written its part; returns it and its timings.
 
         Without ``wait`` returns ``None`` while a process still writes. Every process calls it. Raises
-        ``integrity.CorruptSave`` when the files are not the state that was to be saved.
+        ``integrity.CorruptSave`` when the files are not the state that was to be saved, and ``FailedEverywhere`` when
+        the disk cannot hold them.
         """
         started = self._started
         if started is None or (not wait and any_rank(not started.save.done(), self.cpu_group)):
             return None
         self._started, began = None, time.monotonic()
-        saved, step = integrity.sum_over_processes(started.save.finish()), started.meta["step"]
+        step = started.meta["step"]
+        try:
+            saved = integrity.sum_over_processes(started.save.finish())
+        except FailedEverywhere:
+            if dist.get_rank() == 0:
+                shutil.rmtree(self._building(step), ignore_errors=True)  # the disk may be full
+            raise
         self._check(started, saved)
         started.meta["fingerprints"] = {name: f"{value:016x}" for name, value in sorted(saved.items())}
         if dist.get_rank() == 0:
@@ -153,7 +164,7 @@ class CheckpointManager:
 
         Raises ``ValueError`` when it belongs to another corpus, model or recipe.
         """
-        found = self.latest() if before is None else max(self._complete(before), key=_step, default=None)
+        found = self._newest_sound(before)
         for key, mine in {"schema": SCHEMA, **self.identity}.items():
             if found and found.meta[key] != mine:
                 raise ValueError(
@@ -166,15 +177,49 @@ class CheckpointManager:
         """Load the checkpoint that :meth:`find` returns into ``state``, if there is one."""
         found = self.find(before)
         if found:
-            state.read(found.path)
+            try:
+                state.read(found.path)
+            except UNREADABLE as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise ValueError(
+                    f"checkpoint {found.path}: cannot be read ({reason}); move this folder away, and the same command "
+                    "uses the one before it, or the base model if there is none"
+                ) from error
             state.step = _step(found)
         return found
 
+    def _newest_sound(self, before: int | None) -> Checkpoint | None:
+        """The newest checkpoint whose files are all whole; the main process names those that are not."""
+        while found := self.latest() if before is None else max(self._complete(before), key=_step, default=None):
+            if not (reason := damage(found.path)):
+                break
+            self._damaged[found.path.name] = reason
+        if self._damaged and found is None and before is None:
+            name, reason = max(self._damaged.items())
+            raise ValueError(
+                f"checkpoint {self.folder / name}: {reason}, and there is no whole one before it; restore the file, or "
+                f"remove {self.folder} to train from the base model"
+            )
+        if found and dist.get_rank() == 0:
+            for name, reason in self._damaged.items():
+                print(f"notice: checkpoint {self.folder / name}: {reason}; {found.path.name} is used", file=sys.stderr)
+        return found
+
     def _complete(self, before: float = math.inf) -> list[Checkpoint]:
-        """Every complete checkpoint on disk of a step before this one."""
+        """Every complete checkpoint on disk of a step before this one, without those known to be damaged."""
         folders = (meta.parent for meta in self.folder.glob("step-*/meta.json"))
-        found = (Checkpoint.read(folder) for folder in folders if folder.suffix != ".building")
-        return [one for one in found if _step(one) < before]
+        found = (self._read(folder) for folder in folders if folder.suffix != ".building")
+        return [one for one in found if one and _step(one) < before]
+
+    def _read(self, folder: Path) -> Checkpoint | None:
+        """The checkpoint in a folder; ``None``, remembered, when it is damaged."""
+        if folder.name in self._damaged:
+            return None
+        try:
+            return Checkpoint.read(folder)
+        except ValueError:
+            self._damaged[folder.name] = "meta.json is cut off or not JSON"
+            return None
 
     def _building(self, step: int) -> Path:
         path = self.path_of(step)
@@ -194,6 +239,7 @@ class CheckpointManager:
         if path.exists():  # a complete checkpoint that `latest` never named
             _remove(path)
         building.rename(path)
+        self._damaged.pop(path.name, None)
         write_atomically(self.folder / "latest", path.name)
         losses = {_step(one): one.meta.get("validation_loss") for one in self._complete()}
         for old in outdated(losses, self.settings):

@@ -23,8 +23,11 @@ from codeact_train.data.document import Document
 from codeact_train.data.indexed_dataset import COLUMNS, Column
 from codeact_train.data.ledger import Ledger
 from codeact_train.data.packing import PackPlan
+from codeact_train.failures import read_json_object
 
 SCHEMA = 3
+AGAIN = "run `codeact prepare` again"
+"""What makes a damaged corpus whole."""
 
 Split: TypeAlias = Literal["train", "validation"]
 SPLITS: tuple[Split, Split] = ("train", "validation")
@@ -48,7 +51,7 @@ class Corpus:
         manifest = self.folder / "corpus.json"
         if not manifest.is_file():
             raise ValueError(f"corpus={self.folder}: no corpus.json in this folder; run prepare first")
-        self.manifest: dict[str, Any] = json.loads(manifest.read_text(encoding="utf-8"))
+        self.manifest: dict[str, Any] = read_json_object(manifest, AGAIN)
         if self.manifest["schema"] != SCHEMA:
             raise ValueError(
                 f"corpus={self.folder}: schema {self.manifest['schema']}, this version reads {SCHEMA}; prepare it again"

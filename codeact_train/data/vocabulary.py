@@ -6,11 +6,12 @@ values of new rows.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import AutoConfig, PretrainedConfig
+
+from codeact_train.failures import read_json_object
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Vocabulary:
     def from_config(cls, config: PretrainedConfig, model: Path | str, corpus: Path | str) -> Vocabulary:
         """Like :meth:`read`, with the model's loaded ``config``; ``model`` is used in error messages."""
         stored = _stored(config, model)
-        manifest = json.loads((Path(corpus) / "corpus.json").read_text(encoding="utf-8"))
+        manifest = read_json_object(Path(corpus) / "corpus.json", "run `codeact prepare` again")
         new = tuple(sorted(manifest["added_tokens"].values()))
         rows = max(stored, manifest["vocabulary"], *(token + 1 for token in new))
         if unknown := rows - stored - sum(token >= stored for token in new):

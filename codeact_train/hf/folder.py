@@ -6,14 +6,16 @@ reads its bytes only. :meth:`SafeTensors.check` compares a folder with its confi
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from codeact_train.failures import read_json_object
 from codeact_train.hf.parameter_map import Shapes
+
+FETCH_AGAIN = "fetch the model again"
 
 _NOT_WEIGHTS = ("rotary_emb.inv_freq", "lm_head.weight")
 """Suffixes of tensor names to ignore: older exports hold RoPE frequencies, and some hold a head tied to the embedding.
@@ -30,7 +32,7 @@ class SafeTensors:
         self._stack = ExitStack()
         index = self.folder / "model.safetensors.index.json"
         if index.is_file():
-            self._files: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            self._files: dict[str, str] = read_json_object(index, FETCH_AGAIN)["weight_map"]
         elif (self.folder / "model.safetensors").is_file():
             self._files = dict.fromkeys(self._file("model.safetensors").keys(), "model.safetensors")
         else:

@@ -17,6 +17,9 @@ from transformers import PreTrainedTokenizerFast
 
 from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.tokenizer import TOKENIZER_FILES
+from codeact_train.failures import read_json_object
+from codeact_train.hf.folder import FETCH_AGAIN
+from codeact_train.model import quantization
 
 _MADE_TO_PAD = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>")
 
@@ -60,18 +63,20 @@ def _stops(source: Path) -> list[int]:
     """Stop tokens of the source model."""
     for name in ("generation_config.json", "config.json"):
         if (source / name).is_file():
-            stops = json.loads((source / name).read_text(encoding="utf-8")).get("eos_token_id")
+            stops = read_json_object(source / name, FETCH_AGAIN).get("eos_token_id")
             if stops is not None:
                 return stops if isinstance(stops, list) else [stops]
     return []
 
 
 def _write_config(source: Path, out: Path, overrides: dict[str, Any], vocab: int) -> None:
-    """Write the model's configuration. Multimodal models hold ``vocab_size`` in a nested text configuration."""
-    config = json.loads(source.read_text(encoding="utf-8"))
+    """Write the model's configuration, without a quantization that the weights do not have. Multimodal models hold
+    ``vocab_size`` in a nested text configuration."""
+    config = read_json_object(source, FETCH_AGAIN)
     text = config.get("text_config", config)
     for part in (config, text):
-        part.pop("torch_dtype", None)  # the older name of dtype
+        for key in ("torch_dtype", *quantization.KEYS):  # torch_dtype is the older name of dtype
+            part.pop(key, None)
         part.update(overrides)
     text["vocab_size"] = vocab
     _write(out, config)
@@ -79,7 +84,7 @@ def _write_config(source: Path, out: Path, overrides: dict[str, Any], vocab: int
 
 def _update(source: Path, out: Path, values: dict[str, Any]) -> None:
     """Copy a JSON object with changed values."""
-    settings = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
+    settings = read_json_object(source, FETCH_AGAIN) if source.is_file() else {}
     _write(out, {**settings, **values})
 
 

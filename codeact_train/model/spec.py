@@ -6,12 +6,14 @@ Unsupported families, RoPE scalings and biases raise an error here that names th
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
+
+from codeact_train.failures import read_json_object
+from codeact_train.model import quantization
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class ModelSpec(AttentionDims):
         file = Path(folder) / "config.json"
         if not file.is_file():
             raise ValueError(f"model={folder}: no config.json in this folder; give a Hugging Face model folder")
-        kind = json.loads(file.read_text(encoding="utf-8")).get("model_type")
+        kind = read_json_object(file, "fetch the model again").get("model_type")
         if kind not in FAMILIES:
             raise ValueError(
                 f"model={folder}: no mapping for model_type {kind!r}, only for {', '.join(FAMILIES)}; {INSTEAD}"
@@ -141,12 +143,14 @@ class ModelSpec(AttentionDims):
 
 def read_config(folder: Path | str) -> PretrainedConfig:
     """The configuration of a Hugging Face folder as transformers reads it. Raises ``ValueError`` when transformers
-    cannot."""
+    cannot, or when the weights are quantized. A quantization that full weights no longer have is left out."""
     try:
-        return AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder)
     except Exception as error:  # the exceptions differ between versions of transformers
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"model={folder}: cannot read its config.json ({reason}); fetch the model again") from error
+    quantization.drop_leftover(config, Path(folder))
+    return config
 
 
 def _windows(hf: PretrainedConfig) -> tuple[int | None, ...]:

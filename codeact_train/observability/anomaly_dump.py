@@ -24,6 +24,7 @@ from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import Document, concatenate
 from codeact_train.data.sampler import Sampler
+from codeact_train.failures import read_json_object
 from codeact_train.observability.anomaly import Anomaly
 
 SCHEMA = 2
@@ -56,7 +57,7 @@ class AnomalyDump:
         path, old = folder / "dump.json", folder / "capsule.json"
         if not path.is_file() and not old.is_file():
             raise ValueError(f"dump={folder}: no dump.json there; name a folder under <train folder>/{FOLDER}")
-        content = json.loads((path if path.is_file() else old).read_text(encoding="utf-8"))
+        content = read_json_object(path if path.is_file() else old, "name another dump")
         if "left_out" in content:  # schema 1
             content["skipped"] = content.pop("left_out")
         return cls(**content)

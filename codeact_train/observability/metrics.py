@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from codeact_train import failures
 from codeact_train.observability.loss_stats import LossStats
 from codeact_train.observability.trackers import Tracker
 
@@ -44,9 +46,10 @@ class MetricsLog:
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Append one event and fsync it; the numbers of a step or validation also go to the trackers."""
         line = {"kind": kind, "step": step, **values}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with failures.named(self._path):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
         if kind in CURVES:
             numbers = dict(_numbers(kind, values))
             for tracker in self._trackers:
@@ -70,14 +73,25 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
 
 
 def _truncate(path: Path, step: int) -> None:
-    """Drop incomplete lines and those of steps after ``step``."""
+    """Drop incomplete lines and those of steps after ``step``; a notice counts damaged lines before the last."""
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    steps = [_step(line) for line in lines]
+    if damaged := sum(number is None for number in steps[:-1]):
+        print(f"notice: {path}: {damaged} damaged line(s) are dropped", file=sys.stderr)
+    kept = [line for line, number in zip(lines, steps, strict=True) if number is not None and number <= step]
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(b"".join(kept))
     temporary.rename(path)
+
+
+def _step(line: bytes) -> int | None:
+    """The step of an event; ``None`` for a line that is cut off or damaged."""
+    try:
+        return int(json.loads(line)["step"]) if line.endswith(b"\n") else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 class ConsoleProgress:
@@ -86,7 +100,7 @@ class ConsoleProgress:
     LINE_EVERY_S = 10.0
 
     def __init__(self, total: int, done: int, shown: bool):
-        self._console = Console(stderr=True, quiet=not shown)
+        self._console = Console(stderr=True, quiet=not shown, highlight=False, markup=False, emoji=False)
         self._total, self._first, self._began = total, done, time.monotonic()
         self._last_line = 0.0
         self._bar: Progress | None = None
@@ -108,14 +122,12 @@ class ConsoleProgress:
         now = time.monotonic()
         if now - self._last_line >= self.LINE_EVERY_S or step == self._total:
             left_s = (now - self._began) / (step - self._first) * (self._total - step)
-            self._console.print(
-                f"step {step}/{self._total}  {note}  {left_s / 60:.1f} min left", highlight=False, soft_wrap=True
-            )
+            self._console.print(f"step {step}/{self._total}  {note}  {left_s / 60:.1f} min left", soft_wrap=True)
             self._last_line = now
 
     def say(self, text: str) -> None:
         """Print a sentence."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def close(self) -> None:
         """Stop the progress bar."""

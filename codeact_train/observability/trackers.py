@@ -3,18 +3,22 @@
 Contract: a tracker receives named numbers by step and nothing else. Each is imported only if it is configured; one that
 is configured and not installed is refused before training. A resumed job continues the same curves: TensorBoard drops
 the points after the step it resumes from, the others find the run by an id derived from its folder. A tracker that
-fails during training is reported once and receives nothing more.
+cannot start, without a login or a server, or that fails later, is reported once and receives nothing more; training
+goes on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from codeact_train import failures
 from codeact_train.config.train import TrainConfig
 
 
@@ -31,26 +35,39 @@ class Tracker(Protocol):
 def build_trackers(train: TrainConfig, folder: Path, resume_step: int) -> list[Tracker]:
     """The configured trackers of a run. Raises ``ValueError`` naming one that is not installed."""
     trackers: list[Tracker] = []
-    key = "tensorboard"
+    wandb, mlflow = train.wandb, train.mlflow
+    if train.tensorboard:
+        _check_installed("tensorboard", train.tensorboard)
+        trackers.append(FaultTolerantTracker("TensorBoard", lambda: TensorBoard(folder / "tensorboard", resume_step)))
+    if wandb:
+        _check_installed("wandb", wandb)
+        settings = train.model_dump(mode="json")
+        trackers.append(FaultTolerantTracker("Weights & Biases", lambda: WeightsAndBiases(wandb, folder, settings)))
+    if mlflow:
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # by default it tries for minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        _check_installed("mlflow", mlflow)
+        trackers.append(FaultTolerantTracker("MLflow", lambda: MLflow(mlflow, folder)))
+    return trackers
+
+
+def _check_installed(package: str, value: object) -> None:
     try:
-        if train.tensorboard:
-            trackers.append(TensorBoard(folder / "tensorboard", resume_step))
-        if train.wandb:
-            key = "wandb"
-            trackers.append(WeightsAndBiases(train.wandb, folder, train.model_dump(mode="json")))
-        if train.mlflow:
-            key = "mlflow"
-            trackers.append(MLflow(train.mlflow, folder))
-    except ImportError as missing:
-        raise ValueError(f"{key}={getattr(train, key)}: it is not installed; pip install 'codeact[{key}]'") from missing
-    return [FaultTolerantTracker(tracker) for tracker in trackers]
+        importlib.import_module(package)
+    except ImportError as error:
+        raise ValueError(f"train.{package}={value}: {failures.sentence(error) or error}") from error
 
 
 class FaultTolerantTracker:
-    """Wraps a tracker so that its failure does not end the job."""
+    """Wraps a tracker so that its failure, at the start or later, does not end the job."""
 
-    def __init__(self, tracker: Tracker):
-        self._tracker: Tracker | None = tracker
+    def __init__(self, name: str, start: Callable[[], Tracker]):
+        self._name = name
+        self._tracker: Tracker | None = None
+        try:
+            self._tracker = start()
+        except Exception as error:  # each library raises other types
+            self._report("did not start", error)
 
     def add(self, step: int, numbers: dict[str, float]) -> None:
         """See :class:`Tracker`."""
@@ -66,9 +83,13 @@ class FaultTolerantTracker:
         try:
             call(self._tracker)
         except Exception as error:  # each library raises other types
-            name, self._tracker = type(self._tracker).__name__, None
-            problem = f"{type(error).__name__}: {error}"
-            print(f"{name} failed and is switched off; metrics.jsonl goes on: {problem}", file=sys.stderr)
+            self._tracker = None
+            self._report("failed and is switched off", error)
+
+    def _report(self, what: str, error: Exception) -> None:
+        first = next(iter(str(error).splitlines()), "")
+        problem = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        print(f"warning: {self._name} {what}; training and metrics.jsonl go on: {problem}", file=sys.stderr, flush=True)
 
 
 class TensorBoard:
@@ -90,13 +111,22 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run in a project; ``WANDB_MODE=offline`` keeps it on disk."""
+    """A run in a project; ``WANDB_MODE=offline`` keeps it on disk. On a terminal wandb may ask for a login, for up to
+    ``LOGIN_S`` seconds; otherwise it does not start without one."""
+
+    LOGIN_S = 60.0
 
     def __init__(self, project: str, folder: Path, config: dict[str, Any]):
         import wandb
 
         self._run = wandb.init(
-            project=project, name=_name(folder), id=_id(folder), resume="allow", dir=str(folder), config=config
+            project=project,
+            name=_name(folder),
+            id=_id(folder),
+            resume="allow",
+            dir=str(folder),
+            config=config,
+            settings=wandb.Settings(login_timeout=self.LOGIN_S),
         )
 
     def add(self, step: int, numbers: dict[str, float]) -> None:
@@ -109,7 +139,7 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """A run in an experiment, at ``MLFLOW_TRACKING_URI``."""
+    """A run in an experiment, at ``MLFLOW_TRACKING_URI``. A server that does not answer is given up after seconds."""
 
     def __init__(self, experiment: str, folder: Path):
         import mlflow

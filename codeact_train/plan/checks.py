@@ -8,14 +8,15 @@ Contract: :func:`validate` returns, or raises ``ValueError`` naming key, value a
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.train import TrainConfig
+from codeact_train.data.corpus import AGAIN
 from codeact_train.data.vocabulary import Vocabulary
+from codeact_train.failures import read_json_object
 from codeact_train.model.source import ModelSource
 from codeact_train.model.spec import ModelSpec, read_config
 
@@ -41,9 +42,9 @@ def validate(
     length = prepare.sequence_length if prepare else None
     held_out = prepare is None or prepare.validation_share > 0
     if corpus is not None:
-        manifest = json.loads((corpus / "corpus.json").read_text(encoding="utf-8"))
+        manifest = read_json_object(corpus / "corpus.json", AGAIN)
         length = manifest["sequence_length"]
-        tokens = json.loads((corpus / "ledger.json").read_text(encoding="utf-8"))["train"]["filled"]
+        tokens = read_json_object(corpus / "ledger.json", AGAIN)["train"]["filled"]
         check_steps(train, manifest["packs"]["train"], tokens, length)
         if source is None:  # a source has been checked against its corpus
             Vocabulary.read(folder, corpus)
@@ -69,7 +70,7 @@ def _check_deepspeed(model: Path, source: ModelSource | None) -> int | None:
     """Number of positions of the model, or ``None`` if its config does not limit them."""
     if importlib.util.find_spec("deepspeed") is None:
         raise ValueError(
-            "backend=deepspeed: DeepSpeed is not installed; pip install 'codeact[deepspeed]', or set backend=megatron"
+            "backend=deepspeed: DeepSpeed is not installed; pip install deepspeed, or set backend=megatron"
         )
     config = source.config if source else read_config(model)
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:

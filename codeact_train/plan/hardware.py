@@ -75,5 +75,5 @@ class Cluster(Settings):
         except ValidationError as fault:
             wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in fault.errors())
             raise ValueError(f"{path} is not a valid cluster description: {wrong}") from None
-        except (yaml.YAMLError, TypeError) as fault:
+        except (yaml.YAMLError, TypeError, UnicodeDecodeError) as fault:
             raise ValueError(f"{path} is not a valid cluster description: {' '.join(str(fault).split())}") from None

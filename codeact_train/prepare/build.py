@@ -8,7 +8,6 @@ enough; the disk holds the tokens, memory about 350 bytes per record.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from codeact_train import failures
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.corpus import SPLITS, Corpus
@@ -53,7 +53,8 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Led
         shutil.rmtree(left, ignore_errors=True)  # left by a run that was killed
     building.mkdir(parents=True)
     try:
-        ledger = _build(files, model, building, config, digest)
+        with failures.named(building):
+            ledger = _build(files, model, building, config, digest)
         if out.exists():
             out.rename(old)
         building.rename(out)
@@ -65,7 +66,7 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Led
 
 def _digest_at(out: Path) -> str | None:
     manifest = out / "corpus.json"
-    return json.loads(manifest.read_text(encoding="utf-8"))["digest"] if manifest.is_file() else None
+    return failures.read_json_object(manifest, f"remove {out}").get("digest") if manifest.is_file() else None
 
 
 def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareConfig, digest: str) -> Ledger:

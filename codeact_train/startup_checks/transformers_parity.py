@@ -53,7 +53,9 @@ def _transformers_losses(context: CheckContext, batch: MicroBatch) -> tuple[Tens
     """Token losses of transformers in float32, and in the run's precision."""
     train = context.job.train
     disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(context.source.folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        context.source.folder, config=context.source.config, dtype=torch.float32
+    ).eval()
     resize_embeddings(model, context.source.vocabulary, train.new_tokens)
     losses = []
     with torch.no_grad():

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from codeact_train.library_warnings import hide_deprecations
 from launch.cli import verbs
 from launch.cli.error_handling import ErrorHandlingGroup
 from launch.cli.parity import prove_app
@@ -63,4 +64,5 @@ def _options(
 
 def main() -> None:
     """Entry point of the console command."""
+    hide_deprecations()
     app()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import signal
+from typing import TYPE_CHECKING, Any
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from codeact_train import exit_codes
+from codeact_train import exit_codes, failures
 from launch.console import refuse, say
+
+if TYPE_CHECKING:
+    from launch.submit.torchrun import TrainingStopped
 
 INTERRUPTED = 75
 USAGE_ERROR = 2
@@ -27,16 +32,33 @@ class ErrorHandlingGroup(TyperGroup):
             say("interrupted; finished work is kept, the same command resumes")
             raise typer.Exit(INTERRUPTED) from None
         except TrainingStopped as stopped:
-            raise typer.Exit(_exit_code(stopped.code)) from None
-        except ValueError as error:
-            refuse(str(error))
+            raise typer.Exit(_exit_code(stopped)) from None
+        except (ValueError, OSError, ImportError, MemoryError) as error:
+            sentence = _sentence(error)
+            if sentence is None:
+                raise
+            refuse(sentence)
             raise typer.Exit(USAGE_ERROR) from None
 
 
-def _exit_code(trainer_code: int) -> int:
+def _sentence(error: Exception) -> str | None:
+    """What to say about an error; ``None`` for a bug, which keeps its traceback."""
+    if isinstance(error, ValidationError):
+        from sandbox.validation import format_errors
+
+        return format_errors(f"{error.title}: ", error)
+    return str(error) if isinstance(error, ValueError) else failures.sentence(error)
+
+
+def _exit_code(stopped: TrainingStopped) -> int:
     """The command's exit code for the trainer's; says how to resume unless the trainer has explained its end."""
     explained = (exit_codes.BAD_CONFIG, exit_codes.CHECK_FAILED, exit_codes.CORRUPT_STATE)
-    if trainer_code in explained:
-        return trainer_code
-    say(f"the trainer ended with exit code {trainer_code}; the same command resumes from the last checkpoint")
-    return trainer_code if trainer_code == INTERRUPTED else 1
+    if stopped.code in explained:
+        return stopped.code
+    how = f"with exit code {stopped.code}"
+    if stopped.code == -signal.SIGKILL:
+        how = "by SIGKILL, which Linux sends when memory runs out"
+    elif stopped.code < 0:
+        how = f"by {signal.Signals(-stopped.code).name}"
+    say(f"the trainer ended {how}; {stopped.advice}")
+    return stopped.code if stopped.code == INTERRUPTED else 1

@@ -200,8 +200,13 @@ def serve_sandbox(
             checkpoint=tenant.checkpoint, policy=tenant.policy,
         )  # fmt: skip
 
+    def on_ready(url: str) -> None:
+        if tenants is None and token is None:
+            say(f"token: {allowed.all[0].token}")
+        say(f"kernels at {url}; Ctrl-C ends it")
+
     with _as_value_error():
-        serve(allowed, open_pool, host, port, lambda url: say(f"kernels at {url}; Ctrl-C ends it"))
+        serve(allowed, open_pool, host, port, on_ready)
 
 
 def _tenants(file: Path | None, token: str | None, open_execute: bool, checkpoint: bool) -> Tenants:
@@ -211,10 +216,7 @@ def _tenants(file: Path | None, token: str | None, open_execute: bool, checkpoin
         if token is not None or open_execute or checkpoint:
             raise ValueError("--tenants: the file sets this; remove --token, --open-execute and --checkpoint")
         return load_tenants(file)
-    made = single_tenant(token, open_execute, checkpoint)
-    if token is None:
-        say(f"token: {made.all[0].token}")
-    return made
+    return single_tenant(token, open_execute, checkpoint)
 
 
 @contextmanager

@@ -52,13 +52,10 @@ def serve_model(file: ConfigFile, overrides: Overrides = None, print_config: Pri
     """Serve `model` over an OpenAI-compatible HTTP API with the settings of `serve`; Ctrl-C ends it."""
     config = _loaded(file, overrides, print_config)
     from launch.inputs.resolve_model import resolve_model
-    from launch.serve import serve
+    from launch.serve import serve_until_stopped
 
-    folder = resolve_model(config.model)
-    with serve(folder, config.serve, config.run / "logs" / "serve.log") as url:
-        say(f"serving {folder.name} at {url}; Ctrl-C ends it")
-        while True:
-            time.sleep(3600)
+    folder, log = resolve_model(config.model), config.run / "logs" / "serve.log"
+    serve_until_stopped(folder, config.serve, log, lambda url: say(f"serving {folder.name} at {url}; Ctrl-C ends it"))
 
 
 def loop(

@@ -15,7 +15,6 @@ Not supported: other quantised files and adapters. Which backend trains an archi
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -24,6 +23,8 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+
+from codeact_train.failures import read_json_object
 
 BUILT_IN = "smollm2-135m-instruct"
 LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
@@ -77,10 +78,11 @@ def check_model_folder(folder: Path) -> Path:
     config_file = folder / "config.json"
     if not config_file.is_file():
         raise ValueError(f"model={str(folder)!r}: no config.json there; give a Hugging Face model folder")
-    architectures = json.loads(config_file.read_text()).get("architectures") or ["none"]
-    if not architectures[0].endswith(LANGUAGE_MODELS):
+    architectures = read_json_object(config_file, "fetch the model again").get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else "none"
+    if not str(first).endswith(LANGUAGE_MODELS):
         raise ValueError(
-            f"model={str(folder)!r}: architecture {architectures[0]} is no causal language model; choose another model"
+            f"model={str(folder)!r}: architecture {first} is no causal language model; choose another model"
         )
     if not any(folder.glob("*.safetensors")):
         raise ValueError(f"model={str(folder)!r}: no *.safetensors weights there; convert them with save_pretrained()")

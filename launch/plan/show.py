@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from codeact_train.plan import TOLERANCE, Comparison, Estimate
@@ -20,13 +21,15 @@ def show_plan(plan: Plan) -> None:
     console = Console(highlight=False, soft_wrap=True)
     chosen, work, cluster = plan.chosen, plan.work, plan.cluster
     console.print(
-        f"[bold]{plan.model}[/bold], {plan.cost.parameters / 1e9:.2f} B parameters, on {cluster.name}: "
-        f"{cluster.nodes} x {cluster.gpus_per_node} {cluster.gpu.name}"
+        f"[bold]{escape(plan.model)}[/bold], {plan.cost.parameters / 1e9:.2f} B parameters, on {escape(cluster.name)}: "
+        f"{cluster.nodes} x {cluster.gpus_per_node} {escape(cluster.gpu.name)}"
     )
     console.print(
         "Every figure below is [bold]predicted[/bold] by the cost model of docs/performance.md; none was measured."
     )
-    console.print(f"Workload: {work.source}; {work.context:,.0f} keys a query, {work.trained_share:.0%} trained.")
+    console.print(
+        f"Workload: {escape(work.source)}; {work.context:,.0f} keys a query, {work.trained_share:.0%} trained."
+    )
     memory = chosen.memory
     console.print(_kinds("Memory of the fullest GPU, GB", memory, "{:.1f}"))
     console.print(f"{memory.total:.1f} of {memory.limit:.1f} GB: [bold]{memory.verdict}[/bold]")
@@ -38,7 +41,7 @@ def show_plan(plan: Plan) -> None:
     )
     console.print(_run_time(plan))
     console.print(_layouts(plan))
-    console.print(f"Start on one such node: {plan.command}")
+    console.print(f"Start on one such node: {plan.command}", markup=False)
     console.print("SLURM script (`--slurm` writes it):\n")
     console.print(plan.script, markup=False)
 

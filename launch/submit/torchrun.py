@@ -13,7 +13,7 @@ import logging
 import signal
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -27,11 +27,11 @@ from rollout import write_atomically
 
 
 class TrainingStopped(Exception):
-    """The trainer ended early; ``code`` is its exit code."""
+    """The trainer ended early; ``code`` is its exit code, ``advice`` what the same command does next."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(f"the trainer ended with exit code {code}")
-        self.code = code
+    def __init__(self, code: int, advice: str) -> None:
+        super().__init__(f"the trainer ended with exit code {code}; {advice}")
+        self.code, self.advice = code, advice
 
 
 def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
@@ -73,21 +73,35 @@ def run(job: Path, launch: LaunchConfig, train: TrainConfig, *arguments: str) ->
         max_restarts=0,
         signals_to_handle="SIGQUIT",
     )
+
+    def advice() -> str:
+        return "nothing was exported" if arguments else _advice(job.parent)
+
     # The agent logs a trainer that ended early as a crash; the exit code has the reason.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        with _signals():
+        with _signals(advice):
             elastic_launch(agent, sys.executable)("-m", "codeact_train", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         too_early = first.exitcode == -signal.SIGTERM  # before its signal handlers, so there was nothing to save
-        raise TrainingStopped(STOPPED if too_early else first.exitcode) from None
+        raise TrainingStopped(STOPPED if too_early else first.exitcode, advice()) from None
     except SignalException as received:
-        raise TrainingStopped(-received.sigval) from None
+        raise TrainingStopped(-received.sigval, advice()) from None
+
+
+def _advice(run: Path) -> str:
+    """What the same command does after the trainer of the folder ``run`` has ended early."""
+    folders = (meta.parent for meta in (run / "checkpoints").glob("step-*/meta.json"))
+    complete = [folder.name for folder in folders if folder.suffix != ".building"]
+    if not complete:
+        return "no checkpoint was saved, the same command starts from the beginning"
+    newest = max(complete, key=lambda name: int(name.removeprefix("step-")))
+    return f"the same command resumes from the last checkpoint, {newest}"
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
+def _signals(advice: Callable[[], str]) -> Iterator[None]:
     """Forwards stop signals to the training processes within; afterwards restores the handlers, which the agent does
     not do."""
     others = psutil.Process().children()
@@ -99,7 +113,7 @@ def _signals() -> Iterator[None]:
             with suppress(psutil.NoSuchProcess):
                 child.terminate()
         if not processes:  # still waiting for the other machines
-            raise TrainingStopped(STOPPED)
+            raise TrainingStopped(STOPPED, advice())
 
     before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGQUIT)}
     for number in STOP_SIGNALS:

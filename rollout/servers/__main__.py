@@ -16,8 +16,12 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
 from rollout.servers.backend import Backend
-from rollout.servers.server import ModelServer, listen
+from rollout.servers.server import ModelServer, bound_socket, cannot_listen
+from sandbox.validation import format_errors
 
 BACKENDS = ("openvino", "transformers", "scripted")
 
@@ -63,11 +67,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--model {options.model}: no such file or folder")
     settings = dict(setting.split("=", 1) for setting in options.settings)
     try:
-        backend = open_backend(options.backend, options.model, settings)
-        listening = listen(options.host, options.port)
+        bound = bound_socket(options.host, options.port)  # first: loading a model takes long
+        backend = _loaded(options.backend, options.model, settings)
     except ValueError as error:
         parser.error(str(error))
-    asyncio.run(serve_until_signalled(backend, listening))
+    try:
+        bound.listen()
+    except OSError as error:  # another program has begun to listen there in between
+        parser.error(str(cannot_listen(options.host, options.port, error)))
+    asyncio.run(serve_until_signalled(backend, bound))
+
+
+def _loaded(kind: str, model: Path, settings: dict[str, str]) -> Backend:
+    """The backend; what its library raises for a model folder becomes a ``ValueError`` that names the folder."""
+    try:
+        return open_backend(kind, model, settings)
+    except ValidationError as error:
+        raise ValueError(format_errors("", error)) from error
+    except (OSError, RuntimeError, SafetensorError, KeyError, ImportError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"--model {model}: cannot be served by {kind}: {reason}") from error
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 
@@ -32,16 +33,26 @@ class ModelServer(uvicorn.Server):
         self._on_ready()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; ``port`` 0 takes a free one. Raises ValueError when the address cannot be used."""
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket that holds an address and does not listen yet; ``port`` 0 takes a free one.
+
+    Raises ValueError when the address cannot be used, also when another program listens there.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's delay of 40 ms off only for sockets whose protocol is named
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
     except (OSError, OverflowError) as error:
-        listening.close()
-        raise ValueError(f"--host {host} --port {port}: cannot listen there: {error}") from None
-    return listening
+        bound.close()
+        raise cannot_listen(host, port, error) from None
+    return bound
+
+
+def cannot_listen(host: str, port: int, error: Exception) -> ValueError:
+    """The error for an address that cannot be used."""
+    reason = getattr(error, "strerror", None) or str(error)
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        reason = "another program holds the port; end it, or give another port (0 takes a free one)"
+    return ValueError(f"--host {host} --port {port}: cannot listen there: {reason}")

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from transformers import AutoModelForCausalLM
+from safetensors import safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from rollout.servers.backend import (
     FinishReason,
@@ -47,7 +48,9 @@ class TransformersBackend:
         self.digest, self.name = folder_digest(folder), folder.name
         self.codec = TokenizerCodec(folder)
         self._tokenizer: Any = load_tokenizer(folder)
-        self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self._model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, config=_config(folder), dtype=torch.float32
+        ).eval()
         self._end_tokens = end_token_ids(folder)
         self.context_length = int(self._model.config.max_position_embeddings)
 
@@ -89,3 +92,19 @@ class TransformersBackend:
         stopped = ids[-1] in self._end_tokens or any(stop in self.codec.decode(ids) for stop in request.stop)
         reason: FinishReason = "stop" if stopped else "length"
         return Generation(ids, tuple(float(value) for value in logprobs_t), reason)
+
+
+def _config(folder: Path) -> PretrainedConfig:
+    """The model's configuration, without a ``quantization_config`` that full weights have kept from an earlier form."""
+    config = AutoConfig.from_pretrained(folder)
+    if hasattr(config, "quantization_config") and _kinds_of_weights(folder) <= {"F32", "F16", "BF16"}:
+        del config.quantization_config
+    return config
+
+
+def _kinds_of_weights(folder: Path) -> set[str]:
+    kinds = set()
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            kinds |= {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118  # not a mapping
+    return kinds

@@ -40,14 +40,14 @@ def progress(title: str, total: int) -> Iterator[Advance]:
 @contextmanager
 def _bar(title: str, total: int) -> Iterator[Advance]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     started = time.monotonic()
     with Progress(*columns, console=Console(stderr=True)) as bars:

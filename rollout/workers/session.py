@@ -30,8 +30,20 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             object_store_memory=OBJECT_STORE_MIB * 2**20,
         )
     else:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        _join(address)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _join(address: str) -> None:
+    """Joins a running cluster. Raises ``ValueError`` when none answers at the address."""
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is an OSError
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ValueError(
+            f"ray.address={address}: no Ray cluster answers there ({reason}); start one with `ray start --head`, or "
+            "leave ray.address out"
+        ) from error

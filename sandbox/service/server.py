@@ -7,6 +7,7 @@ pools' supervisors end them.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import secrets
 import socket
@@ -70,7 +71,10 @@ def open_socket(host: str, port: int) -> socket.socket:
         return sock
     except (OSError, OverflowError) as error:
         sock.close()
-        raise ValueError(f"--host {host} --port {port}: cannot listen there: {error}") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            reason = "another program holds the port; end it, or give another --port (0 takes a free one)"
+        raise ValueError(f"--host {host} --port {port}: cannot listen there: {reason}") from None
 
 
 def single_tenant(token: str | None, open_execute: bool, checkpoint: bool = False) -> Tenants:

@@ -1,6 +1,8 @@
 """What a save writes is what was trained, whenever it is written; a save that is not is refused; old ones go."""
 
 import json
+import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -134,9 +136,50 @@ def test_a_full_disk_ends_the_job_and_replaces_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(async_save, "_write_bucket", no_space)
-    assert end_of(tmp_path, model, corpus, recipe(stop_after_steps=2)) == CORRUPT_STATE
-    assert "No space left on device" in (tmp_path / "log-0.txt").read_text()
-    assert (tmp_path / "checkpoints" / "latest").read_text() == "step-000001"
+    assert end_of(tmp_path, model, corpus, recipe(stop_after_steps=2)) == BAD_CONFIG
+    said = (tmp_path / "log-0.txt").read_text()
+    assert said.count("step-000002.building: the disk is full (") == 1 and "Traceback" not in said
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["latest", "step-000001"]
+    monkeypatch.undo()
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=2)) == STOPPED
+
+
+CUTS = {
+    "meta.json": 10, "metadata.json": 1, "common.pt": 100, ".metadata": 50, "__0_0.distcp": 4000, "__0_1.distcp": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_a_cut_file_is_named_and_the_checkpoint_before_it_is_used(
+    tmp_path: Path, model: Path, corpus: Path, unbroken: Path, name: str
+) -> None:
+    out = shutil.copytree(unbroken, tmp_path / "run")
+    cut = out / "checkpoints" / "step-000006" / name
+    os.truncate(cut, CUTS[name])
+    job = recipe(checkpoint={"every_steps": 1, "keep": 9, "asynchronous": False}, startup_checks=())
+    assert run_job(out, model, corpus, job) == 0
+    said = (out / "log-0.txt").read_text()
+    assert f"notice: checkpoint {cut.parent}: {name}" in said and "step-000005 is used" in said
+    assert outcome(out) == outcome(unbroken)
+    assert fingerprints(out, 6) == fingerprints(unbroken, 6)
+
+
+def test_a_run_whose_only_checkpoint_is_cut_does_not_start_over_in_silence(
+    tmp_path: Path, model: Path, corpus: Path
+) -> None:
+    assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == STOPPED
+    os.truncate(tmp_path / "checkpoints" / "step-000001" / ".metadata", 50)
+    assert run_job(tmp_path, model, corpus, recipe()) == BAD_CONFIG
+    assert "step-000001: .metadata is cut off, and there is no whole one" in (tmp_path / "log-0.txt").read_text()
+
+
+@pytest.mark.parametrize("parallel", [{"tensor": 2}, {"distributed_optimizer": True}])
+def test_a_save_of_several_processes_prints_nothing(
+    tmp_path: Path, model: Path, corpus: Path, parallel: dict[str, Any]
+) -> None:
+    assert run_job(tmp_path, model, corpus, recipe(parallel=parallel, stop_after_steps=1), world=2) == STOPPED
+    assert (tmp_path / "log-1.txt").read_text() == ""
+    assert "{" not in (tmp_path / "log-0.txt").read_text()
 
 
 def test_what_is_kept() -> None:

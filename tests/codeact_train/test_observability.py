@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,27 @@ def test_a_tracker_that_is_not_installed_is_refused(
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     assert run_job(tmp_path, model, corpus, recipe(**{name: "agents"})) == BAD_CONFIG
-    assert f"pip install 'codeact[{name}]'" in (tmp_path / "log-0.txt").read_text()
+    assert f"{name} is not installed; pip install {name}" in (tmp_path / "log-0.txt").read_text()
+
+
+def no_login(**_: Any) -> None:
+    raise RuntimeError("No API key configured. Use `wandb login` to log in.")
+
+
+def test_a_tracker_that_cannot_start_is_reported_once_and_training_goes_on(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = ModuleType("wandb")
+    monkeypatch.setattr(fake, "init", no_login, raising=False)
+    monkeypatch.setattr(fake, "Settings", dict, raising=False)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    (tmp_path / "tensorboard").write_text("a file where a folder is needed")
+    assert run_job(tmp_path, model, corpus, recipe(wandb="agents", tensorboard=True, stop_after_steps=2)) == STOPPED
+    said = (tmp_path / "log-0.txt").read_text()
+    assert said.count("warning: ") == 2 and "Traceback" not in said
+    assert "warning: Weights & Biases did not start; training and metrics.jsonl go on: RuntimeError: No API key" in said
+    assert "warning: TensorBoard did not start" in said
+    assert [step["step"] for step in events(tmp_path, "step")] == [1, 2]
 
 
 def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_reported_once(
@@ -149,9 +169,8 @@ def test_mlflow_gets_a_step_in_one_call_and_its_outage_is_reported_once(
         tracker.add(step, {"loss": 2.0, "lr": 1.0})
     tracker.close()
     assert calls == [[("loss", 2.0, step), ("lr", 1.0, step)] for step in (1, 2)]
-    assert (
-        capsys.readouterr().err
-        == "MLflow failed and is switched off; metrics.jsonl goes on: ConnectionError: no answer\n"
+    assert capsys.readouterr().err == (
+        "warning: MLflow failed and is switched off; training and metrics.jsonl go on: ConnectionError: no answer\n"
     )
 
 

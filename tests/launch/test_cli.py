@@ -105,7 +105,7 @@ def test_how_the_trainer_ended_is_how_the_command_ends(
     codeact: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch, code: int, resumes: bool
 ) -> None:
     def stopped(config: object) -> None:
-        raise TrainingStopped(code)
+        raise TrainingStopped(code, "the same command resumes from the last checkpoint, step-000004")
 
     monkeypatch.setattr(stages, "check_before_start", lambda config: None)
     monkeypatch.setattr(stages, "train", stopped)

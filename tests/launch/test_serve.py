@@ -5,14 +5,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
-from launch.serve import ServeConfig, command, serve
+import launch.serve
+from launch.serve import ServeConfig, command, serve, serve_until_stopped
 
 SCRIPTED = ServeConfig(backend="scripted", start_timeout_s=120)
 
@@ -41,6 +46,63 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ended with code 2(.|\n)*rulez"):
         with serve(tmp_path / "rules.json", SCRIPTED, tmp_path / "log"):
             pytest.fail("it started")
+
+
+@pytest.fixture
+def answering_port() -> Iterator[int]:
+    """The port of a program of somebody else's that answers ``/health``, as every web framework's example does."""
+
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as program:
+        thread = threading.Thread(target=program.serve_forever)
+        thread.start()
+        yield program.server_address[1]
+        program.shutdown()
+        thread.join()
+
+
+def test_a_port_of_another_program_is_refused_though_it_answers(
+    rules: Path, tmp_path: Path, answering_port: int
+) -> None:
+    config = SCRIPTED.model_copy(update={"port": answering_port})
+    with pytest.raises(ValueError, match=f"serve.port={answering_port}: .*another program holds the port"):
+        with serve(rules, config, tmp_path / "serve.log"):
+            pytest.fail("it took the other program for the server")
+    assert not (tmp_path / "serve.log").exists()
+
+
+def test_a_port_that_is_taken_while_the_model_loads_is_not_taken_for_the_server(
+    rules: Path, tmp_path: Path, answering_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch.serve, "_usable_port", lambda config: answering_port)
+    with pytest.raises(ValueError, match=r"ended with code 2 before it answered(.|\n)*another program holds the port"):
+        with serve(rules, SCRIPTED, tmp_path / "serve.log"):
+            pytest.fail("it took the other program for the server")
+
+
+def test_a_host_that_is_not_this_machine_is_refused(rules: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"serve.host=203.0.113.1, serve.port=0: .*; give the address of this machine"):
+        with serve(rules, SCRIPTED.model_copy(update={"host": "203.0.113.1"}), tmp_path / "log"):
+            pytest.fail("it started")
+
+
+def test_serving_ends_with_a_sentence_when_the_server_dies(rules: Path, tmp_path: Path) -> None:
+    urls = []
+
+    def kill(url: str) -> None:
+        urls.append(url)
+        (server,) = psutil.Process().children()
+        server.kill()
+
+    with pytest.raises(ValueError, match="was killed by SIGKILL, which Linux sends when memory runs out"):
+        serve_until_stopped(rules, SCRIPTED, tmp_path / "log", kill)
+    with pytest.raises(httpx2.TransportError):
+        health(urls[0])
 
 
 def test_a_killed_driver_takes_its_server_along(rules: Path, tmp_path: Path) -> None:

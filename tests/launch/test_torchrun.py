@@ -37,6 +37,7 @@ def test_an_interrupt_means_the_same_after_training_as_before(tmp_path: Path) ->
     with pytest.raises(TrainingStopped, match="2") as stopped:
         run(job, LaunchConfig(), TrainConfig())
     assert stopped.value.code == 2
+    assert stopped.value.advice.startswith("no checkpoint was saved")
     assert [signal.getsignal(number) for number in watched] == before
 
 
@@ -53,8 +54,12 @@ def test_a_trainer_that_is_asked_to_end_says_itself_how_it_ended(
             time.sleep(0.01)
         os.kill(os.getpid(), number)
 
+    for name in ("step-000004", "step-000012", "step-000020.building"):  # the last one was being removed
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        (tmp_path / "checkpoints" / name / "meta.json").write_text("{}")
     monkeypatch.setattr(torchrun.sys, "executable", str(trainer))
     threading.Thread(target=ask, daemon=True).start()
     with pytest.raises(TrainingStopped) as stopped:
         run(job, LaunchConfig(), TrainConfig())
     assert stopped.value.code == 4
+    assert stopped.value.advice.endswith("resumes from the last checkpoint, step-000012")

@@ -1,0 +1,58 @@
+"""Finds a checkpoint whose files were cut off or removed after it was complete.
+
+Contract: :func:`damage` compares the files of a checkpoint with what their index says, so a full disk, an interrupted
+copy or a file removed by hand is found before a weight is read. Cost: reading the index; no tensor is read. It does not
+find a changed bit inside a tensor.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from megatron.core.dist_checkpointing.core import CheckpointingException
+from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.api import CheckpointException
+
+from codeact_train.failures import read_json_object
+
+UNREADABLE = (CheckpointException, CheckpointingException, pickle.UnpicklingError, zipfile.BadZipFile, EOFError)
+"""What reading a checkpoint raises when its files are not what was written."""
+
+_INDEX = ".metadata"
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with the files of a complete checkpoint; ``None`` when all are there in their full size."""
+    for name in ("meta.json", "metadata.json", "common.pt", _INDEX):
+        if not (checkpoint / name).is_file():
+            return f"{name} is missing"
+    try:
+        for name in ("meta.json", "metadata.json"):
+            read_json_object(checkpoint / name, "")
+    except ValueError:
+        return f"{name} is cut off or not JSON"
+    if not zipfile.is_zipfile(checkpoint / "common.pt"):
+        return "common.pt is cut off"
+    try:
+        stored = FileSystemReader(checkpoint).read_metadata().storage_data or {}
+    except (EOFError, pickle.UnpicklingError, ValueError, KeyError, AttributeError):
+        return f"{_INDEX} is cut off"
+    return _short_file(checkpoint, stored.values())
+
+
+def _short_file(checkpoint: Path, parts: Iterable[Any]) -> str | None:
+    """The first file that is missing or ends before the last part the index has in it."""
+    sizes: dict[str, int] = {}
+    for part in parts:
+        sizes[part.relative_path] = max(sizes.get(part.relative_path, 0), part.offset + part.length)
+    for name, size in sorted(sizes.items()):
+        file = checkpoint / name
+        if not file.is_file():
+            return f"{name} is missing"
+        if file.stat().st_size < size:
+            return f"{name} has {file.stat().st_size} of {size} bytes"
+    return None
