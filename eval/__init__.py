@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from eval.sweep import (
         evaluate_checkpoints,
+        evaluate_servers,
     )
 
 _MODULES = {
@@ -35,6 +36,7 @@ _MODULES = {
     "EvalResult": "results",
     "EvaluateConfig": "config",
     "evaluate_checkpoints": "sweep",
+    "evaluate_servers": "sweep",
     "read_results": "results",
     "terminal_report": "report",
     "write_report": "report",
@@ -46,6 +48,7 @@ __all__ = [
     "EvalResult",
     "EvaluateConfig",
     "evaluate_checkpoints",
+    "evaluate_servers",
     "read_results",
     "terminal_report",
     "write_report",

@@ -21,6 +21,8 @@ class EvaluateConfig(BaseModel):
     """Workers that run episodes."""
     base: bool = True
     """Also measure the model that training started from."""
+    engines: tuple[str, ...] = ()
+    """Also measure these servers of the section `engines`; their results are in `eval/engines` of the run folder."""
     seed: int = 0
     """Seed of the decoding."""
     parity_tolerance: float = Field(0.01, gt=0.0)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import openai
 import torch
@@ -119,6 +120,25 @@ def compare(
 
 
 def _ask(url: str, prompt_ids: list[int], new_tokens: int) -> tuple[list[int], list[float]]:
+    """Token ids and log-probabilities of the server's completion. Raises :class:`ParityError` without them."""
+    try:
+        choice = _complete(url, prompt_ids, new_tokens)
+        token_ids, logprobs = choice.token_ids, choice.logprobs.token_logprobs
+        answer = list(token_ids), [float(value) for value in logprobs]
+    except openai.APIError as error:
+        raise ParityError(f"{url}: the server cannot be compared: {error}") from error
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise ParityError(
+            f"{url}: the server returns no token ids or log-probabilities; it cannot be compared"
+        ) from None
+    if not answer[0] or len(answer[0]) != len(answer[1]):
+        raise ParityError(
+            f"{url}: the server returns {len(answer[0])} token ids and {len(answer[1])} log-probabilities"
+        )
+    return answer
+
+
+def _complete(url: str, prompt_ids: list[int], new_tokens: int) -> Any:
     with openai.OpenAI(base_url=url, api_key="none", timeout=600.0) as client:
         reply = client.completions.create(
             model=client.models.list().data[0].id,
@@ -128,11 +148,7 @@ def _ask(url: str, prompt_ids: list[int], new_tokens: int) -> tuple[list[int], l
             logprobs=0,
             extra_body={"return_token_ids": True},
         )
-    choice = reply.choices[0]
-    token_ids = getattr(choice, "token_ids", None)
-    if token_ids is None or choice.logprobs is None or choice.logprobs.token_logprobs is None:
-        raise ParityError(f"{url}: the server returns no token ids or log-probabilities; it cannot be compared")
-    return list(token_ids), [float(value) for value in choice.logprobs.token_logprobs]
+    return reply.choices[0]
 
 
 @torch.no_grad()

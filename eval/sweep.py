@@ -3,7 +3,8 @@
 Contract: a result file exists only when all of its episodes are done. Finished episodes of an unfinished result are in
 the evaluation bank and are not run again. All checkpoints get the same prompts, limits and decoding. Before a
 checkpoint is measured, the server's log-probabilities are compared with those of transformers (:mod:`eval.parity`), so
-that a wrong export or server is not measured. The caller decides how a checkpoint is served.
+that a wrong export or server is not measured. The caller decides how a checkpoint is served. An episode that is lost to
+the infrastructure is no result: the sweep stops, and running it again runs what is missing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from eval.results import (
     result_path,
     write_result,
 )
-from rollout import EpisodeJob, EpisodeProtocol, read_trajectories, run_missing
+from rollout import EpisodeJob, EpisodeProtocol, digest_of, lost_sentence, read_trajectories, run_missing
 from rollout.engines import ServerSpec
 
 Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
@@ -52,7 +53,8 @@ def evaluate_checkpoints(
         engine: how checkpoints are served (software, versions, precision), stored with each result.
 
     Raises:
-        ValueError: the probabilities of a server differ from those of the checkpoint.
+        ValueError: the probabilities of a server differ from those of the checkpoint, or episodes were lost to the
+            infrastructure.
     """
     results = []
     for checkpoint in checkpoints:
@@ -64,6 +66,38 @@ def evaluate_checkpoints(
                 for measurement in missing:
                     measurement.measure(server, {**engine, "parity": dataclasses.asdict(parity)})
         results += [read_result(one.path) for one in measurements]
+    return results
+
+
+def evaluate_servers(
+    config: EvaluateConfig,
+    protocol: EpisodeProtocol,
+    servers: Mapping[str, ServerSpec],
+    out: Path,
+    session: Callable[[], object],
+) -> list[EvalResult]:
+    """Measures models whose weights are not here, behind servers that run already, on every benchmark.
+
+    There is nothing to compare their probabilities with. The name of the model stands for its weights.
+
+    Args:
+        servers: name for the results → server.
+        out: ``results/`` and ``bank/`` are written below it.
+        session: called before episodes run, and only when some are missing.
+
+    Raises:
+        ValueError: episodes were lost to the infrastructure.
+    """
+    results = []
+    for name, server in servers.items():
+        model = CheckpointRef(name=name, digest=digest_of(["engine", server.name]), epoch=0, path="")
+        engine = {"backend": "running server", "model": server.model, "tokenizer": server.tokenizer}
+        for benchmark in config.benchmarks:
+            measurement = _Measurement(config, protocol, model, benchmark, out)
+            if not measurement.path.exists():
+                session()
+                measurement.measure(server, engine)
+            results.append(read_result(measurement.path))
     return results
 
 
@@ -92,9 +126,14 @@ class _Measurement:
         started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
         jobs = [EpisodeJob(task, server, self._sampling, self._config.seed) for task in self._tasks]
         bank = self._out / "bank"
-        run_missing(jobs, self._config.workers, self._protocol, bank, f"evaluate {self._checkpoint.name}")
+        title = f"evaluate {self._checkpoint.name}"
+        if lost := run_missing(jobs, self._config.workers, self._protocol, bank, title):
+            raise ValueError(
+                f"{title}: {lost_sentence(lost, len(jobs))}; finished episodes are kept: mend the cause, then the same "
+                "command runs the others"
+            )
         wanted = {job.id(self._protocol) for job in jobs}
-        done = {record.id: record for record in read_trajectories(bank) if record.id in wanted}
+        done = {record.id: record for record in read_trajectories(bank) if record.id in wanted and not record.lost}
         episodes = [done[job.id(self._protocol)] for job in jobs]
         write_result(
             self.path.parent,

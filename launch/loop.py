@@ -19,6 +19,7 @@ def run_loop(config: LoopConfig) -> None:
     RunDir(config.run).write_inputs(dump(config))
     say(f"run folder {config.run}; Ctrl-C stops, the same command resumes")
     stages.check_before_start(config)
+    stages.check_engines(config)
     began = time.monotonic()
     for number, (name, stage) in enumerate(stages.STAGES.items(), 1):
         heading(f"{number}/{len(stages.STAGES)} {name}")

@@ -6,7 +6,7 @@ does not repeat finished work. It returns one sentence about its result. Stages 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from codeact_train import Ledger
 from codeact_train.failures import read_json_object
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
-from eval import CheckpointRef, evaluate_checkpoints, write_report
+from eval import CheckpointRef, evaluate_checkpoints, evaluate_servers, write_report
 from launch.config import LoopConfig
 from launch.console import say
 from launch.inputs.resolve_model import resolve_model
@@ -23,7 +23,7 @@ from launch.run_dir import RunDir
 from launch.serve import serve
 from launch.submit import torchrun
 from rollout import collect_trajectories, is_complete, ray_session, select_records
-from rollout.engines import ServerSpec
+from rollout.engines import ServerSpec, running_server
 from rollout.servers import folder_digest
 
 SHOWN_DROPPED = 3
@@ -35,11 +35,12 @@ def collect(config: LoopConfig) -> str:
     folder = RunDir(config.run)
     base = base_checkpoint(config) if config.collect.needs_model else None
     server = ServerSpec(name=base.digest, base_urls=(), model=base.name) if base else None
+    others = _running(config, [source.engine for source in config.collect.sources])
     with ExitStack() as running:
-        if not is_complete(config.collect, config.protocol, folder.bank, server):
+        if not is_complete(config.collect, config.protocol, folder.bank, server, others):
             running.enter_context(ray_session(config.ray.address))
             server = running.enter_context(_serving(config, base)) if base else None
-        reasons = collect_trajectories(config.collect, config.protocol, folder.bank, server)
+        reasons = collect_trajectories(config.collect, config.protocol, folder.bank, server, others)
     counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return f"{sum(reasons.values())} episodes in {folder.bank}: {counted}"
 
@@ -89,20 +90,23 @@ def evaluate(config: LoopConfig) -> str:
     folder = RunDir(config.run)
     checkpoints = [base_checkpoint(config)] if config.evaluate.base else []
     checkpoints += exported(config)
-    if not checkpoints:
+    others = _running(config, config.evaluate.engines)
+    if not checkpoints and not others:
         raise ValueError(f"evaluate: no export in {folder.exports}; run `codeact train` first")
     with ExitStack() as running:
 
+        def session() -> None:  # starts Ray once, for the first checkpoint without results
+            running.enter_context(ray_session(config.ray.address))
+
         def measured(checkpoint: CheckpointRef) -> AbstractContextManager[ServerSpec]:
-            running.enter_context(
-                ray_session(config.ray.address)
-            )  # starts Ray once, for the first checkpoint without results
+            session()
             return _serving(config, checkpoint)
 
         description = config.serve.description()
         results = evaluate_checkpoints(
             config.evaluate, config.protocol, checkpoints, folder.evaluation, measured, description
         )
+        results += evaluate_servers(config.evaluate, config.protocol, others, folder.evaluation / "engines", session)
     shares = (f"{r.checkpoint.name} {sum(e.success for e in r.episodes)}/{len(r.episodes)}" for r in results)
     return f"solved: {', '.join(shares)}"
 
@@ -162,6 +166,20 @@ def base_checkpoint(config: LoopConfig) -> CheckpointRef:
     """The model training starts from."""
     path = resolve_model(config.model)
     return CheckpointRef(name="base", digest=folder_digest(path), epoch=0, path=str(path))
+
+
+def check_engines(config: LoopConfig) -> None:
+    """Checks that the servers of the section ``engines`` that the run uses have their keys.
+
+    Raises:
+        ValueError: an environment variable is not set.
+    """
+    _running(config, [*(source.engine for source in config.collect.sources), *config.evaluate.engines])
+
+
+def _running(config: LoopConfig, names: Iterable[str]) -> dict[str, ServerSpec]:
+    """Those of the named engines that are servers of the section ``engines``. Raises ``ValueError`` without a key."""
+    return {name: running_server(name, config.engines[name]) for name in names if name in config.engines}
 
 
 def exported(config: LoopConfig) -> list[CheckpointRef]:

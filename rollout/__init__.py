@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rollout.collect import (
         collect_trajectories,
         is_complete,
+        lost_sentence,
         run_missing,
     )
     from rollout.config import (
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from rollout.store import (
         TrajectoryStore,
         read_trajectories,
+        verify_bank,
     )
     from rollout.trajectory import (
         Message,
@@ -117,12 +119,14 @@ _MODULES = {
     "ended": "environment",
     "is_complete": "collect",
     "load_tasks": "families",
+    "lost_sentence": "collect",
     "open_kernel_source": "kernel_source",
     "ray_session": "workers",
     "read_trajectories": "store",
     "run_episode": "episode",
     "run_missing": "collect",
     "select_records": "select",
+    "verify_bank": "store",
     "write_atomically": "files",
 }
 __all__ = [
@@ -163,12 +167,14 @@ __all__ = [
     "ended",
     "is_complete",
     "load_tasks",
+    "lost_sentence",
     "open_kernel_source",
     "ray_session",
     "read_trajectories",
     "run_episode",
     "run_missing",
     "select_records",
+    "verify_bank",
     "write_atomically",
 ]
 

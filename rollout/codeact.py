@@ -7,6 +7,7 @@ reward of the last answer that the protocol allows.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,7 +34,8 @@ def parse(text: str) -> Action:
     solutions = [body.strip() for body in _SOLUTION.findall(text)]
     if solutions:
         return Action("proposal", "\n".join(solutions))
-    cells = [body.strip("\n") for body in _EXECUTE.findall(text)]
+    closed = text[: text.rfind("</execute>") + len("</execute>")]  # else each open tag is searched to the end
+    cells = [body.strip("\n") for body in _EXECUTE.findall(closed)]
     if any(cell.strip() for cell in cells):
         return Action("action", "\n".join(cells))
     return Action("invalid")
@@ -97,7 +99,10 @@ class CodeActEnvironment:
     def _grade(self, proposed: str) -> float:
         grade = GRADERS.get(self._task.grader)
         try:
-            return float(grade(proposed, self._task.answer))
+            reward = float(grade(proposed, self._task.answer))
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward is {reward}")
+            return reward
         except Exception as fault:  # a grader may come from another package
             error = f"{type(fault).__name__}: {fault}"
             raise EnvironmentFault("task", f"grader {self._task.grader} of {self._task.id}: {error}") from fault

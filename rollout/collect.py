@@ -1,14 +1,15 @@
 """Collect: tasks × engines → trajectories in the bank.
 
 Contract: every episode is written to the bank when it finishes. Episodes that are in the bank are not run again, so the
-same command resumes a collection that was killed. A collection that lost too many episodes to infrastructure failures
-is refused: the remaining ones would be a biased sample.
+same command resumes a collection that was killed. An episode that is lost to the infrastructure, after its retries, is
+not written: it says nothing about the model, and the same command runs it again. A collection that lost too many is
+refused: the remaining ones would be a biased sample.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rollout.config import CollectConfig, Source, WorkerConfig
@@ -17,23 +18,36 @@ from rollout.families import load_tasks
 from rollout.protocol import EpisodeProtocol
 from rollout.registry import ENGINES
 from rollout.store import TrajectoryStore, read_trajectories
-from rollout.trajectory import Trajectory
 from rollout.workers import EpisodeJob, run_jobs
 from rollout.workers.progress import progress
 
+NO_SERVERS: Mapping[str, ServerSpec] = {}
 
-def plan_jobs(config: CollectConfig, server: ServerSpec | None) -> list[EpisodeJob]:
-    """Every episode of the collection, in a fixed order."""
+
+def plan_jobs(
+    config: CollectConfig, server: ServerSpec | None, running: Mapping[str, ServerSpec] = NO_SERVERS
+) -> list[EpisodeJob]:
+    """Every episode of the collection, in a fixed order.
+
+    Args:
+        server: serves the model in training.
+        running: name → server that runs already, for the sources whose engine has that name.
+
+    Raises:
+        ValueError: an engine does not exist, or refuses its options.
+    """
     jobs = []
     for source in config.sources:
-        engine = _engine(source, server)
+        engine = _engine(source, server, running)
         for task in load_tasks(source.tasks):
             for sample in range(source.samples):
                 jobs.append(EpisodeJob(task, engine, source.sampling.model_copy(update={"seed": sample}), seed=sample))
     return jobs
 
 
-def _engine(source: Source, server: ServerSpec | None) -> EngineSpec:
+def _engine(source: Source, server: ServerSpec | None, running: Mapping[str, ServerSpec]) -> EngineSpec:
+    if source.engine in running:
+        return running[source.engine]
     if source.engine == "expert":
         return ExpertSpec(error_share=source.error_share)
     if source.engine == "model":
@@ -48,54 +62,83 @@ def _engine(source: Source, server: ServerSpec | None) -> EngineSpec:
         ) from None
 
 
-def is_complete(config: CollectConfig, protocol: EpisodeProtocol, bank: Path, server: ServerSpec | None = None) -> bool:
+def is_complete(
+    config: CollectConfig,
+    protocol: EpisodeProtocol,
+    bank: Path,
+    server: ServerSpec | None = None,
+    running: Mapping[str, ServerSpec] = NO_SERVERS,
+) -> bool:
     """Whether the bank holds every episode, so that neither Ray nor a server needs to start.
 
-    Only the name of ``server`` is used; it does not need to run.
+    Only the names of servers are used; they do not need to run.
     """
-    done = {record.id for record in read_trajectories(bank)}
-    return all(job.id(protocol) in done for job in plan_jobs(config, server))
+    done = {record.id for record in read_trajectories(bank) if not record.lost}
+    return all(job.id(protocol) in done for job in plan_jobs(config, server, running))
 
 
 def collect_trajectories(
-    config: CollectConfig, protocol: EpisodeProtocol, bank: Path, server: ServerSpec | None = None
+    config: CollectConfig,
+    protocol: EpisodeProtocol,
+    bank: Path,
+    server: ServerSpec | None = None,
+    running: Mapping[str, ServerSpec] = NO_SERVERS,
 ) -> Counter[str]:
     """Runs the episodes that are not in the bank.
 
     Returns:
-        Number of episodes by the reason they ended, including those of earlier calls.
+        Number of episodes by the reason they ended, including those of earlier calls. :data:`LOST` counts those that
+        the infrastructure has lost; they are not in the bank.
 
     Raises:
         ValueError: too many episodes were lost to the infrastructure.
     """
-    jobs = plan_jobs(config, server)
-    run_missing(jobs, config.workers, protocol, bank, "collect")
-    wanted = {job.id(protocol) for job in jobs}
-    records = [record for record in read_trajectories(bank) if record.id in wanted]
-    lost = sum(_lost(record) for record in records)
-    if records and lost / len(records) > config.max_infra_share:
+    jobs = plan_jobs(config, server, running)
+    lost = run_missing(jobs, config.workers, protocol, bank, "collect")
+    if lost.total() > config.max_infra_share * len(jobs):
         raise ValueError(
-            f"collect.max_infra_share: {lost} of {len(records)} episodes were lost to the infrastructure, more than "
-            f"{config.max_infra_share:.0%}; fix the cause (`outcome.error` in the bank) and collect into a new folder"
+            f"collect.max_infra_share: {lost_sentence(lost, len(jobs))}, more than {config.max_infra_share:.0%}; "
+            "finished episodes are kept: mend the cause, then the same command runs the others"
         )
-    return Counter(record.outcome.reason for record in records)
+    wanted = {job.id(protocol) for job in jobs}
+    reasons = Counter(
+        record.outcome.reason for record in read_trajectories(bank) if record.id in wanted and not record.lost
+    )
+    return Counter({**reasons, **({LOST: lost.total()} if lost else {})})
+
+
+LOST = "lost to the infrastructure"
 
 
 def run_missing(
     jobs: Sequence[EpisodeJob], workers: WorkerConfig, protocol: EpisodeProtocol, bank: Path, title: str
-) -> None:
-    """Runs the jobs whose trajectories are not in the bank and appends each when it finishes."""
+) -> Counter[str]:
+    """Runs the jobs whose trajectories are not in the bank and appends each when it finishes.
+
+    Returns:
+        Number of episodes lost to the infrastructure, by the message of their error. They are not in the bank.
+
+    Raises:
+        OutageError: no episode can be run.
+    """
+    lost: Counter[str] = Counter()
     with TrajectoryStore(bank) as store:
         missing = [job for job in jobs if job.id(protocol) not in store.ids]
         if not missing:
-            return
+            return lost
         solved = done = 0
         with progress(title, len(missing)) as advance:
             for trajectory in run_jobs(missing, workers, protocol):
-                store.append(trajectory)
+                if trajectory.lost and trajectory.outcome.error:
+                    lost[trajectory.outcome.error.message] += 1
+                else:
+                    store.append(trajectory)
                 done, solved = done + 1, solved + trajectory.outcome.success
                 advance(f"{solved}/{done} solved")
+    return lost
 
 
-def _lost(record: Trajectory) -> bool:
-    return record.outcome.error is not None and record.outcome.error.kind == "infra"
+def lost_sentence(lost: Counter[str], jobs: int) -> str:
+    """How many episodes were lost, and the most frequent cause."""
+    cause, _ = lost.most_common(1)[0]
+    return f"{lost.total()} of {jobs} episodes were lost to the infrastructure ({cause})"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rollout.families import TaskSet
-from rollout.registry import ENGINES, KERNEL_SOURCES
+from rollout.registry import KERNEL_SOURCES
 from rollout.trajectory import Sampling
 
 
@@ -66,8 +66,9 @@ class Source(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    engine: Annotated[str, AfterValidator(ENGINES.check)] = "expert"
-    """`expert`: the family's scripted expert; `model`: the model in training, behind a server; or a registered name."""
+    engine: str = "expert"
+    """`expert`: the family's scripted expert; `model`: the model in training, behind the server that `serve` starts; a
+    name of the section `engines`: a server that runs already; or a registered name."""
     engine_options: dict[str, Any] = {}
     """Settings of an engine that an installed package adds."""
     tasks: TaskSet = TaskSet()
@@ -100,5 +101,5 @@ class CollectConfig(BaseModel):
 
     @property
     def needs_model(self) -> bool:
-        """Whether any source needs a model server."""
+        """Whether any source needs a server of the model in training."""
         return any(source.engine == "model" for source in self.sources)

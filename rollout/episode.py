@@ -2,19 +2,24 @@
 
 Contract: :func:`run_episode` returns a trajectory even when the episode fails: a failed episode is data. Its error says
 who failed: ``infra`` (server, kernel or actor: worth a retry), ``model`` (the engine refuses) or ``task`` (the task is
-broken). What actions do and how answers are graded is the environment's part (:mod:`rollout.environment`).
+broken). Any other exception of an engine is ``infra``, and so is a deadline more than half of which went into waiting
+for one completion. What actions do and how answers are graded is the environment's part
+(:mod:`rollout.environment`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from rollout.codeact import CodeActEnvironment
-from rollout.engines.base import Completion, ContextFull, Engine, EngineError
+from rollout.engines.base import Completion, ContextFull, Engine, EngineError, EngineRefused
 from rollout.environment import Budget, Environment, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource
@@ -41,6 +46,8 @@ class _Transcript:
     messages: list[Message] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Usage.model_fields, 0))
     reward: float = 0.0
+    asked_at: float | None = None
+    """When the completion was asked for that has not come yet."""
 
     def add(self, role: Role, kind: MessageKind, content: str, **extra: Any) -> None:
         self.messages.append(Message(role=role, kind=kind, content=content, **extra))
@@ -86,13 +93,15 @@ async def run_episode(
             _converse(task, engine, kernels, protocol, sampling, transcript, identity), protocol.deadline_s
         )
     except TimeoutError:
-        outcome = ended("deadline")
+        outcome = _late(transcript, protocol)
     except ContextFull:
         outcome = ended("context_full")
     except (EngineError, EnvironmentFault) as fault:
         outcome = _failed(fault.kind, fault)
     except SandboxError as fault:
         outcome = _failed("infra", fault)
+    except ValidationError as fault:  # an environment of another package made a turn that cannot be stored
+        outcome = _failed("task", f"{task.id}: {fault.errors()[0]['loc']}: {fault.errors()[0]['msg']}")
     if transcript.reward:
         outcome = outcome.model_copy(update={"reward": outcome.reward + transcript.reward})
     return Trajectory(
@@ -127,12 +136,25 @@ async def _converse(
         if first is not None:
             transcript.observe(first)
         while True:
-            completion = await engine.complete(transcript.messages, sampling, session=identity)
+            completion = await _complete(engine, transcript, sampling, identity)
             outcome = await _take_turn(environment, protocol, transcript, completion)
             if outcome is not None:
                 return outcome
     finally:
         await environment.close()
+
+
+async def _complete(engine: Engine, transcript: _Transcript, sampling: Sampling, identity: str) -> Completion:
+    """The next turn. An exception that is no :class:`EngineError` is a defect of the engine."""
+    transcript.asked_at = time.monotonic()
+    try:
+        completion = await engine.complete(transcript.messages, sampling, session=identity)
+    except EngineError:
+        raise
+    except Exception as fault:  # an engine may come from another package
+        raise EngineError("infra", f"engine {engine.name}: {type(fault).__name__}: {fault}") from fault
+    transcript.asked_at = None
+    return completion
 
 
 async def _take_turn(
@@ -146,6 +168,7 @@ async def _take_turn(
         completion.text,
         token_ids=completion.token_ids,
         logprobs=completion.logprobs,
+        reasoning=completion.reasoning,
     )
     transcript.count(
         steps=1,
@@ -158,6 +181,8 @@ async def _take_turn(
     reply = await environment.step(action, budget)
     if isinstance(reply, Outcome):
         return reply
+    if not math.isfinite(reply.reward):
+        raise EnvironmentFault("task", f"the reward of a step is {reply.reward}")
     transcript.reward += reply.reward
     if reply.cell is not None:
         transcript.count(cells=1, error_cells=int(reply.cell.status != "ok"))
@@ -167,6 +192,14 @@ async def _take_turn(
     return None
 
 
-def _failed(kind: ErrorKind, fault: Exception) -> Outcome:
-    error = EpisodeError(kind=kind, message=str(fault))
+def _late(transcript: _Transcript, protocol: EpisodeProtocol) -> Outcome:
+    """The outcome of an episode that took too long. A server that does not answer is not the model's failure."""
+    waited_s = time.monotonic() - transcript.asked_at if transcript.asked_at is not None else 0.0
+    if waited_s <= protocol.deadline_s / 2:
+        return ended("deadline")
+    return _failed("infra", f"the engine did not answer for {waited_s:.0f} s, until protocol.deadline_s was over")
+
+
+def _failed(kind: ErrorKind, fault: Exception | str) -> Outcome:
+    error = EpisodeError(kind=kind, message=str(fault), refused=isinstance(fault, EngineRefused))
     return Outcome(success=False, reward=0.0, reason="error", error=error)

@@ -40,6 +40,8 @@ class SelectConfig(BaseModel):
     """No kind has more than this many times the records of the rarest kind; null keeps all."""
     failed_cell_weight: float = Field(0.0, ge=0.0)
     """Loss weight of assistant turns whose cell failed."""
+    reasoning: bool = False
+    """Write the thinking that a server returned beside a turn before its text, between <think> and </think>."""
 
 
 def select_records(bank: Path, records: Path, summary: Path, config: SelectConfig) -> dict[str, Any]:
@@ -91,7 +93,10 @@ def to_record(trajectory: Trajectory, config: SelectConfig) -> dict[str, Any]:
     """
     turns: list[dict[str, Any]] = []
     for message, reply in zip(trajectory.messages, [*trajectory.messages[1:], None], strict=True):
-        turn: dict[str, Any] = {"role": message.role, "content": message.content}
+        content = message.content
+        if config.reasoning and message.reasoning:
+            content = f"<think>\n{message.reasoning}\n</think>\n\n{content}"
+        turn: dict[str, Any] = {"role": message.role, "content": content}
         if message.kind == "action" and reply and reply.cell and reply.cell.status != "ok":
             turn["weight"] = config.failed_cell_weight
         turns.append(turn)

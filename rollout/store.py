@@ -2,15 +2,22 @@
 
 Contract: ``append`` returns after the record is on disk (fsync). A killed writer leaves at most one unfinished last
 line, which readers ignore and the next writer cuts off. A folder has one writer (an advisory lock refuses a second) and
-any number of readers at any time. Ids are unique: appending a known id is refused, so no episode is stored twice.
-Reading is linear in the file; only ids are kept in memory.
+any number of readers at any time. Ids are unique, with one exception: the record of an episode that was lost to the
+infrastructure (earlier versions stored these) does not count as done, and a later record of its id replaces it.
+
+A complete line that is not a trajectory is left out, and one line on standard error says how many there are;
+:func:`verify_bank` names them. Nothing that was written is changed. Reading is linear in the file; only ids are kept in
+memory.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -20,20 +27,58 @@ from pydantic import ValidationError
 from rollout.trajectory import Trajectory
 
 SHARD_BYTES = 256 * 2**20
+_ID = re.compile(rb'^\{"id":"([^"\\]*)"')
+_mentioned: set[tuple[str, int]] = set()
+"""Banks and their number of bad lines that this process has said."""
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line of a bank that is not a trajectory, or repeats one."""
+
+    shard: Path
+    number: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.shard}, line {self.number}: {self.reason}"
 
 
 def read_trajectories(folder: Path) -> Iterator[Trajectory]:
-    """The complete records of a bank, in the order they were written.
+    """The complete records of a bank, in the order they were written. Bad lines are left out and counted."""
+    bad = 0
+    replaced: dict[str, tuple[Path, int]] | None = None
+    for shard, number, record in _records(folder):
+        if isinstance(record, BadLine):
+            bad += 1
+            continue
+        if record.lost:
+            replaced = _last_lines(folder) if replaced is None else replaced
+            if replaced.get(record.id, (shard, number)) != (shard, number):
+                continue
+        yield record
+    if bad and (str(folder), bad) not in _mentioned:
+        _mentioned.add((str(folder), bad))
+        lines = "1 line is" if bad == 1 else f"{bad} lines are"
+        print(
+            f"bank: {lines} no trajectory in {folder} and left out; `codeact bank verify {folder}` names them",
+            file=sys.stderr,
+        )
 
-    Raises:
-        ValueError: a complete line is not a trajectory; the message names shard and line.
-    """
-    for shard in sorted(folder.glob("*.jsonl")):
-        with shard.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.endswith(b"\n"):
-                    break
-                yield _parse(line, shard, number)
+
+def verify_bank(folder: Path) -> tuple[int, list[BadLine]]:
+    """Number of sound records in a bank, and its other lines: those that are no trajectories, and repeated ids."""
+    seen: dict[str, bool] = {}
+    sound, bad = 0, []
+    for shard, number, record in _records(folder, unfinished=True):
+        if isinstance(record, BadLine):
+            bad.append(record)
+        elif record.id in seen and not seen[record.id]:
+            bad.append(BadLine(shard, number, f"id {record.id} is in the bank already"))
+        else:
+            seen[record.id] = record.lost
+            sound += 1
+    return sound, bad
 
 
 class TrajectoryStore:
@@ -51,7 +96,8 @@ class TrajectoryStore:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(f"bank: {folder} is being written by another process; wait for it or end it") from None
-        self.ids = {record.id for record in read_trajectories(folder)}
+        self.ids = {record.id for record in read_trajectories(folder) if not record.lost}
+        """Ids of the episodes that are done; those lost to the infrastructure are not."""
         self._shard = self._open_last()
 
     def append(self, record: Trajectory) -> None:
@@ -67,7 +113,8 @@ class TrajectoryStore:
             self._shard.close()
             self._shard = self._open(self._count() + 1)
         self._write(record.model_dump_json().encode() + b"\n")
-        self.ids.add(record.id)
+        if not record.lost:
+            self.ids.add(record.id)
 
     def _write(self, line: bytes) -> None:
         """Writes a whole line to disk, or none of it."""
@@ -112,10 +159,34 @@ class TrajectoryStore:
         return shard
 
 
-def _parse(line: bytes, shard: Path, number: int) -> Trajectory:
+def _lines(folder: Path) -> Iterator[tuple[Path, int, bytes]]:
+    """Shard, number and bytes of each line that is not blank. A file stands for a bank of one shard."""
+    for shard in [folder] if folder.is_file() else sorted(folder.glob("*.jsonl")):
+        with shard.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.isspace():
+                    yield shard, number, line
+
+
+def _records(folder: Path, *, unfinished: bool = False) -> Iterator[tuple[Path, int, Trajectory | BadLine]]:
+    """Every line as a record or a bad line; an unfinished last line only where it is asked for."""
+    for shard, number, line in _lines(folder):
+        if line.endswith(b"\n"):
+            yield shard, number, _parse(line, shard, number)
+        elif unfinished:
+            yield shard, number, BadLine(shard, number, "the line is cut off before its end")
+
+
+def _last_lines(folder: Path) -> dict[str, tuple[Path, int]]:
+    """The last line of each id."""
+    found = ((_ID.match(line), shard, number) for shard, number, line in _lines(folder))
+    return {match[1].decode(errors="replace"): (shard, number) for match, shard, number in found if match}
+
+
+def _parse(line: bytes, shard: Path, number: int) -> Trajectory | BadLine:
     try:
         return Trajectory.model_validate_json(line)
     except ValidationError as fault:
-        first = fault.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the record"
-        raise ValueError(f"bank: {shard}, line {number}: {key}: {first['msg']}; delete or correct the line") from None
+        first = fault.errors(include_input=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        return BadLine(shard, number, f"{key}: {first['msg']}" if key else first["msg"])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
 Role = Literal["system", "user", "assistant"]
 MessageKind = Literal["instruction", "task", "action", "observation", "proposal", "feedback", "invalid"]
@@ -18,6 +18,24 @@ Reason = Literal["solved", "wrong_answer", "failed", "max_steps", "max_invalid",
 """Why an episode ended; ``failed`` is for environments that end one without an answer, such as games."""
 ErrorKind = Literal["infra", "model", "task"]
 """Who failed. A sandbox that cannot run a kernel is ``infra``: another attempt can help."""
+
+
+def well_formed(value: Any) -> Any:
+    """A text that can be stored: a surrogate without its partner becomes U+FFFD. Other values are returned as they are.
+
+    Models, tools and cells can make such texts (JSON can spell them, UTF-8 cannot).
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(well_formed)]
+"""Free text of a model, a cell or a server."""
 
 
 class StoredModel(BaseModel):
@@ -30,8 +48,8 @@ class CellOutcome(StoredModel):
     """How a cell ended, without its output (the content of the message)."""
 
     status: str
-    error_name: str | None = None
-    seconds: float = 0.0
+    error_name: Text | None = None
+    seconds: FiniteFloat = 0.0
 
 
 class Message(StoredModel):
@@ -39,10 +57,12 @@ class Message(StoredModel):
 
     role: Role
     kind: MessageKind
-    content: str
+    content: Text
     token_ids: tuple[int, ...] | None = None
-    logprobs: tuple[float, ...] | None = None
+    logprobs: tuple[FiniteFloat, ...] | None = None
     cell: CellOutcome | None = None
+    reasoning: Text | None = Field(None, exclude_if=lambda value: value is None)
+    """Thinking that the server returned beside the content. It is not sent back and, by default, not trained."""
 
 
 class TaskRef(StoredModel):
@@ -82,14 +102,16 @@ class EpisodeError(StoredModel):
     """Why an episode failed before an outcome. Only ``infra`` is retried."""
 
     kind: ErrorKind
-    message: str
+    message: Text
+    refused: bool = Field(False, exclude=True)
+    """The engine refuses every request of this configuration. Not stored: such an episode is run again."""
 
 
 class Outcome(StoredModel):
     """How the episode ended. ``reward`` may be any number; the built-in graders give 0 or 1."""
 
     success: bool
-    reward: float
+    reward: FiniteFloat
     reason: Reason
     error: EpisodeError | None = None
 
@@ -120,13 +142,18 @@ class Trajectory(StoredModel):
     isolation: str
     seed: int
     started_at: str
-    wall_s: float
+    wall_s: FiniteFloat
+
+    @property
+    def lost(self) -> bool:
+        """Whether the infrastructure failed. The episode says nothing about the model and is run again."""
+        return self.outcome.error is not None and self.outcome.error.kind == "infra"
 
 
 def digest_of(value: Any, length: int = 16) -> str:
     """First ``length`` hex digits of the SHA-256 of a JSON-serialisable value, independent of key order."""
     blob = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(blob.encode()).hexdigest()[:length]
+    return hashlib.sha256(blob.encode(errors="surrogatepass")).hexdigest()[:length]
 
 
 def trajectory_id(task: TaskRef, model: str, sampling: Sampling, protocol: ProtocolRef, seed: int) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from codeact_train.library_warnings import hide_deprecations
 from launch.cli import verbs
+from launch.cli.bank import bank_app
 from launch.cli.error_handling import ErrorHandlingGroup
 from launch.cli.parity import prove_app
 from launch.cli.records import records_app
@@ -43,6 +44,7 @@ app.add_typer(serve_app, name="serve", rich_help_panel="Servers and kernels")
 serve_app.command("model")(verbs.serve_model)
 serve_app.command("sandbox")(serve_sandbox)
 app.add_typer(sandbox_app, name="sandbox", rich_help_panel="Servers and kernels")
+app.add_typer(bank_app, name="bank", rich_help_panel="Stages of the loop")
 app.add_typer(prove_app, name="prove", rich_help_panel="Before a run")
 app.command(rich_help_panel="Before a run")(verbs.schema)
 

@@ -17,6 +17,7 @@ from launch.config.errors import ConfigError, renamed_keys
 from launch.config.loop import LoopConfig
 from launch.config.recipe import read_recipe
 from launch.console import say
+from rollout.engines import SECRET_FIELDS
 from sandbox.validation import format_errors
 
 
@@ -38,7 +39,7 @@ def validate(values: dict[str, Any], origin: str) -> LoopConfig:
     try:
         config = LoopConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(format_errors(f"{origin}: ", error, model=LoopConfig)) from None
+        raise ConfigError(format_errors(f"{origin}: ", error, model=LoopConfig, secret=SECRET_FIELDS)) from None
     for sentence in renamed_keys(LoopConfig, values):
         say(f"notice: {origin}: {sentence}")
     return config

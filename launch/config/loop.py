@@ -8,14 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from codeact_train import PrepareConfig, Settings, TrainConfig, UserPath
 from eval import EvaluateConfig
 from launch.config.launch import LaunchConfig
 from launch.inputs.resolve_model import BUILT_IN
 from launch.serve import ServeConfig
-from rollout import CollectConfig, EpisodeProtocol, SelectConfig
+from rollout import ENGINES, CollectConfig, EpisodeProtocol, SelectConfig
+from rollout.engines import EngineConfig
 
 UserFolder = Annotated[Path, AfterValidator(Path.expanduser)]
 """A folder that a user gives; ``~`` is the home folder."""
@@ -41,6 +42,8 @@ class LoopConfig(Settings):
     """A Hugging Face folder, a hub id, or the built-in small model `smollm2-135m-instruct`."""
     protocol: EpisodeProtocol = EpisodeProtocol()
     """How model and environment talk, both in collection and in evaluation."""
+    engines: dict[str, EngineConfig] = Field({})
+    """Model servers that run already, by a name that `collect.sources.engine` and `evaluate.engines` use."""
     collect: CollectConfig = CollectConfig()
     """Episodes for training."""
     select: SelectConfig = SelectConfig()
@@ -57,3 +60,26 @@ class LoopConfig(Settings):
     """The model server of collection and evaluation."""
     ray: RayConfig = RayConfig()
     """The Ray session of collection and evaluation."""
+
+    @model_validator(mode="after")
+    def _check_engines(self) -> LoopConfig:
+        for name in self.engines:
+            if name in ENGINES.names():
+                raise ValueError(f"engines.{name}: an engine has this name already; choose another")
+        for index, source in enumerate(self.collect.sources):
+            if source.engine not in self.engines:
+                _check_registered(f"collect.sources.{index}.engine", source.engine, self.engines)
+            elif source.engine_options:
+                raise ValueError(f"collect.sources.{index}.engine_options: move them to engines.{source.engine}")
+        for name in self.evaluate.engines:
+            if name not in self.engines:
+                raise ValueError(f"evaluate.engines: {name!r} is not in the section engines; add it there")
+        return self
+
+
+def _check_registered(key: str, name: str, engines: dict[str, EngineConfig]) -> None:
+    try:
+        ENGINES.check(name)
+    except ValueError as fault:
+        here = f"; in the section engines: {', '.join(engines)}" if engines else "; or describe it in `engines`"
+        raise ValueError(f"{key}: {fault}{here}") from None

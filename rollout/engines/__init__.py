@@ -13,30 +13,44 @@ if TYPE_CHECKING:
         ContextFull,
         Engine,
         EngineError,
+        EngineRefused,
+    )
+    from rollout.engines.config import (
+        SECRET_FIELDS,
+        EngineConfig,
     )
     from rollout.engines.spec import (
         EngineSpec,
         ExpertSpec,
         ServerSpec,
+        running_server,
     )
 
 _MODULES = {
     "Completion": "base",
     "ContextFull": "base",
+    "SECRET_FIELDS": "config",
     "Engine": "base",
+    "EngineConfig": "config",
     "EngineError": "base",
+    "EngineRefused": "base",
     "EngineSpec": "spec",
     "ExpertSpec": "spec",
     "ServerSpec": "spec",
+    "running_server": "spec",
 }
 __all__ = [
+    "SECRET_FIELDS",
     "Completion",
     "ContextFull",
     "Engine",
+    "EngineConfig",
     "EngineError",
+    "EngineRefused",
     "EngineSpec",
     "ExpertSpec",
     "ServerSpec",
+    "running_server",
 ]
 
 

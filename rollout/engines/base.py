@@ -2,6 +2,7 @@
 
 Contract: :meth:`Engine.complete` returns the next assistant turn, or raises :class:`EngineError`. Its kind says whether
 another attempt can help (``infra``) or not (``model``). :class:`ContextFull` ends an episode with an outcome.
+:class:`EngineRefused` is for a server that refuses every request of this configuration.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Completion:
     ``text`` includes the stop string that ended it. ``token_ids`` are what the engine sampled, an end-of-turn token
     included, and ``logprobs`` their raw (temperature 1) natural log-probabilities, one each; both are None when the
     server does not return them. The last token may extend beyond the stop string; then the ids are longer.
+    ``reasoning`` is the thinking that a server returns beside the text. Counts are 0 when the server reports none.
     """
 
     text: str
@@ -28,6 +30,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: Literal["stop", "length"]
+    reasoning: str | None = None
 
 
 class Engine(Protocol):
@@ -46,6 +49,7 @@ class Engine(Protocol):
 
         Raises:
             ContextFull: the conversation and ``sampling.max_tokens`` do not fit the model's context.
+            EngineRefused: the server refuses every request of this configuration.
             EngineError: anything else.
         """
 
@@ -66,3 +70,13 @@ class ContextFull(EngineError):
 
     def __init__(self, message: str) -> None:
         super().__init__("model", message)
+
+
+class EngineRefused(EngineError):
+    """The server refuses requests of this configuration: a wrong key, address or model name, for example.
+
+    Its kind is ``infra``: the model has no part in it. When it happens again and again, a collection stops.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("infra", message)

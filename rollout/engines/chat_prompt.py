@@ -38,7 +38,7 @@ class ChatPrompt:
             ids += self._encode(piece)
             ids += token_ids
             # the template closes the turn itself: a sampled end token must not occur twice
-            if self._encode(text)[:1] == [token_ids[-1]]:
+            if token_ids and self._encode(text)[:1] == [token_ids[-1]]:
                 ids.pop()
         return ids + self._encode(text)
 

@@ -5,24 +5,35 @@ Contract: there are two routes. With a tokenizer folder, the token ids of the re
 never encoded again. Without one, messages go to ``/v1/chat/completions``, which every server has; text comes back.
 
 A session stays on one server (rendezvous hashing: a lost server moves only its own sessions). The ``openai`` client
-retries infrastructure failures (no connection, timeout, 408, 409, 429, 5xx) with exponential back-off; then each
-further server is tried once; then :class:`EngineError` of kind ``infra`` is raised.
+retries infrastructure failures (no connection, timeout, 408, 409, 429, 5xx) after the time that ``Retry-After`` names,
+else with exponential back-off and jitter; then each further server is tried. Whatever a server answers becomes a
+completion (:mod:`rollout.engines.replies`) or an :class:`EngineError` (:mod:`rollout.engines.faults`). A key never
+appears in a message.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import openai
 
-from rollout.engines.base import Completion, ContextFull, EngineError
+from rollout.engines.base import Completion, EngineError, EngineRefused
+from rollout.engines.faults import error_of
+from rollout.engines.http_client import BoundedClient, timeouts
+from rollout.engines.replies import Request, completion_of, read_json
 from rollout.trajectory import Message, Sampling
 
 if TYPE_CHECKING:
     from rollout.engines.chat_prompt import ChatPrompt
+
+NO_KEY = "none"
+"""Servers without keys need none, but the ``openai`` client requires one."""
+NO_HEADERS: Mapping[str, str] = {}
+_BEARER: Any = {"security": {"bearer_auth": True}}
+"""The key goes into ``Authorization``, and no other key of the environment anywhere."""
 
 
 class OpenAIEngine:
@@ -33,8 +44,12 @@ class OpenAIEngine:
         base_urls: servers of the same model, each ending in ``/v1``.
         model: name of the model in requests.
         tokenizer: model folder whose tokenizer and chat template render the prompts; None sends messages.
+        api_key: key sent to the servers as ``Authorization: Bearer``; None for servers without keys.
+        headers: further headers of every request.
+        secret_headers: the same, with values that never appear in a message.
         timeout_s: time limit of one request, including its wait in the server's queue.
         retries: attempts after the first, on one server.
+        transport: replaces the network, for tests.
     """
 
     def __init__(
@@ -44,8 +59,12 @@ class OpenAIEngine:
         model: str,
         tokenizer: str | None = None,
         *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] = NO_HEADERS,
+        secret_headers: Mapping[str, str] = NO_HEADERS,
         timeout_s: float = 600.0,
         retries: int = 3,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         if not base_urls:
             raise ValueError(
@@ -53,9 +72,16 @@ class OpenAIEngine:
             )
         self.name = name
         self._model = model
-        key = os.environ.get("OPENAI_API_KEY", "none")  # local servers need no key, but the client requires one
+        self._secrets = [secret for secret in (api_key, *secret_headers.values()) if secret]
         self._clients = {
-            url: openai.AsyncOpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=retries)
+            url: openai.AsyncOpenAI(
+                base_url=url,
+                api_key=api_key or NO_KEY,
+                default_headers={**headers, **secret_headers},
+                timeout=timeouts(timeout_s),
+                max_retries=retries,
+                http_client=BoundedClient(transport=transport),
+            )
             for url in base_urls
         }
         self._prompt: ChatPrompt | None = None
@@ -66,56 +92,62 @@ class OpenAIEngine:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
         """See :meth:`rollout.engines.base.Engine.complete`."""
-        fault: Exception | None = None
+        first_turn = all(message.role != "assistant" for message in messages)
+        prompt_ids = self._prompt_ids(messages, first_turn) if self._prompt else None
+        faults: list[EngineError] = []
         for url in servers_in_order(list(self._clients), session):
+            request = Request(url, sampling.stop, prompt_ids, first_turn)
             try:
-                if self._prompt is None:
-                    return await self._from_messages(self._clients[url], messages, sampling)
-                return await self._from_tokens(self._clients[url], self._prompt, messages, sampling)
-            except openai.BadRequestError as error:
-                if _is_context_full(error):
-                    raise ContextFull(error.message) from error
-                raise EngineError("model", error.message) from error
-            except openai.APIStatusError as error:
-                if error.status_code < 500 and error.status_code not in (408, 409, 429):
-                    raise EngineError("model", error.message) from error
-                fault = error
-            except (openai.APIConnectionError, openai.APIResponseValidationError, ValueError) as error:
-                fault = error  # ValueError: a truncated response is not JSON
-        raise EngineError("infra", f"no answer from {', '.join(self._clients)}: {fault}") from fault
+                body, content_type = await self._ask(self._clients[url], request, messages, sampling)
+                return completion_of(read_json(body, content_type, url), request)
+            except EngineError as fault:
+                if fault.kind != "infra":
+                    raise self._without_secrets(fault) from None
+                faults.append(fault)
+        refused = all(isinstance(fault, EngineRefused) for fault in faults)
+        lasting = next(fault for fault in reversed(faults) if refused or not isinstance(fault, EngineRefused))
+        raise self._without_secrets(lasting) from None
 
     async def close(self) -> None:
         """Closes the connections."""
         for client in self._clients.values():
             await client.close()
 
-    async def _from_tokens(
-        self, client: openai.AsyncOpenAI, prompt: ChatPrompt, messages: Sequence[Message], sampling: Sampling
-    ) -> Completion:
-        reply = await client.completions.create(
-            prompt=prompt.ids(messages),
-            logprobs=0,
-            extra_body={"return_token_ids": True, "include_stop_str_in_output": True},
-            **self._common(sampling),
-        )
-        choice = reply.choices[0]
-        token_ids = tuple(_field(choice, "token_ids"))
-        logprobs = choice.logprobs.token_logprobs if choice.logprobs else None
-        return _completion(reply, choice.text, choice.finish_reason, token_ids, tuple(logprobs) if logprobs else None)
+    def _prompt_ids(self, messages: Sequence[Message], first_turn: bool) -> list[int]:
+        from jinja2 import TemplateError
 
-    async def _from_messages(
-        self, client: openai.AsyncOpenAI, messages: Sequence[Message], sampling: Sampling
-    ) -> Completion:
-        chat: list[Any] = [{"role": message.role, "content": message.content} for message in messages]
-        reply = await client.chat.completions.create(messages=chat, **self._common(sampling))
-        choice = reply.choices[0]
-        text = choice.message.content or ""
-        if choice.finish_reason == "stop":
-            text = restore_stop(text, sampling.stop, getattr(choice, "stop_reason", None))
-        return _completion(reply, text, choice.finish_reason, None, None)
+        assert self._prompt is not None
+        try:
+            return self._prompt.ids(messages)
+        except (TemplateError, ValueError, TypeError) as error:
+            said = f"the chat template cannot render the conversation: {error}"
+            raise EngineRefused(said) if first_turn else EngineError("model", said) from error
 
-    def _common(self, sampling: Sampling) -> dict[str, Any]:
-        return {
+    async def _ask(
+        self, client: openai.AsyncOpenAI, request: Request, messages: Sequence[Message], sampling: Sampling
+    ) -> tuple[bytes, str]:
+        """Body and content type of a server's answer with a status of success."""
+        where = request.where
+        try:
+            return await self._post(client, request.prompt_ids, messages, sampling)
+        except openai.APIStatusError as error:
+            raise error_of(error.status_code, error.body, where, first_turn=request.first_turn) from error
+        except openai.APITimeoutError as error:
+            raise EngineError("infra", f"no answer from {where}: the request timed out") from error
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise EngineError("infra", f"no answer from {where}: {error.__cause__ or error}") from error
+        except (ValueError, TypeError, OSError) as error:
+            raise EngineError("infra", f"no answer from {where}: {type(error).__name__}: {error}") from error
+
+    async def _post(
+        self,
+        client: openai.AsyncOpenAI,
+        prompt_ids: Sequence[int] | None,
+        messages: Sequence[Message],
+        sampling: Sampling,
+    ) -> tuple[bytes, str]:
+        """Sends the request; ``client.post`` leaves the reply unread, and its retries are those of ``openai``."""
+        body: dict[str, Any] = {
             "model": self._model,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -123,49 +155,24 @@ class OpenAIEngine:
             "seed": sampling.seed,
             "stop": list(sampling.stop) or None,
         }
+        if prompt_ids is None:
+            body["messages"] = [{"role": message.role, "content": message.content} for message in messages]
+        else:
+            body |= {"prompt": list(prompt_ids), "logprobs": 0}
+            body |= {"return_token_ids": True, "include_stop_str_in_output": True}
+        path = "/chat/completions" if prompt_ids is None else "/completions"
+        reply = await client.post(path, cast_to=httpx2.Response, body=body, options=_BEARER)
+        return reply.content, reply.headers.get("content-type", "").lower()
+
+    def _without_secrets(self, fault: EngineError) -> EngineError:
+        """The error with keys removed from what the server said."""
+        message = str(fault)
+        for secret in self._secrets:
+            message = message.replace(secret, "[key]")
+        fault.args = (message,)
+        return fault
 
 
 def servers_in_order(urls: Sequence[str], session: str) -> list[str]:
     """The servers in the order that a session tries them: by hash of (session, server), highest first."""
     return sorted(urls, key=lambda url: hashlib.sha256(f"{session}\n{url}".encode()).digest(), reverse=True)
-
-
-def restore_stop(text: str, stop: Sequence[str], stop_reason: object) -> str:
-    """Appends the stop string that the server removed from ``text``.
-
-    vLLM returns it as ``stop_reason``. From other servers, it is the closing tag of the tag that is still open; a text
-    without an open tag has ended by itself.
-    """
-    if isinstance(stop_reason, str) and stop_reason in stop and not text.endswith(stop_reason):
-        return text + stop_reason
-    for closing in stop:
-        opening = closing.replace("</", "<", 1)
-        if opening != closing and text.count(opening) > text.count(closing):
-            return text + closing
-    return text
-
-
-def _completion(
-    reply: Any, text: str, finish: str | None, token_ids: tuple[int, ...] | None, logprobs: tuple[float, ...] | None
-) -> Completion:
-    if reply.usage is None:
-        raise EngineError("model", "the server reports no token usage")
-    return Completion(
-        text=text,
-        token_ids=token_ids,
-        logprobs=logprobs,
-        prompt_tokens=reply.usage.prompt_tokens,
-        completion_tokens=reply.usage.completion_tokens,
-        finish_reason="length" if finish == "length" else "stop",
-    )
-
-
-def _field(choice: Any, name: str) -> list[int]:
-    value = getattr(choice, name, None)
-    if value is None:
-        raise EngineError("model", f"the server does not return {name}; remove the tokenizer to use its chat route")
-    return list(value)
-
-
-def _is_context_full(error: openai.BadRequestError) -> bool:
-    return error.code == "context_length_exceeded" or "maximum context length" in error.message

@@ -2,8 +2,9 @@
 
 Contract: :func:`run_jobs` yields one trajectory for each job, in the order they finish. An episode is a coroutine in an
 actor, so one actor runs many at once with one kernel source; Ray spreads the actors over the cluster. An episode that
-fails for an infrastructure reason is run again, up to ``infra_retries`` times; every other failure is an outcome. Seeds
-and ids belong to jobs, so the result is the same for every number of workers.
+fails for an infrastructure reason is run again, up to ``infra_retries`` times; every other failure is an outcome. When
+no attempt succeeds any more, the run stops (:mod:`rollout.workers.outage`). Seeds and ids belong to jobs, so the result
+is the same for every number of workers.
 
 Ray restarts a dead actor and runs its unfinished jobs again (``max_restarts``, ``max_task_retries``). A job that kills
 its actor ``infra_retries + 1`` times ends the run, so a poisoned task cannot restart actors forever.
@@ -28,6 +29,7 @@ from rollout.families.base import Task
 from rollout.kernel_source import KernelSource, open_kernel_source, service_token
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Sampling, Trajectory, trajectory_id
+from rollout.workers.outage import Outage
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,11 @@ def run_jobs(jobs: Sequence[EpisodeJob], config: WorkerConfig, protocol: Episode
 
     Raises:
         ValueError: a worker cannot open its kernel source, or raised another error that no retry fixes.
+        OutageError: no attempt succeeds any more.
         RuntimeError: one job's actor died ``infra_retries + 1`` times.
     """
     actors = ActorPool(config, protocol)
+    outage = Outage(config.workers * config.episodes_per_worker)
     waiting = deque((job, 0) for job in jobs)
     running: dict[ray.ObjectRef, tuple[EpisodeJob, int, int]] = {}
     try:
@@ -99,7 +103,8 @@ def run_jobs(jobs: Sequence[EpisodeJob], config: WorkerConfig, protocol: Episode
             finished, _ = ray.wait(list(running), num_returns=1)
             job, attempt, _ = running.pop(finished[0])
             trajectory = _result(finished[0])
-            if _is_infra(trajectory) and attempt < config.infra_retries:
+            outage.see(trajectory)
+            if trajectory.lost and attempt < config.infra_retries:
                 waiting.append((job, attempt + 1))
             else:
                 yield trajectory
@@ -153,7 +158,3 @@ def _result(reference: Any) -> Trajectory:
         raise ValueError(f"rollout worker: {fault.cause}") from fault
     except ray.exceptions.RayActorError as fault:
         raise RuntimeError(f"the rollout worker of one episode died again and again: {fault}") from fault
-
-
-def _is_infra(trajectory: Trajectory) -> bool:
-    return trajectory.outcome.error is not None and trajectory.outcome.error.kind == "infra"

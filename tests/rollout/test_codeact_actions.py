@@ -35,3 +35,8 @@ def test_any_text_has_an_action(text: str) -> None:
 @given(st.text(alphabet=st.characters(exclude_characters="<>", exclude_categories=["Cs"]), min_size=1))
 def test_a_proposal_comes_back_as_it_was_said(answer: str) -> None:
     assert parse(f"So.\n<solution>{answer}</solution>") == Action("proposal", answer.strip())
+
+
+def test_many_open_tags_take_linear_time() -> None:
+    assert parse("<execute>" * 1_000_000).kind == "invalid"  # hours when each tag is searched to the end
+    assert parse("<execute>1</execute>" + "<execute>" * 1_000_000).body == "1"

@@ -1,6 +1,5 @@
 """Collection on Ray actors with real kernels: complete, repeatable, and nothing lost or repeated by kill -9."""
 
-import json
 import os
 import signal
 import subprocess
@@ -83,7 +82,4 @@ def test_workers_and_services_do_not_change_what_is_collected_and_a_lost_server_
         for name in ("one", "two", "three")
     )
     assert others == [one, one]
-    assert all(
-        json.loads(r.model_dump_json())["outcome"]["error"]["kind"] == "infra"
-        for r in read_trajectories(tmp_path / "away")
-    )
+    assert ids(tmp_path / "away") == []  # what is lost is not stored: the same command runs it again

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from rollout.engines.base import ContextFull, EngineError
+from rollout.engines.base import ContextFull, EngineError, EngineRefused
 from rollout.engines.chat_prompt import ChatPrompt
-from rollout.engines.openai_client import OpenAIEngine, restore_stop, servers_in_order
+from rollout.engines.openai_client import OpenAIEngine, servers_in_order
+from rollout.engines.replies import restore_stop
 from rollout.servers.scripted import Rule, Script, ScriptedBackend
 from rollout.trajectory import Message, Sampling
 
@@ -132,11 +133,17 @@ async def test_a_full_context_is_its_own_outcome(
         await complete([tiny_server], tokenizer=str(tiny_llama), max_tokens=2040)
 
 
-async def test_a_refused_request_is_the_models(serve_here: Callable[[Any], str]) -> None:
+async def test_a_wrong_address_is_refused_with_advice(serve_here: Callable[[Any], str]) -> None:
     url = scripted(serve_here, Rule(reply="x"))
-    with pytest.raises(EngineError) as raised:  # a route that is not there: 404
+    with pytest.raises(EngineRefused, match="check base_urls") as raised:  # a route that is not there: 404
         await complete([url.removesuffix("/v1") + "/v2"])
-    assert raised.value.kind == "model"
+    assert raised.value.kind == "infra"
+
+
+async def test_an_empty_turn_of_a_model_is_a_turn_of_no_tokens(tiny_llama: Path) -> None:
+    prompt = ChatPrompt(tiny_llama)
+    silent = Message(role="assistant", kind="invalid", content="", token_ids=())
+    assert prompt.ids([*CHAT, silent, TASK]) == prompt.ids([*CHAT, silent.model_copy(update={"token_ids": None}), TASK])
 
 
 async def test_running_out_of_tokens_is_a_length_finish(serve_here: Callable[[Any], str]) -> None:

@@ -1,5 +1,7 @@
 """One episode: limits, observations, typed failures; always a trajectory."""
 
+import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from rollout.episode import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
+from rollout.registry import GRADERS
 from rollout.trajectory import Sampling, Trajectory, digest_of
 from tests.helpers.episodes import Says
 
@@ -112,6 +115,39 @@ async def test_engine_faults_are_typed(pool: KernelSource, kind: str) -> None:
     done = await run(Says(EngineError(kind, "the server is away")), pool)  # type: ignore[arg-type]
     assert done.outcome.reason == "error" and done.outcome.error
     assert (done.outcome.error.kind, done.outcome.error.message) == (kind, "the server is away")
+
+
+async def test_an_engine_with_a_defect_and_a_silent_one_are_of_the_infrastructure(pool: KernelSource) -> None:
+    done = await run(Says(KeyError("choices")), pool)
+    assert done.lost and done.outcome.error and "KeyError: 'choices'" in done.outcome.error.message
+
+    class Silent(Says):
+        async def complete(self, *args: Any, **named: Any) -> Any:
+            await asyncio.sleep(60)
+
+    done = await run(Silent(), pool, deadline_s=0.5)
+    assert done.lost and done.outcome.error and "did not answer" in done.outcome.error.message
+
+
+async def test_reasoning_stays_with_its_turn_and_is_not_sent_back(pool: KernelSource) -> None:
+    class Thinks(Says):
+        async def complete(self, *args: Any, **named: Any) -> Any:
+            return dataclasses.replace(await super().complete(*args, **named), reasoning="hm \ud800")
+
+    engine = Thinks(cell("print(x)"), "<solution>42</solution>")
+    done = await run(engine, pool)
+    thoughts = [turn.reasoning for turn in done.messages if turn.role == "assistant"]
+    assert thoughts == ["hm \N{REPLACEMENT CHARACTER}"] * 2
+    assert all("hm" not in message.content for message in engine.seen[-1])
+    assert Trajectory.model_validate_json(done.model_dump_json()) == done
+
+
+async def test_a_reward_that_is_no_number_is_the_tasks_failure(
+    pool: KernelSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(GRADERS._loaded, "odd", lambda proposed, reference: float("nan"))
+    done = await run(Says("<solution>1</solution>"), pool, dataclasses.replace(ADD, grader="odd"))
+    assert done.outcome.error and done.outcome.error.kind == "task" and "nan" in done.outcome.error.message
 
 
 async def test_a_broken_task_is_not_the_models_fault(pool: KernelSource) -> None:

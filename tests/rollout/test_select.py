@@ -71,6 +71,15 @@ def test_a_failed_turn_can_be_trained_too() -> None:
     assert turns[2]["weight"] == 0.5
 
 
+def test_reasoning_is_trained_only_when_it_is_asked_for() -> None:
+    plain = record(0)
+    thought = plain.messages[2].model_copy(update={"reasoning": "so"})
+    with_thought = plain.model_copy(update={"messages": (*plain.messages[:2], thought, *plain.messages[3:])})
+    assert to_record(with_thought, SelectConfig()) == to_record(plain, SelectConfig())
+    turn = to_record(with_thought, SelectConfig(reasoning=True))["conversations"][2]
+    assert turn["content"] == f"<think>\nso\n</think>\n\n{plain.messages[2].content}"
+
+
 def test_an_empty_choice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="collect first"):
         select_records(tmp_path, tmp_path / "r", tmp_path / "s", SelectConfig())
