@@ -100,6 +100,8 @@ def _type(field: Schema) -> str:
         return " or ".join(_type(choice) for choice in field["anyOf"])
     if "$ref" in field:
         return "section"
+    if isinstance(field.get("additionalProperties"), dict) and "$ref" in field["additionalProperties"]:
+        return "sections by name"
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {}))}".replace("list of section", "list of sections")
     bounds = [text.format(field[key]) for key, text in BOUNDS.items() if key in field]
@@ -107,8 +109,9 @@ def _type(field: Schema) -> str:
 
 
 def _reference(field: Schema) -> str | None:
-    """The model a key holds, alone or in a list."""
-    inner = field.get("items", field)
+    """The model a key holds: alone, in a list, or under names."""
+    named = field.get("additionalProperties")
+    inner = named if isinstance(named, dict) else field.get("items", field)
     choices = [inner, *inner.get("anyOf", [])]
     found = [choice["$ref"] for choice in choices if "$ref" in choice]
     return found[0].rpartition("/")[2] if found else None

@@ -41,7 +41,7 @@ class SelectConfig(BaseModel):
     failed_cell_weight: float = Field(0.0, ge=0.0)
     """Loss weight of assistant turns whose cell failed."""
     reasoning: bool = False
-    """Write the thinking that a server returned beside a turn before its text, between <think> and </think>."""
+    """Write the thinking that a server returned beside a turn before its text, between `<think>` and `</think>`."""
 
 
 def select_records(bank: Path, records: Path, summary: Path, config: SelectConfig) -> dict[str, Any]:

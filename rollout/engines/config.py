@@ -6,6 +6,7 @@ Contract: settings and their checks; imports no client. A key is named, never wr
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -76,7 +77,7 @@ class EngineConfig(BaseModel):
     """Further headers of every request, without secrets."""
     headers_env: dict[Annotated[str, AfterValidator(_header)], Variable] = {}
     """Further headers, each with the environment variable that holds its value, such as `{api-key: AZURE_KEY}`."""
-    tokenizer: str | None = None
+    tokenizer: Annotated[str, AfterValidator(os.path.expanduser)] | None = None
     """Folder of the model's tokenizer, for servers that return token ids (vLLM): prompts are then sent as token ids."""
     timeout_s: float = Field(600.0, gt=0)
     """Time limit of one request, including its wait in the server's queue."""
