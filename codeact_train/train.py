@@ -14,16 +14,21 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
-from codeact_train import exit_codes, failures
+from codeact_train import exit_codes, failures, train_folder
 from codeact_train.checkpoint.integrity import CorruptSave
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
 from codeact_train.distributed import parallel_context
+from codeact_train.distributed.parallel_context import ParallelContext
 from codeact_train.failures import FailedEverywhere, read_json_object
+from codeact_train.folders import EXPORT, check_replaceable
 from codeact_train.model.source import ModelSource
 from codeact_train.observability.anomaly import Diverged
 from codeact_train.plan import validate
@@ -56,8 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         source = ModelSource.read(job)
         validate(job.train, source, processes=processes, corpus=corpus)
         ctx = parallel_context.initialize(job.train.parallel, job.train.seed)
-        trainer = Trainer(job, ctx, source)
-        code = trainer.export_newest(arguments.export_to) if arguments.export_to else trainer.run()
+        code = _export(job, ctx, source, arguments.export_to) if arguments.export_to else _train(job, ctx, source)
     except ValueError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return exit_codes.BAD_CONFIG
@@ -100,3 +104,29 @@ def _end_with_the_job() -> int:
         if signal.sigtimedwait([signal.SIGTERM], 1) or os.getppid() != agent:
             break
     return 1
+
+
+def _train(job: TrainJob, ctx: ParallelContext, source: ModelSource) -> int:
+    """Train, holding the train folder; whether it may be written is decided before the model is loaded."""
+    with ExitStack() as holding:
+        digest = Corpus(job.corpus).digest
+        _in_main(ctx, lambda: holding.enter_context(train_folder.held(job, digest)))
+        return Trainer(job, ctx, source).run()
+
+
+def _export(job: TrainJob, ctx: ParallelContext, source: ModelSource, out: Path) -> int:
+    _in_main(ctx, lambda: check_replaceable(out, EXPORT, "--out"))
+    return Trainer(job, ctx, source).export_newest(out)
+
+
+def _in_main(ctx: ParallelContext, action: Callable[[], None]) -> None:
+    """Run ``action`` in the main process; what a person must mend for it ends every process."""
+    refusal = [""]
+    if ctx.is_main:
+        try:
+            action()
+        except (ValueError, OSError) as error:
+            refusal = [failures.sentence(error) or str(error)]
+    dist.broadcast_object_list(refusal, src=0, group=ctx.cpu_group)
+    if refusal[0]:
+        raise FailedEverywhere(refusal[0])

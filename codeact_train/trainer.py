@@ -11,7 +11,6 @@ shorter than that. A job killed before it has stopped resumes from its last chec
 
 from __future__ import annotations
 
-import hashlib
 import math
 import signal
 import time
@@ -25,7 +24,6 @@ import torch.distributed as dist
 from codeact_train import exit_codes, startup_checks
 from codeact_train.backends.build import build_state
 from codeact_train.checkpoint.manager import Checkpoint, CheckpointManager
-from codeact_train.config.recipe import recipe_digest
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus, Split
 from codeact_train.data.sampler import Sampler
@@ -41,6 +39,7 @@ from codeact_train.observability.mfu import ModelFlopsUtilization
 from codeact_train.observability.profiler import Profiler
 from codeact_train.observability.throughput import Throughput
 from codeact_train.observability.trackers import build_trackers
+from codeact_train.train_folder import job_identity
 
 
 class Trainer:
@@ -71,12 +70,7 @@ class Trainer:
 
     def _identity(self) -> dict[str, str]:
         """What a checkpoint must have in common with this job."""
-        config = (Path(self.job.model) / "config.json").read_bytes()
-        return {
-            "corpus": self.corpus.digest,
-            "recipe": recipe_digest(self.train),
-            "model": hashlib.sha256(config).hexdigest()[:16],
-        }
+        return job_identity(self.train, Path(self.job.model), self.corpus.digest)
 
     @property
     def _computed(self) -> dict[str, Any]:
@@ -220,7 +214,7 @@ class Trainer:
             self._complete_save(wait=True)
             self.checkpoints.start_save(
                 self.state, steps_taken=self.state.step - self.detector.skipped, guard=self.detector.state_dict(),
-                computed=self._computed, **notes,
+                computed=self._computed, settings=self.train.model_dump(mode="json"), **notes,
             )  # fmt: skip
             self._complete_save(wait=not self.train.checkpoint.asynchronous)
 

@@ -26,13 +26,18 @@ Schema = dict[str, Any]
 
 
 def on_pre_build(config: Any) -> None:
-    """Hook of mkdocs: bring the pages up to date before a build."""
+    """Hook of mkdocs: bring the pages up to date before a build, which removes everything in the folder of the site."""
+    site = Path(config.site_dir)
+    if site.is_dir() and any(site.iterdir()) and not (site / "sitemap.xml").is_file():
+        raise SystemExit(f"site_dir={site}: this folder does not hold a site of mkdocs; give another folder")
     write()
 
 
 def write() -> None:
     """Write every page whose text has changed."""
     for path, text in pages().items():
+        if path.exists() and NOTE.strip() not in path.read_text(encoding="utf-8"):
+            raise SystemExit(f"{path} was not written by docs/generate.py; move it elsewhere")
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 

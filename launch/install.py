@@ -43,6 +43,8 @@ def fingerprint() -> str:
 def make_venv() -> None:
     if (VENV / "bin" / "python").exists():
         return
+    if VENV.exists() and any(VENV.iterdir()) and not (VENV / "pyvenv.cfg").exists():
+        refuse(f"{VENV} is there and is no virtual environment; it stays as it is: move it elsewhere")
     print(f"making {VENV} with Python {sys.version.split()[0]}", flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True)
     if made.returncode != 0:

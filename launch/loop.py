@@ -14,12 +14,18 @@ def run_loop(config: LoopConfig) -> None:
     """Collect → select → prepare → train → evaluate → report.
 
     Raises:
-        ValueError: the input needs a correction; finished work is kept.
+        ValueError: the input needs a correction, or another job holds the run folder; finished work is kept.
     """
-    RunDir(config.run).write_inputs(dump(config))
-    say(f"run folder {config.run}; Ctrl-C stops, the same command resumes")
-    stages.check_before_start(config)
-    stages.check_engines(config)
+    folder = RunDir(config.run)
+    with folder.held():
+        stages.check_before_start(config)
+        stages.check_engines(config)
+        folder.write_inputs(dump(config))  # after the checks, so that a refused loop changes nothing
+        say(f"run folder {config.run}; Ctrl-C stops, the same command resumes")
+        _run_stages(config)
+
+
+def _run_stages(config: LoopConfig) -> None:
     began = time.monotonic()
     for number, (name, stage) in enumerate(stages.STAGES.items(), 1):
         heading(f"{number}/{len(stages.STAGES)} {name}")

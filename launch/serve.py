@@ -33,6 +33,7 @@ import psutil
 from pydantic import Field
 
 from codeact_train import Settings
+from codeact_train.parent import LAUNCHER
 
 
 class ServeConfig(Settings):
@@ -114,7 +115,7 @@ def _running(
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env=os.environ | _QUIET,
+            env=os.environ | _QUIET | {LAUNCHER: str(os.getpid())},
             start_new_session=True,  # Ctrl-C reaches only the driver, which then ends the server
         )
     try:

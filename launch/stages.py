@@ -6,14 +6,17 @@ does not repeat finished work. It returns one sentence about its result. Stages 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from codeact_train import Ledger
 from codeact_train.failures import read_json_object
+from codeact_train.folders import EXPORT, check_replaceable
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
+from codeact_train.train_folder import check_resumable, trained_corpus
 from eval import CheckpointRef, evaluate_checkpoints, evaluate_servers, write_report
 from launch.config import LoopConfig
 from launch.console import say
@@ -33,6 +36,7 @@ SHOWN_DROPPED = 3
 def collect(config: LoopConfig) -> str:
     """Tasks → trajectories."""
     folder = RunDir(config.run)
+    folder.check_protocol(config.protocol)
     base = base_checkpoint(config) if config.collect.needs_model else None
     server = ServerSpec(name=base.digest, base_urls=(), model=base.name) if base else None
     others = _running(config, [source.engine for source in config.collect.sources])
@@ -58,7 +62,10 @@ def prepare(config: LoopConfig) -> str:
     folder = RunDir(config.run)
     if any(source.path is None for source in config.prepare.sources) and not folder.records.exists():
         raise ValueError(f"prepare: {folder.records} does not exist; run `codeact select` first")
-    ledger = build_corpus(folder.records, resolve_model(config.model), folder.corpus, on_this_machine(config.prepare))
+    ledger = build_corpus(
+        folder.records, resolve_model(config.model), folder.corpus, on_this_machine(config.prepare),
+        trained=trained_corpus(folder.train),
+    )  # fmt: skip
     for sentence in _left_out(ledger, folder.corpus):
         say(sentence)
     return f"{_account(ledger)} in {folder.corpus}"
@@ -70,8 +77,9 @@ def train(config: LoopConfig) -> str:
     if not (folder.corpus / "corpus.json").exists():
         raise ValueError(f"train: no corpus in {folder.corpus}; run `codeact prepare` first")
     folder.check_corpus(config.prepare)
-    job = torchrun.job_file(resolve_model(config.model), folder.corpus, folder.train, config.train)
-    torchrun.run(job, config.launch, config.train)
+    with tempfile.TemporaryDirectory(prefix="codeact-job-") as scratch:  # the trainer writes train/job.json
+        job = torchrun.job_file(Path(scratch), resolve_model(config.model), folder.corpus, folder.train, config.train)
+        torchrun.run(job, config.launch, config.train)
     return f"{len(exported(config))} epochs exported to {folder.exports}"
 
 
@@ -80,6 +88,7 @@ def export(config: LoopConfig, out: Path) -> str:
     folder = RunDir(config.run)
     if not (folder.train / "checkpoints" / "latest").exists():
         raise ValueError(f"export: no checkpoint in {folder.train}; run `codeact train` first")
+    check_replaceable(out, EXPORT, "--out")
     job = folder.train / "job.json"
     torchrun.run(job, config.launch, config.train, "--export-to", str(out.resolve()))
     return f"the newest checkpoint is in {out}"
@@ -113,6 +122,7 @@ def evaluate(config: LoopConfig) -> str:
 
 def report(config: LoopConfig) -> str:
     """All results → one page."""
+    RunDir(config.run).check_ours()
     return f"wrote the report {write_report(config.run)}"
 
 
@@ -128,13 +138,15 @@ STAGES = {
 
 
 def check_before_start(config: LoopConfig) -> Path:
-    """Checks the training job against the model before any work begins; returns the model's folder.
+    """Checks the training job against the model and the run's checkpoints before any work begins; returns the model's
+    folder.
 
     Raises:
         ValueError: naming key, value and fix.
     """
     model = resolve_model(config.model)
     validate(config.train, model, processes=config.launch.total(config.train), prepare=config.prepare)
+    check_resumable(RunDir(config.run).train, config.train, model)
     return model
 
 

@@ -8,6 +8,7 @@ the repair and not the mistake.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -51,8 +52,9 @@ def select_records(bank: Path, records: Path, summary: Path, config: SelectConfi
         The summary.
 
     Raises:
-        ValueError: the bank is empty, or every trajectory was dropped.
+        ValueError: the bank is empty, every trajectory was dropped, or ``records`` was made or edited by hand.
     """
+    _check_unchanged(records, summary)
     trajectories = list(read_trajectories(bank))
     if not trajectories:
         raise ValueError(f"select: there is no trajectory in {bank}; collect first")
@@ -61,9 +63,36 @@ def select_records(bank: Path, records: Path, summary: Path, config: SelectConfi
         reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
         raise ValueError(f"select: nothing is left of {len(trajectories)} trajectories ({reasons}); loosen `select`")
     report = _summary(trajectories, kept, dropped)
-    write_atomically(records, "".join(json.dumps(to_record(t, config), ensure_ascii=False) + "\n" for t in kept))
+    text = "".join(json.dumps(to_record(t, config), ensure_ascii=False) + "\n" for t in kept)
     write_atomically(summary, json.dumps(report, indent=1) + "\n")
+    # a kill between the next two lines leaves the former records, so both digests are known
+    former = hashlib.sha256(records.read_bytes()).hexdigest() + "\n" if records.exists() else ""
+    write_atomically(_digest_file(records), hashlib.sha256(text.encode()).hexdigest() + "\n" + former)
+    write_atomically(records, text)
     return report
+
+
+def _check_unchanged(records: Path, summary: Path) -> None:
+    """Raises ``ValueError`` when ``records`` holds a person's work: it was made or edited by hand.
+
+    Files of earlier versions have no digest beside them; their summary shows that they were selected.
+    """
+    if not records.exists():
+        return
+    digest = _digest_file(records)
+    if digest.exists():
+        unchanged = hashlib.sha256(records.read_bytes()).hexdigest() in digest.read_text(encoding="utf-8").split()
+    else:
+        unchanged = summary.exists()
+    if not unchanged:
+        raise ValueError(
+            f"select: {records} was made or edited by hand and would be replaced; give it another name and put that "
+            "into prepare.sources, or remove it"
+        )
+
+
+def _digest_file(records: Path) -> Path:
+    return records.with_name(f".{records.name}.sha256")
 
 
 def choose(trajectories: Sequence[Trajectory], config: SelectConfig) -> tuple[list[Trajectory], Counter[str]]:

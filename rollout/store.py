@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from rollout.trajectory import Trajectory
 
 SHARD_BYTES = 256 * 2**20
+_SHARD = re.compile(r"trajectories-(\d{5,})\.jsonl")
 _ID = re.compile(rb'^\{"id":"([^"\\]*)"')
 _mentioned: set[tuple[str, int]] = set()
 """Banks and their number of bad lines that this process has said."""
@@ -142,7 +143,9 @@ class TrajectoryStore:
         self.close()
 
     def _count(self) -> int:
-        return len(list(self.folder.glob("*.jsonl")))
+        """The number of the last shard that a store has written; only these are appended to."""
+        numbers = (_SHARD.fullmatch(path.name) for path in self.folder.glob("*.jsonl"))
+        return max((int(number[1]) for number in numbers if number), default=0)
 
     def _open(self, number: int) -> FileIO:
         return (self.folder / f"trajectories-{number:05d}.jsonl").open("ab", buffering=0)

@@ -26,20 +26,28 @@ PACKAGES: dict[str, dict[str, str]] = {
         "config": "",
         "exit_codes": "",
         "failures": "",
+        "folders": "",
         "library_warnings": "",
+        "parent": "",
+        "job_lock": "folders",
         "data": "config failures",
-        "prepare": "config data failures",
-        "distributed": "config",
+        "prepare": "config data failures folders",
+        "distributed": "config parent",
         "model": "config data distributed failures",
-        "hf": "config data failures model",
+        "hf": "config data failures folders model",
         "plan": "config data failures prepare model",
-        "observability": "config data distributed failures model plan",
+        "observability": "config data distributed failures folders model plan",
         "checkpoint": "config distributed failures",
+        "train_folder": "checkpoint config folders job_lock",
         "backends": "config data distributed model hf observability checkpoint",
         "startup_checks": "config data distributed model hf backends",
-        "trainer": "config exit_codes data distributed model hf plan observability checkpoint backends startup_checks",
+        "trainer": (
+            "config exit_codes data distributed model hf plan observability checkpoint backends startup_checks "
+            "train_folder"
+        ),
         "train": (
-            "config exit_codes failures data distributed model plan observability checkpoint startup_checks trainer"
+            "config exit_codes failures data distributed folders model plan observability checkpoint startup_checks "
+            "train_folder trainer"
         ),
         "parity": "config data prepare distributed observability trainer",
         "replay": "config exit_codes data distributed observability trainer",
@@ -110,7 +118,11 @@ PUBLIC = {
         "codeact_train",
         "codeact_train.exit_codes",
         "codeact_train.failures",
+        "codeact_train.folders",
+        "codeact_train.job_lock",
         "codeact_train.library_warnings",
+        "codeact_train.parent",
+        "codeact_train.train_folder",
         "codeact_train.parity",
         "codeact_train.plan",
         "codeact_train.prepare",

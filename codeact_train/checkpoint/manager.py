@@ -26,6 +26,7 @@ import torch.distributed as dist
 from codeact_train.checkpoint import integrity
 from codeact_train.checkpoint.damage import UNREADABLE, damage
 from codeact_train.checkpoint.integrity import Fingerprints
+from codeact_train.checkpoint.leftovers import is_checkpoint_name, unfinished, users_files
 from codeact_train.checkpoint.retention import outdated
 from codeact_train.checkpoint.state import Checkpointable, PendingSave
 from codeact_train.config.train import CheckpointSettings
@@ -84,9 +85,8 @@ class CheckpointManager:
         """Create the folder, and remove what a killed job left half-written. Every process calls it before training."""
         if dist.get_rank() == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.glob("step-*"):
-                if left.suffix == ".building" or not (left / "meta.json").is_file():
-                    shutil.rmtree(left)
+            for left in unfinished(self.folder):
+                shutil.rmtree(left)
         dist.barrier()
 
     def path_of(self, step: int) -> Path:
@@ -208,7 +208,7 @@ class CheckpointManager:
     def _complete(self, before: float = math.inf) -> list[Checkpoint]:
         """Every complete checkpoint on disk of a step before this one, without those known to be damaged."""
         folders = (meta.parent for meta in self.folder.glob("step-*/meta.json"))
-        found = (self._read(folder) for folder in folders if folder.suffix != ".building")
+        found = (self._read(folder) for folder in folders if is_checkpoint_name(folder.name))
         return [one for one in found if one and _step(one) < before]
 
     def _read(self, folder: Path) -> Checkpoint | None:
@@ -243,7 +243,8 @@ class CheckpointManager:
         write_atomically(self.folder / "latest", path.name)
         losses = {_step(one): one.meta.get("validation_loss") for one in self._complete()}
         for old in outdated(losses, self.settings):
-            _remove(self.path_of(old))
+            if not users_files(self.path_of(old)):
+                _remove(self.path_of(old))
 
 
 def _step(checkpoint: Checkpoint) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from codeact_train import failures, hf
+from codeact_train.folders import EXPORT, replacing
 from codeact_train.hf.serving_files import write_serving_files
 from codeact_train.hf.writer import raw_bytes
 from codeact_train.model.gpt import PackedGPT
@@ -47,8 +47,8 @@ def export(
     """Write ``out`` with the configuration of ``source`` and the tokenizer of the corpus; returns ``None`` on all ranks
     but 0.
 
-    Collective: every process calls it. An existing ``out`` is replaced. Raises ``OSError`` for a full disk and the
-    like, with nothing left of the attempt.
+    Collective: every process calls it. An earlier export in ``out`` is replaced. Raises ``ValueError`` when other files
+    are there, ``OSError`` for a full disk and the like, with nothing left of the attempt.
     """
     tensors = hf.gather(model, spec)
     if torch.distributed.get_rank() != 0:
@@ -73,21 +73,12 @@ def write_folder(
 ) -> Export:  # fmt: skip
     """Create ``out`` around the weights that ``write_weights`` puts into a folder; ``write_weights`` returns their
     digest."""
-    building = out.with_name(f"{out.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
-        with failures.named(building):
-            digest = write_weights(building)
-            write_serving_files(source, tokenizer, building, dtype=str(dtype).removeprefix("torch."), vocab=vocab)
-            result = Export(step, epoch, checkpoint, digest)
-            (building / "export.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
-            _sync(building)
-    except Exception:
-        shutil.rmtree(building, ignore_errors=True)  # the disk may be full
-        raise
-    shutil.rmtree(out, ignore_errors=True)
-    building.rename(out)
+    with replacing(out, EXPORT, "out") as building, failures.named(building):
+        digest = write_weights(building)
+        write_serving_files(source, tokenizer, building, dtype=str(dtype).removeprefix("torch."), vocab=vocab)
+        result = Export(step, epoch, checkpoint, digest)
+        (building / "export.json").write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+        _sync(building)
     return result
 
 

@@ -9,7 +9,7 @@ too. Cost: none until there is an anomaly.
 from __future__ import annotations
 
 import json
-import shutil
+import shlex
 import sys
 import time
 from collections.abc import Collection
@@ -25,11 +25,14 @@ from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import Document, concatenate
 from codeact_train.data.sampler import Sampler
 from codeact_train.failures import read_json_object
+from codeact_train.folders import FolderKind, replacing, users_files
 from codeact_train.observability.anomaly import Anomaly
 
 SCHEMA = 2
 FOLDER = "anomalies"
 """Name of the folder of dumps within a train folder."""
+
+DUMP = FolderKind("dump", "dump.json", ("step", "reason"))
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,16 @@ def write(
         documents=[{"index": index, **asdict(name)} for index, name in zip(indices, names, strict=True)],
         skipped=list(skipped), processes=processes, time=time.time(), job=job.model_dump(mode="json"),
     )  # fmt: skip
-    building = folder.with_name(f"{folder.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
     lengths, (ids, roles, weights) = concatenate([corpus.document(index) for index in indices])
-    np.savez(building / "batch.npz", lengths=lengths, ids=ids, roles=roles, weights=weights)
-    torch.save(torch.get_rng_state(), building / "rng.pt")
-    (building / "dump.json").write_text(json.dumps(asdict(dump), indent=1), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
+    if users_files(folder, DUMP):
+        folder = folder.with_name(f"{folder.name}-{time.time_ns()}")
+    with replacing(folder, DUMP, "dump") as building:
+        np.savez(building / "batch.npz", lengths=lengths, ids=ids, roles=roles, weights=weights)
+        torch.save(torch.get_rng_state(), building / "rng.pt")
+        (building / "dump.json").write_text(json.dumps(asdict(dump), indent=1), encoding="utf-8")
     return folder
 
 
 def command(folder: Path) -> str:
     """The command line that replays a dump, in one process for any layout."""
-    return f"{Path(sys.executable).name} -m codeact_train.replay {folder}"
+    return f"{Path(sys.executable).name} -m codeact_train.replay {shlex.quote(str(folder))}"

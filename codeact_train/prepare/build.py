@@ -22,6 +22,7 @@ from codeact_train.data.corpus import SPLITS, Corpus
 from codeact_train.data.ledger import Ledger
 from codeact_train.data.records import size_bytes
 from codeact_train.data.tokenizer import write_tokenizer
+from codeact_train.folders import CORPUS, read_object, replacing
 from codeact_train.prepare import manifest
 from codeact_train.prepare.audit import write_audit
 from codeact_train.prepare.chunk import read_chunks
@@ -36,11 +37,12 @@ from codeact_train.prepare.statistics import CorpusStatistics, count_documents
 from codeact_train.prepare.workers import encode_all, worker_count
 
 
-def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Ledger:
+def prepare(records: Path, model: Path, out: Path, config: PrepareConfig, *, trained: str | None = None) -> Ledger:
     """Make a corpus of a run's records, or of the files in ``config.sources``, for the tokenizer of a model folder.
 
-    ``out`` is replaced when it holds a corpus of other inputs. Raises ``ValueError`` for a missing input, a document
-    that is too long under ``over_long="error"``, or files without anything to train on.
+    ``out`` is replaced when it holds a corpus of other inputs, unless its digest is ``trained``: that of the corpus
+    which checkpoints were trained on. Raises ``ValueError`` then, for an ``out`` with files of the user's, a missing
+    input, a document that is too long under ``over_long="error"``, or files without anything to train on.
     """
     files = mixture_files(records, config)
     digest = corpus_digest(files, model, config)
@@ -48,25 +50,29 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig) -> Led
         ledger = Corpus(out).ledger
         check_sources(files, ledger, config)
         return ledger
-    building, old = (out.with_name(f"{out.name}.{what}") for what in ("building", "old"))
-    for left in (building, old):
-        shutil.rmtree(left, ignore_errors=True)  # left by a run that was killed
-    building.mkdir(parents=True)
-    try:
-        with failures.named(building):
-            ledger = _build(files, model, building, config, digest)
-        if out.exists():
-            out.rename(old)
-        building.rename(out)
-    finally:
-        for left in (building, old):
-            shutil.rmtree(left, ignore_errors=True)
-    return ledger
+    if trained is not None and _digest_at(out) == trained:
+        raise ValueError(_would_replace(out, config))
+    with replacing(out, CORPUS, "corpus") as building, failures.named(building):
+        return _build(files, model, building, config, digest)
 
 
 def _digest_at(out: Path) -> str | None:
-    manifest = out / "corpus.json"
-    return failures.read_json_object(manifest, f"remove {out}").get("digest") if manifest.is_file() else None
+    return read_object(out / "corpus.json").get("digest")
+
+
+def _would_replace(out: Path, config: PrepareConfig) -> str:
+    """The error message for a corpus that checkpoints were trained on: which settings differ, or what else."""
+    stored = read_object(out / "corpus.json").get("settings", {})
+    wanted = config.model_dump(mode="json")
+    changed = [
+        f"prepare.{key}={wanted[key]!r} (the corpus has {stored[key]!r})"
+        for key in wanted
+        if key in stored and key != "workers" and wanted[key] != stored[key]
+    ]
+    return (
+        f"corpus={out}: this run was trained on the corpus there, and another one would replace it: "
+        f"{'; '.join(changed) or 'the records or the tokenizer have changed'}; give another run=, or the former values"
+    )
 
 
 def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareConfig, digest: str) -> Ledger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 
 from codeact_train.plan import compare, missed
@@ -11,6 +12,7 @@ from launch.console import done, say
 from launch.plan.dry_run import dry_run
 from launch.plan.make import make_plan, named_cluster
 from launch.plan.show import show_plan, show_published
+from launch.run_dir import RunDir
 from launch.stages import check_before_start
 from launch.submit import slurm
 
@@ -52,4 +54,5 @@ def write_script(config: LoopConfig) -> str:
     """Writes the SLURM script of ``config`` and returns a sentence; refuses a job that could not start."""
     cluster = named_cluster(config)
     check_before_start(config.model_copy(update={"launch": slurm.fill_cluster(cluster, config.launch)}))
-    return f"submit it with: sbatch {slurm.write_script(config, cluster)}"
+    RunDir(config.run).claim()
+    return f"submit it with: sbatch {shlex.quote(str(slurm.write_script(config, cluster)))}"

@@ -27,12 +27,14 @@ Parity = Annotated[
 ]
 
 
-def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConfig) -> None:
+def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConfig, *, shared: bool = False) -> None:
+    """Runs a stage while this process holds the run folder; ``shared``: together with the job's other machines."""
     from launch.run_dir import RunDir
 
-    started = time.monotonic()
-    sentence = stage(config)
-    RunDir(config.run).write_inputs(configs.dump(config))  # last, so that a refused stage writes nothing
+    started, folder = time.monotonic(), RunDir(config.run)
+    with folder.held(shared=shared):
+        sentence = stage(config)
+        folder.write_inputs(configs.dump(config))  # last, so that a refused stage writes nothing
     done(sentence, time.monotonic() - started)
 
 
@@ -52,8 +54,10 @@ def serve_model(file: ConfigFile, overrides: Overrides = None, print_config: Pri
     """Serve `model` over an OpenAI-compatible HTTP API with the settings of `serve`; Ctrl-C ends it."""
     config = _loaded(file, overrides, print_config)
     from launch.inputs.resolve_model import resolve_model
+    from launch.run_dir import RunDir
     from launch.serve import serve_until_stopped
 
+    RunDir(config.run).claim()
     folder, log = resolve_model(config.model), config.run / "logs" / "serve.log"
     serve_until_stopped(folder, config.serve, log, lambda url: say(f"serving {folder.name} at {url}; Ctrl-C ends it"))
 
@@ -126,7 +130,7 @@ def train(
         from launch import stages
 
         stages.check_before_start(config)
-        _staged(stages.train, config)
+        _staged(stages.train, config, shared=config.launch.nodes > 1)
 
 
 def export(
@@ -164,11 +168,11 @@ def schema(
     out: Annotated[Path | None, typer.Option("--out", help="File to write; default is standard output.")] = None,
 ) -> None:
     """Print the JSON schema of the configuration, for completion in an editor and for configs/schema.json."""
-    from launch.config.schema import json_schema
+    from launch.config.schema import json_schema, write_schema
 
     if out is None:
         typer.echo(json_schema(), nl=False)
     else:
         out = out.expanduser()
-        out.write_text(json_schema(), encoding="utf-8")
+        write_schema(out)
         done(f"wrote {out}")

@@ -7,6 +7,7 @@ error gives its new one.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,5 +47,15 @@ def validate(values: dict[str, Any], origin: str) -> LoopConfig:
 
 
 def dump(config: LoopConfig) -> str:
-    """The resolved configuration as YAML, with every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    """The resolved configuration as YAML, with every default written out; :func:`load` reads the same values."""
+    values = _without_interpolation(config.model_dump(mode="json"))
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _without_interpolation(value: Any) -> Any:
+    """The values with ``${`` escaped, which OmegaConf would read as a reference to another key."""
+    if isinstance(value, dict):
+        return {key: _without_interpolation(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_interpolation(inner) for inner in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value

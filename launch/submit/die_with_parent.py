@@ -1,24 +1,22 @@
 """``python -m launch.submit.die_with_parent <command> …``: runs a command that ends with the thread that started it.
 
-Why: a model server must not outlive a driver that was killed with SIGKILL. ``prctl(2)`` with PR_SET_PDEATHSIG, which
-survives exec, makes Linux send SIGTERM when the parent ends; then this process becomes the command. Linux only.
+Why: a model server must not outlive a driver that was killed with SIGKILL. The starter puts its process id into the
+environment (:data:`codeact_train.parent.LAUNCHER`); Linux sends SIGTERM when it ends, and this process becomes the
+command. Linux only.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+from codeact_train.parent import end_with_launcher
 
 
 def main() -> None:
     """Entry of the program; does not return."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:  # the parent ended before prctl
-        sys.exit(1)
+    end_with_launcher(signal.SIGTERM)
     os.execvp(sys.argv[1], sys.argv[1:])
 
 

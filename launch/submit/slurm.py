@@ -8,6 +8,7 @@ do not change the job. ``sbatch`` is never called.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -31,16 +32,35 @@ def fill_cluster(cluster: Cluster, launch: LaunchConfig) -> LaunchConfig:
 def script(config: LoopConfig, cluster: Cluster, train: str) -> str:
     """The text of the script; ``train`` are the arguments of its ``codeact train``."""
     templates = Environment(loader=PackageLoader("launch.submit"), undefined=StrictUndefined, trim_blocks=True)
+    templates.filters["option"] = option
     return templates.get_template("train.sbatch").render(
         name=config.run.name,
         cluster=cluster,
         slurm=config.launch.slurm,
         grace_s=GRACE_S,
-        folder=shlex.quote(str(Path.cwd())),
-        log=(config.run / "logs" / "slurm-%j.log").as_posix(),
+        folder=str(Path.cwd()),
+        log=f"{(config.run / 'logs').as_posix().replace('%', '%%')}/slurm-%j.log",  # %% is a percent sign to SLURM
         python=shlex.quote(sys.executable),
         train=train,
     )
+
+
+def option(value: object) -> str:
+    """The value of an option in a line ``#SBATCH --name=value``.
+
+    ``sbatch`` reads these lines, not a shell: a backslash escapes also within quotes, and ``#`` outside begins a
+    comment.
+
+    Raises:
+        ValueError: the value has a line break, which such a line cannot hold.
+    """
+    text = str(value)
+    if "\n" in text or "\r" in text:
+        raise ValueError(f"launch: {text!r} has a line break, which a SLURM script cannot hold; choose another name")
+    if re.fullmatch(r"[\w@%+=:,./-]+", text, re.ASCII):
+        return text
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def write_script(config: LoopConfig, cluster: Cluster) -> Path:

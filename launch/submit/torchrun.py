@@ -3,13 +3,14 @@
 Stop signals are forwarded to the training processes, which save and end by themselves; the agent would kill them after
 30 seconds, too early to save a large model. SIGQUIT still ends them at once. The agent is called through its Python
 API, because the command ``torchrun`` does not return the exit codes that distinguish "stopped and saved" from "cannot
-run as configured".
+run as configured". Training processes end when this process is killed, and when one of them is.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import uuid
@@ -22,7 +23,10 @@ import psutil
 
 from codeact_train import TrainConfig
 from codeact_train.exit_codes import STOP_SIGNALS, STOPPED
+from codeact_train.folders import read_object
+from codeact_train.parent import LAUNCHER
 from launch.config.launch import LaunchConfig
+from launch.submit.end_together import end_together
 from rollout import write_atomically
 
 
@@ -34,15 +38,16 @@ class TrainingStopped(Exception):
         self.code, self.advice = code, advice
 
 
-def job_file(model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
-    """Writes the trainer's input, with every default resolved."""
+def job_file(folder: Path, model: Path, corpus: Path, out: Path, train: TrainConfig) -> Path:
+    """Writes the trainer's input into ``folder``, with every default resolved. The trainer copies it into ``out`` once
+    it has accepted the job."""
     job = {
         "model": str(model.resolve()),
         "corpus": str(corpus.resolve()),
         "out": str(out.resolve()),
         "train": train.model_dump(mode="json"),
     }
-    path = out / "job.json"
+    path = folder / "job.json"
     write_atomically(path, json.dumps(job, indent=1) + "\n")
     return path
 
@@ -75,12 +80,12 @@ def run(job: Path, launch: LaunchConfig, train: TrainConfig, *arguments: str) ->
     )
 
     def advice() -> str:
-        return "nothing was exported" if arguments else _advice(job.parent)
+        return "nothing was exported" if arguments else _advice(_train_folder(job))
 
     # The agent logs a trainer that ended early as a crash; the exit code has the reason.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
-        with _signals(advice):
+        with _signals(advice), _launcher(), end_together(launch.count(train)):
             elastic_launch(agent, sys.executable)("-m", "codeact_train", "--config", str(job), *arguments)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
@@ -88,6 +93,11 @@ def run(job: Path, launch: LaunchConfig, train: TrainConfig, *arguments: str) ->
         raise TrainingStopped(STOPPED if too_early else first.exitcode, advice()) from None
     except SignalException as received:
         raise TrainingStopped(-received.sigval, advice()) from None
+
+
+def _train_folder(job: Path) -> Path:
+    """The folder that a job writes."""
+    return Path(read_object(job).get("out", job.parent))
 
 
 def _advice(run: Path) -> str:
@@ -98,6 +108,16 @@ def _advice(run: Path) -> str:
         return "no checkpoint was saved, the same command starts from the beginning"
     newest = max(complete, key=lambda name: int(name.removeprefix("step-")))
     return f"the same command resumes from the last checkpoint, {newest}"
+
+
+@contextmanager
+def _launcher() -> Iterator[None]:
+    """Names this process in the environment of the training processes, which end with it."""
+    os.environ[LAUNCHER] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[LAUNCHER]
 
 
 @contextmanager

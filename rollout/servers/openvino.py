@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import re
 import sys
 import threading
 from collections import deque
@@ -47,6 +48,9 @@ import openvino_genai  # noqa: E402
 
 _KEPT = 8
 """Number of GGUF files that the cache keeps, the newest."""
+
+_CACHED = re.compile(r"[0-9a-f]{16}\.gguf")
+"""Name of a file of the cache: the digest of a model's folder. Other GGUF files in its folder are the user's."""
 
 
 class OpenVINOSettings(BaseModel):
@@ -229,7 +233,8 @@ def cached_gguf(folder: Path, cache: Path, digest: str) -> Path:
 
         cache.mkdir(parents=True, exist_ok=True)
         write_gguf(folder, file)
-        by_age = sorted(cache.glob("*.gguf"), key=lambda cached: cached.stat().st_mtime)
+        ours = (cached for cached in cache.glob("*.gguf") if _CACHED.fullmatch(cached.name))
+        by_age = sorted(ours, key=lambda cached: cached.stat().st_mtime)
         for old in by_age[:-_KEPT]:
             old.unlink(missing_ok=True)
     return file

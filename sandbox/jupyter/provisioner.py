@@ -226,9 +226,12 @@ def _checked(form: type[F], name: str, values: dict[str, Any]) -> F:
 def install_kernelspec(folder: Path, name: str = "codeact", **config: Any) -> Path:
     """Writes a kernel spec below ``folder`` (one of ``jupyter --paths``' data folders); returns its path.
 
-    ``config``: ``tier``, ``kernel``, ``preload``, ``limits``, ``policy``, ``require`` of the provisioner.
+    ``config``: ``tier``, ``kernel``, ``preload``, ``limits``, ``policy``, ``require`` of the provisioner. Raises
+    ``ValueError`` when the name belongs to the specification of another kernel.
     """
     target = folder / "kernels" / name / "kernel.json"
+    if target.exists() and not _is_ours(target):
+        raise ValueError(f"name={name!r}: {target} is the specification of another kernel; choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     spec = {
         "argv": ["unused", "{connection_file}"],
@@ -238,3 +241,11 @@ def install_kernelspec(folder: Path, name: str = "codeact", **config: Any) -> Pa
     }
     target.write_text(json.dumps(spec, indent=1))
     return target
+
+
+def _is_ours(spec: Path) -> bool:
+    """Whether a kernel spec names this provisioner."""
+    try:
+        return json.loads(spec.read_text())["metadata"]["kernel_provisioner"]["provisioner_name"] == PROVISIONER
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

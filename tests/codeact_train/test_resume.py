@@ -99,7 +99,7 @@ def test_processes_ask_one_another_once_a_step_whether_to_stop(
 def test_another_recipe_is_refused(tmp_path: Path, model: Path, corpus: Path) -> None:
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=1)) == STOPPED
     assert run_job(tmp_path, model, corpus, recipe(seed=1)) == BAD_CONFIG
-    assert "recipe=" in (tmp_path / "log-0.txt").read_text()
+    assert "train.seed=1 (checkpoint: 0); recipe=" in (tmp_path / "log-0.txt").read_text()
 
 
 def test_a_finished_run_has_nothing_to_do(tmp_path: Path, model: Path, corpus: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from launch import install
+
 ROOT = Path(__file__).resolve().parents[2]
 BESIDE = ("configs", "codeact_train", "eval", "launch", "sandbox")
 
@@ -19,3 +21,13 @@ def test_an_installation_holds_every_file_that_is_read(tmp_path: Path) -> None:
     tracked = {name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()}
     missing = sorted(name for name in tracked if not (tmp_path / name).exists())
     assert not missing
+
+
+def test_a_users_folder_with_the_name_of_the_environment_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "thesis.txt").touch()
+    monkeypatch.setattr(install, "VENV", tmp_path / ".venv")
+    with pytest.raises(SystemExit) as refused:
+        install.make_venv()
+    assert refused.value.code == 2
+    assert (tmp_path / ".venv" / "thesis.txt").exists()

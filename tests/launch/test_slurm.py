@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from codeact_train.plan.hardware import Cluster
-from launch.config import LoopConfig, validate
+from launch.config import LoopConfig, load, validate
 from launch.submit import slurm
 from tests.helpers.slurm_cluster import RealSlurm, missing_programs
 
@@ -67,6 +67,55 @@ def test_a_job_that_saved_and_stopped_is_put_back_and_no_other(
     assert "--cpus-per-task=64" in words
     said = tmp_path / "scontrol.txt"
     assert said.exists() is requeued and (not requeued or said.read_text() == "requeue 31007\n")
+
+
+def read_by_sbatch(line: str) -> str:
+    """The argument on a line ``#SBATCH``, as ``_get_argument`` of SLURM's src/sbatch/opt.c reads it: a backslash
+    escapes everywhere, quotes group, an unquoted ``#`` begins a comment."""
+    argument, quote, rest = "", "", iter(line.removeprefix("#SBATCH "))
+    for letter in rest:
+        if letter == "\\":
+            argument += next(rest)
+        elif letter == quote:
+            quote = ""
+        elif not quote and letter in "\"'":
+            quote = letter
+        elif not quote and (letter == "#" or letter.isspace()):
+            break
+        else:
+            argument += letter
+    assert not quote
+    return argument
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "a b", "it's", 'say "so"', "$HOME ${HOME}", "`id`", "50%j", "a#b", "a;b&c", "back\\slash", "süß", "~"],
+)
+def test_any_name_of_a_folder_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    home, programs = tmp_path / name, tmp_path / "programs"
+    for folder in (home, programs):
+        folder.mkdir()
+    monkeypatch.chdir(home)
+    path = slurm.write_script(config(Path(name), slurm={"account": name}), Cluster.load("4xa100-40g"))
+    read = [read_by_sbatch(line) for line in path.read_text().splitlines() if line.startswith("#SBATCH")]
+    log = f"{name.replace('%', '%%')}/logs/slurm-%j.log"
+    for expected in (f"--job-name={name}", f"--account={name}", f"--chdir={home}", f"--output={log}"):
+        assert expected in read
+    (programs / "srun").write_text(f"#!/bin/bash\nprintf '%s\\0' \"$@\" > '{tmp_path}/srun.txt'\n")
+    (programs / "scontrol").write_text("#!/bin/bash\necho node1\n")
+    for program in programs.iterdir():
+        program.chmod(stat.S_IRWXU)
+    given = {"PATH": f"{programs}:{os.environ['PATH']}", "SLURM_JOB_ID": "31007", "SLURM_NNODES": "1"}
+    subprocess.run(["bash", str(path)], env={**given, "SLURM_JOB_NODELIST": "node1"}, check=True)
+    arguments = (tmp_path / "srun.txt").read_text().split("\0")
+    frozen = Path(arguments[arguments.index("train") + 1])
+    assert load(frozen, []).run == Path(name)
+
+
+def test_a_line_break_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="has a line break"):
+        slurm.script(config(tmp_path / "a\nb"), Cluster.load("4xa100-40g"), "job.yaml")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Weights go into GGUF and come back; what GGUF cannot say is refused."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -67,3 +68,16 @@ def test_an_interrupted_write_leaves_no_file(tiny_llama: Path, tmp_path: Path) -
     with pytest.raises(Exception, match=r"safetensors|incomplete|metadata|header"):
         write_gguf(folder, tmp_path / "m.gguf")
     assert not list(tmp_path.glob("*gguf*"))
+
+
+def test_the_cache_removes_only_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rollout.servers import gguf, openvino
+
+    monkeypatch.setattr(gguf, "write_gguf", lambda folder, file: file.touch())
+    (tmp_path / "my-model.gguf").touch()
+    os.utime(tmp_path / "my-model.gguf", (0, 0))
+    for number in range(12):
+        file = openvino.cached_gguf(tmp_path / "model", tmp_path, f"{number:016x}")
+        os.utime(file, (number + 1, number + 1))
+    kept = {path.name for path in tmp_path.glob("*.gguf")}
+    assert kept == {"my-model.gguf", *(f"{number:016x}.gguf" for number in range(4, 12))}

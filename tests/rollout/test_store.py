@@ -59,6 +59,15 @@ def test_shards_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(read_trajectories(tmp_path)) == [record(number) for number in range(10)]
 
 
+def test_a_users_file_in_the_folder_is_never_written(tmp_path: Path) -> None:
+    mine = tmp_path / "zebra.jsonl"
+    mine.write_text('{"a line": "without its end"}')
+    with TrajectoryStore(tmp_path) as writer:
+        writer.append(record(0))
+    assert mine.read_text() == '{"a line": "without its end"}'
+    assert list(read_trajectories(tmp_path)) == [record(0)]
+
+
 BAD_LINES = [
     (b'{"id": "x"}', "task: Field required"),
     (b'{"id": "x", "task": {"fam', "Invalid JSON"),

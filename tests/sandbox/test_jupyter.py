@@ -303,3 +303,14 @@ def test_a_misspelt_setting_of_a_kernel_spec_is_named(
     with pytest.raises(ValueError, match=re.escape(sentence)) as refused:
         KernelManager(kernel_name="misspelt").start_kernel()
     assert "\n" not in str(refused.value)
+
+
+def test_the_kernel_spec_of_another_kernel_stays(tmp_path: Path) -> None:
+    ours = install_kernelspec(tmp_path, "sandboxed")
+    assert install_kernelspec(tmp_path, "sandboxed", kernel="ipykernel") == ours
+    other = tmp_path / "kernels" / "python3" / "kernel.json"
+    other.parent.mkdir(parents=True)
+    other.write_text('{"argv": ["python3"]}')
+    with pytest.raises(ValueError, match="another kernel"):
+        install_kernelspec(tmp_path, "python3")
+    assert other.read_text() == '{"argv": ["python3"]}'
