@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -29,7 +30,7 @@ from codeact_train.prepare.chunk import read_chunks
 from codeact_train.prepare.contamination import PromptFilter
 from codeact_train.prepare.dedup import check_over_long, drop_duplicates
 from codeact_train.prepare.encode import Encoder
-from codeact_train.prepare.inputs import MixtureFile, check_sources, corpus_digest, mixture_files
+from codeact_train.prepare.inputs import NOT_CONTENT, MixtureFile, check_sources, corpus_digest, mixture_files
 from codeact_train.prepare.layout import pack_documents
 from codeact_train.prepare.mixture import assign_copies
 from codeact_train.prepare.staging import Staged, stage
@@ -62,13 +63,14 @@ def _digest_at(out: Path) -> str | None:
 
 def _would_replace(out: Path, config: PrepareConfig) -> str:
     """The error message for a corpus that checkpoints were trained on: which settings differ, or what else."""
-    stored = read_object(out / "corpus.json").get("settings", {})
-    wanted = config.model_dump(mode="json")
-    changed = [
-        f"prepare.{key}={wanted[key]!r} (the corpus has {stored[key]!r})"
-        for key in wanted
-        if key in stored and key != "workers" and wanted[key] != stored[key]
-    ]
+    wanted = config.model_dump(mode="json", exclude=NOT_CONTENT)
+    try:
+        before = PrepareConfig.model_validate(read_object(out / "corpus.json").get("settings"))
+        stored = before.model_dump(mode="json", exclude=NOT_CONTENT)
+    except ValidationError:  # of another version
+        stored = wanted
+    differ = [key for key in wanted if wanted[key] != stored[key]]
+    changed = [f"prepare.{key}={wanted[key]!r} (the corpus has {stored[key]!r})" for key in differ]
     return (
         f"corpus={out}: this run was trained on the corpus there, and another one would replace it: "
         f"{'; '.join(changed) or 'the records or the tokenizer have changed'}; give another run=, or the former values"

@@ -19,11 +19,12 @@ from codeact_train.data.records import data_files
 from codeact_train.data.tokenizer import TOKENIZER_FILES
 from codeact_train.prepare.contamination import prompt_set_name
 
-_NOT_CONTENT: dict[str, Any] = {
+NOT_CONTENT: dict[str, Any] = {
     "workers": True,
     "sources": {"__all__": {"path", "allow_empty"}},
     "decontaminate": {"__all__": {"path"}},
 }
+"""Settings that do not change the corpus."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def check_sources(files: list[MixtureFile], ledger: Ledger, config: PrepareConfi
 def corpus_digest(files: list[MixtureFile], model: Path, config: PrepareConfig) -> str:
     """Digest of the corpus these inputs make: SHA-256 over files, tokenizer, settings and schema, 16 hex digits."""
     # keys that earlier versions did not have count only when they are used, so that digests stay
-    left_out = _NOT_CONTENT | ({"reading": True} if config.reading == ReadingSettings() else {})
+    left_out = NOT_CONTENT | ({"reading": True} if config.reading == ReadingSettings() else {})
     total = hashlib.sha256(f"schema {SCHEMA}\n{config.model_dump_json(exclude=left_out)}\n".encode())
     prompts = [Path(one.path) for one in config.decontaminate]
     named = [*((file.name, file.source) for file in files), *map(prompt_set_name, config.decontaminate)]
