@@ -90,7 +90,7 @@ def read_by_sbatch(line: str) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    ["plain", "a b", "it's", 'say "so"', "$HOME ${HOME}", "`id`", "50%j", "a#b", "a;b&c", "back\\slash", "süß", "~"],
+    ["plain", "a b", "it's", 'say "so"', "$HOME ${HOME}", "`id`", "50%j", "a#b", "a;b&c", "back\\slash", "süß", "a~b"],
 )
 def test_any_name_of_a_folder_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     home, programs = tmp_path / name, tmp_path / "programs"
