@@ -12,6 +12,7 @@ from sandbox.guest import __version__ as __version__
 
 if TYPE_CHECKING:
     from sandbox.guest.terminal import visible_text as visible_text
+    from sandbox.isolation.owned_folders import temporary_folder as temporary_folder
     from sandbox.isolation.policy import Policy as Policy
     from sandbox.isolation.probe import ProbeReport as ProbeReport
     from sandbox.isolation.probe import Tier as Tier
@@ -51,6 +52,7 @@ _MODULES = {
     "document_tools": "tools.describe",
     "probe": "isolation.probe",
     "restore": "replay",
+    "temporary_folder": "isolation.owned_folders",
     "tool_schemas": "tools.invoke",
     "visible_text": "guest.terminal",
 }

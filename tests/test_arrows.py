@@ -58,7 +58,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "validation": "",
         "workspace": "",
         "guest": "workspace",
-        "isolation": "guest limits result",
+        "isolation": "guest limits result workspace",
         "host": "guest isolation limits result workspace",
         "tools": "guest host limits",
         "state": "guest host result tools validation workspace",

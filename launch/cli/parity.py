@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,11 +34,12 @@ def layouts(
     process that computes one document at a time."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # read when torch is imported: several processes share this machine's CPU
     from codeact_train.parity import TOLERANCE, compare
+    from sandbox import temporary_folder
 
     if not json:
         typer.echo(f"{'':46}largest relative difference from the first row of its family")
         typer.echo(f"{'model':9}{'computed as':37}{'steps':>6}{'loss':>10}{'norm':>10}{'validation':>12}")
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder("parity") as scratch:
         result = compare(steps, Path(scratch), (lambda verdict: None) if json else _print_row)
     if json:
         typer.echo(jsonlib.dumps(result.as_json(), indent=1))

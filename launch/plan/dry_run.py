@@ -8,7 +8,6 @@ of memory a process; layouts of more than ``MOST_PROCESSES`` are not tried.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from codeact_train.plan import miniature
 from launch.config.launch import LaunchConfig
 from launch.console import say
 from launch.submit import torchrun
+from sandbox import temporary_folder
 
 MOST_PROCESSES = 8
 
@@ -32,7 +32,7 @@ def dry_run(spec: ModelSpec, train: TrainConfig) -> str:
     if processes > MOST_PROCESSES:
         return f"no dry run: one model replica takes {processes} processes, more than {MOST_PROCESSES}"
     say(f"dry run: two steps of a tiny {spec.hf.model_type} on CPU, {processes} process(es)")
-    with tempfile.TemporaryDirectory(prefix="codeact-plan-") as scratch, _without_gpus():
+    with temporary_folder("plan") as scratch, _without_gpus():
         job = miniature(spec, train, Path(scratch))
         torchrun.run(job, LaunchConfig(), train)
     return f"dry run: two steps, a checkpoint and an export in {processes} process(es)"

@@ -1,4 +1,4 @@
-"""SIGKILL to a pool's owner, its supervisor and its fork server: counts what is left two seconds later.
+"""SIGKILL to a pool's owner and to the processes that guard it: counts what is left two seconds later.
 
 Contract: a child process owns a pool whose kernels start processes that try to detach and have a recognizable name.
 Counted is what Linux reports: processes, cgroups, folders, mounts.
@@ -23,7 +23,15 @@ from sandbox.host.procfs import descendants
 from sandbox.isolation.probe import Tier
 from sandbox.pool import KernelPool
 
-Victim = Literal["owner", "supervisor", "fork server"]
+Victim = Literal[
+    "owner",
+    "guard",
+    "supervisor",
+    "fork server",
+    "owner and guard",
+    "guard and fork server",
+    "supervisor and fork server",
+]
 VICTIMS: tuple[Victim, ...] = get_args(Victim)
 WITHIN_S = 2.0
 KERNELS = 5
@@ -57,12 +65,15 @@ def _kill(tier: Tier, victim: Victim) -> list[str]:
     try:
         ready = json.loads(owner.stdout.readline())
         below = set(descendants(owner.pid))
-        victims = {
+        supervisor = descendants(ready["guard"])[0]
+        pids = {
             "owner": owner.pid,
-            "supervisor": ready["supervisor"],
-            "fork server": descendants(ready["supervisor"])[0],
+            "guard": ready["guard"],
+            "supervisor": supervisor,
+            "fork server": descendants(supervisor)[0],
         }
-        os.kill(victims[victim], signal.SIGKILL)
+        for name in victim.split(" and "):
+            os.kill(pids[name], signal.SIGKILL)
         deadline = time.monotonic() + WITHIN_S
         while (left := _left(owner.pid, below, mark, ready["base"], victim)) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -77,7 +88,7 @@ def _left(owner: int, below: set[int], mark: str, base: str, victim: Victim) -> 
     """What still exists. A live owner removes its cgroups when it closes or restarts the pool."""
     found = [f"process {pid}" for pid in below if _runs(pid)]
     found += [f"process {pid}" for pid in _named(mark) if pid not in below]
-    found += [str(home) for home in cgroup_homes(owner) if victim == "owner"]
+    found += [str(home) for home in cgroup_homes(owner) if victim.startswith("owner")]
     found += [base] if Path(base).exists() else []
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return found + [f"mount {line.split()[4]}" for line in mounts if base in line]
@@ -110,7 +121,7 @@ async def _own_pool(tier: Tier, mark: str) -> None:
             kernel = await pool.acquire()
             await kernel.run(DETACH.format(mark=mark))
         assert pool.server is not None
-        print(json.dumps({"supervisor": pool.server.pid, "base": pool.server.base}), flush=True)
+        print(json.dumps({"guard": pool.server.pid, "base": pool.server.base}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 

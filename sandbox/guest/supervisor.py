@@ -1,10 +1,12 @@
-"""The first process of a pool: starts the fork server and cleans up at the end.
+"""The first processes of a pool: a guard and a supervisor, which clean up at the end, and below them the fork server.
 
-Contract: executed with a clean environment by the pool's owner. It stays small (no third-party imports, about 8 MB) and
-waits for its owner or the fork server to end. Then it kills every process below it and removes the pool's folders, so
-a SIGKILL of the owner leaves nothing behind. It is a subreaper: detached processes become its children. A SIGKILL of
-the supervisor ends the fork server and with it the kernels: through the pid namespace, or where there is none through
-the fork server's own clean-up.
+Contract: the pool's owner executes the guard with a clean environment. It forks the supervisor, which forks the fork
+server. Guard and supervisor stay small (no third-party imports, about 8 MB, mostly shared). The supervisor waits for
+the end of its owner, of the guard or of the fork server. Then it kills every process below it and removes the pool's
+folders. The guard does the same when the supervisor has ended. So a SIGKILL of the owner leaves nothing behind, nor one
+of the owner and its children, which is what Ray does to a worker. Both are subreapers: detached processes become their
+children. A SIGKILL of the supervisor ends the fork server and with it the kernels: through the pid namespace, or where
+there is none through the fork server's own clean-up.
 """
 
 from __future__ import annotations
@@ -24,18 +26,33 @@ from sandbox.workspace.walk import remove_tree
 
 
 def main(config: dict[str, Any]) -> None:
-    """Runs the supervisor. ``config`` was one line on standard input; ``config["control"]`` is an inherited socket."""
+    """Runs the guard and its supervisor. ``config`` was one line on standard input; ``config["control"]`` is an
+    inherited socket."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     owner = os.pidfd_open(config["owner"])
     if os.getppid() != config["owner"]:
         return
     Path(config["base"]).mkdir(0o700)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    guard = os.pidfd_open(os.getpid())
+    supervisor = os.fork()
+    if supervisor:
+        os.close(config["control"])
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(supervisor, signal.SIGTERM))
+        os.waitpid(supervisor, 0)
+        _clean_up(config, owner)
+    else:
+        _supervise(config, owner, guard)
+
+
+def _supervise(config: dict[str, Any], owner: int, guard: int) -> None:
+    prctl(PR_SET_CHILD_SUBREAPER, 1)  # not inherited
     enter_supervisor(config["tier"])
     server = os.fork()
     if server == 0:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL if has_namespaces(config["tier"]) else signal.SIGTERM)
         os.close(owner)
+        os.close(guard)
         sys.path += config["packages"]
         from sandbox.guest import heap_layout, interpreter
 
@@ -49,10 +66,18 @@ def main(config: dict[str, Any]) -> None:
     os.close(config["control"])
     end = os.pidfd_open(server)
     signal.signal(signal.SIGTERM, lambda *_: kill_descendants())  # ends also a fork server that hangs
-    select.select([owner, end], [], [])
+    select.select([owner, guard, end], [], [])
+    _clean_up(config, owner)
+
+
+def _clean_up(config: dict[str, Any], owner: int) -> None:
+    """Ends and removes everything of the pool; what belongs to its owner only if that has ended."""
     kill_descendants()
     remove_tree(config["base"])
     for folder in config["cgroups"]:
         for path in (*Path(folder).glob("*/"), Path(folder)):
             with suppress(OSError):
                 path.rmdir()
+    if select.select([owner], [], [], 0)[0]:
+        for folder in config["owned"]:
+            remove_tree(folder)

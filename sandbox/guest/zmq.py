@@ -26,9 +26,9 @@ SESSION = Session(key=b"not yet set", signature_scheme=SCHEME)
 """Created in the fork server, because it takes a millisecond; a transport sets its own id and key."""
 
 
-def rehearse() -> None:
+def rehearse(base: str) -> None:
     """Opens, uses and closes a transport, once in the fork server, so that first-use costs are not paid by kernels."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=base) as folder:
         fds = []
         for number in range(1, 1 + len(KINDS)):
             sock = socket.socket(socket.AF_UNIX)

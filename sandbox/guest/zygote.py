@@ -105,7 +105,7 @@ def _exit_with_supervisor(base: str) -> None:
 def _import_guest_modules(config: dict[str, Any]) -> None:
     """Imports the other modules of this package that kernels need; later its source is not visible any more."""
     if config["zmq"]:
-        importlib.import_module("sandbox.guest.zmq").rehearse()
+        importlib.import_module("sandbox.guest.zmq").rehearse(config["base"])
         importlib.import_module("sandbox.guest.stdin")
     if config["kernel"] == "ipykernel":
         sys.modules["debugpy"] = None  # type: ignore[assignment]  # half of ipykernel's import time, not used here

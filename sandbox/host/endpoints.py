@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.guest.wire import SCHEME
+from sandbox.isolation.owned_folders import process_folder
 from sandbox.isolation.spawn import explain_temp_errors
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
@@ -23,9 +24,11 @@ class Endpoints:
     """Listening sockets, and the connection info a client needs."""
 
     def __init__(self, key: str, parent: str | None = None) -> None:
+        """``parent``: the folder of the fork server whose kernel it is for; by default one of this process."""
         self.sockets: list[socket.socket] = []
+        parent = process_folder("zmq") if parent is None else parent
         with explain_temp_errors():
-            self.folder = tempfile.mkdtemp(prefix="codeact-zmq-", dir=parent)
+            self.folder = tempfile.mkdtemp(prefix="zmq-", dir=parent)
             self.listen()
         self.info: dict[str, Any] = {
             "transport": "ipc",
@@ -39,7 +42,7 @@ class Endpoints:
     def listen(self) -> None:
         """Opens the sockets; again for a kernel that is restarted, so that its clients reconnect to the same paths."""
         self.close_sockets()
-        Path(self.folder).mkdir(mode=0o700, exist_ok=True)  # a kernel that failed to start has removed it
+        Path(self.folder).mkdir(mode=0o700, exist_ok=True, parents=True)  # a kernel that failed to start has removed it
         self.sockets = [self._listen(number) for number in range(1, len(CHANNELS) + 1)]
 
     def address(self, channel: str) -> str:

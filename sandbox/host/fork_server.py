@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ from sandbox.host.process import Process, refuse_descriptors, wait_readable
 from sandbox.isolation import cgroups
 from sandbox.isolation.allowlist import Allowlist
 from sandbox.isolation.egress_proxy import EgressProxy
+from sandbox.isolation.owned_folders import owned_name, process_folders, remove_abandoned
 from sandbox.isolation.policy import Policy, resolve_policy
 from sandbox.isolation.spawn import (
     SOURCE,
@@ -105,6 +105,7 @@ class ForkServer:
 
     def _spawn(self, undo: ExitStack) -> None:
         """Starts the supervisor; ``undo`` gets the callbacks that take each step back."""
+        remove_abandoned()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(self._control.close)
         undo.callback(theirs.close)
@@ -116,7 +117,8 @@ class ForkServer:
         config = {
             "owner": os.getpid(),
             "control": theirs.fileno(),
-            "base": f"{tempfile.gettempdir()}/codeact-sandbox-{os.getpid()}-{secrets.token_hex(4)}",
+            "base": f"{tempfile.gettempdir()}/{owned_name('sandbox')}",
+            "owned": process_folders(),
             "preload": ["IPython", *self.preload],
             "packages": site_package_folders(),
             "prefix": sys.prefix,
@@ -129,7 +131,7 @@ class ForkServer:
             "cgroups": [str(folder) for folder in self._cgroups.folders] if self._cgroups else [],
         }
         self.base = str(config["base"])
-        """The server's folder; the supervisor makes and removes it."""
+        """The server's folder; the guard makes it, guard and supervisor remove it."""
         self._supervisor = subprocess.Popen(
             guest_command("supervisor"),
             env=kernel_environment(self._reach["variables"]),
@@ -142,7 +144,7 @@ class ForkServer:
         theirs.close()
         leave_realtime_class(self._supervisor.pid)
         self.pid = self._supervisor.pid
-        """The supervisor's process id; the fork server and every kernel end with it."""
+        """The guard's process id; supervisor, fork server and every kernel end with it."""
         assert self._supervisor.stdin is not None
         with suppress(BrokenPipeError), self._supervisor.stdin as pipe:
             pipe.write(json.dumps(config).encode() + b"\n")

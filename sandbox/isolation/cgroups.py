@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.isolation.owned_folders import is_abandoned, owner_tag, tag_of
+
 MIB = 1 << 20
 CONTROLLERS = ("memory", "pids")
 CPU_PERIOD_US = 100_000
@@ -149,14 +151,14 @@ def _version_2(root: Path, controllers: tuple[str, ...]) -> CgroupHome:
 
 def _make_home(parent: Path) -> Path:
     _remove_orphaned_homes(parent)
-    return Path(tempfile.mkdtemp(prefix=f"codeact-{os.getpid()}-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix=f"codeact-{owner_tag()}-", dir=parent))
 
 
 def _remove_orphaned_homes(parent: Path) -> None:
-    """Removes folders of pools whose owner and supervisor were both killed."""
+    """Removes folders of pools whose owner and all that guarded it were killed."""
     for folder in parent.glob("codeact-*-*/"):
-        owner = folder.name.split("-")[1]
-        if owner.isdigit() and not Path("/proc", owner).exists():
+        tag = tag_of(folder.name, "codeact")
+        if tag is not None and is_abandoned(tag):
             for child in folder.glob("*/"):
                 remove_folder(child)
             remove_folder(folder)

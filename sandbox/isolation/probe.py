@@ -10,17 +10,16 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
-import tempfile
 from collections.abc import Iterable
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 from sandbox.isolation import cgroups
+from sandbox.isolation.owned_folders import temporary_folder
 from sandbox.isolation.policy import Policy, resolve_policy
 from sandbox.isolation.spawn import (
     SOURCE,
-    explain_temp_errors,
     guest_command,
     kernel_environment,
     leave_realtime_class,
@@ -103,9 +102,7 @@ def enforced_properties(tier: Tier) -> list[str]:
 
 
 def _test_mechanisms() -> dict[str, str | int | None]:
-    with explain_temp_errors():
-        scratch = tempfile.TemporaryDirectory(prefix="codeact-probe-")
-    with scratch as base:
+    with temporary_folder("probe") as base:
         packages = {"packages": site_package_folders(), "hidden": own_package_folders()}
         config = {"base": base, **packages, "source": SOURCE, "reach": resolve_policy(Policy(), "T2")}
         home = cgroups.find(cpu=True)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import queue
 import subprocess
-import tempfile
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
 
 from sandbox.host.plain import plain
+from sandbox.isolation.owned_folders import temporary_folder
 from sandbox.limits import Limits
 from sandbox.result import CellResult, Status
 
@@ -47,13 +48,14 @@ class BaselineKernel:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._folder = tempfile.TemporaryDirectory(prefix="codeact-baseline-")
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(temporary_folder("baseline"))
         self._manager = AsyncKernelManager(kernel_name="python3")
 
     async def start(self) -> None:
         """Starts it and waits for its first answer."""
         quiet = subprocess.DEVNULL
-        await self._manager.start_kernel(cwd=self._folder.name, stdout=quiet, stderr=quiet)
+        await self._manager.start_kernel(cwd=self._folder, stdout=quiet, stderr=quiet)
         self._client = self._manager.client()
         self._client.start_channels()
         await self._client.wait_for_ready(timeout=START_TIMEOUT_S)
@@ -93,7 +95,7 @@ class BaselineKernel:
         self._client.stop_channels()
         if await self._manager.is_alive():
             await self._manager.shutdown_kernel(now=True)
-        await asyncio.to_thread(self._folder.cleanup)
+        await asyncio.to_thread(self._stack.close)
 
     async def __aenter__(self) -> BaselineKernel:
         return self

@@ -6,13 +6,14 @@ import asyncio
 import os
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sandbox.isolation.owned_folders import temporary_folder
 
 SECRET = "s3cret"
 ENVIRONMENT_NAME = "CODEACT_SUITE_TOKEN"
@@ -65,7 +66,7 @@ def create_fixtures() -> Iterator[Fixtures]:
     """Creates the fixtures, before any kernel is started, and removes them."""
     mark = f"codeact-suite-{os.getpid()}"
     with (
-        tempfile.TemporaryDirectory(prefix="codeact-suite-") as folder,
+        temporary_folder("suite") as folder,
         subprocess.Popen([f"{mark}-victim", "3600"], executable="/bin/sleep") as victim,
         socket.socket() as tcp,
         socket.socket(socket.AF_UNIX) as unix,
