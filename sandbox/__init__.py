@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from sandbox.result import LateOutput as LateOutput
     from sandbox.result import SandboxError as SandboxError
     from sandbox.result import Status as Status
-    from sandbox.service.client import RemoteKernel as RemoteKernel
     from sandbox.service.client import RemotePool as RemotePool
+    from sandbox.service.remote_kernel import RemoteKernel as RemoteKernel
     from sandbox.state.session_log import SessionLog as SessionLog
     from sandbox.tools.describe import document_tools as document_tools
     from sandbox.tools.invoke import tool_schemas as tool_schemas
@@ -42,7 +42,7 @@ _MODULES = {
     "Policy": "isolation.policy",
     "PoolStats": "pool",
     "ProbeReport": "isolation.probe",
-    "RemoteKernel": "service.client",
+    "RemoteKernel": "service.remote_kernel",
     "RemotePool": "service.client",
     "SandboxError": "result",
     "SessionLog": "state.session_log",

@@ -195,8 +195,8 @@ class Kernel:
                 pending.notes.append(f"no checkpoint to go back to: {self._checkpoints.failure}\n")
         return pending, status
 
-    def interrupt(self) -> bool:
-        """Ends the running cell as its time limit would; returns False when none runs.
+    async def interrupt(self) -> bool:
+        """Ends the running cell as its time limit would; returns False when none runs, and does not wait for the end.
 
         The cell's result is the error ``KeyboardInterrupt``, or ``timeout_killed`` when it did not stop.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -22,8 +22,15 @@ def format_errors(
         model: what was validated; with it, the line about an unknown key suggests a known one.
         secret: keys whose values are not shown.
     """
+    return "\n".join(format_details(prefix, error.errors(include_url=False, include_context=False), model, secret))
+
+
+def format_details(
+    prefix: str, errors: Iterable[Mapping[str, Any]], model: type[BaseModel] | None, secret: Collection[str] = ()
+) -> list[str]:
+    """The lines of :func:`format_errors` for errors as :meth:`pydantic.ValidationError.errors` lists them."""
     lines = []
-    for details in error.errors(include_url=False, include_context=False):
+    for details in errors:
         path = [part for part in details["loc"] if not str(part).startswith("function-")]
         message, value = details["msg"].removeprefix("Value error, "), details["input"]
         shown = "" if isinstance(value, dict | BaseModel) or {*path} & {*secret} else f" (given: {_short(repr(value))})"
@@ -32,7 +39,7 @@ def format_errors(
         elif details["type"] in ("tuple_type", "list_type"):
             message = "must be a list, written [a, b]"
         lines.append(f"{(prefix + '.'.join(map(str, path))).rstrip('.: ')}: {message}{shown}")
-    return "\n".join(lines)
+    return lines
 
 
 def _suggestion(model: type[BaseModel] | None, path: list[Any]) -> str:

@@ -7,8 +7,8 @@ client has disconnected is interrupted, so lost clients leave nothing running. T
 their code is untrusted. The service speaks plain HTTP: put a TLS proxy in front of it on a network that is not private.
 
 ``app`` builds the FastAPI application, ``auth`` is its middleware, ``routes`` and ``legacy`` are its endpoints,
-``service`` holds the state, ``server`` is the program, ``client`` the Python client. The names below are the public API
-and are imported on first use.
+``service`` holds the state, ``server`` is the program, ``client`` and ``remote_kernel`` are the Python client. The
+names below are the public API and are imported on first use.
 """
 
 from importlib import import_module
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sandbox.service.app import make_app
-    from sandbox.service.client import RemoteKernel, RemotePool
+    from sandbox.service.client import RemotePool
+    from sandbox.service.remote_kernel import RemoteKernel
     from sandbox.service.schemas import OfferResponse
     from sandbox.service.server import KernelServer, check_address, serve, single_tenant
     from sandbox.service.service import SandboxService
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "KernelServer": "server",
     "OfferResponse": "schemas",
-    "RemoteKernel": "client",
+    "RemoteKernel": "remote_kernel",
     "RemotePool": "client",
     "SandboxService": "service",
     "Tenant": "tenants",

@@ -14,6 +14,7 @@ from sandbox.result import SandboxError
 from sandbox.service import routes
 from sandbox.service.auth import AuthMiddleware
 from sandbox.service.errors import ApiError, ErrorKind
+from sandbox.service.explain import explain_path, explain_request, methods_of
 from sandbox.service.legacy import Conversations
 from sandbox.service.service import SandboxService
 
@@ -28,6 +29,7 @@ def make_app(service: SandboxService) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
+    app.state.routes = routes.router.routes
     app.state.conversations = Conversations(service)
     app.include_router(routes.router)
     app.add_api_route("/health", _health, methods=["GET"], summary="Whether the service is up.")
@@ -60,21 +62,21 @@ def _sandbox_error(request: Request, error: Any) -> JSONResponse:
 
 
 def _validation_error(request: Request, error: Any) -> JSONResponse:
-    return _error_response(request, ApiError("bad_request", "; ".join(map(_format_error, error.errors()))))
-
-
-def _format_error(error: Any) -> str:
-    if error["type"] == "json_invalid":
-        return f"the body is no JSON: {error['ctx']['error']} at character {error['loc'][-1]}"
-    return f"{'.'.join(map(str, error['loc'][1:])) or 'body'}: {error['msg']}"
+    return _error_response(request, ApiError("bad_request", explain_request(request, error.errors())))
 
 
 def _routing_error(request: Request, error: Any) -> JSONResponse:
     kind: ErrorKind = (
         "not_found" if error.status_code == 404 else "bad_request" if error.status_code < 500 else "internal"
     )
-    body = ApiError(kind, f"{request.method} {request.url.path}: {error.detail}").body()
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+    headers, detail = dict(error.headers or {}), error.detail
+    if error.status_code == 404:
+        detail = f"there is no such path; {explain_path(request)}"
+    elif error.status_code == 405:
+        headers["Allow"] = ", ".join(methods_of(request))
+        detail = f"this path takes {headers['Allow']}"
+    body = ApiError(kind, f"{request.method} {request.url.path}: {detail}").body()
+    return JSONResponse(body, status_code=error.status_code, headers=headers)
 
 
 def _internal_error(request: Request, error: Any) -> JSONResponse:

@@ -51,6 +51,7 @@ class Execution:
         self._events: list[Event] = []
         self._listeners: set[asyncio.Queue[Event | None]] = set()
         self._abandon_timer: asyncio.TimerHandle | None = None
+        self._interrupting: asyncio.Task[bool] | None = None
         self._task = asyncio.ensure_future(self._run())
         self._task.add_done_callback(lambda task: self._end(task, on_end))
 
@@ -111,7 +112,7 @@ class Execution:
 
     def _abandon(self) -> None:
         if self._started:
-            self._slot.kernel.interrupt()
+            self._interrupting = asyncio.ensure_future(self._slot.kernel.interrupt())
         else:
             self._task.cancel()
 

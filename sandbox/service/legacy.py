@@ -12,6 +12,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.guest.terminal import visible_text
 from sandbox.result import CellResult
 from sandbox.service.errors import ApiError
 from sandbox.service.execution import Execution
@@ -93,6 +94,7 @@ async def collect_text(execution: Execution, limit_s: float) -> tuple[str, CellR
         while (event := await queue.get()) is not None:
             text += _event_text(event)
         result = await execution.result()
+    text = visible_text(text)
     for line in _closing_lines(result, limit_s):
         text += line if not text or text.endswith("\n") else f"\n{line}"
     return text or NO_OUTPUT, result
@@ -100,6 +102,7 @@ async def collect_text(execution: Execution, limit_s: float) -> tuple[str, CellR
 
 def _closing_lines(result: CellResult, limit_s: float) -> list[str]:
     lines = [result.traceback] if result.status == "error" and result.traceback else []
+    lines += [f"[Printed late by an earlier cell.]\n{late.text}" for late in result.late]
     if result.status.startswith("timeout"):
         lines.append(TIMED_OUT.format(limit_s))
     if result.status in ENDED:

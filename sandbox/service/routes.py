@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPBearer
 
@@ -33,6 +33,7 @@ from sandbox.service.schemas import (
     LegacyRequest,
     LegacyResponse,
     OfferResponse,
+    SeedRequest,
     ToolResultRequest,
 )
 from sandbox.service.service import SandboxService
@@ -81,11 +82,15 @@ async def offer(service: Service, tenant: CurrentTenant) -> OfferResponse:
 
 @router.post("/v1/kernels", status_code=201)
 async def create_kernel(
-    form: CreateKernelRequest, service: Service, tenant: CurrentTenant, digest: Digest, request_id: RequestId = None
+    service: Service,
+    tenant: CurrentTenant,
+    digest: Digest,
+    form: CreateKernelRequest = CreateKernelRequest(),  # noqa: B008  a frozen value
+    request_id: RequestId = None,
 ) -> KernelResponse:
     """Create a kernel with these files and tools."""
     tools = _valid(remote_tools, form.tools)
-    lease = await service.create(tenant, tools, form.contents(), form.lease_s, request_id, digest)
+    lease = await service.create(tenant, tools, form.contents(), form.lease_s, request_id, digest, form.seed)
     return KernelResponse.from_lease(lease)
 
 
@@ -133,7 +138,7 @@ async def execute(
 async def interrupt(lease: CurrentLease) -> InterruptResponse:
     """Interrupt the running cell as its time limit would: the state is kept, unless the cell does not stop."""
     with lease.call():
-        return InterruptResponse(interrupted=lease.kernel.interrupt())
+        return InterruptResponse(interrupted=await lease.kernel.interrupt())
 
 
 @router.post("/v1/kernels/{kernel_id}/restart", status_code=204)
@@ -145,14 +150,29 @@ async def restart(lease: CurrentLease) -> None:
 
 @router.post("/v1/kernels/{kernel_id}/fork", status_code=201)
 async def fork(
-    form: ForkRequest, lease: CurrentLease, service: Service, digest: Digest, request_id: RequestId = None
+    lease: CurrentLease,
+    service: Service,
+    digest: Digest,
+    form: ForkRequest = ForkRequest(),  # noqa: B008  a frozen value
+    request_id: RequestId = None,
 ) -> KernelResponse:
     """Create a second kernel with this one's state and files."""
     return KernelResponse.from_lease(await service.fork(lease, form.reseed, request_id, digest))
 
 
+@router.post("/v1/kernels/{kernel_id}/seed", status_code=204)
+async def seed(form: SeedRequest, lease: CurrentLease) -> None:
+    """Seed the random generators, when the earlier cells have ended."""
+    with lease.call():
+        await lease.kernel.seed(form.seed)
+
+
 @router.post("/v1/kernels/{kernel_id}/calls/{call}", status_code=204)
-async def answer_tool_call(call: str, form: ToolResultRequest, lease: CurrentLease) -> None:
+async def answer_tool_call(
+    call: str,
+    lease: CurrentLease,
+    form: ToolResultRequest = ToolResultRequest(),  # noqa: B008  a frozen value
+) -> None:
     """Return the client's tool result for an event `tool_call`."""
     error = (form.error.type, form.error.message) if form.error else None
     with lease.call():
@@ -177,11 +197,15 @@ async def put_file(path: str, request: Request, lease: CurrentLease) -> None:
 @router.get("/v1/kernels/{kernel_id}/files/{path:path}", response_class=Response, responses={
     200: {"content": {"application/octet-stream": {}}, "description": "The bytes."}
 })  # fmt: skip
-async def get_file(path: str, lease: CurrentLease) -> Response:
-    """Read a regular file of the workspace, never through a link; waits for a running cell."""
+async def get_file(path: str, lease: CurrentLease, limit_bytes: Annotated[int | None, Query(ge=0)] = None) -> Response:
+    """Read a regular file of the workspace, never through a link; waits for a running cell.
+
+    `limit_bytes`: refuse a larger file; by default and at most your `max_file_mib`.
+    """
+    most = lease.tenant.max_file_mib << 20
     with lease.call():
         try:
-            data = await lease.kernel.get(path, lease.tenant.max_file_mib << 20)
+            data = await lease.kernel.get(path, most if limit_bytes is None else min(limit_bytes, most))
         except (OSError, ValueError) as error:
             raise _file_error(path, error) from None
     return Response(data, media_type="application/octet-stream")

@@ -8,6 +8,7 @@ import binascii
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sandbox.isolation.probe import Tier, enforced_properties
+from sandbox.kernel import SEEDS
 from sandbox.service.leases import Lease
 from sandbox.service.tenants import Tenant
 from sandbox.service.tool_calls import ToolSpec
@@ -26,6 +27,8 @@ class CreateKernelRequest(_Schema):
     """Files of the workspace: relative path to content in base64. They are there again after a restart."""
     tools: list[ToolSpec] = Field([], max_length=200)
     """Functions cells can call; the client answers their calls, see the event `tool_call`."""
+    seed: int | None = Field(None, ge=0, lt=SEEDS)
+    """For its random generators; they have it again after a restart."""
     lease_s: float | None = Field(None, gt=0)
     """Seconds the kernel lives without a call that names it; by default 600, or your `max_lease_s` if less."""
 
@@ -65,7 +68,7 @@ class KernelResponse(_Schema):
 class OfferResponse(_Schema):
     """The isolation and limits of your kernels, and how many you may have."""
 
-    tier: str
+    tier: Tier
     """Isolation: T3, T2, T1 or T0."""
     enforced: list[str]
     """Properties that are enforced, of files, network, processes, memory, disk and cpu."""
@@ -104,6 +107,13 @@ class ForkRequest(_Schema):
 
     reseed: bool = False
     """Give its random generators new seeds; otherwise they continue as in the original."""
+
+
+class SeedRequest(_Schema):
+    """A seed of the random generators."""
+
+    seed: int = Field(ge=0, lt=SEEDS)
+    """For `random` and, where they are imported, numpy's and torch's global generators."""
 
 
 class ToolError(_Schema):

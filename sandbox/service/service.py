@@ -87,10 +87,13 @@ class SandboxService:
         lease_s: float | None = None,
         request_id: str | None = None,
         digest: str = "",
+        seed: int | None = None,
     ) -> Lease:
         """A new kernel for the tenant."""
         pool = self._pools[tenant.kernel_settings()]
-        return await self._create(tenant, lambda: pool.acquire(tools, files), lease_s, request_id, f"create {digest}")
+        return await self._create(
+            tenant, lambda: pool.acquire(tools, files, seed), lease_s, request_id, f"create {digest}"
+        )
 
     async def fork(self, lease: Lease, reseed: bool, request_id: str | None = None, digest: str = "") -> Lease:
         """A second kernel with the first one's state and files."""

@@ -14,6 +14,7 @@ from rollout.trajectory import Sampling
 from sandbox import KernelPool, Limits, SandboxError, probe
 from sandbox.service import SandboxService, Tenant, Tenants
 from sandbox.service.client import RemotePool
+from sandbox.service.connection import ServiceConnection
 from tests.helpers.kernel_service import served, small_pool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -215,7 +216,10 @@ async def test_a_pool_keeps_its_kernels_and_waits_for_those_of_a_client_that_was
             async with RemotePool(url, TOKEN, acquire_timeout_s=0.0) as impatient:
                 with pytest.raises(SandboxError, match="you have 1 kernels and may have 1"):
                     await impatient.acquire()
-        await pool.request("POST", "/v1/kernels", {"lease_s": 1.0})  # one whose lease is not renewed
+        other = ServiceConnection(url, TOKEN)
+        other.open()
+        await other.request("POST", "/v1/kernels", {"lease_s": 1.0})  # one whose lease is not renewed
+        await other.close()
         waiting = asyncio.ensure_future(pool.acquire())
         while not waiting.done():
             now[0] += 0.1
