@@ -66,7 +66,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "pool": "host isolation kernel limits result state tools",
         "replay": "kernel pool result state tools",
         "jupyter": "host isolation limits pool result validation",
-        "service": "guest host isolation kernel limits pool result tools validation",
+        "service": "guest host isolation kernel limits pool result state tools validation",
         "bench": "host isolation jupyter kernel pool result service",
         "security_suite": "host isolation kernel limits pool result",
         "containers": "guest",
