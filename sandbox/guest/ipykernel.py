@@ -19,6 +19,7 @@ from ipykernel.kernelapp import IPKernelApp
 from ipykernel.shellchannel import ShellChannelThread
 
 from sandbox.guest.commands import Scripts
+from sandbox.guest.control import interrupt_group
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
@@ -81,6 +82,8 @@ def serve_ipykernel(connection: dict[str, Any], fds: list[int]) -> None:
     app.init_signal()
     app.init_kernel()
     app.init_shell()
+    kernel: Any = app.kernel
+    kernel._send_interrupt_children = interrupt_group
     shell: Any = app.shell
     shell.system = _system
     shell.register_magics(Scripts)

@@ -1,8 +1,8 @@
 """The light kernel's transport for stock Jupyter clients: the five ZeroMQ sockets of the protocol.
 
-Contract: the same interface as :class:`SocketTransport`; messages are sent at once. Heartbeats and interrupt messages
-are answered only between cells, because this kernel has one Python thread; that is enough for clients that watch the
-process. The listening descriptors are inherited, see :mod:`sandbox.host.endpoints`.
+Contract: the same interface as :class:`SocketTransport`; messages are sent at once. Heartbeats and interrupt requests
+are answered while a cell runs, by a small thread (:mod:`sandbox.guest.control`). The listening descriptors are
+inherited, see :mod:`sandbox.host.endpoints`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import zmq
 from jupyter_client.session import Session, new_id
 
 from sandbox.guest.connection import SocketTransport
+from sandbox.guest.control import ControlThread, interrupt_group
 from sandbox.guest.wire import CONTROL, IOPUB, SCHEME, SHELL
 
 KINDS = (zmq.ROUTER, zmq.XPUB, zmq.ROUTER, zmq.ROUTER, zmq.REP)
@@ -63,11 +64,18 @@ class ZmqTransport(SocketTransport):
         super().__init__(None, self._session.session)
         self._context = zmq.Context()
         addresses = [f"ipc://{connection['ip']}-{number}" for number in range(1, 1 + len(KINDS))]
-        self._sockets = [bind_inherited(self._context, *entry) for entry in zip(KINDS, fds, addresses, strict=True)]
-        self._shell, self._iopub, self._stdin, self._control, self._heartbeat = self._sockets
+        entries = list(zip(KINDS, fds, addresses, strict=True))
+        self._shell, self._iopub, self._stdin = (bind_inherited(self._context, *entry) for entry in entries[:3])
+        first, second = entries[3:]
+        self._thread = ControlThread(
+            self._context,
+            lambda: (bind_inherited(self._context, *first), bind_inherited(self._context, *second)),
+            self._answer_interrupt,
+        )
+        self._control = self._thread.requests
         self._channels = {SHELL: self._shell, IOPUB: self._iopub, CONTROL: self._control}
         self._poller = zmq.Poller()
-        for sock in self._sockets:
+        for sock in (self._shell, self._iopub, self._stdin, self._control):
             self._poller.register(sock, zmq.POLLIN)
         self._identities: list[bytes] = []
         self._waiting: deque[tuple[list[bytes], dict[str, Any]]] = deque()
@@ -84,8 +92,6 @@ class ZmqTransport(SocketTransport):
         while True:
             ready = dict(self._poller.poll())
             self._flushed_at = time.monotonic()
-            if self._heartbeat in ready:
-                self._heartbeat.send(self._heartbeat.recv())
             if self._iopub in ready:
                 self._welcome(self._iopub.recv())
             if self._stdin in ready:
@@ -93,6 +99,18 @@ class ZmqTransport(SocketTransport):
             for channel, sock in ((CONTROL, self._control), (SHELL, self._shell)):
                 if sock in ready and (request := self._request(sock)) is not None:
                     return channel, self._reply_to(*request)
+
+    def _answer_interrupt(self, control: zmq.Socket[Any], request: list[bytes]) -> bool:
+        """Called in the control thread: answers an interrupt request; False for any other request."""
+        with self._lock, suppress(ValueError, KeyError, TypeError, IndexError):  # a wrong signature, or no message
+            identities, parts = self._session.feed_identities(request)
+            # the kind is read without checking the signature: the main thread would take it for a message sent twice
+            if self._session.unpack(parts[1])["msg_type"] != "interrupt_request":
+                return False
+            message = self._session.deserialize(parts)
+            interrupt_group()
+            self._session.send(control, "interrupt_reply", {"status": "ok"}, parent=message, ident=identities)
+        return True
 
     def _request(self, sock: zmq.Socket[Any]) -> tuple[list[bytes], dict[str, Any]] | None:
         """One received request and its sender's identities; None for a wrong signature."""
@@ -158,6 +176,7 @@ class ZmqTransport(SocketTransport):
 
     def close(self) -> None:
         """Closes the sockets; messages that are not sent yet are lost."""
+        self._thread.stop()
         self._context.destroy(linger=0)
 
     def _welcome(self, subscription: bytes) -> None:
