@@ -26,6 +26,7 @@ from codeact_train.backends.build import build_state
 from codeact_train.checkpoint.manager import Checkpoint, CheckpointManager
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus, Split
+from codeact_train.data.corpus_inputs import changed_inputs
 from codeact_train.data.sampler import Sampler
 from codeact_train.distributed.parallel_context import ParallelContext, any_rank
 from codeact_train.hf.export import Export
@@ -268,6 +269,12 @@ class Trainer:
         )
         if notice := quantization.leftover(self.source.folder):
             self.progress.say(f"notice: {notice}")
+        if self.ctx.is_main and (changed := changed_inputs(self.corpus.folder)):
+            others = f" and {len(changed) - 1} others" if len(changed) > 1 else ""
+            self.progress.say(
+                f"the corpus is stale: {changed[0]}{others} changed after it was made; this run uses the corpus as it "
+                "is, `codeact prepare` makes it again"
+            )
         if self.throughput.mfu:
             self.progress.say(str(self.throughput.mfu))
 

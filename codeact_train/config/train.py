@@ -183,8 +183,8 @@ class TrainConfig(Settings):
     """Weight of the squared log of the softmax's denominator; it is in the gradient but not in the reported loss."""
     seed: int = 0
     """Seed of the order of packs."""
-    startup_checks: tuple[Literal["leak", "window", "parity", "audit", "partition"], ...] = (
-        "leak", "window", "parity", "audit", "partition",
+    startup_checks: tuple[Literal["leak", "window", "parity", "audit", "prompt", "partition"], ...] = (
+        "leak", "window", "parity", "audit", "prompt", "partition",
     )  # fmt: skip
     """Checks to run before the first step (``codeact_train.startup_checks``)."""
     threads: int | None = Field(None, ge=1)

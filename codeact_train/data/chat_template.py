@@ -40,6 +40,11 @@ TEMPLATE_DATE = "2024-07-26"
 
 _NO_END = "the chat template ends an assistant turn without a control token, so the model cannot learn to stop"
 
+_OTHER_TEMPLATE = (
+    "set prepare.chat_template to another template, or make the template's own tokens control tokens with "
+    "prepare.add_tokens"
+)
+
 _REWRITTEN = "the chat template rewrites the text of turn {}, so its tokens cannot be identified"
 
 
@@ -50,25 +55,31 @@ class ChatFormat:
     those that end earlier turns, if they are others.
     """
 
-    def __init__(self, folder: Path, day: str = TEMPLATE_DATE):
-        """Raises ``ValueError`` when the folder's tokenizer has no chat template, no fast implementation, or settings
-        with which ids are not certain."""
-        tokenizer = load_tokenizer(folder)
+    def __init__(self, folder: Path, day: str = TEMPLATE_DATE, named: Path | None = None):
+        """``named``: the model's folder for error messages, where ``folder`` is a copy of its tokenizer.
+
+        Raises ``ValueError`` when the folder's tokenizer has no chat template, no fast implementation, or settings with
+        which ids are not certain.
+        """
+        tokenizer = load_tokenizer(folder, named)
         if not tokenizer.chat_template:
             raise ValueError(
-                f"model={folder}: no chat template; put a chat_template.jinja into the folder or set "
-                "prepare.chat_template"
+                f"model={named or folder}: no chat template; put a chat_template.jinja into the folder or set "
+                "prepare.chat_template to chatml or to a Jinja file"
             )
         self.tokenizer = tokenizer
         self.renderer = Renderer(tokenizer, day)
         try:
             self._encoder = TextEncoder(tokenizer)
         except ValueError as error:
-            raise ValueError(f"model={folder}: {error}") from error
+            raise ValueError(f"model={named or folder}: {error}") from error
         self._spans = SpanFinder(self.renderer)
         controls = sorted(self._encoder.controls, key=len, reverse=True)
         self._control_pattern = re.compile("|".join(map(re.escape, controls)) or "(?!)")
-        self.end_tokens = self._find_end_tokens()
+        try:
+            self.end_tokens = self._find_end_tokens()
+        except ValueError as error:
+            raise ValueError(f"model={named or folder}: {error}; {_OTHER_TEMPLATE}") from error
         self.end_token = self.end_tokens[0]
 
     def _find_end_tokens(self) -> tuple[int, ...]:

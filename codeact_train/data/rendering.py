@@ -24,7 +24,7 @@ class Renderer:
         self._tokenizer = tokenizer
         template = tokenizer.get_chat_template()
         self.dated = "strftime_now" in template
-        self._template = fixed_day(day) + template if self.dated else template
+        self._template = on_day(template, day)
 
     def conversation(self, turns: Sequence[Turn]) -> str:
         """The text of a conversation. Raises ``ValueError`` when the template refuses it."""
@@ -44,6 +44,11 @@ class Renderer:
             )
         except Exception as error:  # templates may raise any exception
             raise ValueError(f"the chat template refuses these turns: {error}") from error
+
+
+def on_day(template: str, day: str) -> str:
+    """The template, which gets ``day`` where it asks for today's date."""
+    return fixed_day(day) + template if "strftime_now" in template else template
 
 
 def fixed_day(day: str) -> str:

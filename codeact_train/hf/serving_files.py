@@ -9,14 +9,13 @@ the source stay stop tokens. Cost: reading a tokenizer.
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
 from codeact_train.data.chat_template import ChatFormat
-from codeact_train.data.tokenizer import TOKENIZER_FILES
+from codeact_train.data.tokenizer_files import copy_tokenizer_files
 from codeact_train.failures import read_json_object
 from codeact_train.hf.folder import FETCH_AGAIN
 from codeact_train.model import quantization
@@ -29,12 +28,10 @@ def write_serving_files(source: Path, tokenizer: Path, out: Path, *, dtype: str,
     chat = ChatFormat(tokenizer)
     tokens = chat.tokenizer
     end = str(tokens.convert_ids_to_tokens(chat.end_token))
-    pad = pad_token(tokens, end)
+    pad = pad_token(tokens, end, vocab)
     pads = {} if pad is None else {"pad_token_id": tokens.convert_tokens_to_ids(pad)}
     named = {"eos_token": end} if pad is None else {"eos_token": end, "pad_token": pad}
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, out / name)
+    copy_tokenizer_files(tokenizer, out)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (out / name).is_file():
             _update(out / name, out / name, named)
@@ -46,17 +43,20 @@ def write_serving_files(source: Path, tokenizer: Path, out: Path, *, dtype: str,
     _update(source / name, out / name, {"eos_token_id": eos, **pads})
 
 
-def pad_token(tokenizer: PreTrainedTokenizerFast, end: str) -> str | None:
-    """A control token that never ends a turn, or ``None``.
+def pad_token(tokenizer: PreTrainedTokenizerFast, end: str, rows: int) -> str | None:
+    """A control token that never ends a turn and for which the model has one of its ``rows``, or ``None``.
 
-    The first of: the tokenizer's padding token, a known padding token, the unknown token, the end token.
+    The first of: the tokenizer's padding token, a known padding token, the unknown token, the end token. Where the
+    tokenizer's own padding token has no row, any control token that has one is better.
     """
-    known = tokenizer.get_vocab()
-    made = [token for token in _MADE_TO_PAD if token in known]
-    for token in (tokenizer.pad_token, *made, tokenizer.unk_token, tokenizer.eos_token):
-        if token and token != end:
+    known = {token: number for token, number in tokenizer.get_vocab().items() if number < rows}
+    for token in (tokenizer.pad_token, *_MADE_TO_PAD, tokenizer.unk_token, tokenizer.eos_token):
+        if token in known and token != end:
             return str(token)
-    return None
+    if tokenizer.pad_token is None or tokenizer.pad_token in known:
+        return None
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return min((known.keys() & special) - {end}, key=known.__getitem__, default=end)
 
 
 def _stops(source: Path) -> list[int]:

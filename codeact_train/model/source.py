@@ -1,6 +1,7 @@
 """The model folder of a run, read once at start-up and passed on.
 
-Contract: :meth:`ModelSource.read` reads the folder's ``config.json`` and the corpus's manifest; it loads no weights.
+Contract: :meth:`ModelSource.read` reads the folder's ``config.json`` and tokenizer and the corpus's manifest; it loads
+no weights.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from transformers import PretrainedConfig
 
 from codeact_train.config.train import TrainJob
+from codeact_train.data.tokenizer_identity import check_tokenizer
 from codeact_train.data.vocabulary import Vocabulary
 from codeact_train.model.spec import ModelSpec, read_config
 
@@ -29,7 +31,8 @@ class ModelSource:
 
     @classmethod
     def read(cls, job: TrainJob) -> ModelSource:
-        """Read the model of a job. Raises ``ValueError`` for a model its backend cannot train."""
+        """Read the model of a job. Raises ``ValueError`` for a model its backend cannot train, and for a corpus that
+        was made with another tokenizer."""
         folder = Path(job.model)
         spec: ModelSpec | None = None
         try:
@@ -38,6 +41,7 @@ class ModelSource:
             if job.train.backend == "megatron":
                 raise
         config = spec.hf if spec else read_config(folder)
+        check_tokenizer(folder, Path(job.corpus))
         return cls(folder, config, spec, Vocabulary.from_config(config, folder, job.corpus))
 
     @property

@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.train import TrainConfig
 from codeact_train.data.corpus import AGAIN
+from codeact_train.data.tokenizer_identity import check_tokenizer
 from codeact_train.data.vocabulary import Vocabulary
 from codeact_train.failures import read_json_object
 from codeact_train.model.source import ModelSource
@@ -47,6 +48,7 @@ def validate(
         tokens = read_json_object(corpus / "ledger.json", AGAIN)["train"]["filled"]
         check_steps(train, manifest["packs"]["train"], tokens, length)
         if source is None:  # a source has been checked against its corpus
+            check_tokenizer(folder, corpus)
             Vocabulary.read(folder, corpus)
         held_out = manifest["packs"]["validation"] > 0
     if train.validate_every_steps and not held_out:

@@ -20,9 +20,12 @@ from codeact_train import failures
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.corpus import SPLITS, Corpus
+from codeact_train.data.corpus_inputs import write_inputs
 from codeact_train.data.ledger import Ledger
 from codeact_train.data.records import size_bytes
+from codeact_train.data.samples import write_samples
 from codeact_train.data.tokenizer import write_tokenizer
+from codeact_train.data.vocabulary import model_rows
 from codeact_train.folders import CORPUS, read_object, replacing
 from codeact_train.prepare import manifest
 from codeact_train.prepare.audit import write_audit
@@ -30,9 +33,17 @@ from codeact_train.prepare.chunk import read_chunks
 from codeact_train.prepare.contamination import PromptFilter
 from codeact_train.prepare.dedup import check_over_long, drop_duplicates
 from codeact_train.prepare.encode import Encoder
-from codeact_train.prepare.inputs import NOT_CONTENT, MixtureFile, check_sources, corpus_digest, mixture_files
+from codeact_train.prepare.inputs import (
+    NOT_CONTENT,
+    CorpusInputs,
+    MixtureFile,
+    check_sources,
+    mixture_files,
+    read_inputs,
+)
 from codeact_train.prepare.layout import pack_documents
 from codeact_train.prepare.mixture import assign_copies
+from codeact_train.prepare.sampling import samples
 from codeact_train.prepare.staging import Staged, stage
 from codeact_train.prepare.statistics import CorpusStatistics, count_documents
 from codeact_train.prepare.workers import encode_all, worker_count
@@ -46,15 +57,22 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig, *, tra
     input, a document that is too long under ``over_long="error"``, or files without anything to train on.
     """
     files = mixture_files(records, config)
-    digest = corpus_digest(files, model, config)
-    if _digest_at(out) == digest:
+    inputs = read_inputs(files, model, config)
+    if _holds(out, inputs):
         ledger = Corpus(out).ledger
         check_sources(files, ledger, config)
         return ledger
     if trained is not None and _digest_at(out) == trained:
         raise ValueError(_would_replace(out, config))
     with replacing(out, CORPUS, "corpus") as building, failures.named(building):
-        return _build(files, model, building, config, digest)
+        write_inputs(building, out, inputs.files)
+        return _build(files, model, building, config, inputs.digest)
+
+
+def _holds(out: Path, inputs: CorpusInputs) -> bool:
+    """Whether the corpus at ``out`` was made from these inputs, by this version or an earlier one."""
+    stored = read_object(out / "corpus.json")
+    return bool(stored.get("digest") == (inputs.digest if "model_vocabulary" in stored else inputs.former))
 
 
 def _digest_at(out: Path) -> str | None:
@@ -81,8 +99,8 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     """Build all files of the corpus in ``folder``; the manifest comes last."""
     prompt_filter = PromptFilter(config.decontaminate, config.decontaminate_words)
     tokenizer = folder / "tokenizer"
-    added = write_tokenizer(model, tokenizer, config.chat_template, config.add_tokens)
-    encoder = Encoder(ChatFormat(tokenizer), config, prompt_filter)
+    added = write_tokenizer(model, tokenizer, config.chat_template, config.add_tokens, model_rows(model))
+    encoder = Encoder(ChatFormat(tokenizer, named=model), config, prompt_filter)
     staged = _read(files, folder, encoder, tokenizer)
     same_as = drop_duplicates(staged, config)
     check_over_long(staged, config)
@@ -100,6 +118,7 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
         raise AssertionError("ledger does not balance: " + "; ".join(wrong))
     manifest.write_packs(folder, layout, {split: statistics.pack_weights(split) for split in SPLITS})
     (folder / "ledger.json").write_text(ledger.model_dump_json(indent=1), encoding="utf-8")
+    write_samples(folder, samples(staged, layout))
     shutil.rmtree(folder / "stage")
     manifest.write_manifest(folder, config, digest, ledger, encoder.chat, added)
     write_audit(folder, np.flatnonzero(staged.rows["controls"][layout.row]).tolist())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from codeact_train.data.document import Document, concatenate
 from codeact_train.data.records import Record, parse, read_lines
+from codeact_train.data.samples import Conversation, is_candidate
 from codeact_train.prepare.encode import EncodedRecord, Encoder
 from codeact_train.prepare.near_duplicates import HASHES
 from codeact_train.prepare.row_schema import REASON, ROW, Rows
@@ -39,6 +40,7 @@ class EncodedChunk:
 
     ``rows``: one row per line; their ``source`` is an index into ``sources``. ``names``: one JSON line per row.
     ``lengths``, ``columns``: the documents to store, concatenated. ``signatures``: one per row, or empty.
+    ``conversations``: those of rows that may be sampled.
     """
 
     rows: Rows
@@ -47,6 +49,7 @@ class EncodedChunk:
     lengths: NDArray[np.int32]
     columns: list[NDArray[Any]]
     signatures: NDArray[np.uint32]
+    conversations: dict[int, Conversation]
 
 
 def read_chunks(files: list[tuple[Path, str]], progress: Callable[[int], None]) -> Iterator[Chunk]:
@@ -71,6 +74,7 @@ def encode_chunk(encoder: Encoder, chunk: Chunk) -> EncodedChunk:
     sources: dict[str, int] = {}
     names: list[bytes] = []
     pieces: list[Document] = []
+    conversations: dict[int, Conversation] = {}
     for index, (number, raw) in enumerate(chunk.lines):
         item = parse(raw, encoder.config.reading)
         if isinstance(item, Record):
@@ -87,4 +91,6 @@ def encode_chunk(encoder: Encoder, chunk: Chunk) -> EncodedChunk:
         name = {"id": item.id, "source": source, "detail": made.detail}
         names.append(json.dumps(name, ensure_ascii=False).encode() + b"\n")
         pieces += made.pieces
-    return EncodedChunk(rows, list(sources), names, *concatenate(pieces), signatures)
+        if made.conversation and is_candidate(number):
+            conversations[index] = made.conversation
+    return EncodedChunk(rows, list(sources), names, *concatenate(pieces), signatures, conversations)

@@ -18,6 +18,7 @@ from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.document import ROLES, Document, Turn
 from codeact_train.data.records import Record, RecordTurn
+from codeact_train.data.samples import Conversation
 from codeact_train.prepare import paper
 from codeact_train.prepare.contamination import PromptFilter
 from codeact_train.prepare.near_duplicates import signature
@@ -26,13 +27,16 @@ from codeact_train.prepare.row_schema import digest64
 
 @dataclass
 class EncodedRecord:
-    """``numbers``: fields of the record's row. ``pieces``: documents to store. ``signature``: for near-duplicates."""
+    """``numbers``: fields of the record's row. ``pieces``: documents to store. ``signature``: for near-duplicates.
+    ``conversation``: what the documents hold, for samples; ``None`` where that is not certain or the text spells out a
+    control token."""
 
     reason: str = "kept"
     detail: str = ""
     numbers: dict[str, Any] = field(default_factory=dict)
     pieces: list[Document] = field(default_factory=list)
     signature: NDArray[np.uint32] | None = None
+    conversation: Conversation | None = None
 
     def drop(self, reason: str, detail: str) -> EncodedRecord:
         """Mark the record as dropped, without documents."""
@@ -113,9 +117,21 @@ class Encoder:
         out.pieces = [p for p in pieces if p.weights.any()]
         if not out.pieces:
             return out.drop("nothing_trained", "no token carries loss")
+        if not out.numbers["controls"]:
+            out.conversation = _conversation(turns, documents, pieces, out.pieces)
         stored = sum(map(len, out.pieces))
         out.numbers |= {"pieces": len(out.pieces), "stored": stored, "split": len(pieces) > 1}
         return out
+
+
+def _conversation(
+    turns: list[Turn], documents: list[Document], pieces: list[Document], stored: list[Document]
+) -> Conversation | None:
+    """The turns behind the stored pieces: those of each document, or of the first piece of the only document."""
+    whole = [len(piece) for piece in stored] == [len(document) for document in documents]
+    if not whole and (len(documents) > 1 or stored[0] is not pieces[0]):
+        return None
+    return Conversation(tuple(turns), tuple(len(document.turn_starts) for document in documents), whole)
 
 
 def _unique_id(record: Record, file: int, place: int) -> bytes:

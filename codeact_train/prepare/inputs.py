@@ -14,9 +14,11 @@ from typing import Any
 
 from codeact_train.config.prepare import PrepareConfig, ReadingSettings
 from codeact_train.data.corpus import SCHEMA
+from codeact_train.data.corpus_inputs import InputFile, file_blocks
 from codeact_train.data.ledger import Ledger
 from codeact_train.data.records import data_files
-from codeact_train.data.tokenizer import TOKENIZER_FILES
+from codeact_train.data.tokenizer import load_tokenizer
+from codeact_train.data.tokenizer_files import TOKENIZER_FILES, further_files, has_tokenizer
 from codeact_train.prepare.contamination import prompt_set_name
 
 NOT_CONTENT: dict[str, Any] = {
@@ -65,8 +67,21 @@ def check_sources(files: list[MixtureFile], ledger: Ledger, config: PrepareConfi
         )
 
 
-def corpus_digest(files: list[MixtureFile], model: Path, config: PrepareConfig) -> str:
-    """Digest of the corpus these inputs make: SHA-256 over files, tokenizer, settings and schema, 16 hex digits."""
+@dataclass(frozen=True)
+class CorpusInputs:
+    """What names a corpus.
+
+    ``digest``: SHA-256 over files, tokenizer, settings and schema, 16 hex digits. ``former``: the digest that earlier
+    versions gave the same inputs; it did not cover all files of a tokenizer. ``files``: the files read.
+    """
+
+    digest: str
+    former: str
+    files: list[InputFile]
+
+
+def read_inputs(files: list[MixtureFile], model: Path, config: PrepareConfig) -> CorpusInputs:
+    """Digest the inputs of a corpus."""
     # keys that earlier versions did not have count only when they are used, so that digests stay
     left_out = NOT_CONTENT | ({"reading": True} if config.reading == ReadingSettings() else {})
     total = hashlib.sha256(f"schema {SCHEMA}\n{config.model_dump_json(exclude=left_out)}\n".encode())
@@ -78,10 +93,22 @@ def corpus_digest(files: list[MixtureFile], model: Path, config: PrepareConfig) 
     contents = [*records, *prompts, *(model / name for name in TOKENIZER_FILES)]
     if config.chat_template not in ("own", "chatml"):
         contents.append(Path(config.chat_template))
-    for path in contents:
-        if path.is_file():
-            total.update(f"\n{path.stat().st_size}\n".encode())  # separates one file from the next
-            with path.open("rb") as content:
-                while block := content.read(2**20):
-                    total.update(block)
-    return total.hexdigest()[:16]
+    read = [_add(total, path) for path in contents if path.is_file()]
+    former = total.hexdigest()[:16]
+    for name in further_files(model):
+        total.update(f"\n{name}".encode())
+        read.append(_add(total, model / name))
+    if has_tokenizer(model) and not (model / "tokenizer.json").is_file():
+        # the library's conversion decides ids as much as the file does
+        total.update(load_tokenizer(model).backend_tokenizer.to_str().encode())
+    return CorpusInputs(total.hexdigest()[:16], former, read)
+
+
+def _add(total: hashlib._Hash, path: Path) -> InputFile:
+    """Add a file to a digest; the size separates one file from the next."""
+    size, own = path.stat().st_size, hashlib.sha256()
+    total.update(f"\n{size}\n".encode())
+    for block in file_blocks(path):
+        total.update(block)
+        own.update(block)
+    return InputFile(str(path), size, own.hexdigest())

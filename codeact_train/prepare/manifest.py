@@ -17,6 +17,7 @@ from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.corpus import SCHEMA, SPLITS, Split
 from codeact_train.data.ledger import MAX_NAMED, DroppedRecord, Ledger
+from codeact_train.data.tokenizer_identity import vocabulary_digest
 from codeact_train.prepare.inputs import MixtureFile
 from codeact_train.prepare.layout import CorpusLayout
 from codeact_train.prepare.paper import IMITATED
@@ -73,6 +74,7 @@ def write_manifest(
     folder: Path, config: PrepareConfig, digest: str, ledger: Ledger, chat: ChatFormat, added_tokens: tuple[str, ...]
 ) -> None:
     """Write ``corpus.json``, which makes the folder a corpus."""
+    vocabulary = chat.tokenizer.get_vocab()
     manifest = {
         "schema": SCHEMA,
         "digest": digest,
@@ -84,8 +86,9 @@ def write_manifest(
         "imitates": IMITATED if config.parity == "paper" else [],
         "trained_roles": [role for role, weight in config.role_weights if weight],
         "end_token": chat.end_token,
-        "vocabulary": len(chat.tokenizer),
-        "added_tokens": {token: chat.tokenizer.convert_tokens_to_ids(token) for token in added_tokens},
+        "vocabulary": 1 + max(vocabulary.values()),
+        "added_tokens": {token: vocabulary[token] for token in added_tokens},
+        "model_vocabulary": vocabulary_digest({t: i for t, i in vocabulary.items() if t not in added_tokens}),
         "chat_template": chat.tokenizer.chat_template,
         "settings": config.of_corpus(),
     }

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codeact_train.data.indexed_dataset import COLUMNS, Column, DocumentWriter
+from codeact_train.data.samples import Conversation
 from codeact_train.prepare.chunk import EncodedChunk
 from codeact_train.prepare.near_duplicates import HASHES
 from codeact_train.prepare.row_schema import ROW, Rows
@@ -40,7 +41,8 @@ class Staged:
     """All encoded records.
 
     ``sources``: names of the rows' sources. ``columns``: ids, roles and weights of the documents. ``signatures``:
-    uint32 [rows, HASHES], or no rows unless near-duplicates are dropped.
+    uint32 [rows, HASHES], or no rows unless near-duplicates are dropped. ``conversations``: those that may be sampled,
+    by row.
     """
 
     rows: Rows
@@ -48,6 +50,7 @@ class Staged:
     strings: StringStore
     columns: list[Column]
     signatures: NDArray[np.uint32]
+    conversations: dict[int, Conversation]
 
     @property
     def row_of_document(self) -> NDArray[np.int64]:
@@ -61,11 +64,15 @@ def stage(chunks: Iterable[EncodedChunk], folder: Path) -> Staged:
     writer = DocumentWriter(folder)
     rows, sizes = [np.zeros(0, ROW)], [np.zeros(0, np.int64)]
     sources: dict[str, int] = {}
+    conversations: dict[int, Conversation] = {}
+    done = 0
     with (folder / "names.jsonl").open("wb") as names, (folder / "signatures").open("wb") as signatures:
         for chunk in chunks:
             source = np.array([sources.setdefault(name, len(sources)) for name in chunk.sources], np.uint32)
             chunk.rows["source"] = source[chunk.rows["source"]]
             rows.append(chunk.rows)
+            conversations |= {done + row: conversation for row, conversation in chunk.conversations.items()}
+            done += len(chunk.rows)
             sizes.append(np.array([len(name) for name in chunk.names], np.int64))
             names.writelines(chunk.names)
             signatures.write(chunk.signatures.data)
@@ -80,4 +87,5 @@ def stage(chunks: Iterable[EncodedChunk], folder: Path) -> Staged:
         signatures=(np.memmap(folder / "signatures", np.uint32, "r") if signed else np.zeros(0, np.uint32)).reshape(
             -1, HASHES
         ),
+        conversations=conversations,
     )

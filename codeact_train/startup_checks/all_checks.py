@@ -8,6 +8,7 @@ from codeact_train.startup_checks.check import CheckContext, StartupCheck, Start
 from codeact_train.startup_checks.document_leak import leak
 from codeact_train.startup_checks.gradient_partition import partition
 from codeact_train.startup_checks.mask_audit import audit
+from codeact_train.startup_checks.server_prompt import prompt
 from codeact_train.startup_checks.sliding_window import window
 from codeact_train.startup_checks.transformers_parity import parity
 
@@ -16,6 +17,7 @@ CHECKS: dict[str, Callable[[CheckContext], StartupCheck | None]] = {
     "window": window,
     "parity": parity,
     "audit": audit,
+    "prompt": prompt,
     "partition": partition,
 }
 

@@ -83,7 +83,7 @@ def test_every_stage_trains_what_megatron_trains(
         assert own.keys() == other.keys()
         assert own["accuracy"] == other["accuracy"]
         assert flops(own) * 2 == pytest.approx(flops(other), rel=1e-3)  # two processes share the work
-    assert {p["name"] for p in events(tmp_path, "startup_check")} == {"leak", "parity", "audit", "partition"}
+    assert {p["name"] for p in events(tmp_path, "startup_check")} == {"leak", "parity", "audit", "prompt", "partition"}
 
 
 @pytest.mark.parametrize("zero", [{"stage": 2, "offload": "optimizer"}, SLOW({"stage": 3, "offload": "all"})])

@@ -47,7 +47,7 @@ def test_every_kernel_trains_like_a_plain_loop(tmp_path: Path, made: tuple[Path,
     """In bf16, against transformers in float32."""
     if lacking := backends.BACKENDS[kernel].unavailable("bf16", 16):
         pytest.skip(lacking)
-    checks = ["leak", "window", "parity", "audit", "partition"]
+    checks = ["leak", "window", "parity", "audit", "prompt", "partition"]
     job = train(tmp_path, made, attention=kernel, stop_after_steps=8, startup_checks=checks)
     theirs = reference_loop.run(job, 8)
     steps = events(tmp_path, "step")

@@ -138,7 +138,7 @@ def test_a_pipeline_exports_what_went_in(
     before, after = load_file(folder / "model.safetensors"), load_file(tmp_path / "exports/epoch-1/model.safetensors")
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
-    assert {p["name"] for p in events(tmp_path, "startup_check")} == {"leak", "parity", "audit", "partition"}
+    assert {p["name"] for p in events(tmp_path, "startup_check")} == {"leak", "parity", "audit", "prompt", "partition"}
 
 
 def blind_on_the_second_stage(

@@ -29,7 +29,7 @@ def test_checks_pass_in_a_layout_with_everything(tmp_path: Path, model: Path, co
     parallel = {"tensor": 2, "sequence_parallel": True}
     assert run_job(tmp_path, model, corpus, recipe(parallel=parallel, epochs=1), world=2) == 0
     checks = {p["name"]: p for p in events(tmp_path, "startup_check")}
-    assert set(checks) == {"leak", "parity", "audit", "partition"}
+    assert set(checks) == {"leak", "parity", "audit", "prompt", "partition"}
     assert checks["parity"]["value"] < 1e-5
 
 
