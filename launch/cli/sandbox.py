@@ -215,7 +215,7 @@ def _tenants(file: Path | None, token: str | None, open_execute: bool, checkpoin
     if file is not None:
         if token is not None or open_execute or checkpoint:
             raise ValueError("--tenants: the file sets this; remove --token, --open-execute and --checkpoint")
-        return load_tenants(file)
+        return load_tenants(file.expanduser())
     return single_tenant(token, open_execute, checkpoint)
 
 

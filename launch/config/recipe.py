@@ -29,7 +29,7 @@ def read_recipe(path: Path, overrides: list[str]) -> dict[str, Any]:
         ConfigError: a file is missing, is not YAML or extends itself; an override is malformed.
     """
     try:
-        merged = _read_with_bases(_find(path), ())
+        merged = _read_with_bases(_find(path.expanduser()), ())
         for override in overrides:
             _apply_override(merged, override)
         plain = OmegaConf.to_container(merged, resolve=True)

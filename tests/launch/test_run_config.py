@@ -44,6 +44,20 @@ def test_overrides_reach_every_depth(tmp_path: Path) -> None:
     assert (config.run, config.select.balance) == (Path("somewhere"), None)
 
 
+def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "base.yaml").write_text("launch: {cluster: ~/cluster.yaml}\n")
+    paths = "chat_template: ~/chat.jinja, sources: [{path: ~/chats.jsonl}], decontaminate: [{path: ~/prompts.jsonl}]"
+    written(tmp_path, f"extends: ~/base.yaml\nmodel: ~/model\nprepare: {{{paths}}}\n")
+    config = load(Path("~/run.yaml"), ["run=~/runs/mine"])
+    prepare = config.prepare
+    given = [config.model, config.run, config.launch.cluster, prepare.chat_template, prepare.sources[0].path]
+    found = [Path(str(path)) for path in (*given, prepare.decontaminate[0].path)]
+    names = ["model", "runs/mine", "cluster.yaml", "chat.jinja", "chats.jsonl", "prompts.jsonl"]
+    assert found == [tmp_path / name for name in names]
+    assert Path(load(tmp_path / "run.yaml", ["model=owner/name~1"]).model) == Path("owner/name~1")
+
+
 def test_an_empty_section_is_all_defaults(tmp_path: Path) -> None:
     assert load(written(tmp_path, "train: {}\n"), []) == LoopConfig()
 

@@ -1,9 +1,10 @@
 """One item of a file to a record, or to the reason why it is none.
 
 Contract: ``parse`` reads the forms of :mod:`.turns`. The conversation is under ``conversations``, ``messages`` or
-``conversation``, as a list or as JSON in a text. An id that is a whole number becomes text. A record without an id gets
-16 hexadecimal digits of the SHA-256 of its turns, which depend on neither file nor place. What ``rules`` do not allow
-is refused with the setting that allows it. Cost: microseconds a record. Duplicates are not looked for.
+``conversation``, as a list, as JSON in a text, or as a list for each key. An id that is a whole number becomes text. A
+record without an id gets 16 hexadecimal digits of the SHA-256 of its turns, which depend on neither file nor place.
+What ``rules`` do not allow is refused with the setting that allows it. Cost: microseconds a record. Duplicates are not
+looked for.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from codeact_train.data.records.turns import Refusal, read_turns
 
 CONVERSATIONS = ("conversations", "messages", "conversation")
 """Keys of a record that may hold its turns."""
+_TRAJECTORY = {"messages", "outcome", "protocol", "sampling"}
 _SHOWN_KEYS = 8
 _DEFAULT = ReadingSettings()
 
@@ -37,8 +39,9 @@ def parse(raw: bytes, rules: ReadingSettings = _DEFAULT) -> Record | Unreadable:
     if given is None:
         return Unreadable("bad_record", f"conversations: Field required{_keys_instead(value)}")
     known = _given_id(value)
-    if isinstance(given, str):
-        given = _parsed(given)
+    if value.keys() >= _TRAJECTORY:
+        return Unreadable("bad_record", "a trajectory of a bank, not a record; run codeact select on the bank", known)
+    given = _as_list(given)
     try:
         record = _record(value, given, value.get("id") if known is None else known, rules)
     except Refusal as refusal:
@@ -89,11 +92,17 @@ def _empty_reply(record: Record) -> int | None:
     return None
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return from_json(text)
-    except ValueError:
-        return text
+def _as_list(given: Any) -> Any:
+    """A conversation as a list of turns, from JSON in a text, or from a list for each key as Arrow may store it."""
+    if isinstance(given, str):
+        try:
+            return from_json(given)
+        except ValueError:
+            return given
+    columns = list(given.values()) if isinstance(given, dict) else []
+    if all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1:
+        return [dict(zip(given, row, strict=True)) for row in zip(*columns, strict=True)]
+    return given
 
 
 def _no_json(raw: bytes, error: ValueError) -> Unreadable:

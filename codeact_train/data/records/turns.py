@@ -94,7 +94,7 @@ class _Reader:
         if role == "call":
             role, text, calls = "assistant", "", [*calls, *tools.written_calls(content)]
         if (calls or role == "tool") and self.rules.tool_calls == "drop":
-            what = f"calls {', '.join(tools.names(calls))}" if calls else f"has the role {name}"
+            what = f"calls {', '.join(tools.names(calls))}" if calls else f"has the role {name!r}"
             raise Refusal("tool_calls", f"turn {number} {what}; {tools.ADVICE}")
         if calls:
             text = tools.with_calls(text or "", calls)
