@@ -72,22 +72,25 @@ def security_suite(
         KernelName,
         typer.Option(help="`ipykernel`: in the same isolation; `stock`: without isolation, harmless cases only."),
     ] = "light",
+    group: Annotated[
+        list[str] | None, typer.Option(help="Only the cases of this group; may be given several times.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run hostile cells, each in a new kernel, and judge by what the host observes; exit code 1 at a breach.
 
     A breach is a case that gets through although `probe`, or the kernel, promises that it is stopped.
     """
-    from sandbox.security_suite.run import run_suite
+    from sandbox.security_suite.run import cases_of, run_suite
     from sandbox.security_suite.scorecard import HEAD, breaches, row, summary
 
     with _as_value_error():
-        chosen = _chosen(tier)
+        chosen, cases = _chosen(tier), cases_of(group)
         say(f"kernel {kernel}, {'no isolation' if kernel == 'stock' else f'tier {chosen}'}")
         if not as_json:
             typer.echo(HEAD)
         scores = asyncio.run(
-            run_suite(chosen, kernel, on_score=lambda score: None if as_json else typer.echo(row(score)))
+            run_suite(chosen, kernel, cases, on_score=lambda score: None if as_json else typer.echo(row(score)))
         )
     if as_json:
         _echo_json({"tier": chosen, "kernel": kernel, "scores": [score.model_dump() for score in scores]})

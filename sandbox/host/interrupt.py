@@ -23,7 +23,7 @@ MOST = 256
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The processes that one interrupt has reached, beside the kernel itself."""
+    """The processes that one interrupt has reached, beside the kernel itself; parents come before their children."""
 
     members: tuple[ProcessStat, ...]
 
@@ -32,10 +32,13 @@ class Interrupted:
 
         ``since``: only those started after this moment of :func:`now`.
         """
-        parents = {member.pid for member in self.members}
+        members, orphans = {member.pid for member in self.members}, set()
         for member in self.members:
-            current = read_stat(member.pid) if member.parent in parents and member.started >= since else None
-            if current is not None and current.started == member.started and current.parent != member.parent:
+            current = read_stat(member.pid) if member.parent in members and member.started >= since else None
+            if current is None or current.started != member.started:
+                continue
+            if member.parent in orphans or current.parent != member.parent:
+                orphans.add(member.pid)
                 _send(member, signal.SIGKILL)
 
 

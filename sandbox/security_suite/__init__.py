@@ -5,6 +5,6 @@ beside a sibling kernel and a victim process on the host, and judges by what the
 time it took, the sibling, the victim, the host's memory. Of a kernel's own output only the word ``BREACH`` counts.
 
 ``protocol`` attacks the connection and the kernel, ``resources`` exhausts time, memory, processes, disk and output,
-``escape`` reaches for files, network and other processes, ``leaks`` looks for inherited state, ``ordinary_work`` checks
-that legitimate code still runs.
+``escape`` reaches for files, network and other processes, ``leaks`` looks for inherited state. ``ordinary_work`` checks
+that legitimate code still runs, ``notebook_cells`` that cells behave as in Jupyter.
 """

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sandbox.isolation.probe import Tier
 from sandbox.pool import KernelPool
-from sandbox.security_suite import escape, leaks, ordinary_work, protocol, resources
+from sandbox.security_suite import escape, leaks, notebook_cells, ordinary_work, protocol, resources
 from sandbox.security_suite.baseline_kernel import BaselinePool
 from sandbox.security_suite.case import ENDS, Case
 from sandbox.security_suite.fixtures import SECRET, Fixtures, create_fixtures, process_state
@@ -18,8 +18,18 @@ CASES: tuple[Case, ...] = (
     *escape.FILES, *leaks.HANDED_DOWN, *escape.NETWORK, *escape.PROCESSES, *escape.KERNEL_CALLS,
     *resources.TIME, *resources.MEMORY, *resources.PROCESSES, *resources.DISK, *resources.OUTPUT,
     *protocol.DEATHS, *protocol.PROTOCOL, *protocol.PYTHON, *ordinary_work.WORK,
+    *notebook_cells.CELLS,
 )  # fmt: skip
 SuiteKernel = Literal["light", "ipykernel", "stock"]
+
+
+def cases_of(groups: Sequence[str] | None) -> Sequence[Case]:
+    """The cases of these groups, all for None. Raises ValueError for an unknown group."""
+    known = dict.fromkeys(case.group for case in CASES)
+    for group in groups or ():
+        if group not in known:
+            raise ValueError(f"--group must be one of {', '.join(known)} (got {group!r})")
+    return [case for case in CASES if not groups or case.group in groups]
 
 
 async def run_suite(

@@ -20,6 +20,7 @@ COMMANDS = {
 DEAF_COMMANDS = {
     "a shell and its child": "!trap '' INT; sleep 1000; echo after",
     "a script": "%%bash\ntrap '' INT\nsleep 1000\necho after",
+    "a shell below a shell": "!bash -c \"trap '' INT; bash -c 'sleep 1000; echo one'; echo two\"; echo three",
     "the C library's call": "import ctypes\nctypes.CDLL(None).system(b\"trap '' INT; sleep 1000; echo after\")",
 }
 
