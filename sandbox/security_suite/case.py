@@ -32,6 +32,8 @@ class Case:
     """A further condition on the result."""
     next_code: str = "6 * 7"
     """The next cell of the same kernel; it must not hang and must not print the breach marker."""
+    check_next: Callable[[CellResult], bool] | None = None
+    """A condition on the result of the next cell."""
     check: Callable[[Kernel, Fixtures], Awaitable[str | None]] | None = None
     """A check by the host after both cells; returns the fault it finds."""
     stopped_by: str = ""

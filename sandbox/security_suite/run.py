@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sandbox.isolation.probe import Tier
 from sandbox.pool import KernelPool
-from sandbox.security_suite import escape, leaks, notebook_cells, ordinary_work, protocol, resources
+from sandbox.security_suite import escape, leaks, notebook_cells, ordinary_work, printed, protocol, resources
 from sandbox.security_suite.baseline_kernel import BaselinePool
 from sandbox.security_suite.case import ENDS, Case
 from sandbox.security_suite.fixtures import SECRET, Fixtures, create_fixtures, process_state
@@ -18,7 +18,7 @@ CASES: tuple[Case, ...] = (
     *escape.FILES, *leaks.HANDED_DOWN, *escape.NETWORK, *escape.PROCESSES, *escape.KERNEL_CALLS,
     *resources.TIME, *resources.MEMORY, *resources.PROCESSES, *resources.DISK, *resources.OUTPUT,
     *protocol.DEATHS, *protocol.PROTOCOL, *protocol.PYTHON, *ordinary_work.WORK,
-    *notebook_cells.CELLS,
+    *notebook_cells.CELLS, *printed.PRINTED,
 )  # fmt: skip
 SuiteKernel = Literal["light", "ipykernel", "stock"]
 

@@ -103,6 +103,8 @@ def _fault(
         return harm
     if result.status not in case.allowed or not (case.check_result is None or case.check_result(result)):
         return f"{outcome(result)}; expected {' or '.join(case.allowed)}"
+    if case.check_next is not None and not case.check_next(second):
+        return f"the next cell: {outcome(second)}"
     if took > case.timeout_s + LATE_S:
         return f"took {took:.1f} s"
     if growth_mib > HOST_GROWTH_MIB:
