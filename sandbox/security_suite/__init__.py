@@ -6,6 +6,6 @@ time it took, the sibling, the victim, the host's memory. Of a kernel's own outp
 
 ``protocol`` attacks the connection and the kernel, ``resources`` exhausts time, memory, processes, disk and output,
 ``escape`` reaches for files, network and other processes, ``leaks`` looks for inherited state. ``ordinary_work`` checks
-that legitimate code still runs, ``notebook_cells`` that cells behave as in Jupyter, ``printed`` that what cells print is
-shown, and where it belongs.
+that legitimate code still runs, ``notebook_cells`` that cells behave as in Jupyter, ``printed`` that what cells print
+is shown, and where it belongs.
 """
