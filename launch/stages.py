@@ -30,7 +30,7 @@ from rollout.engines import ServerSpec, running_server
 from rollout.servers import folder_digest
 
 SHOWN_DROPPED = 3
-"""Dropped records that the console names."""
+"""Reasons for which the console names a dropped record."""
 
 
 def collect(config: LoopConfig) -> str:
@@ -161,8 +161,9 @@ def _account(ledger: Ledger) -> str:
 
 
 def _left_out(ledger: Ledger, corpus: Path) -> Iterator[str]:
-    """Sentences about what is not trained: the first dropped records, where all are listed, and reasoning."""
-    named = [one for one in ledger.dropped_records if one.reason != "mixture"][:SHOWN_DROPPED]
+    """Sentences about what is not trained: a record of each of the most frequent reasons to drop one, and reasoning."""
+    first = {one.reason: one for one in reversed(ledger.dropped_records) if one.reason != "mixture"}  # of each reason
+    named = sorted(first.values(), key=lambda one: -ledger.dropped[one.reason])[:SHOWN_DROPPED]
     if named:
         more = sum(count for reason, count in ledger.dropped.items() if reason != "mixture") - len(named)
         rest = f"; and {more} more" if more else ""

@@ -62,6 +62,21 @@ def test_a_configuration_prepares_its_records(config: str, trained: int, home: P
     assert not (home / "~").exists()
 
 
+def test_prepare_names_what_it_drops_and_where_the_list_is(home: Path) -> None:
+    (home / "mixed.jsonl").write_text((home / "chats.jsonl").read_text() + (home / "masked.jsonl").read_text() * 2)
+    overrides = ["prepare.sources=[{path: mixed.jsonl}]", "run=runs/mixed"]
+    result = CliRunner().invoke(app, ["prepare", "mine.yaml", *overrides], prog_name="codeact")
+    said = " ".join(result.stderr.split())
+    assert result.exit_code == 0
+    assert "dropped: mixed.jsonl line 3 (repair): turn 1 has train=false" in said
+    assert "and 1 more; all are listed in runs/mixed/corpus/dropped.jsonl" in said
+    listed = [json.loads(line) for line in (home / "runs/mixed/corpus/dropped.jsonl").read_text().splitlines()]
+    assert [(one["line"], one["id"], one["reason"]) for one in listed] == [
+        (3, "repair", "mask_key"),
+        (4, "repair", "mask_key"),
+    ]
+
+
 @pytest.mark.parametrize("line", [line for line in COMMANDS if not line.startswith("codeact train")])
 def test_a_command_works(line: str) -> None:
     program, *arguments = shlex.split(line)

@@ -24,13 +24,13 @@ from codeact_train import ReadingSettings, Record, describe_form, read_records, 
 from launch.inputs.resolve_records import resolve_records
 from rollout import atomic_file
 
-SHOWN_DROPPED = 3
-"""Dropped records that a message names."""
+SHOWN_DROPPED = 6
+"""Reasons for which a message names the first dropped record."""
 
 
 @dataclass
 class Count:
-    """What was read: ``dropped`` by reason, ``first`` sentences about the first of them."""
+    """What was read: ``dropped`` by reason, ``first`` sentences about the first of each reason."""
 
     kept: int = 0
     turns: Counter[str] = field(default_factory=Counter)
@@ -138,7 +138,7 @@ def _add(count: Count, source: str, place: int, item: Record | Any) -> None:
         count.reasoning_left_out += item.reasoning_left_out
         return
     count.dropped[item.reason] += 1
-    if len(count.first) < SHOWN_DROPPED:
+    if count.dropped[item.reason] == 1 and len(count.first) < SHOWN_DROPPED:
         count.first.append(f"{source} line {place}{f' ({item.id})' if item.id else ''}: {item.detail}")
 
 

@@ -126,7 +126,8 @@ def test_a_damaged_packed_file_is_named(files: Path, model: Path, tmp_path: Path
 
 
 def test_a_record_in_another_file_is_another_corpus(model: Path, tmp_path: Path) -> None:
-    lines = write_conversations(tmp_path / "all", {"a": ["x", "1"], "b": ["y", "2"]}).read_text().splitlines(True)
+    said = {"a": ["x", "1"], "b": ["y", "2"], "c": ["z", "3"]}
+    lines = write_conversations(tmp_path / "all", said).read_text().splitlines(True)
     digests = set()
     for first in (1, 2):
         (tmp_path / "one.jsonl").write_text("".join(lines[:first]))
