@@ -134,7 +134,11 @@ def read_result(path: Path) -> EvalResult:
     """Reads one result file. Raises ``ValueError`` when it is damaged or has the name of another key."""
     try:
         result = EvalResult.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        raise ValueError(f"{path}: {key}: {first['msg']}; delete it and evaluate again") from error
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a complete result file ({error}); delete it and evaluate again") from error
     if path.stem != result.key:
         raise ValueError(f"{path}: holds the result of key {result.key}; delete it and evaluate again")

@@ -1,5 +1,6 @@
 """The export gate lets faithful servers pass and catches the faults that still answer."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from eval.parity import ParityError, compare, require_parity
 from rollout.servers.openvino import OpenVINOBackend, OpenVINOSettings
+from tests.helpers.fake_server import http_server
 
 
 @pytest.fixture
@@ -62,3 +64,24 @@ def test_stale_weights_are_caught(tiny_server: str, tiny_llama: Path, tmp_path: 
     tensors["model.layers.1.mlp.down_proj.weight"] *= 1.02
     save_file(tensors, trained / "model.safetensors", metadata={"format": "pt"})
     assert not compare(tiny_server, trained).passed
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": []},
+        {"choices": [{"text": "x"}]},
+        {"choices": [{"text": "x", "token_ids": [1, 2], "logprobs": {"token_logprobs": [-1.0]}}]},
+        {"choices": [{"text": "x", "token_ids": [1], "logprobs": {"token_logprobs": ["?"]}}]},
+        {"choices": [{"text": "", "token_ids": [], "logprobs": {"token_logprobs": []}}]},
+        {"error": {"message": "no"}},
+        None,
+    ],
+)
+def test_an_odd_answer_is_no_comparison(tiny_llama: Path, answer: Any) -> None:
+    def handle(path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        models = {"object": "list", "data": [{"id": "m"}]}
+        return 200, json.dumps(models if path.endswith("/models") else answer).encode()
+
+    with http_server(handle) as url, pytest.raises(ParityError, match=url):
+        compare(url, tiny_llama)

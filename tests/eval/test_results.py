@@ -79,6 +79,14 @@ def test_half_a_file_is_refused_by_name(tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"[" * 100_000, b"9" * 5000, b"null", b'{"schema": 1}'])
+def test_a_file_of_anything_else_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    path = write_result(tmp_path, result())
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path.name}.*delete it and evaluate again"):
+        read_results(tmp_path)
+
+
 def test_a_file_under_another_name_is_refused(tmp_path: Path) -> None:
     write_result(tmp_path, result()).rename(result_path(tmp_path, "0" * 16))
     with pytest.raises(ValueError, match="holds the result of key"):

@@ -112,20 +112,22 @@ def http_server(handle: Callable[[str, dict[str, str], bytes], tuple[int, bytes]
     """A server in a thread; yields its base URL.
 
     Args:
-        handle: (path, headers in lower case, body) of a POST → status and JSON body.
+        handle: (path, headers in lower case, body) of a GET or POST → status and JSON body.
     """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers["content-length"] or 0))
             status, reply = handle(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(reply)))
             self.end_headers()
             self.wfile.write(reply)
+
+        do_GET = do_POST
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
