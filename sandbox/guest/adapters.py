@@ -15,6 +15,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+PROMPT_LOCATORS = ("IPythonCacheLocator", "_IPythonCacheLocator")
+"""The class of numba that finds the cache of a function of IPython's prompt, in new and older versions."""
 CELL_NAMES = "<cell "
 """How the file names of cells begin."""
 NO_SEMAPHORES = (
@@ -65,8 +67,11 @@ def _execute_and_adapt(execute: Callable[[ModuleType], None], adapt: Callable[[A
 
 def _cache_cells(caching: Any) -> None:
     """Lets numba store compiled functions of cells where it stores those of IPython's prompt."""
+    known_locators = [getattr(caching, name) for name in PROMPT_LOCATORS if hasattr(caching, name)]
+    if not known_locators:  # a version that is not known here
+        return
 
-    class CellLocator(caching._IPythonCacheLocator):  # type: ignore[misc]
+    class CellLocator(known_locators[0]):  # type: ignore[misc]
         @classmethod
         def from_function(cls, py_func: Any, py_file: str) -> Any:
             known = f"<ipython-{py_file[1:]}" if py_file.startswith(CELL_NAMES) else py_file

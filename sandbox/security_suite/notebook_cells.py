@@ -126,6 +126,7 @@ INTERRUPTED: dict[str, Any] = {
     "allowed": ("timeout_interrupted",),
     "check": _command_ended,
     "stopped_by": "SIGINT for the process group",
+    "kernels": ("light",),  # stock ipykernel may take longer than the grace to format its first traceback
 }
 LATER: dict[str, Any] = {"check": _next_cells_undisturbed, "kernels": ("light",)}
 CELLS = [

@@ -25,12 +25,12 @@ def results(method):
         return pool.map(mod.double, range(3)), list(executor.map(mod.double, range(3)))
 """
 NUMBA = b"""import inspect
-class _IPythonCacheLocator:
+class IPythonCacheLocator:
     @classmethod
     def from_function(cls, py_func, py_file):
         return inspect.getsource(py_func) if py_file.startswith('<ipython-') else None
 class CacheImpl:
-    _locator_classes = [_IPythonCacheLocator]
+    _locator_classes = [IPythonCacheLocator]
     def __init__(self, function):
         found = (each.from_function(function, inspect.getfile(function)) for each in self._locator_classes)
         self.locator = next((locator for locator in found if locator), None)
