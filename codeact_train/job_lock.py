@@ -78,24 +78,20 @@ def hold_folder(folder: Path, key: str, kind: str, *, shared: bool = False, wait
     path = folder / MARK
     if (other := read_object(path).get("kind", kind)) != kind:
         raise ValueError(f"{key}={folder}: this is a folder of kind {other!r}, not {kind!r}; give another")
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     file = _locked(path, key, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, time.monotonic() + wait_s)
     try:
         _write(file, kind, Holder.this_process())
         yield
     finally:
-        _write(file, kind, None)
-        if not shared:
-            with suppress(OSError):  # the user may have removed the folder
-                _remove_if_unused(folder, path)
+        with suppress(OSError):  # the disk is full, or the user has removed the folder
+            _write(file, kind, None)
+            if not shared and list(folder.iterdir()) == [path]:  # refused before it wrote anything
+                path.unlink()
+                for parent in made:
+                    parent.rmdir()
         file.close()
-
-
-def _remove_if_unused(folder: Path, path: Path) -> None:
-    """Remove a folder whose job was refused before it wrote anything."""
-    if list(folder.iterdir()) == [path]:
-        path.unlink()
-        folder.rmdir()
 
 
 def holder_of(folder: Path) -> Holder | None:

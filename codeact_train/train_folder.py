@@ -59,20 +59,20 @@ def check_resumable(out: Path, train: TrainConfig, model: Path, corpus: str | No
     wrong = [key for key in mine if meta.get(key) != mine[key]]
     if wrong:
         stored = meta.get("settings") or _settings_of_job(out, meta)
-        parts = [part for key in wrong for part in _explained(key, mine[key], meta, stored, train)]
+        changed = sorted(recipe_differences(stored, train)) if "recipe" in wrong else []
+        parts = [f"{name}={value} (checkpoint: {before})" for name, value, before in changed]
+        parts += [f"{key}={mine[key]} (checkpoint: {meta.get(key)}){_MEANING[key]}" for key in wrong]
         raise ValueError(
-            f"{'; '.join(parts)}: {checkpoint} was made with these values, and a run cannot change them; give the "
-            "former values, or another run="
+            f"{'; '.join(parts)}: a run cannot change what its checkpoint {checkpoint} was made with; give the former "
+            "values, or another run="
         )
 
 
-def _explained(
-    key: str, mine: str, meta: Mapping[str, Any], stored: Mapping[str, Any], train: TrainConfig
-) -> list[str]:
-    """One part of the message for each setting behind a digest that differs."""
-    differ = sorted(recipe_differences(stored, train)) if key == "recipe" else []
-    digests = f"{key}={mine} (checkpoint: {meta.get(key)})"
-    return [f"{name}={value} (checkpoint: {before})" for name, value, before in differ] + [digests]
+_MEANING = {
+    "corpus": ", digests of the corpus, which was prepared from other records or settings",
+    "recipe": ", digests of the settings that change the result",
+    "model": ", digests of the base model's config.json",
+}
 
 
 def _settings_of_job(out: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,8 +87,11 @@ def _settings_of_job(out: Path, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def _newest(out: Path) -> tuple[Path, dict[str, Any]] | None:
     """Path and ``meta.json`` of a checkpoint; all in one folder have the same identity."""
-    metas = sorted(path for path in (out / "checkpoints").glob("step-*/meta.json") if path.parent.name[5:].isdigit())
-    return (metas[-1].parent, read_object(metas[-1])) if metas else None
+    for path in sorted((out / "checkpoints").glob("step-*/meta.json"), reverse=True):
+        meta = read_object(path) if leftovers.is_checkpoint_name(path.parent.name) else {}
+        if meta:  # a damaged one is the checkpoint manager's to report
+            return path.parent, meta
+    return None
 
 
 def check_ours(out: Path) -> None:

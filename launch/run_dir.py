@@ -167,6 +167,7 @@ class RunDir:
             any(read_object(path).keys() >= keys for path, keys in signs)
             or any((folder / ".lock").is_file() for folder in (self.bank, self.evaluation / "bank"))
             or any(self.bank.glob("trajectories-*.jsonl"))
+            or any(self.logs.glob("serve-*.log"))
             or (self.root / "train.sbatch").is_file()
         )
 

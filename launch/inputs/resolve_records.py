@@ -10,6 +10,7 @@ the cache of ``datasets``.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from codeact_train import CONVERSATIONS, PrepareConfig, SourceSettings, saved_splits
@@ -64,21 +65,24 @@ def _from_data_set(name: str, split: str, folder: Path) -> Path:
             f"prepare.sources path='{name}:{split}': rows have no column {' or '.join(CONVERSATIONS)}, but "
             f"{', '.join(rows.column_names)}; write their conversations into one of these columns"
         )
-    with atomic_file(folder / f"{_flat(name)}-{split}.jsonl") as file:
+    out = folder / _cached(f"{name}/{split}")
+    with atomic_file(out) as file:
         rows.to_json(file, force_ascii=False)
-    return folder / f"{_flat(name)}-{split}.jsonl"
+    return out
 
 
 def _from_runs(path: Path, folder: Path) -> Path:
     say(f"records: the runs in {path}")
-    out = folder / f"{_flat(str(path.resolve()))}.jsonl"
+    out = folder / _cached(str(path.resolve()))
     with atomic_file(out) as file, file.open("w", encoding="utf-8") as lines:
         lines.writelines(mint_runs.records(path))
     return out
 
 
-def _flat(name: str) -> str:
-    return name.strip("/").replace("/", "--")
+def _cached(name: str) -> str:
+    """A name in the cache that no other source and no file of the user's has."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{name.strip('/').replace('/', '--')[-100:]}-{digest}.jsonl"
 
 
 def _load(name: str, split: str):  # type: ignore[no-untyped-def]  # datasets is slow to import

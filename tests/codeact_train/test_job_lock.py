@@ -105,7 +105,7 @@ def test_machines_of_one_job_hold_a_folder_together(tmp_path: Path) -> None:
 
 
 def test_a_job_that_writes_nothing_leaves_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="refused"), hold_folder(tmp_path / "run", "run", "run"):
+    with pytest.raises(ValueError, match="refused"), hold_folder(tmp_path / "runs" / "first", "run", "run"):
         raise ValueError("refused")
     assert list(tmp_path.iterdir()) == []
 

@@ -63,11 +63,19 @@ def started(folder: Path) -> list[psutil.Process]:
     return [psutil.Process(int(path.stem)) for path in folder.glob("*.started") if psutil.pid_exists(int(path.stem))]
 
 
-@pytest.mark.parametrize("moment", ["first line", "imports"])
-def test_the_launcher_is_killed(tmp_path: Path, trainer: Path, moment: str) -> None:
+OURS = [sys.executable, "-c", LAUNCHER]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", "2"]
+
+
+@pytest.mark.parametrize(
+    ("starts", "moment"),
+    [(OURS, "first line"), (OURS, "imports"), (TORCHRUN, "imports")],
+    ids=["first line", "imports", "torchrun"],
+)
+def test_the_launcher_is_killed(tmp_path: Path, trainer: Path, starts: list[str], moment: str) -> None:
+    arguments = [] if starts is OURS else ["-m", "codeact_train", "--config"]
     launcher = subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER, str(trainer), str(tmp_path / "job.json")],
-        env={**os.environ, "MOMENT": moment},
+        [*starts, str(trainer), *arguments, str(tmp_path / "job.json")], env={**os.environ, "MOMENT": moment}
     )
     try:
         while len(started(tmp_path)) < 2:

@@ -60,6 +60,21 @@ def test_what_the_model_made_up_or_failed_at_is_context(tmp_path: Path) -> None:
     assert {turn.weight for turn in other.conversations if turn.role == "assistant"} == {0}
 
 
+def test_each_file_of_runs_has_its_own_place_in_the_cache(tmp_path: Path) -> None:
+    one, other = tmp_path / "a" / "b.gz", tmp_path / "a--b.gz"
+    one.parent.mkdir()
+    mine = tmp_path / "records" / f"{str(one).strip('/').replace('/', '--')}.jsonl"
+    mine.parent.mkdir()
+    mine.write_text("a user's")
+    first, second = (made(written(path, [run(n)]), tmp_path)[0].id for n, path in enumerate((one, other)))
+    assert (first, second) == ("sums/0/small", "sums/1/small")
+    assert len(list((tmp_path / "records").iterdir())) == 3
+    assert mine.read_text() == "a user's"
+    deep = tmp_path / ("d" * 200) / ("e" * 200)
+    deep.mkdir(parents=True)
+    assert made(written(deep / "runs.gz", [run(2)]), tmp_path)[0].id == "sums/2/small"
+
+
 def test_a_corpus_of_runs_accounts_for_every_line_and_holds_out_whole_tasks(
     tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
