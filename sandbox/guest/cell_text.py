@@ -22,6 +22,8 @@ _CELL = struct.Struct("<40s")
 _SLOT_BITS = 40
 _LOG_SLACK = 4096
 STREAMS = ("stdout", "stderr")
+NOT_KNOWN = (1 << 64) - 1
+"""In place of a position: the host does not have the file."""
 
 
 def marker(omitted: int) -> str:
@@ -32,6 +34,14 @@ def marker(omitted: int) -> str:
 def head_and_tail(keep: int) -> tuple[int, int]:
     """How many characters of a text are kept at its start and at its end."""
     return keep - keep // 2, keep // 2
+
+
+def shorten(text: str, keep: int) -> str:
+    """``text``, or if it is longer than ``keep`` its head and tail of ``keep`` characters with a marker between."""
+    if len(text) <= keep:
+        return text
+    head, tail = head_and_tail(keep)
+    return text[:head] + marker(len(text) - keep) + (text[-tail:] if tail else "")
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Found:
     overwritten: int
     """Characters that a carriage return had overwritten when the tail was full."""
     raw_at: int
-    """How far the file behind the descriptor was read."""
+    """How far the file behind the descriptor was read, or ``NOT_KNOWN``."""
 
     @property
     def omitted(self) -> int:
@@ -93,7 +103,7 @@ class CellText:
         self._memory = memory[start : start + _stream_bytes(keep)]
         self._slot_bytes = _slot_bytes(self.tail_chars)
         self._slots_at = _NUMBERS.size + 4 * self.head_chars
-        self.raw_at = 0
+        self.raw_at, self.host_has_file = 0, True
         self.begin()
 
     def begin(self) -> None:
@@ -111,7 +121,7 @@ class CellText:
             self._head_bytes,
             self._slot << _SLOT_BITS | self._log_bytes,
             self._overwritten,
-            self.raw_at,
+            self.raw_at if self.host_has_file else NOT_KNOWN,
         )
 
     def add(self, text: str) -> str:

@@ -145,6 +145,10 @@ class Forking:
             os._exit(1)
         return 0
 
+    def own_forks(self) -> set[int]:
+        """Process ids of the branches and the checkpoint of this kernel, which are its children."""
+        return {*self._branches, *([self._copy] if self._copy else [])}
+
     def _reap_branches(self) -> None:
         """Reaps branches that have ended."""
         for pid in self._branches[:]:

@@ -21,9 +21,10 @@ from sandbox.guest import __version__
 from sandbox.guest.connection import SocketTransport
 from sandbox.guest.forking import Forking
 from sandbox.guest.introspection import Introspection
+from sandbox.guest.output import CELL, tag_threads
 from sandbox.guest.shell import DISPLAYS, SandboxShell
 from sandbox.guest.signals import report, stop_timers
-from sandbox.guest.streams import CELL, Streams, tag_threads
+from sandbox.guest.streams import Streams
 from sandbox.guest.traceback import describe
 from sandbox.guest.wire import IOPUB, SHELL, pack
 
@@ -107,6 +108,7 @@ class LightKernel(Forking, Introspection):
             stop_timers()
             error = raised
         self.streams.finish()
+        self.streams.keep_children_apart(self._cells, self.own_forks())
         count = self.shell.execution_count - 1
         if error is None:
             expressions = content.get("user_expressions")

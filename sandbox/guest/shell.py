@@ -24,9 +24,10 @@ from traitlets import Instance
 from traitlets.config import Config
 
 from sandbox.guest import commands
+from sandbox.guest.cell_text import shorten
 from sandbox.guest.connection import SocketTransport
 from sandbox.guest.displays import SandboxDisplayHook, SandboxDisplayPublisher, SandboxFormatter
-from sandbox.guest.streams import OutputLimit, shorten
+from sandbox.guest.output import OutputLimit
 from sandbox.guest.wire import CONTAINERS
 
 DISPLAYS = 500

@@ -1,215 +1,35 @@
-"""``sys.stdout`` and ``sys.stderr`` of a kernel, and raw output to file descriptors 1 and 2.
+"""Both streams of a kernel: their memory, their raw files, and what they do at the begin and the end of a cell.
 
-Contract: the first and last ``keep / 2`` characters of each stream of a cell reach the host, with a marker between them
-that gives the number omitted; a cell that prints more than ``hard`` characters is stopped. What is not sent yet lies in
-memory that the host can read (:mod:`sandbox.guest.cell_text`). Text of a thread or task belongs to the cell that
-started it. After that cell's end it is sent at once as an output of that cell, see :mod:`sandbox.guest.late`.
-Descriptors 1 and 2 are files whose growth is read back, in order, at the next write or at the end of the cell: this
-needs no thread, and a flood ends at the file size limit.
+Contract: :func:`capture` installs ``sys.stdout`` and ``sys.stderr`` (:mod:`sandbox.guest.output`) and descriptors 1 and
+2. Forks of the kernel call :meth:`Streams.use` and :meth:`Streams.adopt`.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-import threading
-from collections.abc import Iterator
-from concurrent.futures.thread import ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import ContextVar, copy_context
-from functools import wraps
 from typing import Any
 
-from sandbox.guest.cell_text import STREAMS, CellText, begin_cell, head_and_tail, map_region, marker, region_bytes
+from sandbox.guest.cell_text import STREAMS, CellText, begin_cell, map_region, region_bytes
 from sandbox.guest.connection import SocketTransport
 from sandbox.guest.late import LateText
-
-MAX_PROMPT_SENDS = 500
-"""The most messages a cell may send for text that is flushed at once."""
-CELL: ContextVar[int] = ContextVar("cell", default=0)
-"""The cell that started the current task or submitted the current job; not set in other threads."""
-CELL_ATTRIBUTE = "_of_cell"
-"""Attribute of a thread that has outlived its cell: that cell's number."""
-
-
-class OutputLimit(BaseException):
-    """Raised inside a cell that printed too much. A BaseException, so ``except Exception`` does not catch it."""
-
-
-def shorten(text: str, keep: int) -> str:
-    """``text``, or if it is longer than ``keep`` its head and tail of ``keep`` characters with a marker between."""
-    if len(text) <= keep:
-        return text
-    head, tail = head_and_tail(keep)
-    return text[:head] + marker(len(text) - keep) + (text[-tail:] if tail else "")
-
-
-class Output(io.TextIOBase):
-    """One of the two text streams."""
-
-    def __init__(
-        self, name: str, transport: SocketTransport, fd: int, text: CellText, late: LateText, hard: int
-    ) -> None:
-        self.name, self.hard = name, hard
-        self._transport = transport
-        self._fd = fd
-        self._cell_text, self._late = text, late
-        self._pid = os.getpid()
-        self._lock = threading.RLock()
-        self.cell = 0
-        self.begin(0, {})
-        self._open = False
-
-    encoding = "utf-8"
-
-    def begin(self, cell: int, parent: dict[str, Any], followed: bool = False) -> None:
-        """Starts a new cell with a full budget.
-
-        ``followed``: a listener shows output live, so text is sent at once, up to ``MAX_PROMPT_SENDS`` messages.
-        """
-        self._drain_late()
-        self._late.begin(cell, parent)
-        self.cell, self._parent = cell, parent
-        self._cell_text.begin()
-        self._text = ""
-        self._followed, self._at_once = followed, MAX_PROMPT_SENDS
-        self._open = True
-
-    def writable(self) -> bool:
-        return True
-
-    def isatty(self) -> bool:
-        return False
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def write(self, text: str) -> int:
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if os.getpid() != self._pid:  # a forked child does not own the connection: its text is raw output
-            os.write(self._fd, text.encode("utf-8", "backslashreplace"))
-            return len(text)
-        owner = self._owner()
-        if owner == self.cell and self._open:
-            if text != "\n":  # the end of a print, before which nothing was written
-                self._drain()
-            self._add(text)
-        else:
-            self._late.write(owner, text)
-        return len(text)
-
-    def use(self, text: CellText) -> None:
-        """Switches to other memory."""
-        text.raw_at, self._cell_text = self._cell_text.raw_at, text
-
-    def adopt(self) -> None:
-        """Continues in a forked kernel; raw output of the other process is dropped."""
-        self._pid, self._lock = os.getpid(), threading.RLock()
-        self._cell_text.raw_at = 0
-        with suppress(OSError):  # see _drain
-            if not os.fstat(self._fd).st_nlink:  # a file with a name is the cell's own
-                os.ftruncate(self._fd, 0)
-            self._cell_text.raw_at = os.lseek(self._fd, 0, os.SEEK_END)
-        self._cell_text.update()
-        self._late.adopt()
-
-    def flush(self) -> None:
-        """Sends the text printed so far; without it short text waits for more, or for the cell's end."""
-        if self._pid == os.getpid():
-            self._late.push()
-            if self._text:
-                self._send_at_once()
-
-    def finish(self) -> None:
-        """Ends the cell: sends raw output, then the tail that was held back."""
-        self._drain(stop=False)
-        with self._lock:
-            self._open = False
-            self._publish(self._cell_text.rest())
-            self.push()
-
-    def _owner(self) -> int:
-        if threading.current_thread() is threading.main_thread():
-            return CELL.get() or self.cell
-        return CELL.get() or vars(threading.current_thread()).get(CELL_ATTRIBUTE, self.cell)
-
-    def _read_raw(self) -> Iterator[str]:
-        """Text written to the descriptor since the last call."""
-        held = self._cell_text
-        try:
-            size = os.lseek(self._fd, 0, os.SEEK_END)
-        except OSError:  # a cell closed it or replaced it by a pipe
-            return
-        if size == held.raw_at:
-            return
-        if size < held.raw_at:  # opened again as /dev/stdout, which empties it
-            held.raw_at = 0
-        while (room := size - held.raw_at) > 0:
-            data = os.pread(self._fd, min(room, 1 << 20), held.raw_at)
-            if not data:
-                break
-            held.raw_at += len(data)
-            yield data.decode("utf-8", "replace")
-        if held.raw_at > 1 << 20:  # frees the space; an appending writer continues at the new end
-            os.ftruncate(self._fd, 0)
-            held.raw_at = 0
-        held.update()
-
-    def _drain(self, stop: bool = True) -> None:
-        for text in self._read_raw():
-            self._add(text, stop)
-
-    def _drain_late(self) -> None:
-        """What children printed between two cells; which cell started them is not known."""
-        for text in self._read_raw():
-            self._late.write(0, text)
-
-    def _add(self, text: str, stop: bool = True) -> None:
-        with self._lock:
-            if now := self._cell_text.add(text):
-                self._publish(now)
-        if stop and self._cell_text.total > self.hard:
-            raise OutputLimit(f"the cell printed more than {self.hard:,} characters")
-
-    def push(self) -> None:
-        """Publishes the text gathered so far, so that many small writes become one message."""
-        with self._lock:
-            text, self._text = self._text, ""
-            if text:
-                self._transport.publish("stream", {"name": self.name, "text": text}, self._parent)
-
-    def _publish(self, text: str) -> None:
-        self._text += text
-        if len(self._text) > 8192 or self._transport.stale():
-            self.push()
-        elif self._followed:
-            self._send_at_once()
-
-    def _send_at_once(self) -> None:
-        """Sends a message at once while the cell may; headers count against the bytes the host reads of a cell."""
-        self._at_once -= 1
-        if self._at_once >= 0:
-            self.push()
-            self._transport.flush()
-
-
-def tag_threads(cell: int) -> None:
-    """Marks the threads that are alive at the end of ``cell`` as belonging to it."""
-    if threading.active_count() > 1:
-        for thread in threading.enumerate():
-            if thread is not threading.main_thread():
-                vars(thread).setdefault(CELL_ATTRIBUTE, cell)  # on the object, because thread ids are reused
+from sandbox.guest.left_files import MOST, is_raw_file, living_children
+from sandbox.guest.output import Output, OutputLimit
 
 
 def open_raw_files() -> None:
     """Opens empty, unlinked files for appending, on the file system of the (empty) current folder, as 1 and 2."""
     for fd in (1, 2):
-        raw = os.open(".raw", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        os.unlink(".raw")  # noqa: PTH108
+        raw = _open_raw_file(".raw")
         os.dup2(raw, fd)
         os.close(raw)
+
+
+def _open_raw_file(path: str) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+    os.unlink(path)  # noqa: PTH108
+    return fd
 
 
 class Streams:
@@ -220,6 +40,7 @@ class Streams:
     ) -> None:
         """``memory``: descriptor of the host's memory, or -1 where no host reads it."""
         self._keep, self._memory = keep, _memory(memory, keep)
+        self._home, self._children, self._apart = os.getcwd(), frozenset[int](), 0  # noqa: PTH109
         self.both = tuple(
             Output(name, transport, fd, CellText(self._memory, keep, number), LateText(name, transport, keep), hard)
             for number, (name, fd) in enumerate(zip(STREAMS, fds, strict=True))
@@ -239,6 +60,31 @@ class Streams:
             with suppress(OutputLimit):
                 stream.finish()
 
+    def keep_children_apart(self, cell: int, known: set[int]) -> None:
+        """At the end of ``cell``: gives the next one other raw files if children live on. ``known``: other kernels."""
+        living = living_children(known)
+        if living is not None and not living:
+            self._children = living
+            if self._apart:
+                self._apart = 0
+                for stream in self.both:
+                    stream.rejoin()
+            return
+        new = not known if living is None else bool(living - self._children)
+        self._children = self._children if living is None else living
+        if new and self._apart < MOST and all(is_raw_file(stream.fileno()) for stream in self.both):
+            with suppress(OSError):  # no room for files, or no descriptor left
+                self._set_apart(cell)
+
+    def _set_apart(self, cell: int) -> None:
+        self._apart += 1
+        for stream in self.both:
+            new = _open_raw_file(f"{self._home}/.raw")
+            try:
+                stream.set_apart(cell, new)
+            finally:
+                os.close(new)
+
     def use(self, memory: int) -> None:
         """Leaves the memory of the kernel this one was forked from."""
         self._memory = _memory(memory, self._keep)
@@ -247,6 +93,7 @@ class Streams:
 
     def adopt(self) -> None:
         """Continues in a forked kernel with the current files of descriptors 1 and 2."""
+        self._home, self._children, self._apart = os.getcwd(), frozenset(), 0  # noqa: PTH109
         for stream in self.both:
             stream.adopt()
 
@@ -262,17 +109,3 @@ def capture(transport: SocketTransport, memory: int, keep: int, hard: int) -> St
     sys.stdout, sys.stderr = streams.both
     sys.__stdout__, sys.__stderr__ = streams.both  # type: ignore[assignment, misc]
     return streams
-
-
-def patch_thread_pool() -> None:
-    """Makes a thread pool's job belong to the cell that submits it, also in a thread of an earlier cell.
-
-    Called once, in the fork server.
-    """
-    submit: Any = ThreadPoolExecutor.submit
-
-    @wraps(submit)
-    def submit_with_context(self: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return submit(self, copy_context().run, function, *args, **kwargs)
-
-    ThreadPoolExecutor.submit = submit_with_context  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ import traceback
 from types import TracebackType
 from typing import TypeAlias
 
-from sandbox.guest.streams import shorten
+from sandbox.guest.cell_text import shorten
 
 FRAMES = 8
 CAUSES = 3

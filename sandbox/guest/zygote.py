@@ -32,8 +32,8 @@ from sandbox.guest.isolation.linux import CLONE_NEWPID, PR_SET_CHILD_SUBREAPER, 
 from sandbox.guest.isolation.namespaces import unshare_next
 from sandbox.guest.isolation.tiers import data_bytes, enter_server, has_namespaces, prepare
 from sandbox.guest.kernel_main import run_kernel
+from sandbox.guest.output import patch_thread_pool
 from sandbox.guest.shell import SandboxShell, build_shell
-from sandbox.guest.streams import patch_thread_pool
 from sandbox.guest.warmup import warm_up
 from sandbox.workspace.walk import remove_tree
 

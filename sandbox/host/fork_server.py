@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.host.endpoints import Endpoints
-from sandbox.host.output_memory import create_memory
-from sandbox.host.process import Process, refuse_descriptors, wait_readable
+from sandbox.host.new_process import close_all, new_process, recv_ready
+from sandbox.host.process import Process, refuse_descriptors
 from sandbox.isolation import cgroups
 from sandbox.isolation.allowlist import Allowlist
 from sandbox.isolation.egress_proxy import EgressProxy
@@ -160,7 +160,7 @@ class ForkServer:
             self._count += 1
             number = self._count
             try:
-                process, theirs = self._new_process(number)
+                process, theirs = new_process(self, number)
             except OSError as error:
                 raise SandboxError(f"no kernel: {error!r}") from None
             self._processes[number] = process
@@ -170,7 +170,7 @@ class ForkServer:
                     own = [*(sock.fileno() for sock in theirs), process.memory]
                     self._send_request(process, own, endpoints, rehearse)
                 process.pidfd = await asyncio.wait_for(self._pending[number], FORK_TIMEOUT_S)
-                handed = await asyncio.wait_for(_recv_ready(process), FORK_TIMEOUT_S)
+                handed = await asyncio.wait_for(recv_ready(process), FORK_TIMEOUT_S)
                 refuse_descriptors(process.sock)
                 process.workspace, process.raw_output = handed[0], (handed[1], handed[2])
                 if self._reach["network"]:
@@ -207,7 +207,7 @@ class ForkServer:
         files = process.take_files()
         process.release()
         if files:  # the last descriptor frees files in memory, 0.2 s for a gigabyte
-            await asyncio.shield(asyncio.to_thread(_close_all, files))
+            await asyncio.shield(asyncio.to_thread(close_all, files))
         if self.tier in ("T1", "T0") and process.root is None:  # in T2 and T3 the mount namespace held the workspace
             await asyncio.to_thread(remove_tree, Path(self.base) / str(process.number))
 
@@ -235,24 +235,6 @@ class ForkServer:
             self._supervisor.terminate()
             self._supervisor.wait()
         remove_tree(self.base)
-
-    def _new_process(self, number: int) -> tuple[Process, tuple[socket.socket, socket.socket]]:
-        """A process to be forked, and its ends of the two connections."""
-        with ExitStack() as undo:
-            sock, their_sock = socket.socketpair()
-            undo.callback(sock.close)
-            undo.callback(their_sock.close)
-            tool_sock, their_tool_sock = socket.socketpair()
-            undo.callback(tool_sock.close)
-            undo.callback(their_tool_sock.close)
-            memory = create_memory(self.limits.output_chars)
-            undo.pop_all()
-        sock.setblocking(False)
-        tool_sock.setblocking(False)
-        refuse_descriptors(tool_sock)
-        exited = asyncio.get_running_loop().create_future()
-        process = Process(self, number, sock, tool_sock, exited, memory=memory)
-        return process, (their_sock, their_tool_sock)
 
     def _send_request(self, process: Process, fds: list[int], endpoints: Endpoints | None, rehearse: bool) -> None:
         process.endpoints = endpoints
@@ -360,18 +342,3 @@ class ForkServer:
         if not self._closing:
             self.died.set_result(lost)
         self._processes.clear()
-
-
-def _close_all(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)
-
-
-async def _recv_ready(process: Process) -> list[int]:
-    """Waits until the kernel reports that it is isolated; returns its workspace, raw output and any proxy socket."""
-    await wait_readable(process.sock)
-    data, fds, _, _ = socket.recv_fds(process.sock, 4096, 4)
-    packet = json.loads(data) if data else {"op": "failed", "error": "it died before it was ready"}
-    if packet["op"] != "ready":
-        raise SandboxError(f"a kernel could not start: {packet.get('error')}")
-    return fds

@@ -13,13 +13,13 @@ import os
 import stat
 from collections.abc import Callable
 
-from sandbox.guest.cell_text import STREAMS, Found, head_and_tail, marker, read_cell, region_bytes
+from sandbox.guest.cell_text import NOT_KNOWN, STREAMS, Found, head_and_tail, marker, read_cell, region_bytes
 from sandbox.guest.terminal import without_overwritten
 from sandbox.host.connection import PendingExecution
 from sandbox.host.process import Process
 
 STOCK = "stock ipykernel sends its output every 0.2 s; what it printed last before it died may be missing"
-NO_FILES = "what child processes and C code of this branch wrote last before it died may be missing"
+NO_FILES = "what child processes and C code wrote last before the kernel died may be missing"
 DISAGREES = "the kernel's messages and its memory disagree; text that it printed before it died may be missing"
 
 
@@ -34,6 +34,8 @@ def add_last_words(pending: PendingExecution, process: Process, drain: Callable[
         pending.missing, pending.missing_chars = DISAGREES, None
         return
     for name, found, fd in zip(STREAMS, read_cell(memory, keep, pending.msg_id), process.raw_output, strict=False):
+        if found.raw_at == NOT_KNOWN:
+            fd = -1
         if fd < 0:
             pending.missing, pending.missing_chars = NO_FILES, None
         received = "".join(pending.text[name])

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.guest.streams import shorten
+from sandbox.guest.cell_text import shorten
 from sandbox.guest.terminal import visible_text, without_sequences
 
 MARKER_CHARS = 60

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox import KernelPool
+from sandbox import Kernel, KernelPool
 from sandbox.result import LateOutput
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -284,3 +284,41 @@ async def test_a_result_says_what_the_kernel_sent(pool: KernelPool) -> None:
     async with await pool.acquire() as kernel:
         short, long = await kernel.run("1"), await kernel.run("print('x' * 900); 1")
         assert short.received_bytes > 500 and 900 < long.received_bytes - short.received_bytes < 3000
+
+
+WAITS = "import os, subprocess\np = subprocess.Popen(['sh', '-c', 'while [ ! -e {0} ]; do sleep 0.01; done; "
+WAITS += "echo late {0}; echo error >&2'])"
+
+
+async def test_late_output_of_a_child_is_its_cells_also_while_another_runs(isolated: KernelPool) -> None:
+    async with await isolated.acquire() as kernel:
+        await _check_late_children(kernel)
+        died = await kernel.run("import os; os.system('echo raw'); os._exit(1)")
+        assert (died.stdout, died.missing_chars) == ("raw\n", 0)  # the kernel uses its first files again
+
+
+async def test_late_output_of_a_child_with_checkpoints(keeping: KernelPool) -> None:
+    if keeping.tier == "T1":
+        pytest.skip("there a kernel cannot list its children")
+    async with await keeping.acquire() as kernel:
+        await _check_late_children(kernel)
+        died = await kernel.run("import os; os.system('echo raw'); os._exit(1)")
+        assert (died.stdout, died.missing_chars, died.rolled_back) == ("raw\n", 0, True)
+        assert (await kernel.run("os.system('echo again')")).stdout == "again\n"
+
+
+async def _check_late_children(kernel: Kernel) -> None:
+    assert (await kernel.run(WAITS.format("one"))).status == "ok"
+    assert (await kernel.run(f"q = p\n{WAITS.format('two')}\nos.system('echo mine')")).stdout == "mine\n"
+    result = await kernel.run("open('one', 'w').close(); q.wait(); os.system('echo mine')")
+    assert (result.stdout, result.stderr) == ("mine\n", "")
+    assert result.late == (
+        LateOutput(cell=1, stream="stdout", text="late one\n"),
+        LateOutput(cell=1, stream="stderr", text="error\n"),
+    )
+    result = await kernel.run("open('two', 'w').close(); p.wait(); print('mine')")
+    assert (result.stdout, [(late.cell, late.text) for late in result.late]) == (
+        "mine\n",
+        [(2, "late two\n"), (2, "error\n")],
+    )
+    assert (await kernel.run("os.system('echo mine')")).stdout == "mine\n"
