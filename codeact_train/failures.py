@@ -65,9 +65,10 @@ def sentence(error: BaseException) -> str | None:
         return f"a file cannot be written ({_one_line(error)}); free some space on its disk, {_AGAIN}"
     if isinstance(error, ImportError):
         return _of_an_import(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        reason = next(iter(str(error).splitlines()), "") or "the memory of this machine is used up"
-        return f"out of memory: {reason}; `codeact train --plan` shows what fits"
+    if isinstance(error, MemoryError):
+        return f"out of memory; end other programs, {_AGAIN}, or use a machine with more"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported here
+        return f"out of memory: {next(iter(str(error).splitlines()), '')}; `codeact train --plan` shows what fits a GPU"
     return None
 
 
@@ -82,11 +83,11 @@ def named(path: Path) -> Iterator[None]:
         raise
 
 
-def read_json_object(path: Path, fix: str) -> dict[str, Any]:
-    """The JSON object in a file.
+def read_json_object(path: Path, fix: str, *keys: str) -> dict[str, Any]:
+    """The JSON object in a file, which must have ``keys``.
 
     Raises:
-        ValueError: the file is cut off, empty or not JSON; the sentence names it and ends with ``fix``.
+        ValueError: the file is cut off, empty or not what it should be; the sentence names it and ends with ``fix``.
         OSError: it cannot be read.
     """
     try:
@@ -95,6 +96,8 @@ def read_json_object(path: Path, fix: str) -> dict[str, Any]:
         raise ValueError(f"{path}: it is cut off or not JSON ({error}); {fix}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: it holds no JSON object; {fix}")
+    if missing := [key for key in keys if key not in content]:
+        raise ValueError(f"{path}: it has no key {missing[0]!r}; {fix}")
     return content
 
 

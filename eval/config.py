@@ -11,7 +11,7 @@ from rollout import Sampling, WorkerConfig
 class EvaluateConfig(BaseModel):
     """The sweep over checkpoints."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     benchmarks: tuple[Benchmark, ...] = (Benchmark(),)
     """The benchmarks, each run with every checkpoint."""

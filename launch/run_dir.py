@@ -67,7 +67,7 @@ class RunDir:
 
         The paths of its records are not compared.
         """
-        stored = read_json_object(self.corpus / "corpus.json", "run `codeact prepare` again")["settings"]
+        stored = read_json_object(self.corpus / "corpus.json", "run `codeact prepare` again", "settings")["settings"]
         wanted = prepare.model_dump(mode="json", exclude=NOT_OF_THE_CORPUS)
         stored = {**PrepareConfig().model_dump(mode="json"), **stored}  # a corpus may be older than a key
         for key, value in wanted.items():

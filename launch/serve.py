@@ -41,7 +41,7 @@ class ServeConfig(Settings):
 
     backend: Literal["openvino", "transformers", "scripted", "vllm"] = "openvino"
     """`openvino` batches on CPU; `transformers` is the slow reference; `vllm` uses GPUs; `scripted` has no model."""
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", min_length=1)
     """Address to listen on. The servers have no authentication, so keep it private."""
     port: int = Field(0, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""

@@ -200,7 +200,7 @@ def exported(config: LoopConfig) -> list[CheckpointRef]:
     found = []
     for manifest in RunDir(config.run).exports.glob("epoch-*/export.json"):
         path = manifest.parent
-        export = read_json_object(manifest, f"remove {path}, or export the checkpoint again")
+        export = read_json_object(manifest, f"remove {path}, or export the checkpoint again", "digest", "epoch")
         found.append(CheckpointRef(name=path.name, digest=export["digest"], epoch=export["epoch"], path=str(path)))
     return sorted(found, key=lambda checkpoint: checkpoint.epoch)
 

@@ -15,7 +15,7 @@ from rollout.trajectory import Sampling
 class WorkerConfig(BaseModel):
     """Workers that run episodes, and their kernels."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     workers: int = Field(1, gt=0)
     """Ray actors: one for each node, or one for a few cores."""
@@ -64,7 +64,7 @@ class WorkerConfig(BaseModel):
 class Source(BaseModel):
     """An engine and the tasks that it works on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     engine: str = "expert"
     """`expert`: the family's scripted expert; `model`: the model in training, behind the server that `serve` starts; a
@@ -90,7 +90,7 @@ class Source(BaseModel):
 class CollectConfig(BaseModel):
     """A collection of trajectories."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     sources: tuple[Source, ...] = (Source(),)
     """Engines and their tasks, in order."""

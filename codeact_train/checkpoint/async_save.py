@@ -100,7 +100,9 @@ class PendingSave:
             dist.all_gather_object(everyone, own)
             sentence, reason = next(filter(None, everyone), (None, "a process could not write its part"))
             if sentence:
-                raise FailedEverywhere(f"checkpoint not saved, nothing was replaced: {sentence}") from error
+                raise FailedEverywhere(
+                    f"checkpoint {self._folder} is not saved, nothing was replaced: {sentence}"
+                ) from error
             raise CorruptSave(f"checkpoint {self._folder}: {reason}; nothing was replaced") from error
         return self._saved
 

@@ -12,9 +12,10 @@ UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class Settings(BaseModel):
-    """Base of every configuration: immutable, unknown keys are errors, docstrings become descriptions."""
+    """Base of every configuration: immutable, unknown keys and infinite numbers are errors, docstrings become
+    descriptions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     RENAMED: ClassVar[dict[str, str]] = {}
     """Former names of keys and their present names. Both are accepted; the command ``codeact`` prints a notice."""

@@ -51,7 +51,9 @@ class Corpus:
         manifest = self.folder / "corpus.json"
         if not manifest.is_file():
             raise ValueError(f"corpus={self.folder}: no corpus.json in this folder; run prepare first")
-        self.manifest: dict[str, Any] = read_json_object(manifest, AGAIN)
+        self.manifest: dict[str, Any] = read_json_object(
+            manifest, AGAIN, "schema", "digest", "sequence_length", "end_token"
+        )
         if self.manifest["schema"] != SCHEMA:
             raise ValueError(
                 f"corpus={self.folder}: schema {self.manifest['schema']}, this version reads {SCHEMA}; prepare it again"

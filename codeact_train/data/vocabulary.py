@@ -45,7 +45,8 @@ class Vocabulary:
     def from_config(cls, config: PretrainedConfig, model: Path | str, corpus: Path | str) -> Vocabulary:
         """Like :meth:`read`, with the model's loaded ``config``; ``model`` is used in error messages."""
         stored = _stored(config, model)
-        manifest = read_json_object(Path(corpus) / "corpus.json", "run `codeact prepare` again")
+        again = "run `codeact prepare` again"
+        manifest = read_json_object(Path(corpus) / "corpus.json", again, "added_tokens", "vocabulary")
         added = set(manifest["added_tokens"].values())
         if set(range(stored, manifest["vocabulary"])) - added and (unknown := ids_used(corpus, stored) - added):
             raise ValueError(_without_row(Path(corpus), manifest["vocabulary"], stored, sorted(unknown)))

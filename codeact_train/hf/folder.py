@@ -32,7 +32,7 @@ class SafeTensors:
         self._stack = ExitStack()
         index = self.folder / "model.safetensors.index.json"
         if index.is_file():
-            self._files: dict[str, str] = read_json_object(index, FETCH_AGAIN)["weight_map"]
+            self._files: dict[str, str] = read_json_object(index, FETCH_AGAIN, "weight_map")["weight_map"]
         elif (self.folder / "model.safetensors").is_file():
             self._files = dict.fromkeys(self._file("model.safetensors").keys(), "model.safetensors")
         else:

@@ -43,9 +43,9 @@ def validate(
     length = prepare.sequence_length if prepare else None
     held_out = prepare is None or prepare.validation_share > 0
     if corpus is not None:
-        manifest = read_json_object(corpus / "corpus.json", AGAIN)
+        manifest = read_json_object(corpus / "corpus.json", AGAIN, "sequence_length", "packs")
         length = manifest["sequence_length"]
-        tokens = read_json_object(corpus / "ledger.json", AGAIN)["train"]["filled"]
+        tokens = read_json_object(corpus / "ledger.json", AGAIN, "train")["train"]["filled"]
         check_steps(train, manifest["packs"]["train"], tokens, length)
         if source is None:  # a source has been checked against its corpus
             check_tokenizer(folder, corpus)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codeact_train.failures import read_json_object
 from eval.results import EvalResult, read_results
 from rollout import Trajectory, read_trajectories
 
@@ -45,12 +46,12 @@ def read_run(path: Path) -> Run:
     return Run(
         path=path,
         name=path.resolve().name,
-        config=config.read_text(encoding="utf-8") if config.exists() else None,
+        config=config.read_text(encoding="utf-8", errors="replace") if config.exists() else None,
         environment=_read_json(path / "environment.json"),
         selection=_read_json(path / "selection.json"),
         corpus=_read_json(path / "corpus" / "corpus.json"),
         ledger=_read_json(path / "corpus" / "ledger.json"),
-        metrics=[_parse(line, path / "train" / "metrics.jsonl") for line in _lines(path / "train" / "metrics.jsonl")],
+        metrics=[_event(line, path / "train" / "metrics.jsonl") for line in _lines(path / "train" / "metrics.jsonl")],
         results=read_results(path / "eval" / "results"),
         bank=list(read_trajectories(path / "bank")),
         transcripts={one.id: one for one in read_trajectories(path / "eval" / "bank")},
@@ -60,16 +61,19 @@ def read_run(path: Path) -> Run:
 def _lines(path: Path) -> Iterator[str]:
     """Complete lines of a JSON Lines file; a last line without a newline is still being written and is skipped."""
     if path.exists():
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8", errors="replace") as file:
             yield from (line for line in file if line.endswith("\n"))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    return _parse(path.read_text(encoding="utf-8"), path) if path.exists() else None
+    return read_json_object(path, "run the stage that writes it again") if path.exists() else None
 
 
-def _parse(text: str, path: Path) -> dict[str, Any]:
+def _event(line: str, path: Path) -> dict[str, Any]:
     try:
-        return json.loads(text)
+        event = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); run the stage that writes it again") from error
+        raise ValueError(f"{path}: a line is not JSON ({error}); `codeact train` drops damaged lines") from error
+    if not isinstance(event, dict) or "kind" not in event:
+        raise ValueError(f"{path}: a line is not an event ({line.strip()[:40]}); remove it")
+    return event

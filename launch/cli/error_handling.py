@@ -33,7 +33,7 @@ class ErrorHandlingGroup(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except TrainingStopped as stopped:
             raise typer.Exit(_exit_code(stopped)) from None
-        except (ValueError, OSError, ImportError, MemoryError) as error:
+        except Exception as error:
             sentence = _sentence(error)
             if sentence is None:
                 raise

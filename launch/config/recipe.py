@@ -61,6 +61,10 @@ def _read_with_bases(path: Path, extending: tuple[Path, ...]) -> DictConfig:
 def _read_mapping(path: Path) -> dict[Any, Any]:
     try:
         values = yaml12.read(path.read_bytes())
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(
+            f"{path}: {error.reason} at position {error.position}; a configuration is text in UTF-8, save it as such"
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {_one_line(error)}") from None
     if not isinstance(values, dict | None):
@@ -75,6 +79,8 @@ def _find(path: Path, prefix: str = "") -> Path:
     shipped = RECIPES.parent / path
     if path.parts[:1] == (RECIPES.name,) and shipped.is_file():
         return shipped
+    if path.is_dir():
+        raise ConfigError(f"{prefix}{path}: it is a folder, a YAML file is needed")
     recipes = ", ".join(f"{RECIPES.name}/{recipe.name}" for recipe in sorted(RECIPES.glob("*.yaml")))
     raise ConfigError(f"{prefix}{path}: there is no such file; shipped recipes, usable from any folder: {recipes}")
 

@@ -22,11 +22,15 @@ def json_schema() -> str:
 
 
 def write_schema(out: Path) -> None:
-    """Writes the schema to ``out``, atomically.
+    """Writes the schema to ``out``: a file, atomically, or a device such as ``/dev/stdout``.
 
     Raises:
         ValueError: ``out`` is a file of something else, or a folder.
     """
+    if out.is_char_device() or out.is_fifo():
+        with out.open("w", encoding="utf-8") as device:
+            device.write(json_schema())
+        return
     if out.exists() and read_object(out).get("title") != LoopConfig.__name__:
         raise ValueError(f"--out={out}: this is not a schema of `codeact schema`; it stays as it is: give another name")
     write_atomically(out, json_schema())

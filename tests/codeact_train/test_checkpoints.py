@@ -16,6 +16,7 @@ from codeact_train.checkpoint.manager import CheckpointManager
 from codeact_train.checkpoint.retention import outdated
 from codeact_train.config.train import CheckpointSettings
 from codeact_train.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
+from tests.helpers.full_disk import largest_file
 from tests.helpers.runs import fingerprints, outcome, reads_and_writes
 from tests.helpers.training import events, recipe, run_job, start_job
 
@@ -142,6 +143,23 @@ def test_a_full_disk_ends_the_job_and_replaces_nothing(
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["latest", "step-000001"]
     monkeypatch.undo()
     assert run_job(tmp_path, model, corpus, recipe(stop_after_steps=2)) == STOPPED
+
+
+@pytest.mark.parametrize("what", ["checkpoints", "exports"])
+def test_a_file_that_cannot_grow_is_named_and_leaves_nothing(
+    tmp_path: Path, model: Path, corpus: Path, what: str
+) -> None:
+    one_step = recipe(epochs=1, global_batch_packs=99, optimizer={"lr": 3e-3})  # its export comes before its save
+    job = recipe(checkpoint={"every_steps": 1}) if what == "checkpoints" else one_step
+    with largest_file(16 * 1024):
+        (process,) = start_job(tmp_path, model, corpus, job)
+        process.join(timeout=240)
+    said = (tmp_path / "log-0.txt").read_text()
+    assert process.exitcode == BAD_CONFIG, said
+    assert "Traceback" not in said and said.count("trainer: ") == 1
+    assert (f"{tmp_path}/{what}/" in said and "; free some space" in said) or "`ulimit -f`" in said
+    assert not list(tmp_path.rglob("*.building")) and not list(tmp_path.rglob("latest"))
+    assert run_job(tmp_path, model, corpus, job) == 0
 
 
 CUTS = {

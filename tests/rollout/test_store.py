@@ -13,6 +13,7 @@ from rollout import store as banks
 from rollout.store import TrajectoryStore, read_trajectories, verify_bank
 from rollout.trajectory import EpisodeError, Message, Outcome, Trajectory
 from tests.helpers.episodes import record
+from tests.helpers.full_disk import largest_file
 
 
 def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
@@ -47,6 +48,18 @@ def test_a_known_id_and_a_second_writer_are_refused(tmp_path: Path) -> None:
             writer.append(record(0))
         with pytest.raises(ValueError, match="another process"):
             TrajectoryStore(tmp_path)
+
+
+def test_a_record_that_does_not_fit_on_the_disk_is_named_and_leaves_no_part_of_itself(tmp_path: Path) -> None:
+    with TrajectoryStore(tmp_path) as writer:
+        writer.append(record(0))
+        (shard,) = tmp_path.glob("*.jsonl")
+        with largest_file(shard.stat().st_size + 100), pytest.raises(OSError, match="too large") as full:
+            writer.append(record(1))
+        assert full.value.filename == str(shard)
+        assert shard.read_bytes().endswith(b"\n")
+        writer.append(record(1))
+    assert list(read_trajectories(tmp_path)) == [record(0), record(1)]
 
 
 def test_shards_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
