@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from codeact_train.prepare import check_tokenizer_settings
 from launch import stages
 from launch.config import LoopConfig, dump
 from launch.console import done, heading, say
@@ -18,7 +19,7 @@ def run_loop(config: LoopConfig) -> None:
     """
     folder = RunDir(config.run)
     with folder.held():
-        stages.check_before_start(config)
+        check_tokenizer_settings(stages.check_before_start(config), config.prepare)
         stages.check_engines(config)
         folder.write_inputs(dump(config))  # after the checks, so that a refused loop changes nothing
         say(f"run folder {config.run}; Ctrl-C stops, the same command resumes")

@@ -8,5 +8,6 @@ Selecting trajectories is the job of ``rollout``.
 """
 
 from codeact_train.prepare.build import prepare
+from codeact_train.prepare.tokenizer_check import check_tokenizer_settings
 
-__all__ = ["prepare"]
+__all__ = ["check_tokenizer_settings", "prepare"]

@@ -54,7 +54,9 @@ def differences(corpus: Corpus, model: Path, rows: int, samples: list[Sample]) -
     spent = 0
     with tempfile.TemporaryDirectory() as folder:
         write_serving_files(model, corpus.folder / "tokenizer", Path(folder), dtype="float32", vocab=rows)
-        server = _Server(AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    day = corpus.manifest["settings"].get("template_date", TEMPLATE_DATE)
+    server = _Server(tokenizer, on_day(tokenizer.get_chat_template(), day))
     paper = corpus.parity == "paper"
     for sample in samples:
         if spent > BUDGET_TOKENS:
@@ -71,9 +73,10 @@ def differences(corpus: Corpus, model: Path, rows: int, samples: list[Sample]) -
 
 @dataclass(frozen=True)
 class _Server:
-    """The tokenizer of an export, as a server loads it. Dates in templates are those of the corpus."""
+    """The tokenizer of an export, as a server loads it, and its template on the day that the corpus writes."""
 
     tokenizer: Any
+    template: str
 
     def ids(self, turns: Sequence[Turn], *, prompt: bool) -> list[int]:
         return list(self._apply(turns, add_generation_prompt=prompt, tokenize=True, return_dict=False))
@@ -93,8 +96,7 @@ class _Server:
 
     def _apply(self, turns: Sequence[Turn], **how: Any) -> Any:
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-        template = self.tokenizer.get_chat_template()
-        return self.tokenizer.apply_chat_template(messages, chat_template=on_day(template, TEMPLATE_DATE), **how)
+        return self.tokenizer.apply_chat_template(messages, chat_template=self.template, **how)
 
 
 class _Comparison:

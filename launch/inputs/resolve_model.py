@@ -86,7 +86,7 @@ def check_model_folder(folder: Path) -> Path:
         )
     if not any(folder.glob("*.safetensors")):
         raise ValueError(f"model={str(folder)!r}: no *.safetensors weights there; convert them with save_pretrained()")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
         raise ValueError(
             f"model={str(folder)!r}: no tokenizer.json or tokenizer.model there; save the tokenizer beside it"
         )
@@ -98,7 +98,7 @@ def _from_hub(spec: str, cache: Path, say: Say) -> Path:
 
     say(f"model: {spec} from the Hugging Face hub")
     try:
-        patterns = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
+        patterns = ["*.json", "*.safetensors", "*.model", "merges.txt", "vocab.txt", "*.jinja"]
         return Path(snapshot_download(spec, cache_dir=cache, allow_patterns=patterns))
     except Exception as error:  # the hub client raises some twenty types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -47,6 +47,7 @@ def without_template(model: Path, out: Path) -> Path:
         ("tokenizer.json", '{"version": "1.0"', r"tokenizer\.json is not JSON"),
         ("tokenizer.json", '{"version": "1.0"}', r"cannot read its tokenizer \(.*\); fetch the model again"),
         ("special_tokens_map.json", "{", r"special_tokens_map\.json is not JSON"),
+        ("tokenizer_config.json", '{"tokenizer_class": "ByT5Tokenizer"}', r"ByT5Tokenizer, which has no fast form"),
         ("tokenizer_config.json", '{"auto_map": {"AutoTokenizer": ["mine.Mine", null]}}', r"cannot read its tokenizer"),
     ],
 )
@@ -76,6 +77,15 @@ def test_code_of_a_model_is_never_asked_for(model: Path, tmp_path: Path) -> None
     own_code = edited(model, tmp_path / "own_code", "tokenizer_config.json", lambda _: settings)
     with pytest.raises(ValueError, match=rf"model={own_code}: cannot read its tokenizer"):
         load_tokenizer(own_code)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2"])
+def test_a_corpus_has_the_class_of_tokenizer_that_a_server_chooses(model: Path, tmp_path: Path, kind: str) -> None:
+    """Transformers looks at the model's ``config.json`` too, and some classes replace what ``tokenizer.json`` says."""
+    own = edited(model, tmp_path / "model", "tokenizer_config.json", lambda _: '{"tokenizer_class": "LlamaTokenizer"}')
+    (own / "config.json").write_text(json.dumps({"model_type": kind, "vocab_size": 301}))
+    write_tokenizer(own, tmp_path / "tokenizer", "own", ())
+    assert type(AutoTokenizer.from_pretrained(tmp_path / "tokenizer")) is type(AutoTokenizer.from_pretrained(own))
 
 
 def padded_behind(folder: Path) -> Path:

@@ -1,11 +1,15 @@
 """The whole loop on a tiny random model: every stage for real, then again with nothing left to do."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from launch.config import load
+from launch.loop import run_loop
 
 RECIPE = """
 run: {run}
@@ -75,3 +79,15 @@ def test_the_newest_checkpoint_can_be_exported_again(run: Path) -> None:
     assert (run.parent / "again" / "model.safetensors").read_bytes() == (
         run / "train" / "exports" / "epoch-1" / "model.safetensors"
     ).read_bytes()
+
+
+def test_a_tokenizer_that_prepare_would_refuse_ends_the_loop_before_it_collects(
+    tmp_path: Path, tiny_llama: Path
+) -> None:
+    model = shutil.copytree(tiny_llama, tmp_path / "model")
+    (model / "chat_template.jinja").unlink()
+    (tmp_path / "recipe.yaml").write_text(RECIPE.format(run=tmp_path / "run", model=model))
+    config = load(tmp_path / "recipe.yaml", [])
+    with pytest.raises(ValueError, match=f"model={model}: no chat template"):
+        run_loop(config)
+    assert not (tmp_path / "run" / "bank").exists()
