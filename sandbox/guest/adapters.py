@@ -67,11 +67,11 @@ def _execute_and_adapt(execute: Callable[[ModuleType], None], adapt: Callable[[A
 
 def _cache_cells(caching: Any) -> None:
     """Lets numba store compiled functions of cells where it stores those of IPython's prompt."""
-    known_locators = [getattr(caching, name) for name in PROMPT_LOCATORS if hasattr(caching, name)]
-    if not known_locators:  # a version that is not known here
+    locator: Any = next((getattr(caching, name) for name in PROMPT_LOCATORS if hasattr(caching, name)), None)
+    if locator is None:  # a version that is not known here
         return
 
-    class CellLocator(known_locators[0]):  # type: ignore[misc]
+    class CellLocator(locator):
         @classmethod
         def from_function(cls, py_func: Any, py_file: str) -> Any:
             known = f"<ipython-{py_file[1:]}" if py_file.startswith(CELL_NAMES) else py_file
@@ -83,7 +83,7 @@ def _cache_cells(caching: Any) -> None:
 
 
 def _explain_semaphores(module: Any) -> None:
-    class SemLock(module.SemLock):  # type: ignore[misc]
+    class SemLock(module.SemLock):
         def __new__(cls, *arguments: Any, **options: Any) -> Any:
             try:
                 return super().__new__(cls, *arguments, **options)

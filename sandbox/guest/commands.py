@@ -33,7 +33,8 @@ LATE_OUTPUT_S = 0.2
 def install() -> None:
     """Makes ``os.system`` and IPython use these functions; called once, in the fork server."""
     os.system = system
-    _process_common.process_handler = run_with  # under x = !command
+    common: Any = _process_common
+    common.process_handler = run_with  # under x = !command
 
 
 @contextmanager
@@ -69,8 +70,8 @@ def run_with(command: Any, use: Callable[[subprocess.Popen[bytes]], T], stderr: 
     """IPython's ``process_handler``: starts a command with pipes and returns what ``use`` makes of it."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stderr}
-    process = subprocess.Popen(command, shell=isinstance(command, str), **pipes)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, shell=isinstance(command, str), stdin=pipe, stdout=pipe, stderr=stderr)
     with _ended_by_interrupts(process):
         return use(process)
 
@@ -100,9 +101,11 @@ class _Pump(Thread):
 class Scripts(ScriptMagics):
     """IPython's ``%%script``, ``%%bash`` and relatives, without a thread that outlives the cell."""
 
-    @cell_magic("script")
+    @cell_magic("script")  # type: ignore[arg-type]
     def shebang(self, line: str, cell: str) -> None:
         """Runs the cell with the program that the line names."""
+        args: Any
+        words: list[str]
         args, words = self.shebang.parser.parse_known_args(arg_split(line, posix=True))
         if args.bg:
             super().shebang(line, cell)
@@ -120,7 +123,7 @@ class Scripts(ScriptMagics):
             raise subprocess.CalledProcessError(code, text)
 
     # as IPython's decorators leave it; the magics of each program share it
-    shebang.parser = ScriptMagics.shebang.parser  # type: ignore[attr-defined]
+    shebang.parser = ScriptMagics.shebang.parser
 
     def _communicate(self, process: subprocess.Popen[bytes], text: bytes, out: str | None, err: str | None) -> int:
         """Feeds the program and passes on its output as it comes; returns its exit code."""
@@ -144,7 +147,8 @@ class Scripts(ScriptMagics):
 
     def _sink(self, variable: str | None, stream: Any) -> Callable[[str], object]:
         """What is done with a program's text: gathered in a variable, or written to a stream."""
-        namespace = self.shell.user_ns
+        shell: Any = self.shell
+        namespace = shell.user_ns
         if variable is None:
             return lambda text: (stream.write(text), stream.flush()) if text else None
         namespace[variable] = ""

@@ -32,7 +32,7 @@ def present(prefix: str, packages: list[str]) -> None:
     importlib.import_module("site")  # while the flag keeps it from reading the paths of editable installs
     sys.argv = [f"{packages[0]}/{PROGRAM}" if packages else PROGRAM]
     sys.orig_argv = [sys.executable, *sys.argv]
-    names = type(sys.flags).__match_args__  # type: ignore[attr-defined]
+    names = type(sys.flags).__match_args__
     zero = ctypes.py_object(0)
     for name in OWN_FLAGS:  # Python offers no other way to change them, and starts its children with them
         ctypes.pythonapi.Py_IncRef(zero)

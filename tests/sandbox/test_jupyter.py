@@ -12,28 +12,9 @@ from jupyter_client.manager import KernelManager, start_new_kernel
 
 from sandbox import KernelPool, Limits, SandboxError, probe
 from sandbox.jupyter.provisioner import install_kernelspec
+from tests.helpers.jupyter import CONFIG, outputs_of
 
-CONFIG = {"preload": [], "limits": {"memory_mib": 512}}
 BOMB = "import os, time\nfor _ in range(80):\n    if os.fork() == 0: time.sleep(30)\ntime.sleep(30)"
-
-
-def outputs_of(client: Any, code: str, **options: Any) -> tuple[str, list[str]]:
-    """Reply status, and what reached iopub as text; a stream may come in any number of pieces."""
-    seen: list[str] = []
-    streams: list[str | None] = [None]
-
-    def take(message: dict) -> None:
-        content = message["content"]
-        if "text" in content and streams[-1] == content["name"]:
-            seen[-1] += content["text"]
-            return
-        shown = [text for text in (content.get("text"), content.get("ename")) if text]
-        shown.extend([content["data"]["text/plain"]] if "data" in content else [])
-        seen.extend(shown)
-        streams.extend([content.get("name")] if shown else [])
-
-    reply = client.execute_interactive(code, output_hook=take, timeout=30, **options)
-    return reply["content"]["status"], seen
 
 
 def test_every_kernel_has_its_own_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

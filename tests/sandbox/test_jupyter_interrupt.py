@@ -7,7 +7,7 @@ from jupyter_client.manager import start_new_kernel
 
 from sandbox import probe
 from sandbox.jupyter.provisioner import install_kernelspec
-from tests.sandbox.test_jupyter import CONFIG, outputs_of
+from tests.helpers.jupyter import CONFIG, outputs_of
 
 
 @pytest.mark.parametrize("tier", ["T3", "T2", "T1"])
