@@ -23,6 +23,10 @@ HELDOUT = {"family": "procedural", "split": "heldout", "count": 60, "seed": 0, "
 """The tasks of the benchmark ``procedural-heldout``, which a configuration may now leave out."""
 
 
+NEWER_CHECKS = ("prompt",)
+"""Start-up checks that the default has gained since; an old resolved configuration lists those it had."""
+
+
 def kept(old: Any, new: Any) -> bool:
     """Whether ``new`` has every value of ``old``, under today's keys; keys that are new since then do not count."""
     if isinstance(old, Mapping):
@@ -51,6 +55,8 @@ def resolved(recipe: Path) -> dict[str, Any]:
     config = load(recipe, []).model_dump(mode="json")
     for benchmark in config["evaluate"]["benchmarks"]:
         benchmark["tasks"] = benchmark["tasks"] or HELDOUT
+    checks = config["train"]["startup_checks"]
+    config["train"]["startup_checks"] = [check for check in checks if check not in NEWER_CHECKS]
     return config
 
 
