@@ -22,7 +22,7 @@ from sandbox.guest.wire import IOPUB, READ_BYTES, Splitter, pack
 
 MAX_REQUEST_BYTES = 64 << 20
 FLUSH_EVERY_S = 0.02
-MAX_FDS = 3
+MAX_FDS = 2
 """The most descriptors one request carries."""
 
 
@@ -133,6 +133,13 @@ class SocketTransport:
         self._splitter = Splitter(MAX_REQUEST_BYTES)
         self._requests.clear()
         self.drop()
+
+    def receive_descriptor(self) -> int:
+        """The one descriptor that the host sent on this connection before any request, in a forked kernel."""
+        assert self.sock is not None
+        self._release_fds()
+        _, (fd,), _, _ = socket.recv_fds(self.sock, 1, 1)
+        return fd
 
     def _reserve_fds(self) -> None:
         """Keeps descriptor numbers free for the next request's descriptors, because a cell may use up all others."""

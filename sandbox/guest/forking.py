@@ -1,10 +1,10 @@
 """Forks of a running kernel: branches, checkpoints, and the runner that replaces the first process.
 
-Contract: each request carries three descriptors: the fork's connection, its tool connection and its memory for output.
-The fork's first packet is ``ready``, in a branch with what it shares with its parent (``shared``). When Linux refuses
-the fork all are closed and the kernel continues. A fork has the parent's memory and none of its threads; for its open
-files see :mod:`sandbox.guest.open_files`. Costs 3-7 ms with numpy and pandas loaded, independent of the cells' data;
-pages are copied when one side writes to them.
+Contract: each request carries two descriptors: the fork's connection, on which the host has sent its memory for output,
+and its tool connection. The fork's first packet is ``ready``, in a branch with what it shares with its parent
+(``shared``). When Linux refuses the fork all are closed and the kernel continues. A fork has the parent's memory and
+none of its threads; for its open files see :mod:`sandbox.guest.open_files`. Costs 3-7 ms with numpy and pandas loaded,
+independent of the cells' data; pages are copied when one side writes to them.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Forking:
             for fd in fds:
                 os.close(fd)
             return -1
-        connection, tools, memory = fds
+        connection, tools = fds
         state = random.getstate()  # Python reseeds the generator of a forked child
         try:
             pid = os.fork()
@@ -125,13 +125,12 @@ class Forking:
         if pid:
             os.close(connection)
             os.close(tools)
-            os.close(memory)
             return pid
         try:
             self._branches, self._copy = [], 0
             self.transport.adopt(connection, f"{self.transport.session}-{os.getpid()}")
             tool_proxies.TOOLS.adopt(tools)
-            self.streams.use(memory)
+            self.streams.use(self.transport.receive_descriptor())
             random.setstate(state)
             if self._own_groups:  # an interrupt, or a cell's `kill 0`, reaches this kernel only
                 os.setpgid(0, 0)

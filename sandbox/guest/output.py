@@ -61,7 +61,6 @@ class Output(io.TextIOBase):
 
         ``followed``: a listener shows output live, so text is sent at once, up to ``MAX_PROMPT_SENDS`` messages.
         """
-        self._drain_late()
         self._late.begin(cell, parent)
         self.cell, self._parent = cell, parent
         self._cell_text.begin()
@@ -167,7 +166,7 @@ class Output(io.TextIOBase):
 
     def rejoin(self) -> None:
         """Continues with the first raw file, as no child is left."""
-        self._drain_late()
+        self.drain_late()
         held, (first, *others) = self._cell_text, self._left
         self._left = []
         with suppress(OSError):  # a cell closed the descriptor
@@ -193,7 +192,7 @@ class Output(io.TextIOBase):
             for text in left.read():
                 self._late.write(left.cell, text)
 
-    def _drain_late(self) -> None:
+    def drain_late(self) -> None:
         """What children printed after their cell. Between two cells it may be any cell's without living children."""
         self._read_left()
         for text in self._read_raw():

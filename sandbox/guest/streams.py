@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -41,6 +42,8 @@ class Streams:
         """``memory``: descriptor of the host's memory, or -1 where no host reads it."""
         self._keep, self._memory = keep, _memory(memory, keep)
         self._home, self._children, self._apart = os.getcwd(), frozenset[int](), 0  # noqa: PTH109
+        self._writers = False
+        """Whether children that could write to the files are alive between two cells."""
         self.both = tuple(
             Output(name, transport, fd, CellText(self._memory, keep, number), LateText(name, transport, keep), hard)
             for number, (name, fd) in enumerate(zip(STREAMS, fds, strict=True))
@@ -49,6 +52,9 @@ class Streams:
     def begin(self, cell: int, parent: dict[str, Any], followed: bool) -> None:
         """Starts a new cell."""
         begin_cell(self._memory, "")
+        if self._writers or threading.active_count() > 1:  # else nothing could write to the files since the last cell
+            for stream in self.both:
+                stream.drain_late()
         for stream in self.both:
             stream.begin(cell, parent, followed)
         begin_cell(self._memory, str(parent.get("msg_id", "")))
@@ -63,6 +69,7 @@ class Streams:
     def keep_children_apart(self, cell: int, known: set[int]) -> None:
         """At the end of ``cell``: gives the next one other raw files if children live on. ``known``: other kernels."""
         living = living_children(known)
+        self._writers = living is None or bool(living)
         if living is not None and not living:
             self._children = living
             if self._apart:
@@ -94,6 +101,7 @@ class Streams:
     def adopt(self) -> None:
         """Continues in a forked kernel with the current files of descriptors 1 and 2."""
         self._home, self._children, self._apart = os.getcwd(), frozenset(), 0  # noqa: PTH109
+        self._writers = False
         for stream in self.both:
             stream.adopt()
 

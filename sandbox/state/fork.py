@@ -52,7 +52,8 @@ async def fork_process(parent: Process, number: int, kind: Kind) -> Process:
     try:
         with their_sock, their_tool_sock:
             fork.memory = create_memory(parent.server.limits.output_chars)
-            socket.send_fds(parent.sock, [frame], [their_sock.fileno(), their_tool_sock.fileno(), fork.memory])
+            socket.send_fds(sock, [b"m"], [fork.memory])
+            socket.send_fds(parent.sock, [frame], [their_sock.fileno(), their_tool_sock.fileno()])
         timeout_s = CHECKPOINT_TIMEOUT_S if kind == "checkpoint" else FORK_TIMEOUT_S
         pid, fork.shared = await asyncio.wait_for(recv_ready(sock), timeout_s)
         fork.pidfd = os.pidfd_open(pid)
@@ -79,7 +80,10 @@ async def recv_ready(sock: socket.socket) -> tuple[int, tuple[str, ...]]:
     Raises ValueError for other packets.
     """
     await wait_readable(sock)
-    data, ancillary, _, _ = sock.recvmsg(PACKET, socket.CMSG_SPACE(_CREDENTIALS.size))
+    try:
+        data, ancillary, _, _ = sock.recvmsg(PACKET, socket.CMSG_SPACE(_CREDENTIALS.size))
+    except ConnectionResetError:  # closed with the memory's descriptor unread
+        data, ancillary = b"", []
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS and data:
             packet = json.loads(data)
