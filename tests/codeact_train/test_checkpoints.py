@@ -16,6 +16,7 @@ from codeact_train.checkpoint.manager import CheckpointManager
 from codeact_train.checkpoint.retention import outdated
 from codeact_train.config.train import CheckpointSettings
 from codeact_train.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
+from codeact_train.observability.metrics import MetricsLog
 from tests.helpers.full_disk import largest_file
 from tests.helpers.runs import fingerprints, outcome, reads_and_writes
 from tests.helpers.training import events, recipe, run_job, start_job
@@ -160,6 +161,22 @@ def test_a_file_that_cannot_grow_is_named_and_leaves_nothing(
     assert (f"{tmp_path}/{what}/" in said and "; free some space" in said) or "`ulimit -f`" in said
     assert not list(tmp_path.rglob("*.building")) and not list(tmp_path.rglob("latest"))
     assert run_job(tmp_path, model, corpus, job) == 0
+
+
+def test_the_processes_that_a_failed_one_leaves_behind_end_without_a_traceback(
+    tmp_path: Path, model: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: Any, **__: Any) -> Never:
+        raise OSError(28, "No space left on device", "metrics.jsonl")
+
+    monkeypatch.setattr(MetricsLog, "write", no_space)  # the main process alone has one
+    processes = start_job(tmp_path, model, corpus, recipe(), world=2)
+    for process in processes:
+        process.join(timeout=240)
+    assert [process.exitcode for process in processes] == [BAD_CONFIG, 1]
+    assert "trainer: metrics.jsonl: the disk is full" in (tmp_path / "log-0.txt").read_text()
+    said = (tmp_path / "log-1.txt").read_text()
+    assert said == "trainer: another process of this job has ended; its message has the reason\n"
 
 
 CUTS = {
