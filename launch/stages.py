@@ -168,6 +168,11 @@ def _left_out(ledger: Ledger, corpus: Path) -> Iterator[str]:
         more = sum(count for reason, count in ledger.dropped.items() if reason != "mixture") - len(named)
         rest = f"; and {more} more" if more else ""
         yield f"dropped: {'; '.join(one.named() for one in named)}{rest}; all are listed in {corpus / 'dropped.jsonl'}"
+    if ledger.records_unrolled:
+        yield (
+            f"{ledger.records_unrolled} records became several documents, because the chat template renders an earlier "
+            "turn in another way once later turns follow"
+        )
     if ledger.reasoning_left_out:
         yield (
             f"reasoning of {ledger.reasoning_left_out} records is left out; "

@@ -31,6 +31,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "parent": "",
         "job_lock": "folders",
         "data": "config failures",
+        "corpus": "data",
         "prepare": "config data failures folders",
         "distributed": "config parent",
         "model": "config data distributed failures",

@@ -6,11 +6,15 @@ it without heavy imports. Field names enter the digest of a corpus (``prepare.in
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from codeact_train.config.base import Settings, UserPath
+
+TEMPLATE_DATE = "2024-07-26"
+"""The day that chat templates write unless the configuration names another; Llama-3.1's template falls back on it."""
 
 
 class SourceSettings(Settings):
@@ -88,6 +92,9 @@ class PrepareConfig(Settings):
     into several at the start of a turn, ``truncate`` keeps its beginning. The ledger counts every case."""
     chat_template: UserPath = "own"
     """``own`` for the template of the model folder, ``chatml``, or a Jinja file."""
+    template_date: str = TEMPLATE_DATE
+    """Day (YYYY-MM-DD) that a chat template with ``strftime_now`` writes into the documents. A server writes its own.
+    """
     add_tokens: tuple[str, ...] = ()
     """Control tokens to add to the tokenizer if missing, such as ``<|im_start|>`` and ``<|im_end|>``."""
     role_weights: RoleWeights = RoleWeights()
@@ -116,9 +123,22 @@ class PrepareConfig(Settings):
         """The settings that a corpus stores. Keys that earlier versions did not have are left out at their default, so
         that the same inputs keep their digest."""
         stored = self.model_dump(exclude={"workers": True, "sources": {"__all__": {"allow_empty"}}})
-        if self.reading == ReadingSettings():
-            del stored["reading"]
+        for key in self.left_out():
+            del stored[key]
         return stored
+
+    def left_out(self) -> set[str]:
+        """Keys that earlier versions did not have, at their default."""
+        defaults = {"reading": ReadingSettings(), "template_date": TEMPLATE_DATE}
+        return {key for key, default in defaults.items() if getattr(self, key) == default}
+
+    @field_validator("template_date")
+    @classmethod
+    def _is_a_day(cls, day: str) -> str:
+        try:
+            return datetime.date.fromisoformat(day).isoformat()
+        except ValueError:
+            raise ValueError(f"{day!r} is no day; write it as YYYY-MM-DD, such as {TEMPLATE_DATE}") from None
 
     @model_validator(mode="after")
     def _shares_leave_room(self) -> PrepareConfig:

@@ -24,19 +24,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
+from codeact_train.config.prepare import TEMPLATE_DATE
 from codeact_train.data.document import ROLES, Document, Turn
 from codeact_train.data.rendering import Renderer
 from codeact_train.data.text_encoding import TextEncoder, Tokens, join
 from codeact_train.data.tokenizer import load_tokenizer
 from codeact_train.data.turn_spans import Rendering, SpanFinder
 from codeact_train.data.turn_tokens import turn_tokens
-
-TEMPLATE_DATE = "2024-07-26"
-"""The day that a template with ``strftime_now`` writes, unless ``prepare.template_date`` names another one."""
 
 _NO_END = "the chat template ends an assistant turn without a control token, so the model cannot learn to stop"
 
@@ -46,6 +45,14 @@ _OTHER_TEMPLATE = (
 )
 
 _REWRITTEN = "the chat template rewrites the text of turn {}, so its tokens cannot be identified"
+
+_PROBES = (
+    ("user", "assistant"),
+    ("system", "user", "assistant"),
+    ("user", "assistant", "user", "assistant"),
+    ("system", "user", "assistant", "user", "assistant"),
+)
+"""Conversations that show how turns end; a template may refuse some."""
 
 
 class ChatFormat:
@@ -86,16 +93,26 @@ class ChatFormat:
         """The control tokens that end assistant turns, the last turn's first."""
         found: list[int] = []
         refused: list[ValueError] = []
-        for roles in ("ua", "sua", "uaua", "suaua"):
-            names = {"s": "system", "u": "user", "a": "assistant"}
-            turns = [Turn(names[role], "x") for role in roles]
+        for roles in _PROBES:
+            turns = [Turn(role, "x") for role in roles]
             try:
                 found += self._ends_of(turns)
             except ValueError as error:
                 refused.append(error)
+                continue
+            self._compare(turns)
         if not found:
             raise refused[0]
         return tuple(dict.fromkeys(found))
+
+    def _compare(self, turns: Sequence[Turn]) -> None:
+        """Raise ``ValueError`` if the tokenizer's class encodes text in another way than its ``tokenizer.json``."""
+        ids = self.renderer.ids(turns)
+        if ids != self._encode(self._spans.find(turns)).ids.tolist():
+            raise ValueError(
+                f"the tokenizer class {type(self.tokenizer).__name__} encodes a conversation in another way than its "
+                "tokenizer.json; set tokenizer_class to PreTrainedTokenizerFast in tokenizer_config.json"
+            )
 
     def _ends_of(self, turns: Sequence[Turn]) -> list[int]:
         """The tokens that end the assistant turns of a conversation, the last turn's first."""
@@ -145,7 +162,7 @@ class ChatFormat:
         return made[::-1]
 
     def _encode(self, rendering: Rendering) -> Tokens:
-        contents = sorted((span.start, span.end) for span in rendering.spans)
+        contents = sorted((span.start, span.end) for span in rendering.spans if span)
         return self._encoder.encode(rendering.text, contents)
 
     def _fits(self, index: int, rendering: Rendering, tokens: Tokens) -> bool:
@@ -157,12 +174,12 @@ class ChatFormat:
         """The document of a conversation whose last turn is encoded apart from its prompt."""
         index = len(turns) - 1
         span = rendering.spans[index]
-        if not span.whole:
+        if span is None or not span.whole:
             raise ValueError(_REWRITTEN.format(index))
         if span.prompt is None:
             raise ValueError(self._other_prompt(rendering.text, turns))
         at = span.prompt
-        contents = sorted((one.start, one.end) for one in rendering.spans)
+        contents = sorted((one.start, one.end) for one in rendering.spans if one)
         before = [(start, min(end, at)) for start, end in contents if start < at]
         behind = [(max(start, at) - at, end - at) for start, end in contents if end > at]
         text = rendering.text
@@ -172,28 +189,29 @@ class ChatFormat:
     def _other_prompt(self, text: str, turns: Sequence[Turn]) -> str:
         prompt = self.renderer.prompt(turns[:-1])
         same = next((i for i, (one, other) in enumerate(zip(prompt, text, strict=False)) if one != other), len(text))
+        part = slice(max(same - 8, 0), same + 16)
         return (
-            f"a server's prompt for turn {len(turns) - 1} is not the beginning of the rendered conversation: it "
-            f"continues with {prompt[same : same + 20]!r}, the conversation with {text[same : same + 20]!r}"
+            f"a server's prompt for turn {len(turns) - 1} is not the beginning of the rendered conversation: it has "
+            f"{prompt[part]!r} where the conversation has {text[part]!r}"
         )
 
     def _label(self, rendering: Rendering, tokens: Tokens, turns: Sequence[Turn], trained: set[int]) -> Document:
         """The document with the role of each token, and the weights of the turns it trains."""
         roles = np.zeros(len(tokens), np.uint8)
         weights = np.zeros(len(tokens), np.float32)
-        headers: list[int] = []
+        headers = dict.fromkeys(range(len(turns)), 0)
         for place in turn_tokens(rendering, tokens, turns):
             turn, mine = turns[place.turn], slice(place.first, place.end)
-            headers.append(place.header)
+            headers[place.turn] = place.header
             roles[mine] = ROLES.get(turn.role, ROLES["none"])
             if place.turn not in trained:
                 continue
-            if not rendering.spans[place.turn].whole:
+            if (span := rendering.spans[place.turn]) and not span.whole:
                 raise ValueError(_REWRITTEN.format(place.turn))
             if turn.role == "assistant" and not (place.ended and int(tokens.ids[place.end - 1]) in self.end_tokens):
                 raise ValueError(_NO_END)
             weights[mine] = turn.weight
-        return Document(tokens.ids, roles, weights, tuple(headers))
+        return Document(tokens.ids, roles, weights, tuple(accumulate(headers.values(), max)))
 
 
 def _others(turns: Sequence[Turn]) -> set[int]:

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from codeact_train.config.prepare import TEMPLATE_DATE
 from codeact_train.data.document import Document
 from codeact_train.data.indexed_dataset import COLUMNS, Column
 from codeact_train.data.ledger import Ledger
@@ -89,6 +90,11 @@ class Corpus:
     def trained_roles(self) -> tuple[str, ...]:
         """Roles whose tokens may carry loss."""
         return tuple(self.manifest["trained_roles"])
+
+    @property
+    def template_date(self) -> str:
+        """The day that the chat template writes, if it writes one."""
+        return str(self.manifest["settings"].get("template_date", TEMPLATE_DATE))
 
     @property
     def parity(self) -> str:

@@ -74,6 +74,9 @@ class Ledger(BaseModel):
     """The first thousand of them by name."""
     records_split: int = 0
     """Kept records that became more than one document."""
+    records_unrolled: int = Field(0, exclude_if=lambda count: not count)
+    """Kept records whose assistant turns are not all trained in the same document, because the template or the
+    tokenizer renders an earlier turn in another way once later turns follow (``data.chat_template``)."""
     documents_from_splits: int = 0
     """Documents those records became."""
     cuts_within_turns: int = 0

@@ -34,6 +34,14 @@ class Renderer:
         """The text that a server sends to the model for its next turn after ``turns``."""
         return self._apply(turns, prompt=True)
 
+    def ids(self, turns: Sequence[Turn]) -> list[int]:
+        """The ids that the tokenizer itself gives a conversation."""
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        made = self._tokenizer.apply_chat_template(
+            messages, chat_template=self._template, tokenize=True, return_dict=False
+        )
+        return [int(one) for one in made]
+
     def _apply(self, turns: Sequence[Turn], *, prompt: bool) -> str:
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         try:

@@ -69,10 +69,13 @@ class TextEncoder:
                 "tokenizer_config.json: split_special_tokens=true encodes control tokens as text, so no turn could end;"
                 " remove it"
             )
-        if getattr(tokenizer.backend_tokenizer.model, "dropout", None):
-            raise ValueError(
-                "tokenizer.json: model.dropout makes the ids of a text random; set it to null in the model folder"
-            )
+        model = tokenizer.backend_tokenizer.model
+        for setting in ("dropout", "alpha"):
+            if getattr(model, setting, None):
+                raise ValueError(
+                    f"tokenizer.json: model.{setting}={getattr(model, setting):g} makes the ids of a text random; "
+                    "set it to null in the model folder"
+                )
         self._server = _copy(tokenizer.backend_tokenizer)
         self._spelling = {i: content for content, i in self.controls.items()}
         self._is_control = np.zeros(max([len(tokenizer), *self._spelling]) + 1, np.bool_)
@@ -126,6 +129,11 @@ class TextEncoder:
         return without_prefix_space(self._server, anywhere=True)
 
     @cached_property
+    def _unknown(self) -> frozenset[int]:
+        """The token of unknown characters, which ends nothing: plain text may become it."""
+        return frozenset(self._server.encode("\U0010ffff", add_special_tokens=False).ids)
+
+    @cached_property
     def _as_text(self) -> tuple[Tokenizer, Tokenizer]:
         """Encoders that know no control tokens: for the beginning of a text, and for text behind a control token."""
         first = _copy(self._server)
@@ -173,8 +181,9 @@ class TextEncoder:
     def _plain(self, text: str, shift: int, *, first: bool) -> Columns:
         """Tokens of a text without control tokens, at ``shift`` characters from the beginning."""
         columns = _columns(self._as_text[not first].encode(text, add_special_tokens=False))
-        if wrong := self._controls_in(text, columns):
-            token = self._spelling[int(columns[0][wrong[0]])]
+        found = [int(columns[0][index]) for index in self._controls_in(text, columns)]
+        if wrong := [token for token in found if token not in self._unknown]:
+            token = self._spelling[wrong[0]]
             raise ValueError(f"a turn spells {token}, which this tokenizer makes of plain text too")
         ids, starts, ends = columns
         return ids, starts + shift, ends + shift

@@ -42,10 +42,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Rendering:
-    """A conversation's text and the span of each turn, in the order of the turns."""
+    """A conversation's text and the span of each turn, in the order of the turns.
+
+    A turn without text has no span where the template leaves it out.
+    """
 
     text: str
-    spans: tuple[Span, ...]
+    spans: tuple[Span | None, ...]
 
 
 @dataclass(frozen=True)
@@ -113,22 +116,33 @@ class SpanFinder:
         between = text[len(prompt) : text.index(marked[index].content)]
         return len(between) if text.startswith(prompt) and not _MARK_PATTERN.search(between) else None
 
-    def _search(self, turns: Sequence[Turn], text: str) -> tuple[Span, ...]:
-        """Spans from markers behind the contents."""
-        marked = [replace(turn, content=turn.content + _MARK.format(i)) for i, turn in enumerate(turns)]
-        texts, order = _split(self._renderer.conversation(marked))
-        if sorted(order) != list(range(len(turns))):
-            raise ValueError("the chat template leaves out or repeats a turn")
-        ends = _ends(texts, text)
-        if ends is None:
-            raise ValueError("the chat template rewrites a turn's text, so its tokens cannot be identified")
+    def _search(self, turns: Sequence[Turn], text: str) -> tuple[Span | None, ...]:
+        """Spans from markers behind the contents.
+
+        A template may leave out a turn whose content is empty; a marker would bring it back.
+        """
+        every = list(range(len(turns)))
+        written = [index for index in every if turns[index].content or turns[index].role == "assistant"]
+        for marked in (every, written):
+            texts, order = _split(self._renderer.conversation(_marked(turns, marked)))
+            for index in marked:
+                if times := order.count(index) - 1:
+                    fault = "leaves out" if times < 0 else "repeats"
+                    raise ValueError(f"the chat template {fault} turn {index}, which is a {turns[index].role} turn")
+            if ends := _ends(texts, text):
+                return self._spans(turns, text, order, ends)
+        raise ValueError("the chat template rewrites a turn's text, so its tokens cannot be identified")
+
+    def _spans(
+        self, turns: Sequence[Turn], text: str, order: tuple[int, ...], ends: list[int]
+    ) -> tuple[Span | None, ...]:
         spans: dict[int, Span] = {}
         for index, (before, end) in zip(order, pairwise([0, *ends]), strict=True):
             span = _before(end, turns[index].content, text[before:end])
             if turns[index].role == "assistant":
                 span = replace(span, prompt=self._prompt_length(turns, index, text) if index else span.start)
             spans[index] = span
-        return tuple(spans[index] for index in range(len(turns)))
+        return tuple(spans.get(index) for index in range(len(turns)))
 
     def _prompt_length(self, turns: Sequence[Turn], index: int, text: str) -> int | None:
         try:
@@ -142,6 +156,14 @@ def _split(marked: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The texts around the markers, and the markers' numbers."""
     parts = _MARK_PATTERN.split(marked)
     return tuple(parts[::2]), tuple(int(number) for number in parts[1::2])
+
+
+def _marked(turns: Sequence[Turn], which: list[int]) -> list[Turn]:
+    """The turns with a marker behind the content of some."""
+    marked = set(which)
+    return [
+        replace(turn, content=turn.content + _MARK.format(i)) if i in marked else turn for i, turn in enumerate(turns)
+    ]
 
 
 def _fit(layout: _Layout, turns: Sequence[Turn], text: str) -> tuple[Span, ...] | None:

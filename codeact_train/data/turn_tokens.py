@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from codeact_train.data.document import Turn
 from codeact_train.data.text_encoding import Tokens
-from codeact_train.data.turn_spans import Rendering
+from codeact_train.data.turn_spans import Rendering, Span
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,19 @@ class TurnTokens:
 
 
 def turn_tokens(rendering: Rendering, tokens: Tokens, turns: Sequence[Turn]) -> list[TurnTokens]:
-    """The tokens of each turn, in the order of the text."""
-    spans, controls = rendering.spans, tokens.controls
-    order = sorted(range(len(spans)), key=lambda index: spans[index].end)
-    firsts = [tokens.from_character(_first_character(rendering, index, turns)) for index in order]
+    """The tokens of each turn that the text holds, in the order of the text."""
+    spans = {index: span for index, span in enumerate(rendering.spans) if span}
+    controls = tokens.controls
+    order = sorted(spans, key=lambda index: spans[index].end)
+    firsts = [tokens.from_character(_first_character(spans[index], turns[index])) for index in order]
     limits = [*firsts[1:], len(tokens)]
     spelled = [int(tokens.starts[control]) for control in controls]
     placed: list[TurnTokens] = []
     before = 0  # the end of the turn before
     for index, first, limit in zip(order, firsts, limits, strict=True):
-        content = tokens.from_character(spans[index].start)
-        next_control = bisect_left(spelled, spans[index].end)
+        span = spans[index]
+        content = tokens.from_character(span.start)
+        next_control = bisect_left(spelled, span.end)
         ended = next_control < len(controls) and controls[next_control] < limit
         end = controls[next_control] + 1 if ended else limit
         header = _header(controls, before, content) if placed else _last_before(controls, content)
@@ -49,9 +51,8 @@ def turn_tokens(rendering: Rendering, tokens: Tokens, turns: Sequence[Turn]) -> 
     return placed
 
 
-def _first_character(rendering: Rendering, index: int, turns: Sequence[Turn]) -> int:
-    span = rendering.spans[index]
-    return span.start if span.prompt is None or turns[index].role != "assistant" else span.prompt
+def _first_character(span: Span, turn: Turn) -> int:
+    return span.start if span.prompt is None or turn.role != "assistant" else span.prompt
 
 
 def _header(controls: Sequence[int], before: int, content: int) -> int:

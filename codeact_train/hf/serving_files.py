@@ -2,8 +2,9 @@
 
 Contract: files are copied from the source model and the corpus, except for values that training determines: the
 vocabulary size, the token that ends a turn, a different token for padding, the dtype of the weights. The end token is
-the one with which the corpus's chat template ends a turn, since the model was trained to stop with it. Stop tokens of
-the source stay stop tokens. Cost: reading a tokenizer.
+the one with which the corpus's chat template ends a turn, since the model was trained to stop with it. A token that
+ends earlier turns only (gpt-oss) is trained too and becomes a stop token. Stop tokens of the source stay stop tokens.
+Cost: reading a tokenizer.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def write_serving_files(source: Path, tokenizer: Path, out: Path, *, dtype: str,
             _update(out / name, out / name, named)
     overrides = {"eos_token_id": chat.end_token, **pads, "dtype": dtype}
     _write_config(source / "config.json", out / "config.json", overrides, vocab)
-    stops = [chat.end_token, *(token for token in _stops(source) if token != chat.end_token)]
+    stops = list(dict.fromkeys([*chat.end_tokens, *_stops(source)]))
     eos = stops if len(stops) > 1 else chat.end_token
     name = "generation_config.json"
     _update(source / name, out / name, {"eos_token_id": eos, **pads})

@@ -100,7 +100,7 @@ def _build(files: list[MixtureFile], model: Path, folder: Path, config: PrepareC
     prompt_filter = PromptFilter(config.decontaminate, config.decontaminate_words)
     tokenizer = folder / "tokenizer"
     added = write_tokenizer(model, tokenizer, config.chat_template, config.add_tokens, model_rows(model))
-    encoder = Encoder(ChatFormat(tokenizer, named=model), config, prompt_filter)
+    encoder = Encoder(ChatFormat(tokenizer, config.template_date, named=model), config, prompt_filter)
     staged = _read(files, folder, encoder, tokenizer)
     same_as = drop_duplicates(staged, config)
     check_over_long(staged, config)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeact_train.config.prepare import PrepareConfig, ReadingSettings
+from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import SCHEMA
 from codeact_train.data.corpus_inputs import InputFile, file_blocks
 from codeact_train.data.ledger import Ledger
@@ -83,7 +83,7 @@ class CorpusInputs:
 def read_inputs(files: list[MixtureFile], model: Path, config: PrepareConfig) -> CorpusInputs:
     """Digest the inputs of a corpus."""
     # keys that earlier versions did not have count only when they are used, so that digests stay
-    left_out = NOT_CONTENT | ({"reading": True} if config.reading == ReadingSettings() else {})
+    left_out = NOT_CONTENT | dict.fromkeys(config.left_out(), True)
     total = hashlib.sha256(f"schema {SCHEMA}\n{config.model_dump_json(exclude=left_out)}\n".encode())
     prompts = [Path(one.path) for one in config.decontaminate]
     named = [*((file.name, file.source) for file in files), *map(prompt_set_name, config.decontaminate)]

@@ -86,6 +86,7 @@ def write_manifest(
         "imitates": IMITATED if config.parity == "paper" else [],
         "trained_roles": [role for role, weight in config.role_weights if weight],
         "end_token": chat.end_token,
+        **({"other_end_tokens": others} if (others := list(chat.end_tokens[1:])) else {}),
         "vocabulary": 1 + max(vocabulary.values()),
         "added_tokens": {token: vocabulary[token] for token in added_tokens},
         "model_vocabulary": vocabulary_digest({t: i for t, i in vocabulary.items() if t not in added_tokens}),

@@ -82,6 +82,7 @@ class CorpusStatistics:
             records_kept=_count(kept),
             records_split=_count(split),
             documents_from_splits=_count(rows["pieces"][split]),
+            records_unrolled=_count(kept & rows["unrolled"]),
             cuts_within_turns=_count(rows["cuts"][kept]),
             targets_lost=_count(rows["lost"][kept]),
             documents_repeated=_count(again * rows["pieces"]),

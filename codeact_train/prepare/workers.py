@@ -62,7 +62,7 @@ def _init_worker(tokenizer: Path, config: PrepareConfig, prompt_filter: PromptFi
     global _encoder
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    _encoder = Encoder(ChatFormat(tokenizer), config, prompt_filter)
+    _encoder = Encoder(ChatFormat(tokenizer, config.template_date), config, prompt_filter)
 
 
 def _exit_with_parent() -> None:

@@ -13,7 +13,8 @@ import pytest
 from transformers import AutoTokenizer
 from transformers.utils import chat_template_utils
 
-from codeact_train.data.chat_template import TEMPLATE_DATE, ChatFormat
+from codeact_train.config.prepare import TEMPLATE_DATE
+from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.document import Document, Turn
 from tests.helpers.chat_families import FAMILIES, SHAPES, cells, write_family
 
