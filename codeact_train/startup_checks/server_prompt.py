@@ -21,7 +21,6 @@ from typing import Any
 import torch.distributed as dist
 from transformers import AutoTokenizer
 
-from codeact_train.data.chat_template import TEMPLATE_DATE
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import Turn
 from codeact_train.data.rendering import on_day
@@ -55,8 +54,7 @@ def differences(corpus: Corpus, model: Path, rows: int, samples: list[Sample]) -
     with tempfile.TemporaryDirectory() as folder:
         write_serving_files(model, corpus.folder / "tokenizer", Path(folder), dtype="float32", vocab=rows)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    day = corpus.manifest["settings"].get("template_date", TEMPLATE_DATE)
-    server = _Server(tokenizer, on_day(tokenizer.get_chat_template(), day))
+    server = _Server(tokenizer, on_day(tokenizer.get_chat_template(), corpus.template_date))
     paper = corpus.parity == "paper"
     for sample in samples:
         if spent > BUDGET_TOKENS:

@@ -93,7 +93,7 @@ def llama_like(
     size = len(controls) + len(_BYTES)
     every = {token: index for index, token in enumerate([*controls, *_BYTES])}
     every |= {piece: size + index for index, piece in enumerate(vocab)}
-    model = models.BPE(every, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)  # type: ignore[call-arg]
+    model = models.BPE(every, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
     tokenizer = Tokenizer(model)
     replace = normalizers.Replace(" ", "▁")
     if prefix == "first":
