@@ -23,11 +23,13 @@ UNREADABLE = (CheckpointException, CheckpointingException, pickle.UnpicklingErro
 """What reading a checkpoint raises when its files are not what was written."""
 
 _INDEX = ".metadata"
+_COMMON = "common_state/"
+"""Key in the index of what earlier versions of Megatron-Core (0.16) write to ``common.pt``."""
 
 
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with the files of a complete checkpoint; ``None`` when all are there in their full size."""
-    for name in ("meta.json", "metadata.json", "common.pt", _INDEX):
+    for name in ("meta.json", "metadata.json", _INDEX):
         if not (checkpoint / name).is_file():
             return f"{name} is missing"
     try:
@@ -35,13 +37,16 @@ def damage(checkpoint: Path) -> str | None:
             read_json_object(checkpoint / name, "")
     except ValueError:
         return f"{name} is cut off or not JSON"
-    if not zipfile.is_zipfile(checkpoint / "common.pt"):
-        return "common.pt is cut off"
     try:
-        stored = FileSystemReader(checkpoint).read_metadata().storage_data or {}
+        index = FileSystemReader(checkpoint).read_metadata()
     except (EOFError, pickle.UnpicklingError, ValueError, KeyError, AttributeError):
         return f"{_INDEX} is cut off"
-    return _short_file(checkpoint, stored.values())
+    common = checkpoint / "common.pt"
+    if not any(key.startswith(_COMMON) for key in index.state_dict_metadata) and not common.is_file():
+        return f"{common.name} is missing"
+    if common.is_file() and not zipfile.is_zipfile(common):
+        return f"{common.name} is cut off"
+    return _short_file(checkpoint, (index.storage_data or {}).values())
 
 
 def _short_file(checkpoint: Path, parts: Iterable[Any]) -> str | None:

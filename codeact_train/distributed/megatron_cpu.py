@@ -1,9 +1,9 @@
-"""Patches that let Megatron-Core 0.16 run without a CUDA device, and a few that every machine needs.
+"""Patches that let Megatron-Core run without a CUDA device, and a few that every machine needs.
 
 Contract: call :func:`install` once, before a model is built. Megatron names the device "cuda" in about forty places;
 on a machine without CUDA the name ``torch`` in its loaded modules is rebound to a module that answers "cpu". The real
 ``torch`` is untouched. :func:`fake_cuda_types` covers the few places where Megatron asks a tensor for its CUDA type.
-Cost: one attribute look-up. The patches were written against 0.16.1; none changes what is computed.
+Cost: one attribute look-up. The patches were written against 0.16.1 and 0.19.2; none changes what is computed.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def install() -> None:
     _save_without_manager_process()
     _fuse_gradient_accumulation()
     _allow_recompute_without_fp8()
+    _recompute_without_compiler()
     if has_cuda():
         return
     _keep_freed_memory()
@@ -93,6 +94,25 @@ def _fuse_gradient_accumulation() -> None:
         add = types.SimpleNamespace(wgrad_gemm_accum_fp32=_add_product, wgrad_gemm_accum_fp16=_add_product)
         layers.fused_weight_gradient_mlp_cuda = add  # type: ignore[attr-defined]
         layers._grad_accum_fusion_available = True  # type: ignore[attr-defined]
+
+
+def _recompute_without_compiler() -> None:
+    """Copy recomputed activations into the storage of the discarded ones.
+
+    Megatron-Core 0.19 lets both share one storage with a C++ extension, which it compiles in the first backward pass of
+    ``recompute: selective``. A compilation that was killed leaves a lock for which every later job waits.
+    """
+    random = importlib.import_module("megatron.core.tensor_parallel.random")
+    if not hasattr(random, "_get_share_storage"):
+        return  # earlier versions copy
+
+    def copy_storage(discarded: torch.Tensor, recomputed: torch.Tensor) -> None:
+        source = recomputed.untyped_storage()
+        target = discarded.untyped_storage()
+        target.resize_(source.nbytes())
+        target.copy_(source)
+
+    random._get_share_storage = lambda: copy_storage
 
 
 def _allow_recompute_without_fp8() -> None:
