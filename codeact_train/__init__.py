@@ -2,8 +2,8 @@
 
 Contract: other rooms use these names, :mod:`codeact_train.plan` (can a job run, and what does it cost?),
 :mod:`codeact_train.prepare` (records to corpus), :mod:`codeact_train.parity` (do all layouts train the same?),
-:mod:`codeact_train.exit_codes`, :mod:`codeact_train.failures` and :mod:`codeact_train.library_warnings`. Names are
-imported on first use, so that reading a configuration imports neither torch nor Megatron. A job is trained by
+:mod:`codeact_train.checkpoint.train_folder` and the modules of :mod:`codeact_train.system`.
+Names are imported on first use, so that reading a configuration imports neither torch nor Megatron. A job is trained by
 ``python -m codeact_train``. The package imports nothing of the other rooms.
 """
 

@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 
-from codeact_train.exit_codes import STOP_SIGNALS, STOPPED
-from codeact_train.library_warnings import hide_deprecations
-from codeact_train.parent import end_with_launcher
+from codeact_train.system.exit_codes import STOP_SIGNALS, STOPPED
+from codeact_train.system.library_warnings import hide_deprecations
+from codeact_train.system.parent import end_with_launcher
 
 
 def main() -> int:

@@ -4,7 +4,8 @@ How to: ``torchrun --nproc-per-node N -m codeact_train --config job.json`` (or p
 process) with job.json = ``{"model": "<HF folder>", "corpus": "<folder>", "out": "runs/x/train", "train": {"epochs": 2,
 ...}}``.
 
-Contract: an error the user can fix is one sentence and a code of :mod:`codeact_train.exit_codes`, never a traceback.
+Contract: an error the user can fix is one sentence and a code of :mod:`~codeact_train.system.exit_codes`, not a
+traceback.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from codeact_train import exit_codes, failures, train_folder
+from codeact_train.checkpoint import train_folder
 from codeact_train.checkpoint.integrity import CorruptSave
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
 from codeact_train.distributed import parallel_context
 from codeact_train.distributed.parallel_context import ParallelContext
-from codeact_train.failures import FailedEverywhere, read_json_object
-from codeact_train.folders import EXPORT, check_replaceable
 from codeact_train.model.source import ModelSource
 from codeact_train.observability.anomaly import Diverged
 from codeact_train.plan import validate
 from codeact_train.startup_checks import StartupCheckFailed
+from codeact_train.system import exit_codes, failures
+from codeact_train.system.failures import FailedEverywhere, read_json_object
+from codeact_train.system.folders import EXPORT, check_replaceable
 from codeact_train.trainer import Trainer
 
 

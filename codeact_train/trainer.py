@@ -21,9 +21,10 @@ from typing import Any, get_args
 import torch
 import torch.distributed as dist
 
-from codeact_train import exit_codes, startup_checks
+from codeact_train import startup_checks
 from codeact_train.backends.build import build_state
 from codeact_train.checkpoint.manager import Checkpoint, CheckpointManager
+from codeact_train.checkpoint.train_folder import job_identity
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus, Split
 from codeact_train.data.corpus_inputs import changed_inputs
@@ -40,7 +41,7 @@ from codeact_train.observability.mfu import ModelFlopsUtilization
 from codeact_train.observability.profiler import Profiler
 from codeact_train.observability.throughput import Throughput
 from codeact_train.observability.trackers import build_trackers
-from codeact_train.train_folder import job_identity
+from codeact_train.system import exit_codes
 
 
 class Trainer:

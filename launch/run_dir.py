@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from codeact_train import PrepareConfig
-from codeact_train.failures import read_json_object
-from codeact_train.folders import MARK, listed, read_object
-from codeact_train.job_lock import hold_folder
+from codeact_train.system.failures import read_json_object
+from codeact_train.system.folders import MARK, listed, read_object
+from codeact_train.system.job_lock import hold_folder
 from rollout import EpisodeProtocol, read_trajectories, write_atomically
 
 REPORTED_PACKAGES = (
@@ -123,7 +123,7 @@ class RunDir:
 
     @contextmanager
     def held(self, *, shared: bool = False) -> Iterator[None]:
-        """Holds the folder for one job within the block (:mod:`codeact_train.job_lock`).
+        """Holds the folder for one job within the block (:mod:`codeact_train.system.job_lock`).
 
         Raises:
             ValueError: another job holds it, or it holds files of the user's under the names of a run.

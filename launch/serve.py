@@ -33,7 +33,7 @@ import psutil
 from pydantic import Field
 
 from codeact_train import Settings
-from codeact_train.parent import LAUNCHER
+from codeact_train.system.parent import LAUNCHER
 
 
 class ServeConfig(Settings):

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from codeact_train import Ledger
-from codeact_train.failures import read_json_object
-from codeact_train.folders import EXPORT, check_replaceable
+from codeact_train.checkpoint.train_folder import check_resumable, trained_corpus
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
-from codeact_train.train_folder import check_resumable, trained_corpus
+from codeact_train.system.failures import read_json_object
+from codeact_train.system.folders import EXPORT, check_replaceable
 from eval import CheckpointRef, evaluate_checkpoints, evaluate_servers, write_report
 from launch.config import LoopConfig
 from launch.console import say

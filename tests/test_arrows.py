@@ -23,35 +23,22 @@ ROOMS: dict[str, str] = {
 }
 PACKAGES: dict[str, dict[str, str]] = {
     "codeact_train": {
+        "system": "",
         "config": "",
-        "exit_codes": "",
-        "failures": "",
-        "folders": "",
-        "library_warnings": "",
-        "parent": "",
-        "job_lock": "folders",
-        "data": "config failures",
+        "data": "config system",
         "corpus": "data",
-        "prepare": "config data failures folders",
-        "distributed": "config parent",
-        "model": "config data distributed failures",
-        "hf": "config data failures folders model",
-        "plan": "config data failures prepare model",
-        "observability": "config data distributed failures folders model plan",
-        "checkpoint": "config distributed failures",
-        "train_folder": "checkpoint config folders job_lock",
+        "prepare": "config data system",
+        "distributed": "config system",
+        "model": "config data distributed system",
+        "hf": "config data model system",
+        "plan": "config data prepare model system",
+        "observability": "config data distributed model plan system",
+        "checkpoint": "config distributed system",
         "backends": "config data distributed model hf observability checkpoint",
         "startup_checks": "config data distributed model hf backends",
-        "trainer": (
-            "config exit_codes data distributed model hf plan observability checkpoint backends startup_checks "
-            "train_folder"
-        ),
-        "train": (
-            "config exit_codes failures data distributed folders model plan observability checkpoint startup_checks "
-            "train_folder trainer"
-        ),
-        "parity": "config data prepare distributed observability trainer",
-        "replay": "config exit_codes data distributed observability trainer",
+        "trainer": "config system data distributed model hf plan observability checkpoint backends startup_checks",
+        "train": "config system data distributed model plan observability checkpoint startup_checks trainer",
+        "parity": "config system data prepare distributed observability trainer",
     },
     "sandbox": {
         "limits": "",
@@ -117,13 +104,10 @@ PACKAGES: dict[str, dict[str, str]] = {
 PUBLIC = {
     "codeact_train": {
         "codeact_train",
-        "codeact_train.exit_codes",
-        "codeact_train.failures",
-        "codeact_train.folders",
-        "codeact_train.job_lock",
-        "codeact_train.library_warnings",
-        "codeact_train.parent",
-        "codeact_train.train_folder",
+        "codeact_train.checkpoint.train_folder",
+        "codeact_train.system",
+        *(f"codeact_train.system.{module}" for module in ("exit_codes", "failures", "folders", "job_lock")),
+        *(f"codeact_train.system.{module}" for module in ("library_warnings", "parent")),
         "codeact_train.parity",
         "codeact_train.plan",
         "codeact_train.prepare",

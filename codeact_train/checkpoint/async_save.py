@@ -27,12 +27,12 @@ from megatron.core.dist_checkpointing.strategies.filesystem_async import FileSys
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 
-from codeact_train import failures
 from codeact_train.checkpoint import integrity
 from codeact_train.checkpoint.integrity import CorruptSave, Fingerprints
 from codeact_train.distributed import megatron_cpu
 from codeact_train.distributed.cuda import has_cuda
-from codeact_train.failures import FailedEverywhere
+from codeact_train.system import failures
+from codeact_train.system.failures import FailedEverywhere
 
 _SAVE_OPTIONS: dict[str, Any] = {
     # Rank 0 alone saves what is not sharded. Megatron would compare it with that of every other process, where parts of

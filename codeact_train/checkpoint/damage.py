@@ -17,7 +17,7 @@ from megatron.core.dist_checkpointing.core import CheckpointingException
 from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.api import CheckpointException
 
-from codeact_train.failures import read_json_object
+from codeact_train.system.failures import read_json_object
 
 UNREADABLE = (CheckpointException, CheckpointingException, pickle.UnpicklingError, zipfile.BadZipFile, EOFError)
 """What reading a checkpoint raises when its files are not what was written."""

@@ -31,7 +31,7 @@ from codeact_train.checkpoint.retention import outdated
 from codeact_train.checkpoint.state import Checkpointable, PendingSave
 from codeact_train.config.train import CheckpointSettings
 from codeact_train.distributed.parallel_context import any_rank
-from codeact_train.failures import FailedEverywhere
+from codeact_train.system.failures import FailedEverywhere
 
 SCHEMA = 3
 

@@ -24,7 +24,7 @@ from codeact_train.data.document import Document
 from codeact_train.data.indexed_dataset import COLUMNS, Column
 from codeact_train.data.ledger import Ledger
 from codeact_train.data.packing import PackPlan
-from codeact_train.failures import read_json_object
+from codeact_train.system.failures import read_json_object
 
 SCHEMA = 3
 AGAIN = "run `codeact prepare` again"

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, PretrainedConfig
 
 from codeact_train.data.indexed_dataset import Column
-from codeact_train.failures import read_json_object
+from codeact_train.system.failures import read_json_object
 
 _NAMED = 3
 _BLOCK = 2**22

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from codeact_train.parent import end_with_parent
+from codeact_train.system.parent import end_with_parent
 
 
 def fork_ranks(size: int, function: Callable[..., int], *arguments: Any) -> list[BaseProcess]:

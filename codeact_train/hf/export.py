@@ -16,12 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from codeact_train import failures, hf
-from codeact_train.folders import EXPORT, replacing
+from codeact_train import hf
 from codeact_train.hf.serving_files import write_serving_files
 from codeact_train.hf.writer import raw_bytes
 from codeact_train.model.gpt import PackedGPT
 from codeact_train.model.spec import ModelSpec
+from codeact_train.system import failures
+from codeact_train.system.folders import EXPORT, replacing
 
 FILE_BYTES = 5 * 2**30
 """Largest file of weights, the same as Hugging Face's default."""

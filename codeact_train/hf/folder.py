@@ -12,8 +12,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from codeact_train.failures import read_json_object
 from codeact_train.hf.parameter_map import Shapes
+from codeact_train.system.failures import read_json_object
 
 FETCH_AGAIN = "fetch the model again"
 

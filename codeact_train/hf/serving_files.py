@@ -17,9 +17,9 @@ from transformers import PreTrainedTokenizerFast
 
 from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.tokenizer_files import copy_tokenizer_files
-from codeact_train.failures import read_json_object
 from codeact_train.hf.folder import FETCH_AGAIN
 from codeact_train.model import quantization
+from codeact_train.system.failures import read_json_object
 
 _MADE_TO_PAD = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>")
 

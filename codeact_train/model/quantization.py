@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import PretrainedConfig
 
-from codeact_train.failures import read_json_object
+from codeact_train.system.failures import read_json_object
 
 KEYS = ("quantization_config", "compression_config")
 """Keys of ``config.json`` that describe quantized weights."""

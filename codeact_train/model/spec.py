@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
-from codeact_train.failures import read_json_object
 from codeact_train.model import quantization
+from codeact_train.system.failures import read_json_object
 
 
 @dataclass(frozen=True)

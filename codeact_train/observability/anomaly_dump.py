@@ -2,8 +2,8 @@
 
 Contract: ``anomalies/step-000012/`` appears whole, written by the main process. ``dump.json`` has the reason, the packs
 and documents, and the job; ``batch.npz`` has the documents' tokens, ``rng.pt`` the state of torch's generator.
-:mod:`codeact_train.replay` computes the step again. Dumps of older runs (``capsules/step-*/capsule.json``) can be read
-too. Cost: none until there is an anomaly.
+:mod:`codeact_train.parity.replay` computes the step again. Dumps of older runs
+(``capsules/step-*/capsule.json``) can be read too. Cost: none until there is an anomaly.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import Document, concatenate
 from codeact_train.data.sampler import Sampler
-from codeact_train.failures import read_json_object
-from codeact_train.folders import FolderKind, replacing, users_files
 from codeact_train.observability.anomaly import Anomaly
+from codeact_train.system.failures import read_json_object
+from codeact_train.system.folders import FolderKind, replacing, users_files
 
 SCHEMA = 2
 FOLDER = "anomalies"
@@ -100,4 +100,4 @@ def write(
 
 def command(folder: Path) -> str:
     """The command line that replays a dump, in one process for any layout."""
-    return f"{Path(sys.executable).name} -m codeact_train.replay {shlex.quote(str(folder))}"
+    return f"{Path(sys.executable).name} -m codeact_train.parity.replay {shlex.quote(str(folder))}"

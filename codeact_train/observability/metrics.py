@@ -19,9 +19,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from codeact_train import failures
 from codeact_train.observability.loss_stats import LossStats
 from codeact_train.observability.trackers import Tracker
+from codeact_train.system import failures
 
 CURVES = ("step", "validation")
 """Kinds of events whose numbers go to trackers."""

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from codeact_train import failures
 from codeact_train.config.train import TrainConfig
+from codeact_train.system import failures
 
 
 class Tracker(Protocol):

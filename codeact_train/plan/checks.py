@@ -17,9 +17,9 @@ from codeact_train.config.train import TrainConfig
 from codeact_train.data.corpus import AGAIN
 from codeact_train.data.tokenizer_identity import check_tokenizer
 from codeact_train.data.vocabulary import Vocabulary
-from codeact_train.failures import read_json_object
 from codeact_train.model.source import ModelSource
 from codeact_train.model.spec import ModelSpec, read_config
+from codeact_train.system.failures import read_json_object
 
 
 def validate(

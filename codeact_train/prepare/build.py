@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from codeact_train import failures
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.chat_template import ChatFormat
 from codeact_train.data.corpus import SPLITS, Corpus
@@ -26,7 +25,6 @@ from codeact_train.data.records import size_bytes
 from codeact_train.data.samples import write_samples
 from codeact_train.data.tokenizer import write_tokenizer
 from codeact_train.data.vocabulary import model_rows
-from codeact_train.folders import CORPUS, read_object, replacing
 from codeact_train.prepare import manifest
 from codeact_train.prepare.audit import write_audit
 from codeact_train.prepare.chunk import read_chunks
@@ -47,6 +45,8 @@ from codeact_train.prepare.sampling import samples
 from codeact_train.prepare.staging import Staged, stage
 from codeact_train.prepare.statistics import CorpusStatistics, count_documents
 from codeact_train.prepare.workers import encode_all, worker_count
+from codeact_train.system import failures
+from codeact_train.system.folders import CORPUS, read_object, replacing
 
 
 def prepare(records: Path, model: Path, out: Path, config: PrepareConfig, *, trained: str | None = None) -> Ledger:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeact_train.failures import read_json_object
+from codeact_train.system.failures import read_json_object
 from eval.results import EvalResult, read_results
 from rollout import Trajectory, read_trajectories
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from codeact_train.library_warnings import hide_deprecations
+from codeact_train.system.library_warnings import hide_deprecations
 from launch.cli import verbs
 from launch.cli.bank import bank_app
 from launch.cli.error_handling import ErrorHandlingGroup

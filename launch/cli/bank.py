@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from codeact_train.exit_codes import CHECK_FAILED
+from codeact_train.system.exit_codes import CHECK_FAILED
 from launch.console import done
 
 bank_app = typer.Typer(no_args_is_help=True, help="Check a trajectory bank.", rich_markup_mode="markdown")

@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
-from codeact_train import exit_codes, failures
+from codeact_train.system import exit_codes, failures
 from launch.console import refuse, say
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from codeact_train.folders import read_object
+from codeact_train.system.folders import read_object
 from launch.config.loop import LoopConfig
 from rollout import write_atomically
 

@@ -24,7 +24,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from codeact_train.failures import read_json_object
+from codeact_train.system.failures import read_json_object
 
 BUILT_IN = "smollm2-135m-instruct"
 LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")

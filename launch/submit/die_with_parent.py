@@ -1,8 +1,8 @@
 """``python -m launch.submit.die_with_parent <command> …``: runs a command that ends with the thread that started it.
 
 Why: a model server must not outlive a driver that was killed with SIGKILL. The starter puts its process id into the
-environment (:data:`codeact_train.parent.LAUNCHER`); Linux sends SIGTERM when it ends, and this process becomes the
-command. Linux only.
+environment (:data:`codeact_train.system.parent.LAUNCHER`); Linux sends SIGTERM when it ends, and this process becomes
+the command. Linux only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from codeact_train.parent import end_with_launcher
+from codeact_train.system.parent import end_with_launcher
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ from types import FrameType
 import psutil
 
 from codeact_train import TrainConfig
-from codeact_train.exit_codes import STOP_SIGNALS, STOPPED
-from codeact_train.folders import read_object
-from codeact_train.parent import LAUNCHER
+from codeact_train.system.exit_codes import STOP_SIGNALS, STOPPED
+from codeact_train.system.folders import read_object
+from codeact_train.system.parent import LAUNCHER
 from launch.config.launch import LaunchConfig
 from launch.submit.end_together import end_together
 from rollout import write_atomically

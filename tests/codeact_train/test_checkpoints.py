@@ -15,8 +15,8 @@ from codeact_train.checkpoint import async_save, integrity
 from codeact_train.checkpoint.manager import CheckpointManager
 from codeact_train.checkpoint.retention import outdated
 from codeact_train.config.train import CheckpointSettings
-from codeact_train.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
 from codeact_train.observability.metrics import MetricsLog
+from codeact_train.system.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
 from tests.helpers.full_disk import largest_file
 from tests.helpers.runs import fingerprints, outcome, reads_and_writes
 from tests.helpers.training import events, recipe, run_job, start_job

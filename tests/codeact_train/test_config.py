@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from codeact_train import exit_codes, train
+from codeact_train import train
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.recipe import recipe_digest
 from codeact_train.config.train import TrainConfig
@@ -18,6 +18,7 @@ from codeact_train.data.records import Unreadable, parse
 from codeact_train.data.vocabulary import Vocabulary
 from codeact_train.model.spec import ModelSpec
 from codeact_train.plan import validate
+from codeact_train.system import exit_codes
 from tests.helpers.training import recipe, run_job
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from codeact_train import exit_codes
 from codeact_train.config.prepare import EvaluationPrompts, PrepareConfig, SourceSettings
 from codeact_train.config.train import TrainConfig
 from codeact_train.data.corpus import Corpus
@@ -15,6 +14,7 @@ from codeact_train.data.corpus_inputs import changed_inputs
 from codeact_train.data.toy_tokenizer import make_toy_tokenizer
 from codeact_train.plan import validate
 from codeact_train.prepare import prepare
+from codeact_train.system import exit_codes
 from tests.helpers.models import SHAPE, llama
 from tests.helpers.records import write_records
 from tests.helpers.training import recipe, run_job

@@ -11,12 +11,13 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, GPT2Config, MambaConfig, PreTrainedTokenizerFast, T5Config
 
-from codeact_train import exit_codes, train
+from codeact_train import train
 from codeact_train.checkpoint.manager import CheckpointManager
 from codeact_train.config.train import TrainConfig
 from codeact_train.model.spec import read_config
 from codeact_train.parity import reference_loop
 from codeact_train.parity.toy_models import save_model
+from codeact_train.system import exit_codes
 from tests.helpers.runs import flops, gradient_is_not_finite, outcome, reads_and_writes
 from tests.helpers.training import events, recipe, run_job, start_job, write_job
 

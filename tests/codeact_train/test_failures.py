@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codeact_train.failures import named, read_json_object, sentence
+from codeact_train.system.failures import named, read_json_object, sentence
 
 
 def failed(path: Path, number: int) -> OSError:

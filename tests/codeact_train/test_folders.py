@@ -9,8 +9,8 @@ import pytest
 from codeact_train.checkpoint import leftovers
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
-from codeact_train.folders import EXPORT, MARK, check_replaceable, replacing
 from codeact_train.prepare import prepare
+from codeact_train.system.folders import EXPORT, MARK, check_replaceable, replacing
 from tests.helpers.records import write_records
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from codeact_train.config.train import TrainJob
-from codeact_train.exit_codes import STOPPED
 from codeact_train.model.attention import backends
 from codeact_train.parity import reference_loop, toy_models
 from codeact_train.parity.cases import Row
+from codeact_train.system.exit_codes import STOPPED
 from tests.helpers.training import events
 
 pytestmark = [

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from codeact_train.folders import MARK
-from codeact_train.job_lock import hold_folder, holder_of
+from codeact_train.system.folders import MARK
+from codeact_train.system.job_lock import hold_folder, holder_of
 
 HOLDS = """
 import sys
 from pathlib import Path
-from codeact_train.job_lock import hold_folder
+from codeact_train.system.job_lock import hold_folder
 with hold_folder(Path(sys.argv[1]), "run", "run", shared=sys.argv[2] == "shared"):
     Path(sys.argv[1], "work").touch()
     print("held", flush=True)

@@ -14,7 +14,7 @@ import pytest
 from codeact_train.backends.megatron.state import MegatronState
 from codeact_train.checkpoint import async_save
 from codeact_train.data.sampler import Sampler
-from codeact_train.exit_codes import STOPPED
+from codeact_train.system.exit_codes import STOPPED
 from codeact_train.trainer import Trainer
 from tests.helpers.runs import outcome
 from tests.helpers.training import recipe, run_job, start_job

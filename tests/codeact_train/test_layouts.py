@@ -17,7 +17,6 @@ from megatron.core import tensor_parallel
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from codeact_train import exit_codes
 from codeact_train.backends.megatron import forward_backward
 from codeact_train.config.train import TrainJob
 from codeact_train.data.corpus import Corpus
@@ -29,6 +28,7 @@ from codeact_train.model.spec import ModelSpec
 from codeact_train.parity import layouts, processes
 from codeact_train.parity.cases import ROWS, Row, present
 from codeact_train.plan import validate
+from codeact_train.system import exit_codes
 from codeact_train.trainer import Trainer
 from tests.helpers.processes import in_world
 from tests.helpers.training import events, recipe, run_job

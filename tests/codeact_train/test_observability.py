@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codeact_train import replay
 from codeact_train.backends.megatron import forward_backward
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
 from codeact_train.data.document import ROLES
-from codeact_train.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
 from codeact_train.observability import trackers
 from codeact_train.observability.anomaly_dump import AnomalyDump
+from codeact_train.parity import replay
 from codeact_train.prepare import prepare
+from codeact_train.system.exit_codes import BAD_CONFIG, CORRUPT_STATE, STOPPED
 from tests.helpers.records import write_conversations
 from tests.helpers.runs import flops, gradient_is_not_finite, outcome
 from tests.helpers.training import events, recipe, run_job, start_job
@@ -229,14 +229,14 @@ def test_a_step_that_is_not_finite_ends_the_job_with_the_step_before_saved(broke
     assert dump["step"] == anomaly["at"] == len(steps) + 1 > 1
     assert "bad" in [document["id"] for document in dump["documents"]]
     assert (broken / "checkpoints" / "latest").read_text() == f"step-{steps[-1]:06}"
-    assert f"python -m codeact_train.replay {broken / anomaly['dump']}\n" in (broken / "log-0.txt").read_text()
+    assert f"python -m codeact_train.parity.replay {broken / anomaly['dump']}\n" in (broken / "log-0.txt").read_text()
     assert f"add {dump['step']} to guard.skip_steps" in (broken / "log-0.txt").read_text()
 
 
 def test_a_dumped_step_is_computed_again(broken: Path) -> None:
     (folder,) = (broken / "anomalies").iterdir()
     again = subprocess.run(
-        [sys.executable, "-m", "codeact_train.replay", str(folder)], capture_output=True, text=True, timeout=240
+        [sys.executable, "-m", "codeact_train.parity.replay", str(folder)], capture_output=True, text=True, timeout=240
     )
     assert again.returncode == CORRUPT_STATE, again.stderr
     assert "record bad of" in again.stdout

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from codeact_train import trainer
-from codeact_train.exit_codes import BAD_CONFIG, STOPPED
+from codeact_train.system.exit_codes import BAD_CONFIG, STOPPED
 from tests.helpers.runs import outcome
 from tests.helpers.training import events, recipe, run_job, start_job, write_job
 

@@ -13,7 +13,6 @@ import pytest
 from tokenizers import AddedToken
 from transformers import AutoTokenizer, LlamaConfig
 
-from codeact_train import exit_codes
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.config.train import TrainJob
 from codeact_train.data.chat_template import ChatFormat
@@ -24,6 +23,7 @@ from codeact_train.data.toy_tokenizer import make_toy_tokenizer
 from codeact_train.model.source import ModelSource
 from codeact_train.prepare import prepare
 from codeact_train.startup_checks.server_prompt import differences
+from codeact_train.system import exit_codes
 from tests.helpers.chat_families import FAMILIES, SHAPES, write_family
 from tests.helpers.models import SHAPE
 from tests.helpers.records import write_conversations, write_records

@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import MistralConfig, PreTrainedTokenizerFast
 
-from codeact_train import exit_codes
 from codeact_train.backends.megatron import forward_backward
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.data.corpus import Corpus
@@ -20,6 +19,7 @@ from codeact_train.model import attention
 from codeact_train.parity.toy_models import save_model
 from codeact_train.prepare import prepare
 from codeact_train.startup_checks import mask_audit
+from codeact_train.system import exit_codes
 from tests.helpers.models import SHAPE
 from tests.helpers.records import write_conversations
 from tests.helpers.training import events, recipe, run_job

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codeact_train.exit_codes import STOP_SIGNALS
+from codeact_train.system.exit_codes import STOP_SIGNALS
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)

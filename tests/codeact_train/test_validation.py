@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from codeact_train.config.prepare import PrepareConfig
-from codeact_train.exit_codes import BAD_CONFIG, STOPPED
 from codeact_train.prepare import prepare
+from codeact_train.system.exit_codes import BAD_CONFIG, STOPPED
 from tests.helpers.records import write_records
 from tests.helpers.training import events, recipe, run_job
 

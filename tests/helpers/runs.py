@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from codeact_train.data.sampler import Sampler
-from codeact_train.exit_codes import STOPPED
 from codeact_train.hf.export import weights_digest
+from codeact_train.system.exit_codes import STOPPED
 from tests.helpers.training import events, recipe, run_job
 
 TIMED = ("step_s", "data_wait_s", "time", "memory_gib", "slots_per_s", "real_tokens_per_s", "trained_tokens_per_s")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from codeact_train.folders import MARK
+from codeact_train.system.folders import MARK
 from launch.cli import app
 from launch.run_dir import RunDir
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codeact_train.config.train import TrainConfig
-from codeact_train.exit_codes import STOP_SIGNALS
+from codeact_train.system.exit_codes import STOP_SIGNALS
 from launch.config.launch import LaunchConfig
 from launch.submit import torchrun
 from launch.submit.torchrun import TrainingStopped, run

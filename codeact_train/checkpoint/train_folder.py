@@ -19,8 +19,8 @@ from typing import Any
 from codeact_train.checkpoint import leftovers
 from codeact_train.config.recipe import recipe_differences, recipe_digest
 from codeact_train.config.train import TrainConfig, TrainJob
-from codeact_train.folders import EXPORT, MARK, check_replaceable, listed, read_object
-from codeact_train.job_lock import hold_folder
+from codeact_train.system.folders import EXPORT, MARK, check_replaceable, listed, read_object
+from codeact_train.system.job_lock import hold_folder
 
 NAMES = ("job.json", "metrics.jsonl", "checkpoints", "exports", "anomalies", "profile", "tensorboard")
 """What a job writes into its train folder."""

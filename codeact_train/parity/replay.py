@@ -1,4 +1,4 @@
-"""Computes a step that went wrong again: ``python -m codeact_train.replay runs/x/train/anomalies/step-000012``.
+"""Computes a step that went wrong again: ``python -m codeact_train.parity.replay runs/x/train/anomalies/step-000012``.
 
 Contract: prints the loss of the dump's batch on the weights of the nearest checkpoint before it (the base model if
 there is none), names the documents whose loss alone is not finite, then takes the steps between and prints loss and
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from codeact_train import exit_codes
 from codeact_train.config.train import ParallelSettings, TrainJob
 from codeact_train.data.collate import StepBatch, collate
 from codeact_train.distributed import parallel_context
 from codeact_train.observability.anomaly_dump import AnomalyDump
+from codeact_train.system import exit_codes
 from codeact_train.trainer import Trainer
 
 

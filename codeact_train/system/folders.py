@@ -4,8 +4,8 @@ Contract: a finished folder of ours holds ``.codeact``, a JSON object with its k
 :func:`replacing` builds the folder beside its final place and renames it. What is in that place before is removed only
 if it is empty or ours: it holds ``.codeact`` of the same kind and no other file than those it names. Folders of
 earlier versions have no ``.codeact``; a file that only they hold identifies them. Everything else is a ``ValueError``
-before anything is removed. Cost: one listing of the folder. Does not lock (:mod:`codeact_train.job_lock`) and does not
-notice that a file of ours was edited.
+before anything is removed. Cost: one listing of the folder. Does not lock
+(:mod:`codeact_train.system.job_lock`) and does not notice that a file of ours was edited.
 """
 
 from __future__ import annotations
