@@ -11,7 +11,7 @@ with such a spelling. The module does not know templates or roles.
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -105,14 +105,21 @@ class TextEncoder:
         if not tokens.splits_at(position):
             return False
         count = tokens.from_character(position)
-        before = [i for i in tokens.controls if i < count and int(tokens.ids[i]) in self._separates]
-        first = before[-1] if before else 0
-        start = int(tokens.starts[first]) if before else 0
+        control = self._last_separating(tokens, count)
+        first = control or 0
+        start = 0 if control is None else int(tokens.starts[control])
         if any(start < count and first < end for start, end in tokens.spelled):
-            return self._is_plain_prefix(text, tokens, position, before[-1] if before else None)
+            return self._is_plain_prefix(text, tokens, position, control)
         part = text[start:position]
         ids = self._short(part) if len(part) < _SHORT else self._ids(part)
         return ids == tuple(tokens.ids[first:count].tolist())
+
+    def _last_separating(self, tokens: Tokens, count: int) -> int | None:
+        """The last control token among the first ``count`` tokens behind which text is encoded on its own."""
+        before = range(bisect_left(tokens.controls, count) - 1, -1, -1)
+        return next(
+            (i for i in map(tokens.controls.__getitem__, before) if int(tokens.ids[i]) in self._separates), None
+        )
 
     def _is_plain_prefix(self, text: str, tokens: Tokens, position: int, control: int | None) -> bool:
         """The same behind a control token (or the beginning) for text that was encoded without control tokens."""
