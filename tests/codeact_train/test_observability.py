@@ -91,11 +91,11 @@ def test_utilisation_is_the_formula_it_prints(whole: Path, talkative: Path) -> N
     corpus, (step, *_) = Corpus(talkative), events(whole, "step")
     lengths = corpus.lengths - 1
     keys = int((lengths * (lengths + 1) // 2).sum())
-    matrices = 2 * (64 * (128 + 2 * 64 + 128) + 3 * 64 * 160)  # queries 8 heads of 16, keys and values 4
-    operations = 6 * (matrices * int(lengths.sum()) + 301 * 64 * step["trained_tokens"]) + 12 * 2 * 128 * keys
+    matrices = 2 * (64 * (64 + 2 * 32 + 64) + 3 * 64 * 160)
+    operations = 6 * (matrices * int(lengths.sum()) + 301 * 64 * step["trained_tokens"]) + 12 * 2 * 64 * keys
     assert step["mfu"] == pytest.approx(operations / step["step_s"] / 1e12, rel=1e-3, abs=1e-6)
     said = " ".join((whole / "log-0.txt").read_text().split())
-    assert f"6 * ({matrices:,} * real tokens + {301 * 64:,} * trained tokens) + {12 * 2 * 128:,} * keys seen" in said
+    assert f"6 * ({matrices:,} * real tokens + {301 * 64:,} * trained tokens) + {12 * 2 * 64:,} * keys seen" in said
 
 
 def test_rates_are_counts_over_time(whole: Path) -> None:

@@ -10,7 +10,9 @@ from codeact_train.data.toy_tokenizer import make_toy_tokenizer
 from codeact_train.parity import toy_models
 from codeact_train.parity.toy_models import WORDS, save_model
 
-SHAPE: dict[str, Any] = {**toy_models.SHAPE, "num_hidden_layers": 2}
+SHAPE: dict[str, Any] = {name: size for name, size in toy_models.SHAPE.items() if name != "head_dim"} | {
+    "num_hidden_layers": 2
+}
 """Grouped queries, and a vocabulary that no test layout divides."""
 
 
