@@ -101,10 +101,12 @@ def collect_trajectories(
             "finished episodes are kept: mend the cause, then the same command runs the others"
         )
     wanted = {job.id(protocol) for job in jobs}
-    reasons = Counter(
+    reasons: Counter[str] = Counter(
         record.outcome.reason for record in read_trajectories(bank) if record.id in wanted and not record.lost
     )
-    return Counter({**reasons, **({LOST: lost.total()} if lost else {})})
+    if lost:
+        reasons[LOST] = lost.total()
+    return reasons
 
 
 LOST = "lost to the infrastructure"

@@ -168,7 +168,9 @@ class ChatFormat:
     def _fits(self, index: int, rendering: Rendering, tokens: Tokens) -> bool:
         """Whether the document can train an assistant turn."""
         span = rendering.spans[index]
-        return span.whole and span.prompt is not None and self._encoder.is_prefix(rendering.text, tokens, span.prompt)
+        if span is None or span.prompt is None or not span.whole:
+            return False
+        return self._encoder.is_prefix(rendering.text, tokens, span.prompt)
 
     def _apart(self, rendering: Rendering, turns: Sequence[Turn]) -> Document:
         """The document of a conversation whose last turn is encoded apart from its prompt."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
@@ -37,7 +38,7 @@ class Renderer:
     def ids(self, turns: Sequence[Turn]) -> list[int]:
         """The ids that the tokenizer itself gives a conversation."""
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-        made = self._tokenizer.apply_chat_template(
+        made: Any = self._tokenizer.apply_chat_template(
             messages, chat_template=self._template, tokenize=True, return_dict=False
         )
         return [int(one) for one in made]

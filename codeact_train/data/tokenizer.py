@@ -74,7 +74,8 @@ def write_tokenizer(
     if chat_template == "chatml":
         _check_chatml(model, tokenizer, wanted)
         tokenizer.eos_token = "<|im_end|>"  # generation stops at the end of a turn
-    new = {token: tokenizer.convert_tokens_to_ids(token) for token in wanted if token not in vocabulary}
+    now = tokenizer.get_vocab()
+    new = {token: now[token] for token in wanted if token not in vocabulary}
     _check_new_ids(model, new, vocabulary)
     tokenizer.save_pretrained(out)
     _make_special(out, wanted)

@@ -112,7 +112,7 @@ def _recompute_without_compiler() -> None:
         target.resize_(source.nbytes())
         target.copy_(source)
 
-    random._get_share_storage = lambda: copy_storage
+    random._get_share_storage = lambda: copy_storage  # type: ignore[attr-defined]
 
 
 def _allow_recompute_without_fp8() -> None:

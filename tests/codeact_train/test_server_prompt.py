@@ -94,7 +94,7 @@ def each_stretch_alone(folder: Path, *, last_end: str | None = None) -> Callable
     """An encoder with the faults of a plausible one: it tokenises stretch by stretch, with all that the tokenizer's
     file says, and puts in each turn as it is. ``last_end``: another token at the end of the last turn."""
 
-    def encode(self: ChatFormat, turns: Any) -> Document:
+    def encode(self: ChatFormat, turns: Any) -> list[Document]:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         ids: list[int] = []
         roles: list[int] = []

@@ -99,7 +99,7 @@ def padded_behind(folder: Path) -> Path:
 
 def test_a_padding_token_without_a_row_needs_none(tmp_path: Path) -> None:
     model = padded_behind(tmp_path / "model")
-    rows = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("[PAD]")
+    rows = AutoTokenizer.from_pretrained(model).get_vocab()["[PAD]"]
     prepare(
         write_records(tmp_path / "records.jsonl", 6), model, tmp_path / "corpus", PrepareConfig(sequence_length=512)
     )
@@ -114,7 +114,7 @@ def test_a_padding_token_without_a_row_needs_none(tmp_path: Path) -> None:
 
 def test_rows_reach_over_a_padding_token_to_the_tokens_behind_it(tmp_path: Path) -> None:
     model = padded_behind(tmp_path / "model")
-    pad = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("[PAD]")
+    pad = AutoTokenizer.from_pretrained(model).get_vocab()["[PAD]"]
     config = PrepareConfig(add_tokens=("<|call|>",))
     prepare(write_records(tmp_path / "records.jsonl", 6), model, tmp_path / "corpus", config)
     assert Corpus(tmp_path / "corpus").manifest["added_tokens"] == {"<|call|>": pad + 1}
@@ -123,7 +123,7 @@ def test_rows_reach_over_a_padding_token_to_the_tokens_behind_it(tmp_path: Path)
 
 def test_a_token_without_a_row_that_documents_hold_is_added_on_request(tmp_path: Path) -> None:
     model = padded_behind(tmp_path / "model")
-    pad = AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("[PAD]")
+    pad = AutoTokenizer.from_pretrained(model).get_vocab()["[PAD]"]
     template = (model / "chat_template.jinja").read_text()
     (model / "chat_template.jinja").write_text("{{ '[PAD]' }}" + template)
     records = write_records(tmp_path / "records.jsonl", 6)

@@ -55,7 +55,7 @@ async def episodes(tokens: bool, replies: Sequence[httpx2.Response], seen: Count
     for reply in replies:
         transport.waiting.clear()
         transport.waiting.extend([reply, right])
-        done = await run_episode(TASK, engine, NoKernels(), EpisodeProtocol(), SAMPLING)  # type: ignore[arg-type]
+        done = await run_episode(TASK, engine, NoKernels(), EpisodeProtocol(), SAMPLING)
         assert engine.strange == []
         line = done.model_dump_json().encode()
         assert Trajectory.model_validate_json(line).model_dump_json().encode() == line
