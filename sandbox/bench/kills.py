@@ -7,6 +7,7 @@ Counted is what Linux reports: processes, cgroups, folders, mounts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -73,7 +74,8 @@ def _kill(tier: Tier, victim: Victim) -> list[str]:
             "fork server": descendants(supervisor)[0],
         }
         for name in victim.split(" and "):
-            os.kill(pids[name], signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended with the one killed before
+                os.kill(pids[name], signal.SIGKILL)
         deadline = time.monotonic() + WITHIN_S
         while (left := _left(owner.pid, below, mark, ready["base"], victim)) and time.monotonic() < deadline:
             time.sleep(0.02)
