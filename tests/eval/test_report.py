@@ -196,7 +196,7 @@ def test_a_corpus_that_imitates_the_paper_is_said_to(run_copy: Path) -> None:
 
 def test_a_damaged_file_is_named(run_copy: Path) -> None:
     (run_copy / "selection.json").write_text('{"input": 3')
-    with pytest.raises(ValueError, match=r"selection\.json: not JSON"):
+    with pytest.raises(ValueError, match=r"selection\.json: it is cut off or not JSON"):
         write_report(run_copy)
     with pytest.raises(ValueError, match="not a folder"):
         write_report(run_copy / "absent")
