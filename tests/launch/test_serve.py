@@ -96,7 +96,7 @@ def test_serving_ends_with_a_sentence_when_the_server_dies(rules: Path, tmp_path
 
     def kill(url: str) -> None:
         urls.append(url)
-        (server,) = psutil.Process().children()
+        (server,) = [child for child in psutil.Process().children() if "rollout.servers" in child.cmdline()]
         server.kill()
 
     with pytest.raises(ValueError, match="was killed by SIGKILL, which Linux sends when memory runs out"):
