@@ -61,7 +61,7 @@ async def test_an_interrupt_ends_a_command(isolated: KernelPool, code: str) -> N
     async with await isolated.acquire() as kernel:
         cell = asyncio.ensure_future(kernel.run(code))
         await until_it_runs(kernel, anything=True)
-        assert kernel.interrupt()
+        assert await kernel.interrupt()
         result = await cell
         assert (result.status, result.error_name, result.state_survived) == ("error", "KeyboardInterrupt", True)
         await until_it_runs(kernel, anything=False)
