@@ -38,13 +38,15 @@ def collect(config: LoopConfig) -> str:
     folder = RunDir(config.run)
     folder.check_protocol(config.protocol)
     base = base_checkpoint(config) if config.collect.needs_model else None
-    server = ServerSpec(name=base.digest, base_urls=(), model=base.name) if base else None
-    others = _running(config, [source.engine for source in config.collect.sources])
+    servers = _running(config, [source.engine for source in config.collect.sources])
+    if base:
+        servers["model"] = ServerSpec(name=base.digest, base_urls=(), model=base.name)
     with ExitStack() as running:
-        if not is_complete(config.collect, config.protocol, folder.bank, server, others):
+        if not is_complete(config.collect, config.protocol, folder.bank, servers):
             running.enter_context(ray_session(config.ray.address))
-            server = running.enter_context(_serving(config, base)) if base else None
-        reasons = collect_trajectories(config.collect, config.protocol, folder.bank, server, others)
+            if base:
+                servers["model"] = running.enter_context(_serving(config, base))
+        reasons = collect_trajectories(config.collect, config.protocol, folder.bank, servers)
     counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return f"{sum(reasons.values())} episodes in {folder.bank}: {counted}"
 

@@ -24,35 +24,30 @@ from rollout.workers.progress import progress
 NO_SERVERS: Mapping[str, ServerSpec] = {}
 
 
-def plan_jobs(
-    config: CollectConfig, server: ServerSpec | None, running: Mapping[str, ServerSpec] = NO_SERVERS
-) -> list[EpisodeJob]:
+def plan_jobs(config: CollectConfig, servers: Mapping[str, ServerSpec] = NO_SERVERS) -> list[EpisodeJob]:
     """Every episode of the collection, in a fixed order.
 
     Args:
-        server: serves the model in training.
-        running: name → server that runs already, for the sources whose engine has that name.
+        servers: engine name → server, for the sources with that engine; ``model`` is the model in training.
 
     Raises:
         ValueError: an engine does not exist, or refuses its options.
     """
     jobs = []
     for source in config.sources:
-        engine = _engine(source, server, running)
+        engine = _engine(source, servers)
         for task in load_tasks(source.tasks):
             for sample in range(source.samples):
                 jobs.append(EpisodeJob(task, engine, source.sampling.model_copy(update={"seed": sample}), seed=sample))
     return jobs
 
 
-def _engine(source: Source, server: ServerSpec | None, running: Mapping[str, ServerSpec]) -> EngineSpec:
-    if source.engine in running:
-        return running[source.engine]
+def _engine(source: Source, servers: Mapping[str, ServerSpec]) -> EngineSpec:
+    if source.engine in servers:
+        return servers[source.engine]
     if source.engine == "expert":
         return ExpertSpec(error_share=source.error_share)
-    if source.engine == "model":
-        assert server is not None, "the engine 'model' needs a server"
-        return server
+    assert source.engine != "model", "the engine 'model' needs a server"
     describe = ENGINES.get(source.engine)
     try:
         return describe(**source.engine_options)
@@ -63,28 +58,20 @@ def _engine(source: Source, server: ServerSpec | None, running: Mapping[str, Ser
 
 
 def is_complete(
-    config: CollectConfig,
-    protocol: EpisodeProtocol,
-    bank: Path,
-    server: ServerSpec | None = None,
-    running: Mapping[str, ServerSpec] = NO_SERVERS,
+    config: CollectConfig, protocol: EpisodeProtocol, bank: Path, servers: Mapping[str, ServerSpec] = NO_SERVERS
 ) -> bool:
     """Whether the bank holds every episode, so that neither Ray nor a server needs to start.
 
     Only the names of servers are used; they do not need to run.
     """
     done = {record.id for record in read_trajectories(bank) if not record.lost}
-    return all(job.id(protocol) in done for job in plan_jobs(config, server, running))
+    return all(job.id(protocol) in done for job in plan_jobs(config, servers))
 
 
 def collect_trajectories(
-    config: CollectConfig,
-    protocol: EpisodeProtocol,
-    bank: Path,
-    server: ServerSpec | None = None,
-    running: Mapping[str, ServerSpec] = NO_SERVERS,
+    config: CollectConfig, protocol: EpisodeProtocol, bank: Path, servers: Mapping[str, ServerSpec] = NO_SERVERS
 ) -> Counter[str]:
-    """Runs the episodes that are not in the bank.
+    """Runs the episodes that are not in the bank, with engines as :func:`plan_jobs` finds them.
 
     Returns:
         Number of episodes by the reason they ended, including those of earlier calls. :data:`LOST` counts those that
@@ -93,7 +80,7 @@ def collect_trajectories(
     Raises:
         ValueError: too many episodes were lost to the infrastructure.
     """
-    jobs = plan_jobs(config, server, running)
+    jobs = plan_jobs(config, servers)
     lost = run_missing(jobs, config.workers, protocol, bank, "collect")
     if lost.total() > config.max_infra_share * len(jobs):
         raise ValueError(

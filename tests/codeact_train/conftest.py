@@ -1,16 +1,15 @@
 """A tokenizer, two models and a corpus, made once a session."""
 
-import io
 from pathlib import Path
 
 import pytest
-import sentencepiece
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from codeact_train.config.prepare import PrepareConfig
 from codeact_train.parity.toy_models import WORDS
 from codeact_train.prepare import prepare
+from tests.helpers.chat_families import sentencepiece_model
 from tests.helpers.models import llama, training_tokenizer
 from tests.helpers.records import write_records
 
@@ -25,15 +24,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def pieces() -> bytes:
-    """A SentencePiece model as Llama-2's: BPE with byte fallback, begin 1 and end 2."""
-    model = io.BytesIO()
+    """A SentencePiece model as Llama-2's."""
     text = [" ".join(WORDS) + " Observation: <execute> </execute> act user assistant ( ) 1 2 3", "two  spaces"] * 20
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text), model_writer=model, vocab_size=360, model_type="bpe", byte_fallback=True,
-        normalization_rule_name="identity", remove_extra_whitespaces=False, unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
-        hard_vocab_limit=False, minloglevel=2,
-    )  # fmt: skip
-    return model.getvalue()
+    return sentencepiece_model(text, 360)
 
 
 @pytest.fixture(scope="session")

@@ -215,11 +215,14 @@ def _glm_4() -> Tokenizer:
 
 
 def _sentencepiece() -> bytes:
-    """A SentencePiece model as Llama-2's: BPE with byte fallback, begin 1 and end 2."""
+    return sentencepiece_model([line for text in TEXTS for line in text.split("\n") if line], 380)
+
+
+def sentencepiece_model(lines: Sequence[str], vocab_size: int) -> bytes:
+    """A SentencePiece model as Llama-2's, trained on ``lines``: BPE with byte fallback, begin 1 and end 2."""
     model = io.BytesIO()
-    lines = [line for text in TEXTS for line in text.split("\n") if line]
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_writer=model, vocab_size=380, model_type="bpe", byte_fallback=True,
+        sentence_iterator=iter(lines), model_writer=model, vocab_size=vocab_size, model_type="bpe", byte_fallback=True,
         normalization_rule_name="identity", remove_extra_whitespaces=False, unk_id=0, bos_id=1, eos_id=2, pad_id=-1,
         hard_vocab_limit=False, minloglevel=2,
     )  # fmt: skip

@@ -55,7 +55,7 @@ def test_killed_and_started_again_it_loses_and_repeats_no_episode(tmp_path: Path
     subprocess.run(command, check=True)
     whole = before[: before.rfind(b"\n") + 1]
     assert (tmp_path / "trajectories-00001.jsonl").read_bytes().startswith(whole)
-    assert sorted(ids(tmp_path)) == sorted(job.id(EpisodeProtocol()) for job in plan_jobs(EXPERT, None))
+    assert sorted(ids(tmp_path)) == sorted(job.id(EpisodeProtocol()) for job in plan_jobs(EXPERT))
 
 
 def test_workers_and_services_do_not_change_what_is_collected_and_a_lost_server_is_retried_then_refused(
@@ -76,7 +76,7 @@ def test_workers_and_services_do_not_change_what_is_collected_and_a_lost_server_
         with pytest.raises(ValueError, match=r"rollout worker: .*127\.0\.0\.1:9 does not answer"):
             collect_trajectories(nobody, EpisodeProtocol(), tmp_path / "nobody")
         with pytest.raises(ValueError, match="2 of 2 episodes were lost to the infrastructure"):
-            collect_trajectories(away, EpisodeProtocol(), tmp_path / "away", nowhere)
+            collect_trajectories(away, EpisodeProtocol(), tmp_path / "away", {"model": nowhere})
     one, *others = (
         {r.id: [m.content for m in r.messages] for r in read_trajectories(tmp_path / name)}
         for name in ("one", "two", "three")
