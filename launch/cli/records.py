@@ -35,7 +35,7 @@ EmptyReplies = Annotated[
 ]
 Reasoning = Annotated[
     Literal["leave_out", "text"],
-    typer.Option(help="text: write reasoning between <think> and </think> (prepare.reading.reasoning)."),
+    typer.Option(help="text: write reasoning in front of the answer, in think tags (prepare.reading.reasoning)."),
 ]
 MaskKeys = Annotated[
     list[str] | None,
