@@ -24,6 +24,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.guest.interpreter import moved
+
 MAP_FIXED, MAP_FAILED = 0x10, ctypes.c_void_p(-1).value
 KEPT_FLAGS = ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC)
 ANONYMOUS = ("/dev/zero (deleted)", "/SYSV", "/memfd:")
@@ -99,7 +101,7 @@ def open_files() -> list[OpenFile]:
 
 def _reopen(file: OpenFile, old: str, new: str) -> list[str]:
     """Replaces a descriptor by one of the branch's own; returns a line when both still have the same file."""
-    path = _moved(file.name, old, new)
+    path = moved(file.name, old, new)
     try:
         if path == file.name and not os.path.samestat(os.stat(path), os.fstat(file.fd)):  # noqa: PTH116
             raise FileNotFoundError("its name is another file's now")
@@ -137,7 +139,7 @@ class _Mapping:
 
     def separate(self, old: str, new: str) -> list[str]:
         """Maps the branch's own file instead; returns a line when the memory stays shared."""
-        path = _moved(self.path, old, new)
+        path = moved(self.path, old, new)
         if path == self.path:
             kind = "shared memory" if self.path.startswith(ANONYMOUS) else f"{self.path} (mapped)"
             return [f"{kind}: shared"]
@@ -166,10 +168,6 @@ def _mappings() -> Iterator[_Mapping]:
                     start, end = (int(address, 16) for address in addresses.split("-"))
                     yield _Mapping(start, end - start, int(offset, 16), name)
             return
-
-
-def _moved(path: str, old: str, new: str) -> str:
-    return new + path.removeprefix(old) if path == old or path.startswith(f"{old}/") else path
 
 
 def _event_loop_fds() -> Iterator[int]:
