@@ -58,7 +58,7 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig, *, tra
     """
     files = mixture_files(records, config)
     inputs = read_inputs(files, model, config)
-    if _holds(out, inputs):
+    if _holds(out, inputs, trained):
         ledger = Corpus(out).ledger
         check_sources(files, ledger, config)
         return ledger
@@ -69,10 +69,16 @@ def prepare(records: Path, model: Path, out: Path, config: PrepareConfig, *, tra
         return _build(files, model, building, config, inputs.digest)
 
 
-def _holds(out: Path, inputs: CorpusInputs) -> bool:
-    """Whether the corpus at ``out`` was made from these inputs, by this version or an earlier one."""
+def _holds(out: Path, inputs: CorpusInputs, trained: str | None) -> bool:
+    """Whether the corpus at ``out`` can be kept: it was made from these inputs by this version.
+
+    An earlier version gave some templates other ids than a server does. Its corpus is kept only for a run that was
+    trained on it, which resumes on the same ids.
+    """
     stored = read_object(out / "corpus.json")
-    return bool(stored.get("digest") == (inputs.digest if "model_vocabulary" in stored else inputs.former))
+    if "model_vocabulary" in stored:
+        return bool(stored.get("digest") == inputs.digest)
+    return bool(stored.get("digest") == inputs.former == trained)
 
 
 def _digest_at(out: Path) -> str | None:

@@ -52,13 +52,19 @@ def test_the_same_inputs_make_the_same_corpus(name: str, tmp_path: Path, monkeyp
     assert {**former, "imitates": None} == {**manifest, "imitates": None}  # the wording of the notes may change
 
 
-def test_an_old_corpus_of_the_same_inputs_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Preparing again finds the digest in place and writes nothing."""
+@pytest.mark.parametrize("trained", [True, False], ids=["trained on", "not trained on"])
+def test_an_old_corpus_of_the_same_inputs_is_kept_if_a_run_needs_it(
+    trained: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Preparing again writes nothing there. Other old corpora are made again: their ids may not be a server's."""
     monkeypatch.chdir(COMPAT)
     old = COMPAT / "corpus" / "best_fit"
     (tmp_path / "corpus").mkdir()
     for file in ("corpus.json", "ledger.json", *BYTE_FOR_BYTE):
         (tmp_path / "corpus" / file).write_bytes((old / file).read_bytes())
     config = PrepareConfig.model_validate(json.loads((old / "corpus.json").read_text())["settings"])
-    prepare(Path("corpus", "records.jsonl"), old / "tokenizer", tmp_path / "corpus", config)
-    assert not (tmp_path / "corpus" / "audit.html").exists()
+    digest = DIGESTS["best_fit"] if trained else None
+    prepare(Path("corpus", "records.jsonl"), old / "tokenizer", tmp_path / "corpus", config, trained=digest)
+    assert (tmp_path / "corpus" / "audit.html").exists() == (not trained)
+    assert (tmp_path / "corpus" / "samples.jsonl").exists() == (not trained)
+    assert Corpus(tmp_path / "corpus").digest == DIGESTS["best_fit"]

@@ -118,7 +118,7 @@ def test_a_corpus_named_by_an_earlier_version_is_kept(model: Path, tmp_path: Pat
     del manifest["model_vocabulary"]
     (corpus / "corpus.json").write_text(json.dumps(manifest))
     (own / "added_tokens.json").write_text("{}")
-    prepare(records, own, corpus, PrepareConfig())
+    prepare(records, own, corpus, PrepareConfig(), trained=former)
     assert Corpus(corpus).digest == former
     shutil.rmtree(corpus)
     prepare(records, own, corpus, PrepareConfig())
