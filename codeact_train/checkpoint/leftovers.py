@@ -14,8 +14,9 @@ from pathlib import Path
 
 _CHECKPOINT = re.compile(r"step-\d+")
 _UNFINISHED = re.compile(r"step-\d+(\.going)?\.building")
-_PARTS = ("*.distcp", ".metadata", "common.pt", "metadata.json", "meta.json", "meta.json.tmp")
-"""Names of the files of a save."""
+_PARTS = ("*.distcp", ".metadata", "__*.metadata", "common.pt", "metadata.json", "meta.json")
+"""Names of the files of a save. PyTorch and :mod:`codeact_train.checkpoint.manager` write some of them as
+``name.tmp`` first."""
 
 
 def is_checkpoint_name(name: str) -> bool:
@@ -26,7 +27,7 @@ def is_checkpoint_name(name: str) -> bool:
 def users_files(checkpoint: Path) -> list[str]:
     """Names of the entries of a checkpoint that no save writes."""
     entries = sorted(entry.name for entry in checkpoint.iterdir()) if checkpoint.is_dir() else []
-    return [name for name in entries if not any(fnmatch(name, part) for part in _PARTS)]
+    return [name for name in entries if not any(fnmatch(name.removesuffix(".tmp"), part) for part in _PARTS)]
 
 
 def unfinished(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import socket
 import threading
 import time
@@ -66,6 +65,8 @@ class SocketTransport:
         self.shield = InterruptShield()
         self._lock = threading.RLock()
         self._queue = bytearray()
+        self._outgoing: tuple[bytes, list[int]] = b"", []
+        """Bytes that are being written, and the sizes of the parts that have been written."""
         self._flushed_at = 0.0
         self._count = 0
         self._splitter = Splitter(MAX_REQUEST_BYTES)
@@ -73,14 +74,6 @@ class SocketTransport:
         self.fds: list[int] = []
         """Descriptors received with requests; fewer than were sent when too many are open."""
         self._reserved_fds: list[int] = []
-
-    def wait(self) -> None:
-        """Returns when there is something to receive. A signal handler of a cell that raises does so here."""
-        if not self._requests:
-            assert self.sock is not None
-            poller = select.poll()
-            poller.register(self.sock, select.POLLIN)
-            poller.poll()
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         """The next request as (channel, message). Raises EOFError when the host has closed the connection."""
@@ -169,15 +162,27 @@ class SocketTransport:
     def drop(self) -> None:
         """Discards everything queued."""
         self._queue.clear()
+        self._outgoing = b"", []
 
     def flush(self) -> None:
         """Writes everything queued; blocks while the host does not read."""
         self._write(b"", write=True)
 
     def _write(self, frame: bytes, write: bool = False) -> None:
+        """Queues a frame, and writes the queue if asked.
+
+        A signal handler of the cell may raise anywhere; the next call then writes the rest. Nothing is lost or written
+        twice: Python runs handlers between instructions that call or jump, so it stores both halves of an assignment,
+        and ``list.extend(map(...))`` makes the call and stores its result in one step in C.
+        """
         with self.shield, self._lock:
             self._queue += frame
-            if write and self._queue and self.sock is not None:
-                data, self._queue = self._queue, bytearray()
-                self.sock.sendall(data)
-                self._flushed_at = time.monotonic()
+            if not write or self.sock is None:
+                return
+            data, sent = self._outgoing
+            self._outgoing, self._queue = (data[sum(sent) :] + self._queue, []), bytearray()
+            data, sent = self._outgoing
+            view = memoryview(data)
+            while left := view[sum(sent) :]:
+                sent.extend(map(self.sock.send, (left,)))
+            self._flushed_at = time.monotonic()

@@ -23,7 +23,7 @@ from sandbox.guest.forking import Forking
 from sandbox.guest.introspection import Introspection
 from sandbox.guest.output import CELL, tag_threads
 from sandbox.guest.shell import DISPLAYS, SandboxShell
-from sandbox.guest.signals import report, stop_timers
+from sandbox.guest.signals import CellHandlers, stop_timers
 from sandbox.guest.streams import Streams
 from sandbox.guest.traceback import describe
 from sandbox.guest.wire import IOPUB, SHELL, pack
@@ -44,6 +44,7 @@ class LightKernel(Forking, Introspection):
         self.transport, self.shell, self.streams = transport, shell, streams
         self.keep, self.rich_bytes = keep, rich_bytes
         self._cells = 0
+        self._handlers = CellHandlers()
         shell.bind(transport, keep)
 
     def rehearse(self) -> None:
@@ -64,11 +65,6 @@ class LightKernel(Forking, Introspection):
         """Answers requests, in order."""
         signal.signal(signal.SIGINT, self._on_sigint)
         while True:
-            try:
-                self.transport.wait()
-            except BaseException as error:  # raised by a signal handler that a cell has left
-                report(error)
-                continue
             try:
                 channel, message = self.transport.receive()
             except EOFError:
@@ -103,10 +99,10 @@ class LightKernel(Forking, Introspection):
             self.transport.publish_input(content["code"], self.shell.execution_count)
         try:
             error = self._run(content["code"], silent, bool(content.get("store_history", True)) and not silent)
-            stop_timers()
+            self._leave()
         except BaseException as raised:  # by a signal handler of the cell, after it
-            stop_timers()
             error = raised
+            self._leave()
         self.streams.finish()
         self.streams.keep_children_apart(self._cells, self.own_forks())
         count = self.shell.execution_count - 1
@@ -127,9 +123,14 @@ class LightKernel(Forking, Introspection):
         tag_threads(self._cells - 1)
         self.streams.begin(self._cells, self.transport.parent, followed)
         self.shell.rich_left, self.shell.displays_left = self.rich_bytes, DISPLAYS
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self._handlers.put_back()
+
+    def _leave(self) -> None:
+        stop_timers()
         if getsignal(signal.SIGINT) != self._on_sigint:
             signal.signal(signal.SIGINT, self._on_sigint)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self._handlers.put_aside()
 
     def _run(self, code: str, silent: bool, store: bool) -> BaseException | None:
         """Runs the cell; returns the exception that ended it, if any."""

@@ -20,6 +20,7 @@ from jupyter_client.session import Session, new_id
 
 from sandbox.guest.connection import SocketTransport
 from sandbox.guest.control import ControlThread, interrupt_group
+from sandbox.guest.signals import Blocked
 from sandbox.guest.wire import CONTROL, IOPUB, SCHEME, SHELL
 
 KINDS = (zmq.ROUTER, zmq.XPUB, zmq.ROUTER, zmq.ROUTER, zmq.REP)
@@ -81,10 +82,6 @@ class ZmqTransport(SocketTransport):
         self._waiting: deque[tuple[list[bytes], dict[str, Any]]] = deque()
         self.allow_stdin = False
         """Whether the client of the running cell answers input requests."""
-
-    def wait(self) -> None:
-        if not self._waiting:
-            self._poller.poll()
 
     def receive(self) -> tuple[int, dict[str, Any]]:
         if self._waiting:
@@ -161,7 +158,7 @@ class ZmqTransport(SocketTransport):
     ) -> None:
         header = self.parent if parent is None else parent
         identities = [kind.encode()] if channel == IOPUB else self._identities
-        with self.shield, self._lock:
+        with self.shield, self._lock, Blocked():  # a handler that raised between parts would mix two messages
             self._session.send(
                 self._channels[channel],
                 kind,

@@ -147,7 +147,8 @@ def test_a_corpus_that_checkpoints_need_is_not_replaced(tmp_path: Path, model: P
 def test_only_what_a_save_leaves_is_an_incomplete_checkpoint(tmp_path: Path) -> None:
     for name in ("step-000001", "step-000002", "step-000003.building", "step-000001-copy", "step-by-step"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "__0_0.distcp").touch()
+        for part in ("__0_0.distcp", ".metadata.tmp", "meta.json.tmp"):
+            (tmp_path / name / part).touch()
     (tmp_path / "step-000001" / "meta.json").touch()
     assert [path.name for path in leftovers.unfinished(tmp_path)] == ["step-000002", "step-000003.building"]
     leftovers.check(tmp_path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.distributed.checkpoint.filesystem import FileSystem
 
 from codeact_train.backends.megatron.state import MegatronState
 from codeact_train.checkpoint import async_save
@@ -25,6 +26,7 @@ MOMENTS = {
     "the first data": (Sampler, "batch", 1),
     "step": (MegatronState, "optimizer_step", 4),
     "save": (async_save, "_write_bucket", 3),
+    "metadata of a save": (FileSystem, "rename", 1),
     "publishing a save": (Path, "rename", 4),
     "pruning": (os, "rmdir", 1),  # the folder is empty by then
     "export": (Trainer, "_export", 1),
