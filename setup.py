@@ -23,12 +23,14 @@ setup(
     },
     install_requires=[
         *SANDBOX.read_text().splitlines(),
+        "bm25s>=0.3.16",
         "datasets>=3.0",
         "datasketch>=2.0",
         "gguf>=0.10",
         "huggingface_hub>=0.30",
         "jinja2>=3.1",
         "markupsafe>=2.1",
+        "math-verify>=0.9.0",
         "megatron-core>=0.16.1,<0.20",
         "openai>=2.0",
         "openvino-genai>=2026.4",
@@ -40,6 +42,7 @@ setup(
         "scipy>=1.11",
         "sentencepiece>=0.2",
         "tensorboard>=2.15",
+        "sympy>=1.13",
         "tokenizers>=0.20",
         "torch>=2.11",
         "transformers>=5.0",
@@ -56,8 +59,10 @@ setup(
             "deepspeed>=0.19",  # for the tests of backend=deepspeed; no kernel of it is compiled
             "kubernetes-validate>=1.33",
             "pre-commit>=3.8",
+            "textworld[pddl]>=1.7",  # the games of the family alfworld
         ],
         "deepspeed": ["deepspeed>=0.19"],
+        "alfworld": ["textworld[pddl]>=1.7"],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "flash": ["flash-attn>=2.8"],
         "mlflow": ["mlflow-skinny>=3.0"],

@@ -7,16 +7,15 @@ reward of the last answer that the protocol allows.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
+from rollout.graders import judge
 from rollout.kernel_source import EpisodeKernel, KernelSource
 from rollout.protocol import EpisodeProtocol
-from rollout.registry import GRADERS
 from rollout.trajectory import CellOutcome, Message, Outcome
 
 _EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
@@ -47,7 +46,8 @@ class CodeActEnvironment:
     def __init__(self, task: Task, kernels: KernelSource, protocol: EpisodeProtocol) -> None:
         self._task, self._kernels, self._protocol = task, kernels, protocol
         self._kernel: EpisodeKernel | None = None
-        self.tools: Mapping[str, Callable[..., Any]] = task.toolset.functions() if task.toolset else {}
+        self._toolset = task.toolset.fresh() if task.toolset else None
+        self.tools: Mapping[str, Callable[..., Any]] = self._toolset.functions() if self._toolset else {}
 
     def prompt(self) -> Sequence[Message]:
         """The instructions with the list of tools, then the task."""
@@ -81,28 +81,25 @@ class CodeActEnvironment:
         assert self._kernel is not None, "step before reset"
         result = await self._kernel.run(action.body, timeout_s=self._protocol.cell_timeout_s)
         cell = CellOutcome(status=result.status, error_name=result.error_name, seconds=round(result.seconds, 4))
-        return Observation(self._protocol.observation(result, budget), cell=cell)
+        outcome = self._toolset.outcome() if self._toolset else None
+        return Observation(self._protocol.observation(result, budget), cell=cell, outcome=outcome)
 
     async def close(self) -> None:
-        """Destroys the kernel."""
-        if self._kernel is not None:
-            await self._kernel.close()
+        """Destroys the kernel and what the tools hold."""
+        try:
+            if self._kernel is not None:
+                await self._kernel.close()
+        finally:
+            if self._toolset is not None:
+                self._toolset.close()
 
     def _answer(self, proposed: str, budget: Budget) -> Observation | Outcome:
-        reward = self._grade(proposed)
-        if reward >= 1.0:
-            return ended("solved", reward)
+        verdict = judge(self._task.grader, proposed, self._task.answer)
+        if verdict.kind == "none":
+            message = f"grader {self._task.grader} of {self._task.id}: {verdict.reason}"
+            raise EnvironmentFault(verdict.fault or "task", message)
+        if verdict.kind == "right":
+            return ended("solved", verdict.reward)
         if budget.proposals_left <= 0:
-            return ended("wrong_answer", reward)
+            return ended("wrong_answer", verdict.reward)
         return Observation(self._protocol.feedback(self._protocol.wrong_feedback, budget), "feedback")
-
-    def _grade(self, proposed: str) -> float:
-        grade = GRADERS.get(self._task.grader)
-        try:
-            reward = float(grade(proposed, self._task.answer))
-            if not math.isfinite(reward):
-                raise ValueError(f"the reward is {reward}")
-            return reward
-        except Exception as fault:  # a grader may come from another package
-            error = f"{type(fault).__name__}: {fault}"
-            raise EnvironmentFault("task", f"grader {self._task.grader} of {self._task.id}: {error}") from fault

@@ -42,6 +42,8 @@ class Observation:
     """How the cell of this step ended, when the step ran one."""
     reward: float = 0.0
     """Reward of this step. The rewards of an episode's steps and of its outcome add up."""
+    outcome: Outcome | None = None
+    """Ends the episode after this step, which is counted; the content is not added to the conversation."""
 
 
 class Environment(Protocol):

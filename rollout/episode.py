@@ -186,6 +186,8 @@ async def _take_turn(
     transcript.reward += reply.reward
     if reply.cell is not None:
         transcript.count(cells=1, error_cells=int(reply.cell.status != "ok"))
+    if reply.outcome is not None:
+        return reply.outcome
     if budget.steps_left <= 0:
         return ended("max_steps")  # without the observation: a finished trajectory ends with an assistant turn
     transcript.observe(reply)

@@ -92,11 +92,17 @@ def _distribution(found: EntryPoint) -> str:
     return f"{found.dist.name} {found.dist.version}" if found.dist else "an unknown distribution"
 
 
-TASK_FAMILIES = Registry("codeact.task_families", "task family", {"procedural": "rollout.families.procedural:generate"})
+TASK_FAMILIES = Registry(
+    "codeact.task_families",
+    "task family",
+    {"gsm8k": "rollout.families.gsm8k:generate", "procedural": "rollout.families.procedural:generate"},
+)
 """Family name → ``generate(split, count, seed, kinds=None) -> list[Task]``, a :class:`rollout.families.TaskFamily`."""
 
-GRADERS = Registry("codeact.graders", "grader", {"number": "rollout.graders:number", "text": "rollout.graders:text"})
-"""Grader name → ``grade(proposed, reference) -> bool | float``, a :data:`rollout.graders.Grader`."""
+GRADERS = Registry(
+    "codeact.graders", "grader", {"number": "rollout.graders.text:number", "text": "rollout.graders.text:text"}
+)
+"""Grader name → ``grade(proposed, reference) -> bool | float | Verdict``, a :data:`rollout.graders.Grader`."""
 
 ENGINES = Registry(
     "codeact.engines",

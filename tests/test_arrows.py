@@ -61,8 +61,8 @@ PACKAGES: dict[str, dict[str, str]] = {
     },
     "rollout": {
         "files": "",
-        "graders": "",
         "registry": "",
+        "graders": "registry",
         "trajectory": "",
         "store": "trajectory",
         "select": "files store trajectory",
@@ -71,7 +71,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "config": "families registry trajectory",
         "protocol": "environment trajectory",
         "kernel_source": "config protocol registry",
-        "codeact": "environment families kernel_source protocol registry trajectory",
+        "codeact": "environment families graders kernel_source protocol registry trajectory",
         "servers": "trajectory",
         "engines": "families servers trajectory",
         "episode": "codeact engines environment families kernel_source protocol trajectory",

@@ -10,13 +10,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rollout.environment import Environment
 from rollout.registry import GRADERS, TASK_FAMILIES
-from rollout.trajectory import TaskRef, digest_of
+from rollout.trajectory import Outcome, TaskRef, digest_of
 
 Demonstration = Generator[str, str, None]
 """Yields assistant turns and is sent the observation that followed each."""
@@ -30,10 +31,20 @@ class Toolset:
     names: tuple[str, ...] = ()
     """Methods that are offered."""
 
+    def fresh(self) -> Toolset:
+        """The copy for one episode."""
+        return copy.deepcopy(self)
+
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """Name → bound method of a fresh copy. The model sees its signature and the first line of its docstring."""
-        fresh = copy.deepcopy(self)
-        return {name: getattr(fresh, name) for name in self.names}
+        """Name → bound method. The model sees its signature and the first line of its docstring."""
+        return {name: getattr(self, name) for name in self.names}
+
+    def outcome(self) -> Outcome | None:
+        """Asked after each cell: an outcome ends the episode, such as a game that is won; None goes on."""
+        return None
+
+    def close(self) -> None:
+        """Releases what the episode's copy holds. Called once, also after a failed or cancelled episode."""
 
     def description(self) -> Any:
         """Everything that distinguishes this toolset from another, JSON-serialisable, for the task's digest."""
@@ -89,8 +100,12 @@ class Task:
 class TaskFamily(Protocol):
     """What a family registers in :data:`rollout.registry.TASK_FAMILIES`: a function that generates its tasks."""
 
-    def __call__(self, split: str, count: int, seed: int, kinds: tuple[str, ...] | None = None) -> list[Task]:
+    def __call__(
+        self, split: str, count: Any, seed: int, kinds: tuple[str, ...] | None = None, **more: Any
+    ) -> list[Task]:
         """``count`` different tasks of a split, the same for the same arguments.
+
+        A :class:`rollout.families.data.DataFamily` also takes ``data_root``, and None as ``count``.
 
         Raises:
             ValueError: for a split or kind that does not exist.
@@ -105,13 +120,15 @@ class TaskSet(BaseModel):
     family: Annotated[str, AfterValidator(TASK_FAMILIES.check)] = "procedural"
     """Name of a registered task family."""
     split: str = "train"
-    """`train` or `heldout`; no task is in both."""
-    count: int = Field(160, gt=0)
-    """Number of tasks."""
+    """A split of the family, such as `train`; those of `procedural` are `train` and `heldout`."""
+    count: int | None = Field(160, gt=0)
+    """Number of tasks; null: all of a data set."""
     seed: int = 0
     """The same seed gives the same tasks for every number of workers."""
     kinds: tuple[str, ...] | None = None
     """Only these kinds of tasks; null: all."""
+    data_root: Path | None = Field(None, exclude_if=lambda value: value is None)
+    """Folder of data sets; null: that of the environment variable CODEACT_DATA_ROOT, else ~/.cache/codeact/data."""
 
 
 def load_tasks(chosen: TaskSet) -> list[Task]:
@@ -121,7 +138,12 @@ def load_tasks(chosen: TaskSet) -> list[Task]:
         ValueError: for a family, split, kind or grader that does not exist.
     """
     generate: TaskFamily = TASK_FAMILIES.get(chosen.family)
-    tasks = generate(chosen.split, chosen.count, chosen.seed, kinds=chosen.kinds)
+    options: dict[str, Any] = {}
+    if hasattr(generate, "read"):  # a family with a data set
+        options["data_root"] = chosen.data_root
+    elif chosen.count is None:
+        raise ValueError(f"tasks.count: the family {chosen.family!r} has no end; give a number")
+    tasks = generate(chosen.split, chosen.count, chosen.seed, kinds=chosen.kinds, **options)
     for grader in {task.grader for task in tasks}:
         GRADERS.check(grader)
     return tasks

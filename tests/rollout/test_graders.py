@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.graders import number, text
+from rollout.graders.text import number, text
 
 
 @pytest.mark.parametrize(

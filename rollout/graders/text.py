@@ -1,20 +1,12 @@
-"""Graders compare a proposed answer with the reference answer. They run on the host and see only text.
+"""Graders of short texts: one number, the same words.
 
-Contract: a :data:`Grader` returns a bool or a reward; 1 or more solves the task. Graders are found by name in
-:data:`rollout.registry.GRADERS`.
-
-These graders use neither substring matching (a long enough answer contains anything) nor a percentage tolerance. Both
-are known faults of the system that this project follows, which also can never accept a negative number.
+They use neither substring matching (a long enough answer contains anything) nor a percentage tolerance.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-
-Grader = Callable[[str, str], bool | float]
-"""``grade(proposed, reference)``."""
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 

@@ -1,0 +1,6 @@
+"""Families whose tasks are read from a data set: their base class, and the files that they read."""
+
+from rollout.families.data.family import DataFamily, FamilyInfo, Loaded, Refused
+from rollout.families.data.source import DataRoot, DataSource, MissingDataError
+
+__all__ = ["DataFamily", "DataRoot", "DataSource", "FamilyInfo", "Loaded", "MissingDataError", "Refused"]

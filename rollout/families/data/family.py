@@ -1,0 +1,117 @@
+"""The base class of families that read a data set.
+
+Contract: a family reads every task of a split in the order of its files. A row that cannot be asked (no answer, an
+unreadable table) is a :class:`Refused` with its reason; it is counted and never silently dropped. The choice of
+``count`` tasks depends on the seed alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import ClassVar
+
+from rollout.families.base import Task
+from rollout.families.data.source import DataRoot, DataSource
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A row of a data set that is no task. ``reason`` is a few words, the same for all rows of its kind."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The tasks of a split, and the number of refused rows by reason."""
+
+    tasks: list[Task]
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class FamilyInfo:
+    """What a person should know of a family; the reference of families is made from it.
+
+    Attributes:
+        title: name of the data set, with its paper.
+        licence: licence of the data.
+        splits: split → what it is, with the original's number of rows.
+        sources: split → the files that it is read from.
+        grader: name of the registered grader.
+        protocol: name of the protocol that fits best.
+        tools: names of the functions offered to cells.
+        defects: known defects of the original, and what is done about each.
+    """
+
+    title: str
+    licence: str
+    splits: Mapping[str, str]
+    sources: Mapping[str, tuple[DataSource, ...]]
+    grader: str
+    protocol: str = "codeact"
+    tools: tuple[str, ...] = ()
+    defects: tuple[str, ...] = ()
+
+
+class DataFamily(ABC):
+    """A family that reads a data set. Subclasses set ``name`` and ``info`` and write :meth:`read`."""
+
+    name: ClassVar[str]
+    info: ClassVar[FamilyInfo]
+
+    @abstractmethod
+    def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
+        """Every row of a split, in the order of the files.
+
+        Raises:
+            MissingDataError: a file is not on this machine.
+        """
+
+    def load(self, split: str, data_root: Path | None = None) -> Loaded:
+        """Every task of a split.
+
+        Raises:
+            MissingDataError: a file is not on this machine.
+            ValueError: the split does not exist.
+        """
+        if split not in self.info.splits:
+            known = ", ".join(self.info.splits)
+            raise ValueError(f"tasks.split: {split!r} is not a split of {self.name}; choose from: {known}")
+        loaded = Loaded([])
+        for row in self.read(split, DataRoot(data_root)):
+            if isinstance(row, Refused):
+                loaded.refused[row.reason] += 1
+            else:
+                loaded.tasks.append(row)
+        return loaded
+
+    def __call__(
+        self,
+        split: str,
+        count: int | None,
+        seed: int,
+        kinds: tuple[str, ...] | None = None,
+        data_root: Path | None = None,
+    ) -> list[Task]:
+        """``count`` tasks of a split drawn with a seed, in the order of the files; None: all of them.
+
+        Raises:
+            MissingDataError: a file is not on this machine.
+            ValueError: the split or a kind does not exist.
+        """
+        tasks = self.load(split, data_root).tasks
+        known = {task.kind for task in tasks}
+        if unknown := set(kinds or ()) - known:
+            raise ValueError(f"tasks.kinds: {sorted(unknown)} are not kinds; choose from: {', '.join(sorted(known))}")
+        tasks = [task for task in tasks if not kinds or task.kind in kinds]
+        if count is None or count >= len(tasks):
+            return tasks
+        chosen = sorted(Random(f"{self.name}/{split}/{seed}").sample(range(len(tasks)), count))
+        return [tasks[index] for index in chosen]
