@@ -128,7 +128,7 @@ class TaskSet(BaseModel):
     kinds: tuple[str, ...] | None = None
     """Only these kinds of tasks; null: all."""
     data_root: Path | None = Field(None, exclude_if=lambda value: value is None)
-    """Folder of data sets; null: that of the environment variable CODEACT_DATA_ROOT, else ~/.cache/codeact/data."""
+    """Folder of data sets; null: that of the environment variable CODEACT_DATA, else ~/.cache/codeact/data."""
 
 
 def load_tasks(chosen: TaskSet) -> list[Task]:

@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-VARIABLE = "CODEACT_DATA_ROOT"
+VARIABLE = "CODEACT_DATA"
 DEFAULT_ROOT = Path("~/.cache/codeact/data")
 
 
@@ -43,7 +43,7 @@ class DataRoot:
     """A folder of data sets, one subfolder each."""
 
     def __init__(self, folder: Path | str | None = None) -> None:
-        """``folder``: by default that of the environment variable CODEACT_DATA_ROOT, else ~/.cache/codeact/data."""
+        """``folder``: by default that of the environment variable CODEACT_DATA, else ~/.cache/codeact/data."""
         self.folder = Path(folder or os.environ.get(VARIABLE) or DEFAULT_ROOT).expanduser()
 
     def find(self, source: DataSource) -> Path:
