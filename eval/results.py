@@ -92,6 +92,8 @@ class EvalResult(StoredModel):
     started_at: str
     wall_s: float = Field(ge=0.0)
     episodes: tuple[EpisodeResult, ...]
+    judge: str | None = Field(None, exclude_if=lambda value: value is None)
+    """Name of the engine that may have judged the episodes."""
 
     @model_validator(mode="after")
     def _every_task_once(self) -> EvalResult:
@@ -108,14 +110,22 @@ class EvalResult(StoredModel):
     @property
     def key(self) -> str:
         """Digest of everything that determines the result; equal keys mean the same computation."""
-        return result_key(self.checkpoint.digest, self.benchmark.digest, self.protocol.digest, self.sampling, self.seed)
+        return result_key(
+            self.checkpoint.digest, self.benchmark.digest, self.protocol.digest, self.sampling, self.seed, self.judge
+        )
 
 
 def result_key(
-    checkpoint_digest: str, benchmark_digest: str, protocol_digest: str, sampling: Sampling, seed: int
+    checkpoint_digest: str,
+    benchmark_digest: str,
+    protocol_digest: str,
+    sampling: Sampling,
+    seed: int,
+    judge: str | None = None,
 ) -> str:
     """The key of a result, known before it is computed."""
-    return digest_of([checkpoint_digest, benchmark_digest, protocol_digest, sampling.model_dump(), seed])
+    identity = [checkpoint_digest, benchmark_digest, protocol_digest, sampling.model_dump(), seed]
+    return digest_of([*identity, {"judge": judge}] if judge else identity)
 
 
 def result_path(folder: Path, key: str) -> Path:

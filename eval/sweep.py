@@ -30,8 +30,8 @@ from eval.results import (
     result_path,
     write_result,
 )
-from rollout import EpisodeJob, EpisodeProtocol, digest_of, lost_sentence, read_trajectories, run_missing
-from rollout.engines import ServerSpec
+from rollout import EpisodeJob, EpisodeProtocol, digest_of, judge_for, lost_sentence, read_trajectories, run_missing
+from rollout.engines import JudgeSpec, ServerSpec
 
 Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
 """A context manager that serves a checkpoint."""
@@ -44,6 +44,7 @@ def evaluate_checkpoints(
     out: Path,
     serve: Serve,
     engine: Mapping[str, Any],
+    judge: JudgeSpec | None = None,
 ) -> list[EvalResult]:
     """Measures every checkpoint on every benchmark.
 
@@ -51,6 +52,7 @@ def evaluate_checkpoints(
         out: ``results/`` and ``bank/`` are written below it.
         serve: serves a checkpoint; called only when one of its results is missing.
         engine: how checkpoints are served (software, versions, precision), stored with each result.
+        judge: for the tasks and protocols that need one.
 
     Raises:
         ValueError: the probabilities of a server differ from those of the checkpoint, or episodes were lost to the
@@ -58,7 +60,9 @@ def evaluate_checkpoints(
     """
     results = []
     for checkpoint in checkpoints:
-        measurements = [_Measurement(config, protocol, checkpoint, benchmark, out) for benchmark in config.benchmarks]
+        measurements = [
+            _Measurement(config, protocol, checkpoint, benchmark, out, judge) for benchmark in config.benchmarks
+        ]
         missing = [one for one in measurements if not one.path.exists()]
         if missing:
             with serve(checkpoint) as server:
@@ -75,6 +79,7 @@ def evaluate_servers(
     servers: Mapping[str, ServerSpec],
     out: Path,
     session: Callable[[], object],
+    judge: JudgeSpec | None = None,
 ) -> list[EvalResult]:
     """Measures models whose weights are not here, behind servers that run already, on every benchmark.
 
@@ -84,6 +89,7 @@ def evaluate_servers(
         servers: name for the results → server.
         out: ``results/`` and ``bank/`` are written below it.
         session: called before episodes run, and only when some are missing.
+        judge: for the tasks and protocols that need one.
 
     Raises:
         ValueError: episodes were lost to the infrastructure.
@@ -93,7 +99,7 @@ def evaluate_servers(
         model = CheckpointRef(name=name, digest=digest_of(["engine", server.name]), epoch=0, path="")
         engine = {"backend": "running server", "model": server.model, "tokenizer": server.tokenizer}
         for benchmark in config.benchmarks:
-            measurement = _Measurement(config, protocol, model, benchmark, out)
+            measurement = _Measurement(config, protocol, model, benchmark, out, judge)
             if not measurement.path.exists():
                 session()
                 measurement.measure(server, engine)
@@ -111,20 +117,28 @@ class _Measurement:
         checkpoint: CheckpointRef,
         benchmark: Benchmark,
         out: Path,
+        judge: JudgeSpec | None,
     ) -> None:
         self._config, self._protocol, self._checkpoint, self._out = config, protocol, checkpoint, out
         self._tasks = benchmark.load()
+        self._judges = [judge_for(task, protocol, judge) for task in self._tasks]
+        self._judge = next((one.name for one in self._judges if one), None)
         self._benchmark = BenchmarkRef(
             name=benchmark.name, digest=benchmark_digest(self._tasks), tasks=len(self._tasks)
         )
         self._sampling = config.sampling.model_copy(update={"seed": config.seed})
-        key = result_key(checkpoint.digest, self._benchmark.digest, protocol.ref.digest, self._sampling, config.seed)
+        key = result_key(
+            checkpoint.digest, self._benchmark.digest, protocol.ref.digest, self._sampling, config.seed, self._judge
+        )
         self.path = result_path(out / "results", key)
 
     def measure(self, server: ServerSpec, engine: dict[str, Any]) -> None:
         """Runs the missing episodes, then writes the result."""
         started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-        jobs = [EpisodeJob(task, server, self._sampling, self._config.seed) for task in self._tasks]
+        jobs = [
+            EpisodeJob(task, server, self._sampling, self._config.seed, judge)
+            for task, judge in zip(self._tasks, self._judges, strict=True)
+        ]
         bank = self._out / "bank"
         title = f"evaluate {self._checkpoint.name}"
         if lost := run_missing(jobs, self._config.workers, self._protocol, bank, title):
@@ -145,6 +159,7 @@ class _Measurement:
                 sampling=self._sampling,
                 seed=self._config.seed,
                 engine=engine,
+                judge=self._judge,
                 isolation=episodes[0].isolation,
                 started_at=started.isoformat(timespec="seconds"),
                 wall_s=round(time.monotonic() - clock, 3),

@@ -26,7 +26,7 @@ from launch.run_dir import RunDir
 from launch.serve import serve
 from launch.submit import torchrun
 from rollout import collect_trajectories, is_complete, ray_session, select_records
-from rollout.engines import ServerSpec, running_server
+from rollout.engines import JudgeSpec, ServerSpec, running_server
 from rollout.servers import folder_digest
 
 SHOWN_DROPPED = 3
@@ -42,11 +42,12 @@ def collect(config: LoopConfig) -> str:
     if base:
         servers["model"] = ServerSpec(name=base.digest, base_urls=(), model=base.name)
     with ExitStack() as running:
-        if not is_complete(config.collect, config.protocol, folder.bank, servers):
+        judge = _judge(config)
+        if not is_complete(config.collect, config.protocol, folder.bank, servers, judge):
             running.enter_context(ray_session(config.ray.address))
             if base:
                 servers["model"] = running.enter_context(_serving(config, base))
-        reasons = collect_trajectories(config.collect, config.protocol, folder.bank, servers)
+        reasons = collect_trajectories(config.collect, config.protocol, folder.bank, servers, judge)
     counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return f"{sum(reasons.values())} episodes in {folder.bank}: {counted}"
 
@@ -101,7 +102,7 @@ def evaluate(config: LoopConfig) -> str:
     folder = RunDir(config.run)
     checkpoints = [base_checkpoint(config)] if config.evaluate.base else []
     checkpoints += exported(config)
-    others = _running(config, config.evaluate.engines)
+    others, judge = _running(config, config.evaluate.engines), _judge(config)
     if not checkpoints and not others:
         raise ValueError(f"evaluate: no export in {folder.exports}; run `codeact train` first")
     with ExitStack() as running:
@@ -115,9 +116,10 @@ def evaluate(config: LoopConfig) -> str:
 
         description = config.serve.description()
         results = evaluate_checkpoints(
-            config.evaluate, config.protocol, checkpoints, folder.evaluation, measured, description
+            config.evaluate, config.protocol, checkpoints, folder.evaluation, measured, description, judge
         )
-        results += evaluate_servers(config.evaluate, config.protocol, others, folder.evaluation / "engines", session)
+        where = folder.evaluation / "engines"
+        results += evaluate_servers(config.evaluate, config.protocol, others, where, session, judge)
     shares = (f"{r.checkpoint.name} {sum(e.success for e in r.episodes)}/{len(r.episodes)}" for r in results)
     return f"solved: {', '.join(shares)}"
 
@@ -200,6 +202,12 @@ def check_engines(config: LoopConfig) -> None:
 def _running(config: LoopConfig, names: Iterable[str]) -> dict[str, ServerSpec]:
     """Those of the named engines that are servers of the section ``engines``. Raises ``ValueError`` without a key."""
     return {name: running_server(name, config.engines[name]) for name in names if name in config.engines}
+
+
+def _judge(config: LoopConfig) -> JudgeSpec | None:
+    """The engine of ``judge.engine``. Raises ``ValueError`` without its key."""
+    name = config.judge.engine
+    return JudgeSpec(running_server(name, config.engines[name]), config.judge.sampling) if name else None
 
 
 def exported(config: LoopConfig) -> list[CheckpointRef]:

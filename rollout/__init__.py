@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from rollout.collect import (
         collect_trajectories,
         is_complete,
+        judge_for,
         lost_sentence,
         run_missing,
     )
     from rollout.config import (
         CollectConfig,
+        JudgeConfig,
         Source,
         WorkerConfig,
     )
@@ -93,6 +95,7 @@ _MODULES = {
     "EpisodeKernel": "kernel_source",
     "EpisodeProtocol": "protocol",
     "GRADERS": "registry",
+    "JudgeConfig": "config",
     "KERNEL_SOURCES": "registry",
     "KernelSource": "kernel_source",
     "Message": "trajectory",
@@ -118,6 +121,7 @@ _MODULES = {
     "digest_of": "trajectory",
     "ended": "environment",
     "is_complete": "collect",
+    "judge_for": "collect",
     "load_tasks": "families",
     "lost_sentence": "collect",
     "open_kernel_source": "kernel_source",
@@ -143,6 +147,7 @@ __all__ = [
     "EpisodeJob",
     "EpisodeKernel",
     "EpisodeProtocol",
+    "JudgeConfig",
     "KernelSource",
     "Message",
     "Observation",
@@ -166,6 +171,7 @@ __all__ = [
     "digest_of",
     "ended",
     "is_complete",
+    "judge_for",
     "load_tasks",
     "lost_sentence",
     "open_kernel_source",

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rollout.config import CollectConfig, Source, WorkerConfig
+from rollout.engines.judge import JudgeSpec
 from rollout.engines.spec import EngineSpec, ExpertSpec, ServerSpec
-from rollout.families import load_tasks
+from rollout.families import Task, load_tasks
 from rollout.protocol import EpisodeProtocol
-from rollout.registry import ENGINES
+from rollout.registry import ENGINES, GRADERS
 from rollout.store import TrajectoryStore, read_trajectories
 from rollout.workers import EpisodeJob, run_jobs
 from rollout.workers.progress import progress
@@ -24,22 +25,47 @@ from rollout.workers.progress import progress
 NO_SERVERS: Mapping[str, ServerSpec] = {}
 
 
-def plan_jobs(config: CollectConfig, servers: Mapping[str, ServerSpec] = NO_SERVERS) -> list[EpisodeJob]:
+def plan_jobs(
+    config: CollectConfig,
+    servers: Mapping[str, ServerSpec] = NO_SERVERS,
+    *,
+    protocol: EpisodeProtocol | None = None,
+    judge: JudgeSpec | None = None,
+) -> list[EpisodeJob]:
     """Every episode of the collection, in a fixed order.
 
     Args:
         servers: engine name → server, for the sources with that engine; ``model`` is the model in training.
+        protocol: whether it needs a judge.
+        judge: for the tasks and protocols that need one.
 
     Raises:
-        ValueError: an engine does not exist, or refuses its options.
+        ValueError: an engine does not exist, or refuses its options; a judge is needed and there is none.
     """
     jobs = []
     for source in config.sources:
         engine = _engine(source, servers)
         for task in load_tasks(source.tasks):
+            asked = judge_for(task, protocol, judge)
             for sample in range(source.samples):
-                jobs.append(EpisodeJob(task, engine, source.sampling.model_copy(update={"seed": sample}), seed=sample))
+                sampling = source.sampling.model_copy(update={"seed": sample})
+                jobs.append(EpisodeJob(task, engine, sampling, sample, asked))
     return jobs
+
+
+def judge_for(task: Task, protocol: EpisodeProtocol | None, judge: JudgeSpec | None) -> JudgeSpec | None:
+    """The judge, when the task's grader or the protocol needs one.
+
+    Raises:
+        ValueError: one is needed and there is none.
+    """
+    grader = getattr(GRADERS.get(task.grader), "needs_judge", False)
+    if not grader and not (protocol and protocol.needs_judge):
+        return None
+    if judge is None:
+        what = f"the grader {task.grader!r} of {task.id}" if grader else "the feedback of the protocol"
+        raise ValueError(f"judge.engine=null: {what} needs a judge; name an engine of the section engines")
+    return judge
 
 
 def _engine(source: Source, servers: Mapping[str, ServerSpec]) -> EngineSpec:
@@ -58,18 +84,26 @@ def _engine(source: Source, servers: Mapping[str, ServerSpec]) -> EngineSpec:
 
 
 def is_complete(
-    config: CollectConfig, protocol: EpisodeProtocol, bank: Path, servers: Mapping[str, ServerSpec] = NO_SERVERS
+    config: CollectConfig,
+    protocol: EpisodeProtocol,
+    bank: Path,
+    servers: Mapping[str, ServerSpec] = NO_SERVERS,
+    judge: JudgeSpec | None = None,
 ) -> bool:
     """Whether the bank holds every episode, so that neither Ray nor a server needs to start.
 
     Only the names of servers are used; they do not need to run.
     """
     done = {record.id for record in read_trajectories(bank) if not record.lost}
-    return all(job.id(protocol) in done for job in plan_jobs(config, servers))
+    return all(job.id(protocol) in done for job in plan_jobs(config, servers, protocol=protocol, judge=judge))
 
 
 def collect_trajectories(
-    config: CollectConfig, protocol: EpisodeProtocol, bank: Path, servers: Mapping[str, ServerSpec] = NO_SERVERS
+    config: CollectConfig,
+    protocol: EpisodeProtocol,
+    bank: Path,
+    servers: Mapping[str, ServerSpec] = NO_SERVERS,
+    judge: JudgeSpec | None = None,
 ) -> Counter[str]:
     """Runs the episodes that are not in the bank, with engines as :func:`plan_jobs` finds them.
 
@@ -80,7 +114,7 @@ def collect_trajectories(
     Raises:
         ValueError: too many episodes were lost to the infrastructure.
     """
-    jobs = plan_jobs(config, servers)
+    jobs = plan_jobs(config, servers, protocol=protocol, judge=judge)
     lost = run_missing(jobs, config.workers, protocol, bank, "collect")
     if lost.total() > config.max_infra_share * len(jobs):
         raise ValueError(

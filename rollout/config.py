@@ -87,6 +87,17 @@ class Source(BaseModel):
         return self
 
 
+class JudgeConfig(BaseModel):
+    """The engine that grades by a rubric and gives simulated feedback."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    engine: str | None = None
+    """A name of the section `engines`; null: there is no judge, and tasks that need one are refused."""
+    sampling: Sampling = Sampling(max_tokens=512)
+    """How its answers are drawn."""
+
+
 class CollectConfig(BaseModel):
     """A collection of trajectories."""
 

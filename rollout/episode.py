@@ -13,20 +13,25 @@ import asyncio
 import datetime
 import math
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from rollout.codeact import CodeActEnvironment
 from rollout.engines.base import Completion, ContextFull, Engine, EngineError, EngineRefused
+from rollout.engines.judge import Judge, judge_usage, judging
 from rollout.environment import Budget, Environment, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import (
+    Branch,
     EpisodeError,
     ErrorKind,
+    JudgeUsage,
     Message,
     MessageKind,
     Outcome,
@@ -39,8 +44,40 @@ from rollout.trajectory import (
 from sandbox import SandboxError
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """What is worked on, by whom, under which rules: everything that the id of a trajectory is made of.
+
+    Attributes:
+        task: what to do, and in which environment.
+        engine: completes the chat; called once a turn.
+        protocol: wording and limits.
+        sampling: how completions are drawn.
+        seed: stored, part of the trajectory's identity.
+        judge: the engine that grades by a rubric or gives feedback, when the task or the protocol needs one.
+        branch: where the episode leaves its parent.
+    """
+
+    task: Task
+    engine: Engine
+    protocol: EpisodeProtocol
+    sampling: Sampling
+    seed: int = 0
+    judge: Judge | None = None
+    branch: Branch | None = None
+
+    @cached_property
+    def id(self) -> str:
+        """The id of the trajectory."""
+        judge = self.judge.spec.name if self.judge else None
+        return trajectory_id(
+            self.task.ref, self.engine.name, self.sampling, self.protocol.ref, self.seed,
+            judge=judge, branch=self.branch,
+        )  # fmt: skip
+
+
 @dataclass
-class _Transcript:
+class Transcript:
     """The episode so far: messages, usage and rewards of its steps."""
 
     messages: list[Message] = field(default_factory=list)
@@ -51,6 +88,13 @@ class _Transcript:
 
     def add(self, role: Role, kind: MessageKind, content: str, **extra: Any) -> None:
         self.messages.append(Message(role=role, kind=kind, content=content, **extra))
+
+    async def begin(self, environment: Environment) -> None:
+        """Adds the prompt and the first observation. Raises as :meth:`Environment.reset` does."""
+        self.messages.extend(environment.prompt())
+        first = await environment.reset()
+        if first is not None:
+            self.observe(first)
 
     def observe(self, observation: Observation) -> None:
         self.add("user", observation.kind, observation.content, cell=observation.cell)
@@ -74,77 +118,101 @@ async def run_episode(
     protocol: EpisodeProtocol,
     sampling: Sampling,
     seed: int = 0,
+    judge: Judge | None = None,
 ) -> Trajectory:
-    """Works on a task until it is solved or a limit is reached.
+    """Works on a task until it is solved or a limit is reached. The arguments are those of :class:`Assignment`.
 
     Args:
-        task: what to do, and in which environment.
-        engine: completes the chat; called once a turn.
         kernels: where the episode's kernel comes from.
-        protocol: wording and limits.
-        sampling: how completions are drawn.
-        seed: stored, part of the trajectory's identity.
     """
-    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-    identity = trajectory_id(task.ref, engine.name, sampling, protocol.ref, seed)
-    transcript = _Transcript()
-    try:
-        outcome = await asyncio.wait_for(
-            _converse(task, engine, kernels, protocol, sampling, transcript, identity), protocol.deadline_s
-        )
-    except TimeoutError:
-        outcome = _late(transcript, protocol)
-    except ContextFull:
-        outcome = ended("context_full")
-    except (EngineError, EnvironmentFault) as fault:
-        outcome = _failed(fault.kind, fault)
-    except SandboxError as fault:
-        outcome = _failed("infra", fault)
-    except ValidationError as fault:  # an environment of another package made a turn that cannot be stored
-        outcome = _failed("task", f"{task.id}: {fault.errors()[0]['loc']}: {fault.errors()[0]['msg']}")
-    if transcript.reward:
-        outcome = outcome.model_copy(update={"reward": outcome.reward + transcript.reward})
-    return Trajectory(
-        id=identity,
-        task=task.ref,
-        model=engine.name,
-        sampling=sampling,
-        protocol=protocol.ref,
-        messages=tuple(transcript.messages),
-        outcome=outcome,
-        usage=Usage(**transcript.usage),
-        isolation=kernels.tier,
-        seed=seed,
-        started_at=started.isoformat(timespec="seconds"),
-        wall_s=round(time.monotonic() - clock, 3),
-    )
+    work, transcript = Assignment(task, engine, protocol, sampling, seed, judge), Transcript()
+    return await _recorded(work, transcript, kernels.tier, _from_the_start(work, transcript, kernels))
 
 
-async def _converse(
-    task: Task,
-    engine: Engine,
-    kernels: KernelSource,
-    protocol: EpisodeProtocol,
-    sampling: Sampling,
-    transcript: _Transcript,
-    identity: str,
-) -> Outcome:
-    environment: Environment = (task.environment or CodeActEnvironment)(task, kernels, protocol)
-    transcript.messages.extend(environment.prompt())
+async def continue_episode(
+    work: Assignment, transcript: Transcript, environment: Environment, isolation: str
+) -> Trajectory:
+    """Works on from the middle of a conversation: ``environment`` is in the state that ``transcript`` describes.
+
+    The environment is closed at the end.
+    """
+    return await _recorded(work, transcript, isolation, _from_here(work, transcript, environment))
+
+
+def open_environment(task: Task, kernels: KernelSource, protocol: EpisodeProtocol) -> Environment:
+    """The environment of a task, before its reset."""
+    return (task.environment or CodeActEnvironment)(task, kernels, protocol)
+
+
+async def _from_the_start(work: Assignment, transcript: Transcript, kernels: KernelSource) -> Outcome:
+    environment = open_environment(work.task, kernels, work.protocol)
     try:
-        first = await environment.reset()
-        if first is not None:
-            transcript.observe(first)
-        while True:
-            completion = await _complete(engine, transcript, sampling, identity)
-            outcome = await _take_turn(environment, protocol, transcript, completion)
-            if outcome is not None:
-                return outcome
+        await transcript.begin(environment)
+        return await _turns(work, transcript, environment)
     finally:
         await environment.close()
 
 
-async def _complete(engine: Engine, transcript: _Transcript, sampling: Sampling, identity: str) -> Completion:
+async def _from_here(work: Assignment, transcript: Transcript, environment: Environment) -> Outcome:
+    try:
+        return await _turns(work, transcript, environment)
+    finally:
+        await environment.close()
+
+
+async def _turns(work: Assignment, transcript: Transcript, environment: Environment) -> Outcome:
+    while True:
+        completion = await _complete(work.engine, transcript, work.sampling, work.id)
+        outcome = await take_turn(environment, work.protocol, transcript, completion)
+        if outcome is not None:
+            return outcome
+
+
+async def _recorded(
+    work: Assignment, transcript: Transcript, isolation: str, converse: Awaitable[Outcome]
+) -> Trajectory:
+    """The trajectory of a conversation."""
+    started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+    with judging(work.judge):
+        outcome = await _outcome(work, transcript, converse)
+        asked: JudgeUsage | None = judge_usage()
+    if transcript.reward:
+        outcome = outcome.model_copy(update={"reward": outcome.reward + transcript.reward})
+    return Trajectory(
+        id=work.id,
+        task=work.task.ref,
+        model=work.engine.name,
+        sampling=work.sampling,
+        protocol=work.protocol.ref,
+        messages=tuple(transcript.messages),
+        outcome=outcome,
+        usage=Usage(**transcript.usage),
+        isolation=isolation,
+        seed=work.seed,
+        started_at=started.isoformat(timespec="seconds"),
+        wall_s=round(time.monotonic() - clock, 3),
+        branch=work.branch,
+        judge=asked,
+    )
+
+
+async def _outcome(work: Assignment, transcript: Transcript, converse: Awaitable[Outcome]) -> Outcome:
+    """How the conversation ends; failures are outcomes."""
+    try:
+        return await asyncio.wait_for(converse, work.protocol.deadline_s)
+    except TimeoutError:
+        return _late(transcript, work.protocol)
+    except ContextFull:
+        return ended("context_full")
+    except (EngineError, EnvironmentFault) as fault:
+        return failed(fault.kind, fault)
+    except SandboxError as fault:
+        return failed("infra", fault)
+    except ValidationError as fault:  # an environment of another package made a turn that cannot be stored
+        return failed("task", f"{work.task.id}: {fault.errors()[0]['loc']}: {fault.errors()[0]['msg']}")
+
+
+async def _complete(engine: Engine, transcript: Transcript, sampling: Sampling, identity: str) -> Completion:
     """The next turn. An exception that is no :class:`EngineError` is a defect of the engine."""
     transcript.asked_at = time.monotonic()
     try:
@@ -157,8 +225,8 @@ async def _complete(engine: Engine, transcript: _Transcript, sampling: Sampling,
     return completion
 
 
-async def _take_turn(
-    environment: Environment, protocol: EpisodeProtocol, transcript: _Transcript, completion: Completion
+async def take_turn(
+    environment: Environment, protocol: EpisodeProtocol, transcript: Transcript, completion: Completion
 ) -> Outcome | None:
     """Records an assistant turn and the reply to it. An outcome ends the episode."""
     action = environment.parse(completion.text)
@@ -176,6 +244,7 @@ async def _take_turn(
         invalid=int(action.kind == "invalid"),
         prompt_tokens=completion.prompt_tokens,
         completion_tokens=completion.completion_tokens,
+        cached_tokens=completion.cached_tokens,
     )
     budget = transcript.budget(protocol)
     reply = await environment.step(action, budget)
@@ -194,14 +263,15 @@ async def _take_turn(
     return None
 
 
-def _late(transcript: _Transcript, protocol: EpisodeProtocol) -> Outcome:
+def _late(transcript: Transcript, protocol: EpisodeProtocol) -> Outcome:
     """The outcome of an episode that took too long. A server that does not answer is not the model's failure."""
     waited_s = time.monotonic() - transcript.asked_at if transcript.asked_at is not None else 0.0
     if waited_s <= protocol.deadline_s / 2:
         return ended("deadline")
-    return _failed("infra", f"the engine did not answer for {waited_s:.0f} s, until protocol.deadline_s was over")
+    return failed("infra", f"the engine did not answer for {waited_s:.0f} s, until protocol.deadline_s was over")
 
 
-def _failed(kind: ErrorKind, fault: Exception | str) -> Outcome:
+def failed(kind: ErrorKind, fault: Exception | str) -> Outcome:
+    """The outcome of an episode that failed before a verdict."""
     error = EpisodeError(kind=kind, message=str(fault), refused=isinstance(fault, EngineRefused))
     return Outcome(success=False, reward=0.0, reason="error", error=error)

@@ -63,6 +63,11 @@ class EpisodeProtocol(BaseModel):
         rules = self.model_dump(exclude=None if self.checkpoint else {"checkpoint"})
         return ProtocolRef(name=self.name, digest=digest_of(rules))
 
+    @property
+    def needs_judge(self) -> bool:
+        """Whether an engine of its own gives feedback during an episode (:mod:`rollout.engines.judge`)."""
+        return False
+
     def system(self, tools: Mapping[str, Callable[..., Any]]) -> str:
         """The system message. Each tool gets one line, made from its signature and docstring."""
         if not tools:

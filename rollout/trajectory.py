@@ -126,6 +126,26 @@ class Usage(StoredModel):
     invalid: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = Field(0, exclude_if=lambda value: value == 0)
+    """Prompt tokens that the server took from its cache; 0 when it does not say."""
+
+
+class JudgeUsage(StoredModel):
+    """What the judge of an episode used: the engine that grades by a rubric or gives simulated feedback."""
+
+    model: str = ""
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Branch(StoredModel):
+    """Where an episode left another one, its parent."""
+
+    parent: str
+    """Id of the parent's trajectory."""
+    turn: int
+    """Index of the first message that is the branch's own; those before it are the parent's."""
 
 
 class Trajectory(StoredModel):
@@ -143,6 +163,11 @@ class Trajectory(StoredModel):
     seed: int
     started_at: str
     wall_s: FiniteFloat
+    branch: Branch | None = Field(None, exclude_if=lambda value: value is None)
+    """The parent of an episode that continues another one. Its usage counts turns and cells from the start of the
+    conversation, as the protocol's limits do, and only the tokens that the branch itself used."""
+    judge: JudgeUsage | None = Field(None, exclude_if=lambda value: value is None)
+    """What the judge used, apart from ``usage``."""
 
     @property
     def lost(self) -> bool:
@@ -156,6 +181,25 @@ def digest_of(value: Any, length: int = 16) -> str:
     return hashlib.sha256(blob.encode(errors="surrogatepass")).hexdigest()[:length]
 
 
-def trajectory_id(task: TaskRef, model: str, sampling: Sampling, protocol: ProtocolRef, seed: int) -> str:
-    """Id of an episode, known before it runs: an id that is in the bank is not run again."""
-    return digest_of([task.model_dump(), model, sampling.model_dump(), protocol.model_dump(), seed])
+def trajectory_id(
+    task: TaskRef,
+    model: str,
+    sampling: Sampling,
+    protocol: ProtocolRef,
+    seed: int,
+    *,
+    judge: str | None = None,
+    branch: Branch | None = None,
+) -> str:
+    """Id of an episode, known before it runs: an id that is in the bank is not run again.
+
+    Args:
+        judge: name of the engine that may judge the episode.
+        branch: where the episode leaves its parent.
+    """
+    identity: list[Any] = [task.model_dump(), model, sampling.model_dump(), protocol.model_dump(), seed]
+    if judge is not None:
+        identity.append({"judge": judge})
+    if branch is not None:
+        identity.append({"branch": branch.model_dump()})
+    return digest_of(identity)

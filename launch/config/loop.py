@@ -15,7 +15,7 @@ from eval import EvaluateConfig
 from launch.config.launch import LaunchConfig
 from launch.inputs.resolve_model import BUILT_IN
 from launch.serve import ServeConfig
-from rollout import ENGINES, CollectConfig, EpisodeProtocol, SelectConfig
+from rollout import ENGINES, CollectConfig, EpisodeProtocol, JudgeConfig, SelectConfig
 from rollout.engines import EngineConfig
 
 UserFolder = Annotated[Path, AfterValidator(Path.expanduser)]
@@ -44,6 +44,8 @@ class LoopConfig(Settings):
     """How model and environment talk, both in collection and in evaluation."""
     engines: dict[str, EngineConfig] = Field({})
     """Model servers that run already, by a name that `collect.sources.engine` and `evaluate.engines` use."""
+    judge: JudgeConfig = JudgeConfig()
+    """The engine that grades by a rubric and gives simulated feedback."""
     collect: CollectConfig = CollectConfig()
     """Episodes for training."""
     select: SelectConfig = SelectConfig()
@@ -74,6 +76,8 @@ class LoopConfig(Settings):
         for name in self.evaluate.engines:
             if name not in self.engines:
                 raise ValueError(f"evaluate.engines: {name!r} is not in the section engines; add it there")
+        if self.judge.engine is not None and self.judge.engine not in self.engines:
+            raise ValueError(f"judge.engine: {self.judge.engine!r} is not in the section engines; add it there")
         return self
 
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
         SECRET_FIELDS,
         EngineConfig,
     )
+    from rollout.engines.judge import (
+        Judge,
+        JudgeSpec,
+        current_judge,
+        judge_usage,
+        judging,
+    )
     from rollout.engines.spec import (
         EngineSpec,
         ExpertSpec,
@@ -36,7 +43,12 @@ _MODULES = {
     "EngineRefused": "base",
     "EngineSpec": "spec",
     "ExpertSpec": "spec",
+    "Judge": "judge",
+    "JudgeSpec": "judge",
     "ServerSpec": "spec",
+    "current_judge": "judge",
+    "judge_usage": "judge",
+    "judging": "judge",
     "running_server": "spec",
 }
 __all__ = [
@@ -49,7 +61,12 @@ __all__ = [
     "EngineRefused",
     "EngineSpec",
     "ExpertSpec",
+    "Judge",
+    "JudgeSpec",
     "ServerSpec",
+    "current_judge",
+    "judge_usage",
+    "judging",
     "running_server",
 ]
 

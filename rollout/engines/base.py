@@ -21,7 +21,8 @@ class Completion:
     ``text`` includes the stop string that ended it. ``token_ids`` are what the engine sampled, an end-of-turn token
     included, and ``logprobs`` their raw (temperature 1) natural log-probabilities, one each; both are None when the
     server does not return them. The last token may extend beyond the stop string; then the ids are longer.
-    ``reasoning`` is the thinking that a server returns beside the text. Counts are 0 when the server reports none.
+    ``reasoning`` is the thinking that a server returns beside the text. Counts are 0 when the server reports none;
+    ``cached_tokens`` are those of ``prompt_tokens`` that came from the server's cache.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Completion:
     completion_tokens: int
     finish_reason: Literal["stop", "length"]
     reasoning: str | None = None
+    cached_tokens: int = 0
 
 
 class Engine(Protocol):

@@ -83,6 +83,7 @@ def completion_of(reply: Json, request: Request) -> Completion:
         completion_tokens=_count(reply, "completion_tokens", token_ids),
         finish_reason=finish,
         reasoning=reasoning,
+        cached_tokens=_cached(reply),
     )
 
 
@@ -201,6 +202,15 @@ def _count(reply: Json, name: str, ids: Sequence[int] | None) -> int:
     if type(value) is int and 0 <= value < _MOST:
         return value
     return len(ids) if ids is not None else 0
+
+
+def _cached(reply: Json) -> int:
+    """Prompt tokens from the server's cache, as OpenAI, vLLM (``prompt_tokens_details``) and DeepSeek report them."""
+    usage = reply.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    details = usage.get("prompt_tokens_details")
+    value = details.get("cached_tokens") if isinstance(details, dict) else usage.get("prompt_cache_hit_tokens")
+    return value if type(value) is int and 0 <= value < _MOST else 0
 
 
 def _form(body: bytes, content_type: str) -> str:

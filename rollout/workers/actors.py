@@ -23,6 +23,7 @@ import ray
 
 from rollout.config import WorkerConfig
 from rollout.engines.base import Engine
+from rollout.engines.judge import Judge, JudgeSpec
 from rollout.engines.spec import EngineSpec
 from rollout.episode import run_episode
 from rollout.families.base import Task
@@ -40,10 +41,13 @@ class EpisodeJob:
     engine: EngineSpec
     sampling: Sampling
     seed: int = 0
+    judge: JudgeSpec | None = None
+    """Only for tasks and protocols that need one, because it is part of the id (:func:`rollout.judge_for`)."""
 
     def id(self, protocol: EpisodeProtocol) -> str:
         """The id of its trajectory."""
-        return trajectory_id(self.task.ref, self.engine.name, self.sampling, protocol.ref, self.seed)
+        judge = self.judge.name if self.judge else None
+        return trajectory_id(self.task.ref, self.engine.name, self.sampling, protocol.ref, self.seed, judge=judge)
 
 
 class RolloutWorker:
@@ -54,6 +58,7 @@ class RolloutWorker:
         self._kernels: KernelSource | None = None
         self._opening = asyncio.Lock()
         self._engines: dict[str, Engine] = {}
+        self._judges: dict[str, Judge] = {}
 
     async def run(self, job: EpisodeJob) -> Trajectory:
         """Runs one episode. Raises as :func:`rollout.kernel_source.open_kernel_source` does."""
@@ -62,7 +67,8 @@ class RolloutWorker:
                 self._kernels = await open_kernel_source(self._config, self._protocol, self._token)
         engine = self._engine(job)
         try:
-            return await run_episode(job.task, engine, self._kernels, self._protocol, job.sampling, job.seed)
+            judge = self._judge(job.judge)
+            return await run_episode(job.task, engine, self._kernels, self._protocol, job.sampling, job.seed, judge)
         finally:
             if not job.engine.shared:
                 await engine.close()
@@ -71,6 +77,8 @@ class RolloutWorker:
         """Ends kernels and connections."""
         for engine in self._engines.values():
             await engine.close()
+        for judge in self._judges.values():
+            await asyncio.to_thread(judge.close)
         if self._kernels is not None:
             await self._kernels.close()
 
@@ -80,6 +88,9 @@ class RolloutWorker:
         if job.engine.name not in self._engines:
             self._engines[job.engine.name] = job.engine.build(job.task)
         return self._engines[job.engine.name]
+
+    def _judge(self, spec: JudgeSpec | None) -> Judge | None:
+        return self._judges.setdefault(spec.name, Judge(spec)) if spec else None
 
 
 def run_jobs(jobs: Sequence[EpisodeJob], config: WorkerConfig, protocol: EpisodeProtocol) -> Iterator[Trajectory]:
