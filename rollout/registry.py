@@ -95,7 +95,11 @@ def _distribution(found: EntryPoint) -> str:
 TASK_FAMILIES = Registry(
     "codeact.task_families",
     "task family",
-    {"gsm8k": "rollout.families.gsm8k:generate", "procedural": "rollout.families.procedural:generate"},
+    {
+        "gsm8k": "rollout.families.gsm8k:generate",
+        "hotpotqa": "rollout.families.hotpotqa:generate",
+        "procedural": "rollout.families.procedural:generate",
+    },
 )
 """Family name → ``generate(split, count, seed, kinds=None) -> list[Task]``, a :class:`rollout.families.TaskFamily`."""
 

@@ -105,7 +105,8 @@ class TaskFamily(Protocol):
     ) -> list[Task]:
         """``count`` different tasks of a split, the same for the same arguments.
 
-        A :class:`rollout.families.data.DataFamily` also takes ``data_root``, and None as ``count``.
+        A :class:`rollout.families.data.DataFamily` also takes ``data_root`` and ``preset``, and None as
+        ``count``.
 
         Raises:
             ValueError: for a split or kind that does not exist.
@@ -129,6 +130,10 @@ class TaskSet(BaseModel):
     """Only these kinds of tasks; null: all."""
     data_root: Path | None = Field(None, exclude_if=lambda value: value is None)
     """Folder of data sets; null: that of the environment variable CODEACT_DATA, else ~/.cache/codeact/data."""
+    preset: str | None = Field(None, exclude_if=lambda value: value is None)
+    """A named choice of a data set's tasks, such as `paper`: the tasks, order and seeds of CodeActInstruct."""
+    options: dict[str, Any] = Field({}, exclude_if=lambda value: not value)
+    """Options of the family, such as `search` of `hotpotqa`."""
 
 
 def load_tasks(chosen: TaskSet) -> list[Task]:
@@ -140,7 +145,10 @@ def load_tasks(chosen: TaskSet) -> list[Task]:
     generate: TaskFamily = TASK_FAMILIES.get(chosen.family)
     options: dict[str, Any] = {}
     if hasattr(generate, "read"):  # a family with a data set
-        options["data_root"] = chosen.data_root
+        options.update(data_root=chosen.data_root, preset=chosen.preset)
+        generate = generate.with_options(chosen.options) if chosen.options else generate  # type: ignore[attr-defined]
+    elif chosen.preset or chosen.options:
+        raise ValueError(f"tasks: the family {chosen.family!r} has no preset and no options; take them out")
     elif chosen.count is None:
         raise ValueError(f"tasks.count: the family {chosen.family!r} has no end; give a number")
     tasks = generate(chosen.split, chosen.count, chosen.seed, kinds=chosen.kinds, **options)

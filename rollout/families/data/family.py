@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rollout.families.base import Task
 from rollout.families.data.source import DataRoot, DataSource
@@ -48,6 +48,7 @@ class FamilyInfo:
         protocol: name of the protocol that fits best.
         tools: names of the functions offered to cells.
         defects: known defects of the original, and what is done about each.
+        presets: named choice of tasks, such as ``paper`` → its rule.
     """
 
     title: str
@@ -58,6 +59,7 @@ class FamilyInfo:
     protocol: str = "codeact"
     tools: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
+    presets: Mapping[str, str] = field(default_factory=dict)
 
 
 class DataFamily(ABC):
@@ -74,18 +76,29 @@ class DataFamily(ABC):
             MissingDataError: a file is not on this machine.
         """
 
-    def load(self, split: str, data_root: Path | None = None) -> Loaded:
-        """Every task of a split.
+    def with_options(self, options: Mapping[str, Any]) -> DataFamily:
+        """The family with the options of ``tasks.options``. Raises ValueError for those that it does not have."""
+        raise ValueError(f"tasks.options: {self.name} has no options; take {', '.join(options)} out")
+
+    def read_preset(self, preset: str, split: str, root: DataRoot) -> Iterator[Task | Refused]:
+        """The rows that a preset of ``info.presets`` chooses, in its order. Raises as :meth:`read` does."""
+        raise NotImplementedError
+
+    def load(self, split: str, data_root: Path | None = None, preset: str | None = None) -> Loaded:
+        """Every task of a split, or of a preset.
 
         Raises:
             MissingDataError: a file is not on this machine.
-            ValueError: the split does not exist.
+            ValueError: the split or the preset does not exist.
         """
         if split not in self.info.splits:
             known = ", ".join(self.info.splits)
             raise ValueError(f"tasks.split: {split!r} is not a split of {self.name}; choose from: {known}")
-        loaded = Loaded([])
-        for row in self.read(split, DataRoot(data_root)):
+        if preset is not None and preset not in self.info.presets:
+            known = ", ".join(self.info.presets) or "there are none"
+            raise ValueError(f"tasks.preset: {preset!r} is not a preset of {self.name}; choose from: {known}")
+        loaded, root = Loaded([]), DataRoot(data_root)
+        for row in self.read_preset(preset, split, root) if preset else self.read(split, root):
             if isinstance(row, Refused):
                 loaded.refused[row.reason] += 1
             else:
@@ -99,14 +112,15 @@ class DataFamily(ABC):
         seed: int,
         kinds: tuple[str, ...] | None = None,
         data_root: Path | None = None,
+        preset: str | None = None,
     ) -> list[Task]:
-        """``count`` tasks of a split drawn with a seed, in the order of the files; None: all of them.
+        """``count`` tasks of a split or preset drawn with a seed, in the order of the files; None: all of them.
 
         Raises:
             MissingDataError: a file is not on this machine.
-            ValueError: the split or a kind does not exist.
+            ValueError: the split, the preset or a kind does not exist.
         """
-        tasks = self.load(split, data_root).tasks
+        tasks = self.load(split, data_root, preset).tasks
         known = {task.kind for task in tasks}
         if unknown := set(kinds or ()) - known:
             raise ValueError(f"tasks.kinds: {sorted(unknown)} are not kinds; choose from: {', '.join(sorted(known))}")
