@@ -98,7 +98,12 @@ TASK_FAMILIES = Registry(
     {
         "gsm8k": "rollout.families.gsm8k:generate",
         "hotpotqa": "rollout.families.hotpotqa:generate",
+        "humaneval": "rollout.families.humaneval:generate",
+        "math": "rollout.families.math:generate",
+        "mbpp": "rollout.families.mbpp:generate",
+        "mmlu": "rollout.families.mmlu:generate",
         "procedural": "rollout.families.procedural:generate",
+        "theoremqa": "rollout.families.theoremqa:generate",
     },
 )
 """Family name → ``generate(split, count, seed, kinds=None) -> list[Task]``, a :class:`rollout.families.TaskFamily`."""

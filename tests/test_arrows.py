@@ -112,7 +112,7 @@ PUBLIC = {
         "codeact_train.plan",
         "codeact_train.prepare",
     },
-    "rollout": {"rollout", "rollout.engines", "rollout.servers"},
+    "rollout": {"rollout", "rollout.engines", "rollout.families", "rollout.servers"},
     "eval": {"eval"},
     "sandbox": {
         "sandbox",

@@ -70,6 +70,9 @@ class Task:
     """Smallest number of cells that solves the task without guessing."""
     fails_first: bool = False
     """The straightforward code raises, so the episode contains an error to recover from."""
+    solution: str = field(default="", compare=False)
+    """An answer that the grader accepts, where it is not ``answer`` itself: the data set's program, for tests of code.
+    It is no part of the digest."""
     expert: Callable[[bool], Demonstration] | None = field(default=None, compare=False)
     """Called with ``make_mistake``: whether to make a plain mistake first and repair it."""
     environment: Callable[..., Environment] | None = field(default=None, compare=False)

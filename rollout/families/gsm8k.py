@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused
+from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused, mint_source
 
 _ADDRESS = "https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data"
 
@@ -19,35 +18,53 @@ class Gsm8k(DataFamily):
     info: ClassVar[FamilyInfo] = FamilyInfo(
         title="GSM8K (Cobbe et al., 2021)",
         licence="MIT",
-        splits={"train": "7,473 problems", "test": "1,319 problems"},
+        splits={"train": "7,473 problems", "test": "1,319 problems", "mint": "48 problems of `test` that MINT uses"},
         sources={
             split: (
                 DataSource(
-                    (f"gsm8k/{split}.jsonl.gz", f"gsm8k/{split}.jsonl"), f"{_ADDRESS}/{split}.jsonl", hub="openai/gsm8k"
+                    (
+                        f"gsm8k/{split}.jsonl.gz",
+                        f"gsm8k/{split}.jsonl",
+                        f"gsm8k/main/{split}-*.parquet",
+                        f"gsm8k/{split}",
+                    ),
+                    f"{_ADDRESS}/{split}.jsonl",
+                    hub="openai/gsm8k",
+                    hub_config="main",
+                    hub_split=split,
                 ),
             )
             for split in ("train", "test")
-        },
+        }
+        | {"mint": (mint_source("gsm8k"),)},
         grader="number",
+        graders={"mint": "short_answer"},
+        defects=(
+            "The paper's evaluation reads the last run of digits, so decimals, signs and thousands commas are misread; "
+            "`number` reads all three.",
+        ),
     )
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         (source,) = self.info.sources[split]
-        for number, line in enumerate(root.text(source).splitlines()):
-            row = json.loads(line)
-            _, marked, answer = row["answer"].rpartition("####")
-            if not marked:
-                yield Refused(f"{split}-{number}", "no answer after ####")
+        for number, row in enumerate(root.rows(source)):
+            if split == "mint":
+                name, question, answer = str(row["id"]), row["prompt"].strip(), row["reference"]
+            else:
+                name, question = f"{split}-{number}", row["question"]
+                answer = row["answer"].rpartition("####")[2] if "####" in row["answer"] else ""
+            if not answer.strip():
+                yield Refused(name, "no answer after ####")
                 continue
             yield Task(
                 family=self.name,
                 kind="gsm8k",
                 split=split,
                 group=split,
-                id=f"{split}-{number}",
-                prompt=row["question"],
+                id=name,
+                prompt=question,
                 answer=answer.strip().replace(",", ""),
-                grader="number",
+                grader=self.grader(split),
             )
 
 

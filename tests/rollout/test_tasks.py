@@ -70,7 +70,7 @@ def test_tools_of_an_episode_share_no_state_with_the_next() -> None:
     [
         (
             {"family": "nowhere"},
-            "'nowhere' is not a registered task family; known: .*procedural; .*codeact.task_families",
+            "'nowhere' is not a registered task family; known: .*procedural.*; .*codeact.task_families",
         ),
         ({"split": "test"}, "tasks.split: 'test'"),
         ({"kinds": ("table", "chess")}, "chess"),

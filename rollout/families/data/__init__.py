@@ -1,6 +1,16 @@
 """Families whose tasks are read from a data set: their base class, and the files that they read."""
 
 from rollout.families.data.family import DataFamily, FamilyInfo, Loaded, Refused
+from rollout.families.data.mint import mint_source
 from rollout.families.data.source import DataRoot, DataSource, MissingDataError
 
-__all__ = ["DataFamily", "DataRoot", "DataSource", "FamilyInfo", "Loaded", "MissingDataError", "Refused"]
+__all__ = [
+    "DataFamily",
+    "DataRoot",
+    "DataSource",
+    "FamilyInfo",
+    "Loaded",
+    "MissingDataError",
+    "Refused",
+    "mint_source",
+]

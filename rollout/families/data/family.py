@@ -16,7 +16,7 @@ from random import Random
 from typing import Any, ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data.source import DataRoot, DataSource
+from rollout.families.data.source import DataRoot, DataSource, MissingDataError
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class FamilyInfo:
         splits: split → what it is, with the original's number of rows.
         sources: split → the files that it is read from.
         grader: name of the registered grader.
+        graders: split → its grader, where that is another one.
         protocol: name of the protocol that fits best.
         tools: names of the functions offered to cells.
         defects: known defects of the original, and what is done about each.
@@ -60,6 +61,7 @@ class FamilyInfo:
     tools: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
     presets: Mapping[str, str] = field(default_factory=dict)
+    graders: Mapping[str, str] = field(default_factory=dict)
 
 
 class DataFamily(ABC):
@@ -83,6 +85,20 @@ class DataFamily(ABC):
     def read_preset(self, preset: str, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         """The rows that a preset of ``info.presets`` chooses, in its order. Raises as :meth:`read` does."""
         raise NotImplementedError
+
+    def grader(self, split: str) -> str:
+        """Name of the grader of a split."""
+        return self.info.graders.get(split, self.info.grader)
+
+    def is_here(self, split: str, data_root: Path | None = None) -> bool:
+        """Whether the files of a split are on this machine."""
+        root = DataRoot(data_root)
+        try:
+            for source in self.info.sources.get(split, ()):
+                root.find(source)
+        except MissingDataError:
+            return False
+        return True
 
     def load(self, split: str, data_root: Path | None = None, preset: str | None = None) -> Loaded:
         """Every task of a split, or of a preset.

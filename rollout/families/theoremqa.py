@@ -1,0 +1,80 @@
+"""TheoremQA: questions that need a theorem, with typed answers (arXiv 2305.12524)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from rollout.families.base import Task
+from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused, mint_source
+
+_URL = "https://raw.githubusercontent.com/TIGER-AI-Lab/TheoremQA/main/theoremqa_test.json"
+_FORMS = {
+    "bool": "True or False",
+    "integer": "an integer",
+    "float": "a number",
+    "list of integer": "a list of integers, such as [1, 2, 3]",
+    "list of float": "a list of numbers, such as [0.5, 1.25]",
+    "option": "the letter of an option, such as (a)",
+}
+
+
+class TheoremQA(DataFamily):
+    """The kind is the field (Math, EECS, Physics, Finance); the answer holds its type."""
+
+    name: ClassVar[str] = "theoremqa"
+    info: ClassVar[FamilyInfo] = FamilyInfo(
+        title="TheoremQA (Chen et al., 2023)",
+        licence="MIT",
+        splits={
+            "test": "800 questions; the 53 with a picture are refused",
+            "pictures": "those 53 without their picture, which a model of text cannot answer; to check the grader",
+            "mint": "49 questions of `test` that MINT uses",
+        },
+        sources={
+            "test": (
+                DataSource(("theoremqa/theoremqa_test.json.gz", "theoremqa/theoremqa_test.json"), url=_URL),
+            ),
+            "pictures": (
+                DataSource(("theoremqa/theoremqa_test.json.gz", "theoremqa/theoremqa_test.json"), url=_URL),
+            ),
+            "mint": (mint_source("theoremqa"),),
+        },
+        grader="theoremqa",
+        defects=(
+            "One question occurs twice; both are kept, since their ids differ.",
+            "The form of the answer is not part of the question; the prompt names it.",
+        ),
+    )  # fmt: skip
+
+    def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
+        (source,) = self.info.sources[split]
+        for row in root.rows(source):
+            if split == "mint":
+                question = row["prompt"].partition(" Output format required:")[0]
+                yield self._task(split, str(row["id"]), "mint", question, row["reference"], row["answer_type"])
+                continue
+            picture = bool(row.get("Picture"))
+            if picture and split == "test":
+                yield Refused(row["id"], "needs a picture")
+            elif row.get("Answer") is None or row.get("Answer_type") not in _FORMS:
+                yield Refused(row["id"], "no answer of a known type")
+            elif picture == (split == "pictures"):
+                kind = str(row.get("field", "unknown")).lower()
+                yield self._task(split, row["id"], kind, row["Question"], row["Answer"], row["Answer_type"])
+
+    def _task(self, split: str, name: str, kind: str, question: str, answer: Any, form: str) -> Task:
+        return Task(
+            family=self.name,
+            kind=kind,
+            split=split,
+            group=split,
+            id=name,
+            prompt=f"{question.strip()}\n\nAnswer with {_FORMS[form]}.",
+            answer=json.dumps({"answer": answer, "type": form}, ensure_ascii=False),
+            grader=self.info.grader,
+        )
+
+
+generate = TheoremQA()
