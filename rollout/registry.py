@@ -109,7 +109,20 @@ TASK_FAMILIES = Registry(
 """Family name → ``generate(split, count, seed, kinds=None) -> list[Task]``, a :class:`rollout.families.TaskFamily`."""
 
 GRADERS = Registry(
-    "codeact.graders", "grader", {"number": "rollout.graders.text:number", "text": "rollout.graders.text:text"}
+    "codeact.graders",
+    "grader",
+    {
+        "choice": "rollout.graders.choice:choice",
+        "denotation": "rollout.graders.denotation:denotation",
+        "environment": "rollout.graders.short:environment",
+        "exact": "rollout.graders.short:exact",
+        "number": "rollout.graders.text:number",
+        "short_answer": "rollout.graders.short:short_answer",
+        "sql_result": "rollout.graders.sql_result:sql_result",
+        "text": "rollout.graders.text:text",
+        "theoremqa": "rollout.graders.theoremqa:theoremqa",
+        "yes_no": "rollout.graders.short:yes_no",
+    },
 )
 """Grader name → ``grade(proposed, reference) -> bool | float | Verdict``, a :data:`rollout.graders.Grader`."""
 

@@ -26,4 +26,6 @@ def judge(grader: str, proposed: str, reference: str) -> Verdict:
             raise ValueError(f"the reward is {reward}")
     except Exception as fault:  # a grader may come from another package
         return Verdict("none", f"{type(fault).__name__}: {fault}", fault="task")
-    return right(reward=reward) if reward >= 1.0 else wrong(reward=reward)
+    if reward >= 1.0:
+        return right(f"the grader {grader} accepts it", reward)
+    return wrong(f"the grader {grader} gives it {reward:g}", reward)

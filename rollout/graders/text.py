@@ -8,23 +8,29 @@ from __future__ import annotations
 import math
 import re
 
+from rollout.graders.verdict import Verdict, right, wrong
+from rollout.graders.words import shown
+
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
-def number(proposed: str, reference: str) -> bool:
+def number(proposed: str, reference: str) -> Verdict:
     """Exactly one number, equal to the reference within 0.005 or a millionth of it (answers are rounded to 2 decimals).
 
     Thousands commas, a currency sign or a unit around the number are allowed.
     """
     found = _NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3})", "", proposed))
     if len(found) != 1:
-        return False
-    return math.isclose(float(found[0]), float(reference), rel_tol=1e-6, abs_tol=0.005)
+        return wrong(f"{shown(proposed)} has {len(found)} numbers and not one")
+    same = math.isclose(float(found[0]), float(reference), rel_tol=1e-6, abs_tol=0.005)
+    return right(f"{found[0]} is {reference}") if same else wrong(f"{found[0][:40]} is not {reference}")
 
 
-def text(proposed: str, reference: str) -> bool:
+def text(proposed: str, reference: str) -> Verdict:
     """The same words. Case, surrounding quotes, spaces and a final full stop do not count."""
-    return _plain(proposed) == _plain(reference)
+    if _plain(proposed) == _plain(reference):
+        return right("it has the words of the reference")
+    return wrong(f"{shown(proposed)} is not {shown(reference)}")
 
 
 def _plain(answer: str) -> str:
