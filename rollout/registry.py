@@ -96,17 +96,15 @@ TASK_FAMILIES = Registry(
     "codeact.task_families",
     "task family",
     {
-        "apps": "rollout.families.apps:generate",
         "gsm8k": "rollout.families.gsm8k:generate",
         "hotpotqa": "rollout.families.hotpotqa:generate",
         "humaneval": "rollout.families.humaneval:generate",
         "math": "rollout.families.math:generate",
-        "math_word_problems": "rollout.families.math_word_problems:generate",
         "mbpp": "rollout.families.mbpp:generate",
         "mmlu": "rollout.families.mmlu:generate",
         "procedural": "rollout.families.procedural:generate",
-        "strategyqa": "rollout.families.strategyqa:generate",
         "theoremqa": "rollout.families.theoremqa:generate",
+        "wikitablequestions": "rollout.families.wikitablequestions:generate",
     },
 )
 """Family name → ``generate(split, count, seed, kinds=None) -> list[Task]``, a :class:`rollout.families.TaskFamily`."""

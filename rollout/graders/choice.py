@@ -16,9 +16,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 
-_DASHES = str.maketrans("−–", "--")
-_FAR = 9
-_FORMULA = re.compile(r"[+*^<>]|[\w)]\s*[-−–]\s*\w")
+_FORMULA = re.compile(r"[+*^<>]|[\w)]\s*[-−]\s*\w")
 
 
 def choice(proposed: str, reference: str) -> Verdict:
@@ -32,11 +30,10 @@ def choice(proposed: str, reference: str) -> Verdict:
     number = ord(letter) - ord("a") if len(letter) == 1 else -1
     if not 0 <= number < len(options):
         raise ValueError(f"the letter {letter!r} is none of the {len(options)} options")
-    proposed = proposed[:LONGEST_SHORT_ANSWER]
-    said = _letter(proposed, options)
+    said = _letter(proposed[:LONGEST_SHORT_ANSWER], options)
     if said is not None:
         return right(f"it chooses {said}") if said == letter else wrong(f"it chooses {said} and not {letter}")
-    chosen = _by_text(proposed, options)
+    chosen = _by_text(proposed[:LONGEST_SHORT_ANSWER], options)
     if not chosen:
         return wrong(f"{shown(proposed)} is none of the options")
     names = " and ".join(chr(ord("a") + index) for index in chosen)
@@ -46,13 +43,9 @@ def choice(proposed: str, reference: str) -> Verdict:
 
 
 def _letter(proposed: str, options: list[str]) -> str | None:
-    """The letter that an answer names, if it is the letter of an option and the answer is not an option's text."""
+    """The letter that an answer names, if it is the letter of an option."""
     letters = [chr(ord("a") + index) for index in range(len(options))]
-    if (alone := _ALONE.fullmatch(proposed)) and alone[1].lower() in letters:
-        return alone[1].lower()
-    if _squeezed(proposed) in map(_squeezed, options):
-        return None
-    for form in (_FIRST.match(proposed), *reversed([*_NAMED.finditer(proposed)])):
+    for form in (_ALONE.fullmatch(proposed), _FIRST.match(proposed), *reversed([*_NAMED.finditer(proposed)])):
         said = next((group.lower() for group in form.groups() if group), None) if form else None
         if said in letters:
             return said
@@ -62,13 +55,12 @@ def _letter(proposed: str, options: list[str]) -> str | None:
 def _by_text(proposed: str, options: list[str]) -> list[int]:
     """The options whose text the answer has: the whole answer, its end after "is", then anywhere in it.
 
-    The nearest options count: the same signs before the same words, and these before a number that is rounded. An
-    option whose words are part of those of another found option does not count.
+    An option whose words are part of those of another found option does not count.
     """
     for part in (proposed, proposed.rpartition(" is ")[2], proposed.rpartition("=")[2]):
-        distances = [_distance(part, option) for option in options]
-        if min(distances) < _FAR:
-            return [index for index, distance in enumerate(distances) if distance == min(distances)]
+        same = [index for index, option in enumerate(options) if _same(part, option)]
+        if same:
+            return same
     found = words(proposed)
     held = {
         index: wanted
@@ -83,30 +75,24 @@ def _by_text(proposed: str, options: list[str]) -> list[int]:
     ]
 
 
-def _distance(said: str, option: str) -> int:
-    """0: the same signs; 1: the same words and operators; 2: the same number; 3: it is rounded; else far."""
-    if _squeezed(said) == _squeezed(option):
-        return 0
-    if words(said) == words(option) and _operators(said) == _operators(option):
-        return 1
+def _same(said: str, option: str) -> bool:
+    """The same words, or the same number with at most a unit around it."""
+    if words(said) == words(option) and _signs(said) == _signs(option):
+        return True
     value, wanted = number_of(said), number_of(option)
     if value is None or wanted is None or _FORMULA.search(said) or _FORMULA.search(option):
-        return _FAR
+        return False
     unit, known = _unit(said), _unit(option)
-    if unit and known and unit != known:
-        return _FAR
-    if math.isclose(value, wanted, rel_tol=1e-9):
-        return 2
-    return 3 if math.isclose(value, wanted, rel_tol=1e-3) else _FAR
+    return math.isclose(value, wanted, rel_tol=1e-3) and (not unit or not known or unit == known)
 
 
 def _squeezed(text: str) -> str:
-    return re.sub(r"[\s$]", "", text.translate(_DASHES)).casefold()
+    return re.sub(r"[\s$]", "", text.replace("−", "-")).casefold()
 
 
-def _operators(text: str) -> str:
+def _signs(text: str) -> str:
     """What words leave out and still matters: the signs of formulas."""
-    return re.sub(r"[\w\s.,;:'\"!?$()\\]", "", text.strip().translate(_DASHES))
+    return re.sub(r"[\w\s.,;:'\"!?$()\\]", "", text.strip().replace("−", "-"))
 
 
 def _unit(text: str) -> list[str]:
