@@ -8,7 +8,14 @@ from typing import ClassVar
 from rollout.families.base import Task
 from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused, mint_source
 
-_ADDRESS = "https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data"
+_ADDRESS = (
+    "https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c/"
+    "grade_school_math/data"
+)
+_SHA256 = {
+    "train": "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
+    "test": "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
+}
 
 
 class Gsm8k(DataFamily):
@@ -29,6 +36,7 @@ class Gsm8k(DataFamily):
                         f"gsm8k/{split}",
                     ),
                     f"{_ADDRESS}/{split}.jsonl",
+                    _SHA256[split],
                     hub="openai/gsm8k",
                     hub_config="main",
                     hub_split=split,

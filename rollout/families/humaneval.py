@@ -9,7 +9,8 @@ from typing import ClassVar
 from rollout.families.base import Task
 from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused, mint_source
 
-_URL = "https://raw.githubusercontent.com/openai/human-eval/master/data/HumanEval.jsonl.gz"
+_SHA256 = "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"
+_URL = "https://raw.githubusercontent.com/openai/human-eval/6d43fb980f9fee3c892a914eda09951f772ad10d/data/HumanEval.jsonl.gz"
 
 
 class HumanEval(DataFamily):
@@ -21,7 +22,16 @@ class HumanEval(DataFamily):
         licence="MIT",
         splits={"test": "164 problems", "mint": "45 problems of `test` that MINT uses"},
         sources={
-            "test": (DataSource(("humaneval/HumanEval.jsonl.gz", "humaneval/HumanEval.jsonl"), url=_URL),),
+            "test": (
+                DataSource(
+                    ("humaneval/HumanEval.jsonl.gz", "humaneval/HumanEval.jsonl"),
+                    _URL,
+                    _SHA256,
+                    hub="openai/openai_humaneval",
+                    hub_config="openai_humaneval",
+                    hub_split="test",
+                ),
+            ),
             "mint": (mint_source("humaneval"),),
         },
         grader="unit_tests",

@@ -12,9 +12,22 @@ from rollout.families.base import Task
 from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused, mint_source
 from rollout.families.data.rows import Row
 
-_TEST = "https://raw.githubusercontent.com/deepseek-ai/DeepSeek-Coder/main/Evaluation/PAL-Math/datasets/math/test.json"
+_TORA = "https://raw.githubusercontent.com/microsoft/ToRA/213c1c995038c73fab10343814df7a42f990f026/src/data/math"
+_TEST_SHA256 = "3371949f33dd702d04b43fddd7d53a028de0aaca0e76abb1b875a050297b3aa4"
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 _HALVES = {"half_train": 0, "half_heldout": 1}
+
+
+def _source(split: str, sha256: str) -> DataSource:
+    """The file of a split of the original: one file of rows, the authors' folder or their archive."""
+    return DataSource(
+        (f"math/{split}.jsonl.gz", f"math/{split}.jsonl", f"math/{split}", f"MATH/{split}", "MATH.tar"),
+        f"{_TORA}/{split}.jsonl",
+        sha256,
+        hub="DigitalLearningGmbH/MATH-lighteval",
+        hub_config="default",
+        hub_split=split,
+    )
 
 
 class Math(DataFamily):
@@ -32,15 +45,8 @@ class Math(DataFamily):
             "mint": "100 problems of `test` that MINT uses, with the number as the answer",
         },
         sources={
-            "train": (DataSource(("math/train.jsonl.gz", "math/train.jsonl", "math/train", "MATH/train", "MATH.tar")),),
-            **{
-                split: (
-                    DataSource(
-                        ("math/test.jsonl.gz", "math/test.jsonl", "math/test", "MATH/test", "MATH.tar"), url=_TEST
-                    ),
-                )
-                for split in ("test", *_HALVES)
-            },
+            "train": (_source("train", ""),),
+            **{split: (_source("test", _TEST_SHA256),) for split in ("test", *_HALVES)},
             "mint": (mint_source("math"),),
         },
         grader="math",
@@ -49,7 +55,7 @@ class Math(DataFamily):
             "Ids of the paper's tasks depend on the order in which the file system lists seven files; here they are "
             "`SPLIT-N`, or the path of the problem in the authors' archive.",
             "The grader's thread is left running after its limit of 10 s; `math` runs in a process that is killed.",
-            "The training problems are not on the public mirrors that the test problems are on. Do not train on "
+            "`half_train` and `half_heldout` are for a machine that has the test problems only. Do not train on "
             "`half_train` and evaluate on `test` or `mint`.",
         ),
     )

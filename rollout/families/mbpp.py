@@ -10,10 +10,11 @@ from rollout.families.base import Task
 from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused, mint_source
 from rollout.families.data.rows import Row
 
-_FILE = DataSource(
-    ("mbpp/mbpp.jsonl.gz", "mbpp/mbpp.jsonl"),
-    url="https://raw.githubusercontent.com/deepseek-ai/DeepSeek-Coder/main/Evaluation/MBPP/data/mbpp.jsonl",
+_URL = (
+    "https://raw.githubusercontent.com/deepseek-ai/DeepSeek-Coder/2f9fd85927c669dae3c0fbb2d607274023af243e/"
+    "Evaluation/MBPP/data/mbpp.jsonl"
 )
+_SHA256 = "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f"
 _RANGES = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}
 
 
@@ -31,7 +32,20 @@ class Mbpp(DataFamily):
             "train": "374 problems",
             "mint": "91 problems of `test` that MINT uses",
         },
-        sources=dict.fromkeys(_RANGES, (_FILE,)) | {"mint": (mint_source("mbpp"),)},
+        sources={
+            split: (
+                DataSource(
+                    ("mbpp/mbpp.jsonl.gz", "mbpp/mbpp.jsonl"),
+                    _URL,
+                    _SHA256,
+                    hub="google-research-datasets/mbpp",
+                    hub_config="full",
+                    hub_split=split,
+                ),
+            )
+            for split in _RANGES
+        }
+        | {"mint": (mint_source("mbpp"),)},
         grader="unit_tests",
         defects=(
             "The set-up code of two problems uses a class that the solution defines; here it runs after the solution, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -9,7 +10,14 @@ from typing import Any, ClassVar
 from rollout.families.base import Task
 from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused, mint_source
 
-_URL = "https://raw.githubusercontent.com/TIGER-AI-Lab/TheoremQA/main/theoremqa_test.json"
+_FILE = DataSource(
+    ("theoremqa/theoremqa_test.json.gz", "theoremqa/theoremqa_test.json"),
+    "https://raw.githubusercontent.com/TIGER-AI-Lab/TheoremQA/acfc9686aa9b49f3c8f189364a9a9ee9c53da039/"
+    "theoremqa_test.json",
+    "4a3c8683534cd1866491d309d16e2e4d79e8110bd503c91b5c4fecaa0f3744c8",
+    hub="TIGER-Lab/TheoremQA",
+    hub_split="test",
+)
 _FORMS = {
     "bool": "True or False",
     "integer": "an integer",
@@ -32,37 +40,30 @@ class TheoremQA(DataFamily):
             "pictures": "those 53 without their picture, which a model of text cannot answer; to check the grader",
             "mint": "49 questions of `test` that MINT uses",
         },
-        sources={
-            "test": (
-                DataSource(("theoremqa/theoremqa_test.json.gz", "theoremqa/theoremqa_test.json"), url=_URL),
-            ),
-            "pictures": (
-                DataSource(("theoremqa/theoremqa_test.json.gz", "theoremqa/theoremqa_test.json"), url=_URL),
-            ),
-            "mint": (mint_source("theoremqa"),),
-        },
+        sources={"test": (_FILE,), "pictures": (_FILE,), "mint": (mint_source("theoremqa"),)},
         grader="theoremqa",
         defects=(
             "One question occurs twice; both are kept, since their ids differ.",
             "The form of the answer is not part of the question; the prompt names it.",
         ),
-    )  # fmt: skip
+    )
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         (source,) = self.info.sources[split]
-        for row in root.rows(source):
+        for number, row in enumerate(root.rows(source)):
             if split == "mint":
                 question = row["prompt"].partition(" Output format required:")[0]
                 yield self._task(split, str(row["id"]), "mint", question, row["reference"], row["answer_type"])
                 continue
-            picture = bool(row.get("Picture"))
+            name, picture = row.get("id") or f"test-{number}", bool(row.get("Picture"))
+            answer = _value(row.get("Answer"))
             if picture and split == "test":
-                yield Refused(row["id"], "needs a picture")
-            elif row.get("Answer") is None or row.get("Answer_type") not in _FORMS:
-                yield Refused(row["id"], "no answer of a known type")
+                yield Refused(name, "needs a picture")
+            elif answer is None or row.get("Answer_type") not in _FORMS:
+                yield Refused(name, "no answer of a known type")
             elif picture == (split == "pictures"):
                 kind = str(row.get("field", "unknown")).lower()
-                yield self._task(split, row["id"], kind, row["Question"], row["Answer"], row["Answer_type"])
+                yield self._task(split, name, kind, row["Question"], answer, row["Answer_type"])
 
     def _task(self, split: str, name: str, kind: str, question: str, answer: Any, form: str) -> Task:
         return Task(
@@ -75,6 +76,16 @@ class TheoremQA(DataFamily):
             answer=json.dumps({"answer": answer, "type": form}, ensure_ascii=False),
             grader=self.info.grader,
         )
+
+
+def _value(answer: Any) -> Any:
+    """The answer as a value; the hub holds it as the text of one."""
+    if not isinstance(answer, str):
+        return answer
+    try:
+        return ast.literal_eval(answer)
+    except (ValueError, SyntaxError):
+        return answer
 
 
 generate = TheoremQA()

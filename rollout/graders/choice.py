@@ -16,7 +16,9 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 
-_FORMULA = re.compile(r"[+*^<>]|[\w)]\s*[-−]\s*\w")
+_DASHES = str.maketrans("−–", "--")
+_FAR = 9
+_FORMULA = re.compile(r"[+*^<>]|[\w)]\s*[-−–]\s*\w")
 
 
 def choice(proposed: str, reference: str) -> Verdict:
@@ -30,10 +32,11 @@ def choice(proposed: str, reference: str) -> Verdict:
     number = ord(letter) - ord("a") if len(letter) == 1 else -1
     if not 0 <= number < len(options):
         raise ValueError(f"the letter {letter!r} is none of the {len(options)} options")
-    said = _letter(proposed[:LONGEST_SHORT_ANSWER], options)
+    proposed = proposed[:LONGEST_SHORT_ANSWER]
+    said = _letter(proposed, options)
     if said is not None:
         return right(f"it chooses {said}") if said == letter else wrong(f"it chooses {said} and not {letter}")
-    chosen = _by_text(proposed[:LONGEST_SHORT_ANSWER], options)
+    chosen = _by_text(proposed, options)
     if not chosen:
         return wrong(f"{shown(proposed)} is none of the options")
     names = " and ".join(chr(ord("a") + index) for index in chosen)
@@ -43,9 +46,13 @@ def choice(proposed: str, reference: str) -> Verdict:
 
 
 def _letter(proposed: str, options: list[str]) -> str | None:
-    """The letter that an answer names, if it is the letter of an option."""
+    """The letter that an answer names, if it is the letter of an option and the answer is not an option's text."""
     letters = [chr(ord("a") + index) for index in range(len(options))]
-    for form in (_ALONE.fullmatch(proposed), _FIRST.match(proposed), *reversed([*_NAMED.finditer(proposed)])):
+    if (alone := _ALONE.fullmatch(proposed)) and alone[1].lower() in letters:
+        return alone[1].lower()
+    if _squeezed(proposed) in map(_squeezed, options):
+        return None
+    for form in (_FIRST.match(proposed), *reversed([*_NAMED.finditer(proposed)])):
         said = next((group.lower() for group in form.groups() if group), None) if form else None
         if said in letters:
             return said
@@ -55,12 +62,13 @@ def _letter(proposed: str, options: list[str]) -> str | None:
 def _by_text(proposed: str, options: list[str]) -> list[int]:
     """The options whose text the answer has: the whole answer, its end after "is", then anywhere in it.
 
-    An option whose words are part of those of another found option does not count.
+    The nearest options count: the same signs before the same words, and these before a number that is rounded. An
+    option whose words are part of those of another found option does not count.
     """
     for part in (proposed, proposed.rpartition(" is ")[2], proposed.rpartition("=")[2]):
-        same = [index for index, option in enumerate(options) if _same(part, option)]
-        if same:
-            return same
+        distances = [_distance(part, option) for option in options]
+        if min(distances) < _FAR:
+            return [index for index, distance in enumerate(distances) if distance == min(distances)]
     found = words(proposed)
     held = {
         index: wanted
@@ -75,24 +83,30 @@ def _by_text(proposed: str, options: list[str]) -> list[int]:
     ]
 
 
-def _same(said: str, option: str) -> bool:
-    """The same words, or the same number with at most a unit around it."""
-    if words(said) == words(option) and _signs(said) == _signs(option):
-        return True
+def _distance(said: str, option: str) -> int:
+    """0: the same signs; 1: the same words and operators; 2: the same number; 3: it is rounded; else far."""
+    if _squeezed(said) == _squeezed(option):
+        return 0
+    if words(said) == words(option) and _operators(said) == _operators(option):
+        return 1
     value, wanted = number_of(said), number_of(option)
     if value is None or wanted is None or _FORMULA.search(said) or _FORMULA.search(option):
-        return False
+        return _FAR
     unit, known = _unit(said), _unit(option)
-    return math.isclose(value, wanted, rel_tol=1e-3) and (not unit or not known or unit == known)
+    if unit and known and unit != known:
+        return _FAR
+    if math.isclose(value, wanted, rel_tol=1e-9):
+        return 2
+    return 3 if math.isclose(value, wanted, rel_tol=1e-3) else _FAR
 
 
 def _squeezed(text: str) -> str:
-    return re.sub(r"[\s$]", "", text.replace("−", "-")).casefold()
+    return re.sub(r"[\s$]", "", text.translate(_DASHES)).casefold()
 
 
-def _signs(text: str) -> str:
+def _operators(text: str) -> str:
     """What words leave out and still matters: the signs of formulas."""
-    return re.sub(r"[\w\s.,;:'\"!?$()\\]", "", text.strip().replace("−", "-"))
+    return re.sub(r"[\w\s.,;:'\"!?$()\\]", "", text.strip().translate(_DASHES))
 
 
 def _unit(text: str) -> list[str]:

@@ -51,6 +51,8 @@ def denotation(proposed: str, reference: str) -> Verdict:
 def read_items(proposed: str) -> list[str]:
     """The items of a proposed answer: of a list or tuple, else the answer as one item (MINT's rule)."""
     text = proposed.strip()
+    if not text.startswith(("[", "(", "{", '"', "'")):  # else 100,000 would be two numbers
+        return [text]
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -46,7 +46,7 @@ def theoremqa(proposed: str, reference: str) -> Verdict:
     value = number_in(said)
     if value is None:
         return wrong(f"{shown(proposed)} is not one number")
-    same = _same(value, answer)
+    same = _same(value, int(answer) if kind == "integer" else float(answer))
     return right(f"{value:g} is {answer}") if same else wrong(f"{value:g} is not {answer}")
 
 
@@ -71,10 +71,9 @@ def _last_value(text: str) -> float | None:
 
 
 def _same(value: float, answer: Any) -> bool:
-    wanted = float(answer)
-    if isinstance(answer, int) or wanted.is_integer():
-        return abs(value) < 1e18 and round(value) == wanted and abs(value - wanted) <= max(0.5, TOLERANCE * abs(wanted))
-    return abs(value - wanted) <= TOLERANCE * abs(wanted)
+    if isinstance(answer, int):
+        return math.isfinite(value) and round(value) == answer
+    return math.isclose(value, float(answer), rel_tol=0.0, abs_tol=max(TOLERANCE * abs(float(answer)), 1e-9))
 
 
 def _list(said: str, answer: Any) -> Verdict:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import Any
 
-NUMBER = re.compile(r"[-−]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+NUMBER = re.compile(r"[-−–]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _WORD = re.compile(r"(?<![\w)])-\d+(?:\.\d+)?|\d+(?:\.\d+)?|[^\W\d_]+")
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{?\s*([-\d.]+)\s*\}?\s*\{?\s*([-\d.]+)\s*\}?")
@@ -23,7 +23,7 @@ LONGEST_SHORT_ANSWER = 20_000
 def words(text: str) -> list[str]:
     """Its words in lower case and without accents; signs separate words, a number stays whole and keeps its minus."""
     plain = "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
-    return _WORD.findall(_THOUSANDS.sub("", plain.replace("−", "-")).casefold())
+    return _WORD.findall(_THOUSANDS.sub("", plain.replace("−", "-").replace("–", "-")).casefold())
 
 
 def holds(found: list[str], wanted: list[str]) -> bool:
@@ -37,7 +37,7 @@ def numbers(text: str) -> list[float]:
     plain = _THOUSANDS.sub("", text)
     found = []
     for match in NUMBER.finditer(plain):
-        digits = match[0].replace("−", "-")
+        digits = match[0].replace("−", "-").replace("–", "-")
         if digits.startswith("-") and match.start() and plain[match.start() - 1].isalnum():
             digits = digits[1:]
         value = float(digits)

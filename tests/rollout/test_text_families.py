@@ -100,3 +100,57 @@ def test_a_line_that_is_no_row_is_named_with_its_number(tmp_path: Path) -> None:
 def test_data_that_is_not_on_this_machine_is_an_error_with_the_way_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=f"{tmp_path}: there is no humaneval/HumanEval.jsonl.gz; get it from"):
         load_tasks(TaskSet(family="humaneval", split="test", data_root=tmp_path))
+
+
+def apps_row(number: int, tests: Any, starter: str = "", **more: Any) -> dict[str, Any]:
+    raw = tests if isinstance(tests, str) else json.dumps(tests)
+    row = {"problem_id": number, "question": f"Problem {number}.", "difficulty": "interview", "starter_code": starter}
+    return {**row, "input_output": raw, "solutions": json.dumps(["print 'two'", "print('three')"]), **more}
+
+
+def test_apps_sets_ten_problems_aside_and_counts_what_it_refuses(tmp_path: Path) -> None:
+    good = {"inputs": ["1\n"], "outputs": ["1\n"]}
+    function = {"fn_name": "add", "inputs": [[1, 2]], "outputs": [3]}
+    rows = [apps_row(0, ""), *(apps_row(number, good) for number in range(1, 11)), apps_row(11, function, "def add(")]
+    refused = [{"inputs": [], "outputs": []}, "{broken", {"inputs": ["1", "2"], "outputs": ["1"]}, "9" * 5000]
+    rows += [apps_row(12, good), *(apps_row(13 + n, tests) for n, tests in enumerate(refused))]
+    written(tmp_path / "apps" / "train.jsonl", rows)
+    apps = family("apps")
+    loaded = apps.load("train", tmp_path)
+    assert loaded.refused == {
+        "no tests": 1,
+        "no inputs": 1,
+        "tests that do not parse": 2,
+        "not as many outputs as inputs": 1,
+    }
+    called, read = loaded.tasks
+    assert (called.id, called.group, read.id, read.group) == ("train-11", "function", "train-12", "stdin")
+    assert "def add(" in called.prompt and "write the function `add`" in called.prompt
+    assert "standard input" in read.prompt and read.solution == "print('three')"
+    assert json.loads(called.answer) == {**function, "timeout_s": 10}
+    assert [task.id for task in apps.load("fewshot", tmp_path).tasks] == [f"train-{n}" for n in range(1, 11)]
+
+
+def test_word_problems_have_plain_numbers_and_strategyqa_yes_or_no(tmp_path: Path) -> None:
+    targets = [43.0, -9867630.0, 0.5, 1e300, float("nan")]
+    written(tmp_path / "math_other" / "gsm-hard.jsonl", [{"input": "How many?", "target": one} for one in targets])
+    loaded = family("math_word_problems").load("gsm_hard", tmp_path)
+    assert [task.answer for task in loaded.tasks] == ["43", "-9867630", "0.5", "1e+300"]
+    assert loaded.refused == {"no number as the answer": 1}
+    rows = [{"qid": str(n), "question": "Is it?", "answer": answer} for n, answer in enumerate([True, False, None])]
+    written(tmp_path / "strategyqa" / "dev.jsonl", rows)
+    loaded = family("strategyqa").load("dev", tmp_path)
+    assert [task.answer for task in loaded.tasks] == ["yes", "no"] and loaded.refused == {"no answer": 1}
+
+
+def test_theoremqa_refuses_questions_about_a_picture(tmp_path: Path) -> None:
+    row = {"Question": "Which?", "Answer": [1, 2], "Answer_type": "list of integer", "Picture": None, "field": "Math"}
+    rows = [{**row, "id": "a"}, {**row, "id": "b", "Picture": "x.png"}, {**row, "id": "c", "Answer": "[0.5]"}]
+    (tmp_path / "theoremqa").mkdir()
+    (tmp_path / "theoremqa" / "theoremqa_test.json").write_text(json.dumps(rows))
+    theoremqa = family("theoremqa")
+    loaded = theoremqa.load("test", tmp_path)
+    assert loaded.refused == {"needs a picture": 1}
+    assert [json.loads(task.answer)["answer"] for task in loaded.tasks] == [[1, 2], [0.5]]
+    assert loaded.tasks[0].prompt == "Which?\n\nAnswer with a list of integers, such as [1, 2, 3]."
+    assert [task.id for task in theoremqa.load("pictures", tmp_path).tasks] == ["b"]

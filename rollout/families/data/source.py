@@ -43,6 +43,17 @@ class DataSource:
     hub_config: str = ""
     hub_split: str = ""
 
+    @property
+    def hub_file(self) -> str:
+        """Path below the data root of what was fetched from the hub."""
+        folder = source_folder(self.hub)
+        return f"hub/{folder}/{self.hub_config or 'default'}/{self.hub_split or 'all'}.parquet"
+
+
+def source_folder(hub: str) -> str:
+    """``openai--gsm8k`` for ``openai/gsm8k``."""
+    return hub.strip("/").replace("/", "--")
+
 
 class DataRoot:
     """A folder of data sets, one subfolder each."""
@@ -61,6 +72,8 @@ class DataRoot:
             found = sorted(self.folder.glob(name)) if "*" in name else [self.folder / name]
             if found and found[0].exists():
                 return found[0]
+        if source.hub and (path := self.folder / source.hub_file).exists():
+            return path
         get = f"; get it from {source.url or source.hub}" if source.url or source.hub else ""
         raise MissingDataError(
             f"tasks.data_root={self.folder}: there is no {source.files[0]}{get}, or set {VARIABLE} to the folder of "
