@@ -66,7 +66,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "store": "trajectory",
         "select": "files store trajectory",
         "environment": "trajectory",
-        "families": "environment registry trajectory",
+        "families": "environment files registry trajectory",
         "config": "families registry trajectory",
         "protocol": "environment trajectory",
         "servers": "trajectory",

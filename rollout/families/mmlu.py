@@ -34,6 +34,9 @@ class Mmlu(DataFamily):
                 DataSource(
                     ("mmlu/mmlu_test_dev_val.tar.gz", "mmlu/data.tar", "mmlu/data", "mmlu"),
                     url="https://people.eecs.berkeley.edu/~hendrycks/data.tar",
+                    hub="cais/mmlu",
+                    hub_config="all",
+                    hub_split="validation" if split == "val" else split,
                 ),
             )
             for split in ("dev", "val", "test")
@@ -54,6 +57,12 @@ class Mmlu(DataFamily):
             for row in root.rows(source):
                 question, _, listed = row["prompt"].rpartition("\nOptions: ")
                 yield self._task(split, str(row["id"]), "mint", question, split_options(listed), row["reference"])
+            return
+        if root.find(source).suffix == ".parquet":
+            for number, row in enumerate(root.rows(source)):
+                letter = _LETTERS[row["answer"]]
+                name = f"{split}-{row['subject']}-{number}"
+                yield self._task(split, name, row["subject"], row["question"], row["choices"], letter)
             return
         for name, content in root.members(source):
             folder, _, file = name.rpartition("/")

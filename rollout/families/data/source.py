@@ -74,7 +74,7 @@ class DataRoot:
                 return found[0]
         if source.hub and (path := self.folder / source.hub_file).exists():
             return path
-        get = f"; get it from {source.url or source.hub}" if source.url or source.hub else ""
+        get = f"; get it from {source.url or source.hub} with `codeact tasks fetch`" if source.url or source.hub else ""
         raise MissingDataError(
             f"tasks.data_root={self.folder}: there is no {source.files[0]}{get}, or set {VARIABLE} to the folder of "
             "your data sets"
