@@ -73,7 +73,7 @@ class CodeActEnvironment:
     async def step(self, action: Action, budget: Budget) -> Observation | Outcome:
         """Runs a cell, grades a proposal, or explains the format after a turn without either."""
         if action.kind == "proposal":
-            return self._answer(action.body, budget)
+            return self._answer(await self._state(action.body), budget)
         if action.kind == "invalid":
             if budget.invalid_left <= 0:
                 return ended("max_invalid")
@@ -92,6 +92,14 @@ class CodeActEnvironment:
         finally:
             if self._toolset is not None:
                 self._toolset.close()
+
+    async def _state(self, proposed: str) -> str:
+        """What is graded: the answer, or what the task's check prints. A check that fails prints nothing."""
+        if not self._task.check:
+            return proposed
+        assert self._kernel is not None, "step before reset"
+        result = await self._kernel.run(self._task.check, timeout_s=self._protocol.cell_timeout_s)
+        return result.stdout.strip() if result.status == "ok" else ""
 
     def _answer(self, proposed: str, budget: Budget) -> Observation | Outcome:
         verdict = judge(self._task.grader, proposed, self._task.answer)

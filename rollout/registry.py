@@ -97,6 +97,7 @@ TASK_FAMILIES = Registry(
     "task family",
     {
         "apps": "rollout.families.apps:generate",
+        "dbbench": "rollout.families.dbbench:generate",
         "gsm8k": "rollout.families.gsm8k:generate",
         "hotpotqa": "rollout.families.hotpotqa:generate",
         "humaneval": "rollout.families.humaneval:generate",

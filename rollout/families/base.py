@@ -77,6 +77,9 @@ class Task:
     """Called with ``make_mistake``: whether to make a plain mistake first and repair it."""
     environment: Callable[..., Environment] | None = field(default=None, compare=False)
     """``factory(task, kernels, protocol)``; None is :class:`rollout.codeact.CodeActEnvironment`."""
+    check: str = ""
+    """Code that runs in the kernel when an answer is proposed. What it prints is graded in place of the answer: for
+    tasks whose answer is a state, such as a changed table."""
 
     @property
     def ref(self) -> TaskRef:
@@ -88,6 +91,8 @@ class Task:
             self.setup,
             self.toolset and self.toolset.description(),
         ]
+        if self.check:
+            content.append({"check": self.check})
         if self.environment is not None:
             content.append(f"{self.environment.__module__}.{self.environment.__qualname__}")
         return TaskRef(

@@ -75,7 +75,7 @@ def read_table(text: str) -> Table:
     for escaped in (backslashes, not backslashes):
         rows = _parsed(text, escaped)
         if rows and len({len(row) for row in rows}) == 1:
-            columns = _names(rows[0])
+            columns = distinct_names(rows[0])
             values = [_typed(cells) for cells in zip(*rows[1:], strict=True)] or [()] * len(columns)
             return Table(columns, tuple(zip(*values, strict=True)))
     raise UnreadableTableError("rows of different lengths")
@@ -91,7 +91,7 @@ def _parsed(text: str, escaped: bool) -> list[list[str]]:
     return [[cell.replace("\xa0", " ").strip() for cell in line] for line in lines if line]
 
 
-def _names(header: Sequence[str]) -> tuple[str, ...]:
+def distinct_names(header: Sequence[str]) -> tuple[str, ...]:
     """Spaces for line breaks, ``column_3`` for an empty name, ``x.1`` for the second ``x``, as pandas counts."""
     names: list[str] = []
     taken: set[str] = set()
