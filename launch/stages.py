@@ -38,7 +38,7 @@ def collect(config: LoopConfig) -> str:
     folder = RunDir(config.run)
     folder.check_protocol(config.protocol)
     base = base_checkpoint(config) if config.collect.needs_model else None
-    servers = _running(config, [source.engine for source in config.collect.sources])
+    servers = _running(config, config.collect.engine_names)
     if base:
         servers["model"] = ServerSpec(name=base.digest, base_urls=(), model=base.name)
     with ExitStack() as running:
@@ -196,7 +196,7 @@ def check_engines(config: LoopConfig) -> None:
     Raises:
         ValueError: an environment variable is not set.
     """
-    _running(config, [*(source.engine for source in config.collect.sources), *config.evaluate.engines])
+    _running(config, [*config.collect.engine_names, *config.evaluate.engines])
 
 
 def _running(config: LoopConfig, names: Iterable[str]) -> dict[str, ServerSpec]:

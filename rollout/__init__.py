@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rollout.collect import (
         collect_trajectories,
         is_complete,
-        judge_for,
         lost_sentence,
         run_missing,
     )
@@ -47,6 +46,10 @@ if TYPE_CHECKING:
         EpisodeKernel,
         KernelSource,
         open_kernel_source,
+    )
+    from rollout.planning import (
+        Collection,
+        judge_for,
     )
     from rollout.protocol import (
         EpisodeProtocol,
@@ -86,6 +89,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Action": "environment",
     "Budget": "environment",
+    "Collection": "planning",
     "CollectConfig": "config",
     "Demonstration": "families",
     "ENGINES": "registry",
@@ -121,7 +125,7 @@ _MODULES = {
     "digest_of": "trajectory",
     "ended": "environment",
     "is_complete": "collect",
-    "judge_for": "collect",
+    "judge_for": "planning",
     "load_tasks": "families",
     "lost_sentence": "collect",
     "open_kernel_source": "kernel_source",
@@ -141,6 +145,7 @@ __all__ = [
     "Action",
     "Budget",
     "CollectConfig",
+    "Collection",
     "Demonstration",
     "Environment",
     "EnvironmentFault",

@@ -7,14 +7,15 @@ reward of the last answer that the protocol allows.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
+from rollout.environment import Action, Budget, CannotForkError, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
 from rollout.graders import judge
-from rollout.kernel_source import EpisodeKernel, KernelSource
+from rollout.kernel_source import EpisodeKernel, ForkingKernel, KernelSource
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import CellOutcome, Message, Outcome
 
@@ -83,6 +84,27 @@ class CodeActEnvironment:
         cell = CellOutcome(status=result.status, error_name=result.error_name, seconds=round(result.seconds, 4))
         outcome = self._toolset.outcome() if self._toolset else None
         return Observation(self._protocol.observation(result, budget), cell=cell, outcome=outcome)
+
+    async def fork(self) -> CodeActEnvironment:
+        """A second environment with a fork of the kernel and a copy of the tools.
+
+        Raises:
+            CannotForkError: the kernel source has no fork, or the tools cannot be copied.
+            SandboxError: the kernel failed.
+        """
+        if not isinstance(self._kernel, ForkingKernel):
+            raise CannotForkError(f"kernels of the kind {type(self._kernel).__name__} have no fork")
+        branch = copy.copy(self)
+        if self._toolset is not None:
+            try:
+                branch._toolset = self._toolset.fork()
+            except Exception as fault:  # a toolset may come from another package and hold anything
+                raise CannotForkError(
+                    f"the tools {type(self._toolset).__name__} cannot be copied ({type(fault).__name__}: {fault})"
+                ) from fault
+            branch.tools = branch._toolset.functions()
+        branch._kernel = await self._kernel.fork(tools=branch.tools)
+        return branch
 
     async def close(self) -> None:
         """Destroys the kernel and what the tools hold."""

@@ -12,75 +12,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rollout.config import CollectConfig, Source, WorkerConfig
+from rollout.config import CollectConfig, WorkerConfig
 from rollout.engines.judge import JudgeSpec
-from rollout.engines.spec import EngineSpec, ExpertSpec, ServerSpec
-from rollout.families import Task, load_tasks
+from rollout.engines.spec import ServerSpec
+from rollout.planning import Collection
 from rollout.protocol import EpisodeProtocol
-from rollout.registry import ENGINES, GRADERS
 from rollout.store import TrajectoryStore, read_trajectories
-from rollout.workers import EpisodeJob, run_jobs
+from rollout.workers import Job, run_jobs
 from rollout.workers.progress import progress
 
 NO_SERVERS: Mapping[str, ServerSpec] = {}
-
-
-def plan_jobs(
-    config: CollectConfig,
-    servers: Mapping[str, ServerSpec] = NO_SERVERS,
-    *,
-    protocol: EpisodeProtocol | None = None,
-    judge: JudgeSpec | None = None,
-) -> list[EpisodeJob]:
-    """Every episode of the collection, in a fixed order.
-
-    Args:
-        servers: engine name → server, for the sources with that engine; ``model`` is the model in training.
-        protocol: whether it needs a judge.
-        judge: for the tasks and protocols that need one.
-
-    Raises:
-        ValueError: an engine does not exist, or refuses its options; a judge is needed and there is none.
-    """
-    jobs = []
-    for source in config.sources:
-        engine = _engine(source, servers)
-        for task in load_tasks(source.tasks):
-            asked = judge_for(task, protocol, judge)
-            for sample in range(source.samples):
-                sampling = source.sampling.model_copy(update={"seed": sample})
-                jobs.append(EpisodeJob(task, engine, sampling, sample, asked))
-    return jobs
-
-
-def judge_for(task: Task, protocol: EpisodeProtocol | None, judge: JudgeSpec | None) -> JudgeSpec | None:
-    """The judge, when the task's grader or the protocol needs one.
-
-    Raises:
-        ValueError: one is needed and there is none.
-    """
-    grader = getattr(GRADERS.get(task.grader), "needs_judge", False)
-    if not grader and not (protocol and protocol.needs_judge):
-        return None
-    if judge is None:
-        what = f"the grader {task.grader!r} of {task.id}" if grader else "the feedback of the protocol"
-        raise ValueError(f"judge.engine=null: {what} needs a judge; name an engine of the section engines")
-    return judge
-
-
-def _engine(source: Source, servers: Mapping[str, ServerSpec]) -> EngineSpec:
-    if source.engine in servers:
-        return servers[source.engine]
-    if source.engine == "expert":
-        return ExpertSpec(error_share=source.error_share)
-    assert source.engine != "model", "the engine 'model' needs a server"
-    describe = ENGINES.get(source.engine)
-    try:
-        return describe(**source.engine_options)
-    except (TypeError, ValueError) as fault:
-        raise ValueError(
-            f"collect.sources.engine_options: the engine {source.engine!r} refuses them: {fault}"
-        ) from None
 
 
 def is_complete(
@@ -95,7 +36,8 @@ def is_complete(
     Only the names of servers are used; they do not need to run.
     """
     done = {record.id for record in read_trajectories(bank) if not record.lost}
-    return all(job.id(protocol) in done for job in plan_jobs(config, servers, protocol=protocol, judge=judge))
+    phases = Collection(config, protocol, servers, judge).phases(bank)
+    return all(job.without(done, protocol) is None for jobs in phases for job in jobs)
 
 
 def collect_trajectories(
@@ -105,7 +47,11 @@ def collect_trajectories(
     servers: Mapping[str, ServerSpec] = NO_SERVERS,
     judge: JudgeSpec | None = None,
 ) -> Counter[str]:
-    """Runs the episodes that are not in the bank, with engines as :func:`plan_jobs` finds them.
+    """Runs the episodes that are not in the bank, phase by phase (:class:`rollout.planning.Collection`).
+
+    Args:
+        servers: engine name → server, for the sources with that engine; ``model`` is the model in training.
+        judge: for the tasks and protocols that need one.
 
     Returns:
         Number of episodes by the reason they ended, including those of earlier calls. :data:`LOST` counts those that
@@ -114,14 +60,19 @@ def collect_trajectories(
     Raises:
         ValueError: too many episodes were lost to the infrastructure.
     """
-    jobs = plan_jobs(config, servers, protocol=protocol, judge=judge)
-    lost = run_missing(jobs, config.workers, protocol, bank, "collect")
-    if lost.total() > config.max_infra_share * len(jobs):
-        raise ValueError(
-            f"collect.max_infra_share: {lost_sentence(lost, len(jobs))}, more than {config.max_infra_share:.0%}; "
-            "finished episodes are kept: mend the cause, then the same command runs the others"
-        )
-    wanted = {job.id(protocol) for job in jobs}
+    wanted: set[str] = set()
+    lost: Counter[str] = Counter()
+    for jobs in Collection(config, protocol, servers, judge).phases(bank):
+        ids = {id for job in jobs for id in job.ids(protocol)}
+        lost_now = run_missing(jobs, config.workers, protocol, bank, "collect")
+        if lost_now.total() > config.max_infra_share * len(ids):
+            raise ValueError(
+                f"collect.max_infra_share: {lost_sentence(lost_now, len(ids))}, more than "
+                f"{config.max_infra_share:.0%}; finished episodes are kept: mend the cause, then the same command runs "
+                "the others"
+            )
+        wanted |= ids
+        lost += lost_now
     reasons: Counter[str] = Counter(
         record.outcome.reason for record in read_trajectories(bank) if record.id in wanted and not record.lost
     )
@@ -134,7 +85,7 @@ LOST = "lost to the infrastructure"
 
 
 def run_missing(
-    jobs: Sequence[EpisodeJob], workers: WorkerConfig, protocol: EpisodeProtocol, bank: Path, title: str
+    jobs: Sequence[Job], workers: WorkerConfig, protocol: EpisodeProtocol, bank: Path, title: str
 ) -> Counter[str]:
     """Runs the jobs whose trajectories are not in the bank and appends each when it finishes.
 
@@ -146,11 +97,11 @@ def run_missing(
     """
     lost: Counter[str] = Counter()
     with TrajectoryStore(bank) as store:
-        missing = [job for job in jobs if job.id(protocol) not in store.ids]
+        missing = [left for job in jobs if (left := job.without(store.ids, protocol)) is not None]
         if not missing:
             return lost
         solved = done = 0
-        with progress(title, len(missing)) as advance:
+        with progress(title, sum(len(job.ids(protocol)) for job in missing)) as advance:
             for trajectory in run_jobs(missing, workers, protocol):
                 if trajectory.lost and trajectory.outcome.error:
                     lost[trajectory.outcome.error.message] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -61,14 +61,31 @@ class WorkerConfig(BaseModel):
         return self.kernel_source or ("local" if self.service is None else "service")
 
 
+class RepairConfig(BaseModel):
+    """First-error repair: failed episodes go on from their first failed cell, in forks of the kernel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    samples: int = Field(4, gt=0)
+    """Branches of each failed episode."""
+    at: Literal["after", "before"] = "after"
+    """`after`: the model sees the error and goes on; `before`: the turn with the failed cell is drawn again."""
+    engine: str | None = None
+    """Engine that goes on, such as a stronger one; null: the one that failed."""
+    sampling: Sampling | None = None
+    """How its completions are drawn; null: as in the episode."""
+
+
 class Source(BaseModel):
-    """An engine and the tasks that it works on."""
+    """An engine, or several, and the tasks that they work on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     engine: str = "expert"
     """`expert`: the family's scripted expert; `model`: the model in training, behind the server that `serve` starts; a
     name of the section `engines`: a server that runs already; or a registered name."""
+    engines: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
+    """Several engines that work on the same tasks, in place of `engine`."""
     engine_options: dict[str, Any] = {}
     """Settings of an engine that an installed package adds."""
     tasks: TaskSet = TaskSet()
@@ -79,12 +96,60 @@ class Source(BaseModel):
     """How the model's completions are drawn; the expert ignores it."""
     error_share: float = Field(0.15, ge=0.0, le=1.0)
     """Expert: share of tasks on which it makes a plain mistake first and repairs it."""
+    only_unsolved: bool = Field(False, exclude_if=lambda value: value is False)
+    """Only the tasks that no episode of the sources before this one has solved, such as for a stronger engine. They are
+    known when those sources are done."""
+    most_tasks: int | None = Field(None, gt=0, exclude_if=lambda value: value is None)
+    """With `only_unsolved`: at most this many of the tasks, drawn with their seed; null: all."""
+    repair: RepairConfig | None = Field(None, exclude_if=lambda value: value is None)
+    """Go on with the failed episodes of this source; null: no."""
 
     @model_validator(mode="after")
     def _check_engine_options(self) -> Source:
-        if self.engine_options and self.engine in ("expert", "model"):
+        if self.engine_options and not self.engines and self.engine in ("expert", "model"):
             raise ValueError(f"engine_options: the engine {self.engine!r} has none; remove them")
         return self
+
+    @model_validator(mode="after")
+    def _check_engines(self) -> Source:
+        if self.engines and "engine" in self.model_fields_set:
+            raise ValueError(f"engines: give engine={self.engine} or engines, not both; put it into engines")
+        if self.engines and self.engine_options:
+            raise ValueError("engine_options: several engines cannot share them; make a source for each engine")
+        if len(set(self.engines)) < len(self.engines):
+            raise ValueError(f"engines: {', '.join(self.engines)} names one twice; set samples for several episodes")
+        if self.most_tasks is not None and not self.only_unsolved:
+            raise ValueError("most_tasks: it limits the tasks of only_unsolved; set tasks.count, or only_unsolved=true")
+        return self
+
+    @model_validator(mode="after")
+    def _check_repair(self) -> Source:
+        repair = self.repair
+        if repair is None:
+            return self
+        greedy = (repair.sampling or self.sampling).temperature == 0
+        if greedy and repair.samples > 1:
+            raise ValueError(
+                f"repair.samples={repair.samples}: branches drawn at temperature 0 are all the same; set "
+                "repair.sampling.temperature, or samples=1"
+            )
+        if greedy and repair.at == "before" and repair.engine is None:
+            raise ValueError(
+                "repair.at=before: at temperature 0 the engine writes the failed turn again; set "
+                "repair.sampling.temperature, or at=after"
+            )
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The engines that start episodes."""
+        return self.engines or (self.engine,)
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The engines that start episodes or repair them."""
+        repairs = (self.repair.engine,) if self.repair and self.repair.engine else ()
+        return tuple(dict.fromkeys((*self.names, *repairs)))
 
 
 class JudgeConfig(BaseModel):
@@ -113,4 +178,9 @@ class CollectConfig(BaseModel):
     @property
     def needs_model(self) -> bool:
         """Whether any source needs a server of the model in training."""
-        return any(source.engine == "model" for source in self.sources)
+        return any("model" in source.all_names for source in self.sources)
+
+    @property
+    def engine_names(self) -> list[str]:
+        """Every engine that a source names."""
+        return list(dict.fromkeys(name for source in self.sources for name in source.all_names))

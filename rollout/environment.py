@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from rollout.trajectory import CellOutcome, Message, Outcome, Reason
 
@@ -79,6 +79,23 @@ class EnvironmentFault(Exception):
     def __init__(self, kind: Literal["infra", "task"], message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class CannotForkError(Exception):
+    """An environment cannot be copied in its present state; the message is the reason in one sentence."""
+
+
+@runtime_checkable
+class ForkingEnvironment(Protocol):
+    """An environment that can be copied in the middle of an episode, for branches of it."""
+
+    async def fork(self) -> Environment:
+        """A second environment in the present state; both go on independently, and both are closed.
+
+        Raises:
+            CannotForkError: this one cannot be copied; play the episode again instead.
+            SandboxError: the kernel failed.
+        """
 
 
 def ended(reason: Reason, reward: float | None = None) -> Outcome:

@@ -13,7 +13,7 @@ import asyncio
 import datetime
 import math
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -31,7 +31,6 @@ from rollout.trajectory import (
     Branch,
     EpisodeError,
     ErrorKind,
-    JudgeUsage,
     Message,
     MessageKind,
     Outcome,
@@ -95,6 +94,10 @@ class Transcript:
         first = await environment.reset()
         if first is not None:
             self.observe(first)
+
+    def copy(self) -> Transcript:
+        """A transcript that goes on independently."""
+        return Transcript(list(self.messages), dict(self.usage), self.reward)
 
     def observe(self, observation: Observation) -> None:
         self.add("user", observation.kind, observation.content, cell=observation.cell)
@@ -171,11 +174,19 @@ async def _turns(work: Assignment, transcript: Transcript, environment: Environm
 async def _recorded(
     work: Assignment, transcript: Transcript, isolation: str, converse: Awaitable[Outcome]
 ) -> Trajectory:
-    """The trajectory of a conversation."""
+    """The trajectory of a conversation. An exception that is no failure of an episode is raised."""
     started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     with judging(work.judge):
-        outcome = await _outcome(work, transcript, converse)
-        asked: JudgeUsage | None = judge_usage()
+        try:
+            outcome = await asyncio.wait_for(converse, work.protocol.deadline_s)
+        except TimeoutError:
+            outcome = _late(transcript, work.protocol)
+        except Exception as fault:
+            failure = fault_outcome(fault, work)
+            if failure is None:
+                raise
+            outcome = failure
+        asked = judge_usage()
     if transcript.reward:
         outcome = outcome.model_copy(update={"reward": outcome.reward + transcript.reward})
     return Trajectory(
@@ -196,20 +207,38 @@ async def _recorded(
     )
 
 
-async def _outcome(work: Assignment, transcript: Transcript, converse: Awaitable[Outcome]) -> Outcome:
-    """How the conversation ends; failures are outcomes."""
-    try:
-        return await asyncio.wait_for(converse, work.protocol.deadline_s)
-    except TimeoutError:
-        return _late(transcript, work.protocol)
-    except ContextFull:
+def unfinished(work: Assignment, messages: Sequence[Message], outcome: Outcome, isolation: str) -> Trajectory:
+    """The trajectory of an episode that ended before its first turn."""
+    return Trajectory(
+        id=work.id,
+        task=work.task.ref,
+        model=work.engine.name,
+        sampling=work.sampling,
+        protocol=work.protocol.ref,
+        messages=tuple(messages),
+        outcome=outcome,
+        usage=Usage(),
+        isolation=isolation,
+        seed=work.seed,
+        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        wall_s=0.0,
+        branch=work.branch,
+    )
+
+
+def fault_outcome(fault: Exception, work: Assignment) -> Outcome | None:
+    """The outcome of an episode in which ``fault`` was raised; None for a defect of this project."""
+    if isinstance(fault, TimeoutError):
+        return ended("deadline")
+    if isinstance(fault, ContextFull):
         return ended("context_full")
-    except (EngineError, EnvironmentFault) as fault:
-        return failed(fault.kind, fault)
-    except SandboxError as fault:
-        return failed("infra", fault)
-    except ValidationError as fault:  # an environment of another package made a turn that cannot be stored
-        return failed("task", f"{work.task.id}: {fault.errors()[0]['loc']}: {fault.errors()[0]['msg']}")
+    if isinstance(fault, EngineError | EnvironmentFault):
+        return _failed(fault.kind, fault)
+    if isinstance(fault, SandboxError):
+        return _failed("infra", fault)
+    if isinstance(fault, ValidationError):  # an environment of another package made a turn that cannot be stored
+        return _failed("task", f"{work.task.id}: {fault.errors()[0]['loc']}: {fault.errors()[0]['msg']}")
+    return None
 
 
 async def _complete(engine: Engine, transcript: Transcript, sampling: Sampling, identity: str) -> Completion:
@@ -268,10 +297,9 @@ def _late(transcript: Transcript, protocol: EpisodeProtocol) -> Outcome:
     waited_s = time.monotonic() - transcript.asked_at if transcript.asked_at is not None else 0.0
     if waited_s <= protocol.deadline_s / 2:
         return ended("deadline")
-    return failed("infra", f"the engine did not answer for {waited_s:.0f} s, until protocol.deadline_s was over")
+    return _failed("infra", f"the engine did not answer for {waited_s:.0f} s, until protocol.deadline_s was over")
 
 
-def failed(kind: ErrorKind, fault: Exception | str) -> Outcome:
-    """The outcome of an episode that failed before a verdict."""
+def _failed(kind: ErrorKind, fault: Exception | str) -> Outcome:
     error = EpisodeError(kind=kind, message=str(fault), refused=isinstance(fault, EngineRefused))
     return Outcome(success=False, reward=0.0, reason="error", error=error)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rollout.config import WorkerConfig
 from rollout.protocol import EpisodeProtocol
@@ -31,6 +31,14 @@ class EpisodeKernel(Protocol):
 
     async def close(self) -> None:
         """Ends the process."""
+
+
+@runtime_checkable
+class ForkingKernel(Protocol):
+    """A kernel that can be forked; the kernels of a kernel source need not be."""
+
+    async def fork(self, *, tools: Mapping[str, Callable[..., Any]] | None = None) -> EpisodeKernel:
+        """A second kernel with the same state, whose cells call ``tools``. Raises :class:`sandbox.SandboxError`."""
 
 
 class KernelSource(Protocol):

@@ -26,7 +26,7 @@ from sandbox.limits import Limits
 from sandbox.result import CellResult, SandboxError, Status
 from sandbox.state.checkpoint import Checkpoints, leaves_something_running
 from sandbox.state.session_log import Recorder, SessionLog
-from sandbox.tools.describe import Tool, describe_tools
+from sandbox.tools.describe import Tool, describe_tools, forked_tools
 from sandbox.tools.invoke import Invoke, ToolInvoker
 from sandbox.tools.server import ToolServer
 from sandbox.workspace.files import get_file, put_file
@@ -230,22 +230,24 @@ class Kernel:
         async with self._lock:
             return await (await self._live_process()).in_workspace(get_file, path, limit_bytes)
 
-    async def fork(self, reseed: bool = False) -> Kernel:
+    async def fork(self, reseed: bool = False, tools: Mapping[str, Tool] | None = None) -> Kernel:
         """A second kernel with this one's state and files; both go on independently, see :mod:`sandbox.state.fork`.
 
         Open files of the workspace are the fork's own, at their position; :attr:`shared` of the fork names the others.
-        ``reseed``: give its random generators new seeds; by default they continue as here. Raises
-        :class:`SandboxError` when there is no process to fork, or the kernel is stock ipykernel, whose threads would
-        not survive a fork.
+        ``reseed``: give its random generators new seeds; by default they continue as here. ``tools``: the functions
+        that its cells call, under the names of this kernel's tools; by default the same functions, which then share
+        their state. Raises ValueError for other names, :class:`SandboxError` when there is no process to fork, or the
+        kernel is stock ipykernel, whose threads would not survive a fork.
         """
+        theirs = forked_tools(self._tools, tools)
         async with self._lock:
             await self._revive()
             if self._closed or self.process is None:
                 raise SandboxError("there is no state to fork: the kernel is closed or its process is gone")
             if self.process.endpoints is not None:
                 raise SandboxError("only the light kernel can be forked")
-            fork = Kernel(self._source, self._tools, self._files, self._seed)
-            fork.recorder = self.recorder.fork() if self.recorder is not None else None
+            fork = Kernel(self._source, theirs, self._files, self._seed)
+            fork.recorder = self.recorder.fork(fork._invoke) if self.recorder is not None else None
             process = await self._source.fork(self.process)
             fork._attach(process, SocketConnection(process, self._limits))
             fork.shared = process.shared

@@ -75,8 +75,10 @@ PACKAGES: dict[str, dict[str, str]] = {
         "kernel_source": "config protocol registry",
         "codeact": "environment families graders kernel_source protocol registry trajectory",
         "episode": "codeact engines environment families kernel_source protocol trajectory",
-        "workers": "config engines episode families kernel_source protocol trajectory",
-        "collect": "config engines families protocol registry store trajectory workers",
+        "branching": "engines environment episode families kernel_source protocol trajectory",
+        "workers": "branching config engines episode families kernel_source protocol trajectory",
+        "planning": "branching config engines families protocol registry store workers",
+        "collect": "config engines planning protocol store workers",
     },
     "eval": {
         "stats": "",

@@ -69,10 +69,11 @@ class LoopConfig(Settings):
             if name in ENGINES.names():
                 raise ValueError(f"engines.{name}: an engine has this name already; choose another")
         for index, source in enumerate(self.collect.sources):
-            if source.engine not in self.engines:
-                _check_registered(f"collect.sources.{index}.engine", source.engine, self.engines)
-            elif source.engine_options:
-                raise ValueError(f"collect.sources.{index}.engine_options: move them to engines.{source.engine}")
+            for name in source.all_names:
+                if name not in self.engines:
+                    _check_registered(f"collect.sources.{index}.engine", name, self.engines)
+                elif source.engine_options:
+                    raise ValueError(f"collect.sources.{index}.engine_options: move them to engines.{name}")
         for name in self.evaluate.engines:
             if name not in self.engines:
                 raise ValueError(f"evaluate.engines: {name!r} is not in the section engines; add it there")

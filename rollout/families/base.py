@@ -35,6 +35,14 @@ class Toolset:
         """The copy for one episode."""
         return copy.deepcopy(self)
 
+    def fork(self) -> Toolset:
+        """A second copy in the present state, for a branch of the episode.
+
+        Raises:
+            NotImplementedError: the state cannot be copied; a branch then plays the episode again.
+        """
+        return copy.deepcopy(self)
+
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Name → bound method. The model sees its signature and the first line of its docstring."""
         return {name: getattr(self, name) for name in self.names}

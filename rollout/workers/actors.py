@@ -1,6 +1,7 @@
 """Ray actors that run episodes, and the driver's loop that keeps them busy.
 
-Contract: :func:`run_jobs` yields one trajectory for each job, in the order they finish. An episode is a coroutine in an
+Contract: :func:`run_jobs` yields the trajectories of each job, in the order they finish: one of an episode, several of
+a job of branches. An episode is a coroutine in an
 actor, so one actor runs many at once with one kernel source; Ray spreads the actors over the cluster. An episode that
 fails for an infrastructure reason is run again, up to ``infra_retries`` times; every other failure is an outcome. When
 no attempt succeeds any more, the run stops (:mod:`rollout.workers.outage`). Seeds and ids belong to jobs, so the result
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
+from rollout.branching import BranchJob, run_branches
 from rollout.config import WorkerConfig
 from rollout.engines.base import Engine
 from rollout.engines.judge import Judge, JudgeSpec
@@ -49,6 +52,18 @@ class EpisodeJob:
         judge = self.judge.name if self.judge else None
         return trajectory_id(self.task.ref, self.engine.name, self.sampling, protocol.ref, self.seed, judge=judge)
 
+    def ids(self, protocol: EpisodeProtocol) -> dict[str, int]:
+        """The id of its trajectory → its seed."""
+        return {self.id(protocol): self.seed}
+
+    def without(self, done: Collection[str], protocol: EpisodeProtocol) -> EpisodeJob | None:
+        """The job, or None when it is done."""
+        return None if self.id(protocol) in done else self
+
+
+Job = EpisodeJob | BranchJob
+"""Work for an actor: one episode, or all branches of one."""
+
 
 class RolloutWorker:
     """The actor: one kernel source, many episodes."""
@@ -58,17 +73,25 @@ class RolloutWorker:
         self._kernels: KernelSource | None = None
         self._opening = asyncio.Lock()
         self._engines: dict[str, Engine] = {}
+        self._branching = asyncio.Semaphore(max(1, config.episodes_per_worker // 2))  # a branch job has two kernels
         self._judges: dict[str, Judge] = {}
 
-    async def run(self, job: EpisodeJob) -> Trajectory:
-        """Runs one episode. Raises as :func:`rollout.kernel_source.open_kernel_source` does."""
+    async def run(self, job: Job) -> tuple[list[Trajectory], list[str]]:
+        """Runs one job; returns its trajectories and sentences for the user.
+
+        Raises as :func:`rollout.kernel_source.open_kernel_source` does.
+        """
         async with self._opening:
             if self._kernels is None:
                 self._kernels = await open_kernel_source(self._config, self._protocol, self._token)
-        engine = self._engine(job)
+        engine, judge = self._engine(job), self._judge(job.judge)
         try:
-            judge = self._judge(job.judge)
-            return await run_episode(job.task, engine, self._kernels, self._protocol, job.sampling, job.seed, judge)
+            if isinstance(job, BranchJob):
+                notes: list[str] = []
+                async with self._branching:
+                    return await run_branches(job, engine, self._kernels, self._protocol, judge, notes.append), notes
+            protocol, sampling = self._protocol, job.sampling
+            return [await run_episode(job.task, engine, self._kernels, protocol, sampling, job.seed, judge)], []
         finally:
             if not job.engine.shared:
                 await engine.close()
@@ -82,7 +105,7 @@ class RolloutWorker:
         if self._kernels is not None:
             await self._kernels.close()
 
-    def _engine(self, job: EpisodeJob) -> Engine:
+    def _engine(self, job: Job) -> Engine:
         if not job.engine.shared:
             return job.engine.build(job.task)
         if job.engine.name not in self._engines:
@@ -93,7 +116,7 @@ class RolloutWorker:
         return self._judges.setdefault(spec.name, Judge(spec)) if spec else None
 
 
-def run_jobs(jobs: Sequence[EpisodeJob], config: WorkerConfig, protocol: EpisodeProtocol) -> Iterator[Trajectory]:
+def run_jobs(jobs: Sequence[Job], config: WorkerConfig, protocol: EpisodeProtocol) -> Iterator[Trajectory]:
     """Runs every job on Ray actors, in the current session (:func:`rollout.ray_session`).
 
     Raises:
@@ -104,7 +127,8 @@ def run_jobs(jobs: Sequence[EpisodeJob], config: WorkerConfig, protocol: Episode
     actors = ActorPool(config, protocol)
     outage = Outage(config.workers * config.episodes_per_worker)
     waiting = deque((job, 0) for job in jobs)
-    running: dict[ray.ObjectRef, tuple[EpisodeJob, int, int]] = {}
+    said: set[str] = set()
+    running: dict[ray.ObjectRef, tuple[Job, int, int]] = {}
     try:
         while waiting or running:
             loads = [actor for _, _, actor in running.values()]
@@ -113,12 +137,18 @@ def run_jobs(jobs: Sequence[EpisodeJob], config: WorkerConfig, protocol: Episode
                 running[actors.submit(actor, job)] = (job, attempt, actor)
             finished, _ = ray.wait(list(running), num_returns=1)
             job, attempt, _ = running.pop(finished[0])
-            trajectory = _result(finished[0])
-            outage.see(trajectory)
-            if trajectory.lost and attempt < config.infra_retries:
-                waiting.append((job, attempt + 1))
-            else:
-                yield trajectory
+            done = set()
+            trajectories, notes = _result(finished[0])
+            for note in sorted(set(notes) - said):
+                print(note, file=sys.stderr)
+            said.update(notes)
+            for trajectory in trajectories:
+                outage.see(trajectory)
+                if not trajectory.lost or attempt >= config.infra_retries:
+                    done.add(trajectory.id)
+                    yield trajectory
+            if (again := job.without(done, protocol)) is not None:
+                waiting.append((again, attempt + 1))
     finally:
         actors.close()
 
@@ -148,8 +178,8 @@ class ActorPool:
         ]
         return [actor for _, actor in sorted(free)[:wanted]]
 
-    def submit(self, actor: int, job: EpisodeJob) -> Any:
-        """Starts a job on an actor and returns the reference of its trajectory."""
+    def submit(self, actor: int, job: Job) -> Any:
+        """Starts a job on an actor and returns the reference of its trajectories."""
         return self._actors[actor].run.remote(job)
 
     def close(self) -> None:
@@ -161,9 +191,10 @@ class ActorPool:
             ray.kill(actor)
 
 
-def _result(reference: Any) -> Trajectory:
+def _result(reference: Any) -> tuple[list[Trajectory], list[str]]:
     try:
-        return ray.get(reference)
+        result: tuple[list[Trajectory], list[str]] = ray.get(reference)
+        return result
     except ray.exceptions.RayTaskError as fault:
         # Failures of an episode are in its outcome; this worker cannot run any.
         raise ValueError(f"rollout worker: {fault.cause}") from fault

@@ -20,7 +20,7 @@ from sandbox.host.connection import OnEvent
 from sandbox.result import CellResult, SandboxError
 from sandbox.service.connection import CONNECTION_ERRORS, NotFound, ServiceConnection, raise_for_error, read_events
 from sandbox.state.session_log import Recorder, SessionLog
-from sandbox.tools.describe import Tool, describe_tools
+from sandbox.tools.describe import Tool, describe_tools, forked_tools
 from sandbox.tools.invoke import ToolInvoker
 
 
@@ -155,11 +155,12 @@ class RemoteKernel:
         encoded = quote(path, safe="").replace(".", "%2E")  # httpx would resolve a path of "." or ".."
         return f"{self._path}/files/{encoded}"
 
-    async def fork(self, reseed: bool = False) -> RemoteKernel:
+    async def fork(self, reseed: bool = False, tools: Mapping[str, Tool] | None = None) -> RemoteKernel:
         """A second kernel with this one's state and files, see :meth:`sandbox.Kernel.fork`."""
+        theirs = forked_tools(self._tools, tools)
         answer = await self._service.request("POST", f"{self._path}/fork", {"reseed": reseed})
-        fork = RemoteKernel(self._service, self._siblings, self._tools, self._files, self._seed, False, self._lease_s)
-        fork.recorder = self.recorder.fork() if self.recorder is not None else None
+        fork = RemoteKernel(self._service, self._siblings, theirs, self._files, self._seed, False, self._lease_s)
+        fork.recorder = self.recorder.fork(fork._invoke) if self.recorder is not None else None
         fork._made(answer)
         return fork
 

@@ -186,9 +186,9 @@ class Recorder:
         """Appends a restart."""
         self.log.records.append(Restarted())
 
-    def fork(self) -> Recorder:
-        """The recorder of a forked kernel, with the same records so far."""
-        return Recorder(SessionLog(self.log.start, self.log.records), self._invoke)
+    def fork(self, invoke: Invoke) -> Recorder:
+        """The recorder of a forked kernel, whose tools ``invoke`` calls, with the same records so far."""
+        return Recorder(SessionLog(self.log.start, self.log.records), invoke)
 
     def _replay(self, name: str, arguments: Any) -> dict[str, Any]:
         if self.replayed_calls and (self.replayed_calls[0].name, self.replayed_calls[0].arguments) == (name, arguments):

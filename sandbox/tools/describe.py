@@ -25,6 +25,15 @@ def describe_tools(tools: Mapping[str, Tool]) -> list[dict[str, Any]]:
     return [_describe(name, function) for name, function in tools.items()]
 
 
+def forked_tools(parents: Mapping[str, Tool], given: Mapping[str, Tool] | None) -> Mapping[str, Tool]:
+    """The tools of a fork: those of its parent, or others under the same names. Raises ValueError for other names."""
+    if given is None:
+        return parents
+    if set(given) != set(parents):
+        raise ValueError(f"tools: a fork has the names of its kernel, {sorted(parents)} (got {sorted(given)})")
+    return given
+
+
 def document_tools(tools: Mapping[str, Tool]) -> str:
     """The tools as text for a prompt: the signatures and docstrings that the kernel shows, too."""
     parts = []

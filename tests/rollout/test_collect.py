@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rollout.collect import collect_trajectories, plan_jobs
+from rollout.collect import collect_trajectories
 from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
 from rollout.families import TaskSet
 from rollout.kernel_source import TOKEN
+from rollout.planning import Collection
 from rollout.protocol import EpisodeProtocol
 from rollout.store import read_trajectories
 from rollout.workers import ray_session
@@ -55,7 +56,8 @@ def test_killed_and_started_again_it_loses_and_repeats_no_episode(tmp_path: Path
     subprocess.run(command, check=True)
     whole = before[: before.rfind(b"\n") + 1]
     assert (tmp_path / "trajectories-00001.jsonl").read_bytes().startswith(whole)
-    assert sorted(ids(tmp_path)) == sorted(job.id(EpisodeProtocol()) for job in plan_jobs(EXPERT))
+    (planned,) = Collection(EXPERT, EpisodeProtocol()).phases(tmp_path)
+    assert sorted(ids(tmp_path)) == sorted(id for job in planned for id in job.ids(EpisodeProtocol()))
 
 
 def test_workers_and_services_do_not_change_what_is_collected_and_a_lost_server_is_retried_then_refused(

@@ -4,17 +4,18 @@ import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from rollout.collect import judge_for, plan_jobs
 from rollout.config import CollectConfig, Source
 from rollout.engines.base import Engine, EngineError
 from rollout.engines.judge import Judge, JudgeSpec, current_judge
 from rollout.engines.spec import ServerSpec
 from rollout.episode import run_episode
 from rollout.families import Task, TaskSet
+from rollout.planning import Collection, judge_for
 from rollout.protocol import EpisodeProtocol
 from rollout.registry import GRADERS
 from rollout.trajectory import JudgeUsage, Message, Sampling, Trajectory
@@ -75,13 +76,14 @@ def test_the_judge_is_part_of_the_id_and_absent_where_there_is_none() -> None:
     assert {"judge", "branch"}.isdisjoint(json.loads(plain.model_dump_json()))
 
 
-def test_without_a_judge_a_task_that_needs_one_is_refused_before_the_start(grader: str) -> None:
+def test_without_a_judge_a_task_that_needs_one_is_refused_before_the_start(grader: str, tmp_path: Path) -> None:
     task = Task("f", "k", "train", "trained", "t-1", "Say 1.", "1", grader)
     with pytest.raises(ValueError, match=r"judge\.engine=null: the grader 'asks-the-judge' of t-1 needs a judge"):
         judge_for(task, EpisodeProtocol(), None)
     spec = JudgeSpec(Fixed(()))
     assert judge_for(task, EpisodeProtocol(), spec) is spec
-    jobs = plan_jobs(CollectConfig(sources=(Source(tasks=TaskSet(count=2)),)), protocol=EpisodeProtocol(), judge=spec)
+    config = CollectConfig(sources=(Source(tasks=TaskSet(count=2)),))
+    (jobs,) = Collection(config, EpisodeProtocol(), judge=spec).phases(tmp_path)
     assert [job.judge for job in jobs] == [None, None], "no built-in task needs one"
 
 
