@@ -72,6 +72,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "servers": "trajectory",
         "engines": "families servers trajectory",
         "graders": "engines registry trajectory",
+        "validate": "families graders registry",
         "kernel_source": "config protocol registry",
         "codeact": "environment families graders kernel_source protocol registry trajectory",
         "episode": "codeact engines environment families kernel_source protocol trajectory",
@@ -114,7 +115,7 @@ PUBLIC = {
         "codeact_train.plan",
         "codeact_train.prepare",
     },
-    "rollout": {"rollout", "rollout.engines", "rollout.families", "rollout.servers"},
+    "rollout": {"rollout", "rollout.engines", "rollout.families", "rollout.servers", "rollout.validate"},
     "eval": {"eval"},
     "sandbox": {
         "sandbox",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from launch.console import done
+from launch.console import done, say
+
+NOT_AS_IT_SHOULD_BE = 1
 
 tasks_app = typer.Typer(
     no_args_is_help=True, help="Look at task families and check their data sets.", rich_markup_mode="markdown"
@@ -43,3 +46,34 @@ def fetch(
 
     for fetched in fetch_family(family, split, data_root, from_hub=from_hub):
         done(f"{fetched.path}: {fetched.note}")
+
+
+@tasks_app.command()
+def validate(
+    family: Annotated[str | None, typer.Argument(help="Name of a family, such as gsm8k.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every family that reads a data set.")] = False,
+    split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="This many tasks of a split, evenly spread.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Check that each grader accepts the data set's answers and rejects made wrong ones; no model is needed.
+
+    Exit code 1 when an answer is judged otherwise than it should be. Data that are not on this machine are named.
+    """
+    from rollout.families import data_families, data_family
+    from rollout.validate import table, validate_family
+
+    if every == (family is not None):
+        raise ValueError("tasks validate: give the name of a family or --all; `codeact tasks list` shows them")
+    reports = []
+    for one in data_families().values() if family is None else [data_family(family)]:
+        if family is None and split and split not in one.info.splits:
+            continue
+        for report in validate_family(one, split, data_root, limit):
+            reports.append(report)
+            if report.missing and family is not None:
+                say(report.missing)
+    typer.echo(json.dumps([report.as_dict() for report in reports], indent=1) if as_json else table(reports))
+    if not all(report.ok for report in reports):
+        raise typer.Exit(NOT_AS_IT_SHOULD_BE)

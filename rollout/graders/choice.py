@@ -39,6 +39,8 @@ def choice(proposed: str, reference: str) -> Verdict:
     chosen = _by_text(proposed, options)
     if not chosen:
         return wrong(f"{shown(proposed)} is none of the options")
+    if number in chosen and len({options[index].strip() for index in chosen}) == 1:
+        return right(f"it has the text of option {letter}, which other options share")
     names = " and ".join(chr(ord("a") + index) for index in chosen)
     if chosen == [number]:
         return right(f"it has the text of option {letter}")
@@ -84,7 +86,9 @@ def _by_text(proposed: str, options: list[str]) -> list[int]:
 
 
 def _distance(said: str, option: str) -> int:
-    """0: the same signs; 1: the same words and operators; 2: the same number; 3: it is rounded; else far."""
+    """-1: the same text; 0: all its signs; 1: the same words and signs; 2: the same number; 3: rounded; else far."""
+    if said.strip() == option.strip():
+        return -1
     if _squeezed(said) == _squeezed(option):
         return 0
     if words(said) == words(option) and _operators(said) == _operators(option):

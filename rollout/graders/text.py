@@ -17,12 +17,15 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 def number(proposed: str, reference: str) -> Verdict:
     """Exactly one number, equal to the reference within 0.005 or a millionth of it (answers are rounded to 2 decimals).
 
-    Thousands commas, a currency sign or a unit around the number are allowed.
+    A reference below 0.1 allows a twentieth of itself, so that 0 is not 0.001. Thousands commas, a currency sign or a
+    unit around the number are allowed.
     """
     found = _NUMBER.findall(re.sub(r"(?<=\d),(?=\d{3})", "", proposed))
     if len(found) != 1:
         return wrong(f"{shown(proposed)} has {len(found)} numbers and not one")
-    same = math.isclose(float(found[0]), float(reference), rel_tol=1e-6, abs_tol=0.005)
+    wanted = float(reference)
+    near = 0.05 * abs(wanted) if 0 < abs(wanted) < 0.1 else 0.005
+    same = math.isclose(float(found[0]), wanted, rel_tol=1e-6, abs_tol=near)
     return right(f"{found[0]} is {reference}") if same else wrong(f"{found[0][:40]} is not {reference}")
 
 

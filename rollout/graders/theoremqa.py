@@ -73,7 +73,7 @@ def _last_value(text: str) -> float | None:
 def _same(value: float, answer: Any) -> bool:
     if isinstance(answer, int):
         return math.isfinite(value) and round(value) == answer
-    return math.isclose(value, float(answer), rel_tol=0.0, abs_tol=max(TOLERANCE * abs(float(answer)), 1e-9))
+    return math.isclose(value, float(answer), rel_tol=0.0, abs_tol=TOLERANCE * abs(float(answer)) or 1e-9)
 
 
 def _list(said: str, answer: Any) -> Verdict:

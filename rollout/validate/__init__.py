@@ -1,0 +1,11 @@
+"""Checks of task families without a model: right answers are accepted, made wrong ones are rejected.
+
+Contract: every task that a family loads is judged by its grader, once with each right answer of the data set and once
+with each wrong answer made from it (:mod:`rollout.validate.answers`). Rows that are no tasks are counted by reason.
+Cost: one call of the grader an answer; tests of code run in processes. Kernels are not used.
+"""
+
+from rollout.validate.report import Finding, SplitReport, table
+from rollout.validate.run import validate_family
+
+__all__ = ["Finding", "SplitReport", "table", "validate_family"]
