@@ -35,6 +35,7 @@ setup(
         "openai>=2.0",
         "openvino-genai>=2026.4",
         "psutil>=6.0",  # also an undeclared dependency of Megatron-Core's checkpoint writer
+        "py3langid>=0.4",
         "pyarrow>=15.0",
         "pygments>=2.17",
         "ray>=2.40",

@@ -27,8 +27,8 @@ REPORTED_PACKAGES = (
 )  # fmt: skip
 
 NAMES = (
-    "config.yaml", "environment.json", "bank", "records.jsonl", "selection.json", "corpus", "train", "train.yaml",
-    "train.sbatch", "eval", "logs", "report.html", "report.md",
+    "config.yaml", "environment.json", "bank", "records.jsonl", "selection.json", "hard_tasks.jsonl", "corpus", "train",
+    "train.yaml", "train.sbatch", "eval", "logs", "report.html", "report.md",
 )  # fmt: skip
 """What the stages write into a run folder."""
 

@@ -22,6 +22,7 @@ from launch.config import LoopConfig
 from launch.console import say
 from launch.inputs.resolve_model import resolve_model
 from launch.inputs.resolve_records import on_this_machine
+from launch.publish.tokens import token_counter
 from launch.run_dir import RunDir
 from launch.serve import serve
 from launch.submit import torchrun
@@ -55,7 +56,8 @@ def collect(config: LoopConfig) -> str:
 def select(config: LoopConfig) -> str:
     """Trajectories → records."""
     folder = RunDir(config.run)
-    summary = select_records(folder.bank, folder.records, folder.selection, config.select)
+    count = token_counter(resolve_model(config.model)) if config.select.statistics else None
+    summary = select_records(folder.bank, folder.records, folder.selection, config.select, count)
     dropped = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items()) or "none"
     return f"{summary['kept']} of {summary['input']} trajectories kept in {folder.records}; dropped: {dropped}"
 

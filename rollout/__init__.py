@@ -38,6 +38,9 @@ if TYPE_CHECKING:
         Toolset,
         load_tasks,
     )
+    from rollout.families.data import (
+        DataRoot,
+    )
     from rollout.files import (
         atomic_file,
         write_atomically,
@@ -62,8 +65,11 @@ if TYPE_CHECKING:
         Registry,
     )
     from rollout.select import (
+        CountTokens,
         SelectConfig,
+        language_of,
         select_records,
+        token_table,
     )
     from rollout.store import (
         TrajectoryStore,
@@ -91,6 +97,8 @@ _MODULES = {
     "Budget": "environment",
     "Collection": "planning",
     "CollectConfig": "config",
+    "CountTokens": "select",
+    "DataRoot": "families.data",
     "Demonstration": "families",
     "ENGINES": "registry",
     "Environment": "environment",
@@ -126,6 +134,7 @@ _MODULES = {
     "ended": "environment",
     "is_complete": "collect",
     "judge_for": "planning",
+    "language_of": "select",
     "load_tasks": "families",
     "lost_sentence": "collect",
     "open_kernel_source": "kernel_source",
@@ -134,6 +143,7 @@ _MODULES = {
     "run_episode": "episode",
     "run_missing": "collect",
     "select_records": "select",
+    "token_table": "select",
     "verify_bank": "store",
     "write_atomically": "files",
 }
@@ -146,6 +156,8 @@ __all__ = [
     "Budget",
     "CollectConfig",
     "Collection",
+    "CountTokens",
+    "DataRoot",
     "Demonstration",
     "Environment",
     "EnvironmentFault",
@@ -177,6 +189,7 @@ __all__ = [
     "ended",
     "is_complete",
     "judge_for",
+    "language_of",
     "load_tasks",
     "lost_sentence",
     "open_kernel_source",
@@ -185,6 +198,7 @@ __all__ = [
     "run_episode",
     "run_missing",
     "select_records",
+    "token_table",
     "verify_bank",
     "write_atomically",
 ]

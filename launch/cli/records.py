@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from launch.cli.data_sets import general, pull, push, stats
 from launch.console import done, say
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 NOT_ALL_READ = 2
 
 records_app = typer.Typer(no_args_is_help=True, help="Look at files of conversations, and convert them to records.")
+
+records_app.command()(general)
+records_app.command()(stats)
+records_app.command()(push)
+records_app.command()(pull)
 
 Sources = Annotated[
     list[str], typer.Argument(metavar="IN...", help="Files of conversations, folders of `datasets`, or NAME:SPLIT.")

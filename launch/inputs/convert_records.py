@@ -74,7 +74,7 @@ def convert(sources: Sequence[str], out: Path, reading: Reading, *, replace: boo
         if path.is_dir() or (path.exists() and not replace):
             raise ValueError(f"--out {out}: {path} exists; give another name, or --replace to write it again")
     count = Count()
-    with ExitStack() as files, atomic_file(out) as unfinished, _text(unfinished, out) as lines:
+    with ExitStack() as files, atomic_file(out) as unfinished, open_text(unfinished, out) as lines:
         dropped: IO[str] | None = None
         for given, place, item in _items(sources, reading):
             if isinstance(item, Record):
@@ -147,7 +147,9 @@ def _why_none(count: Count) -> str:
 
 
 @contextmanager
-def _text(unfinished: Path, out: Path) -> Iterator[IO[str]]:
+def open_text(unfinished: Path, out: Path) -> Iterator[IO[str]]:
+    """A text file to write at ``unfinished``, compressed if the name of ``out`` ends in ``.gz``; the same text gives
+    the same bytes."""
     if out.suffix == ".gz":
         with unfinished.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", filename="", mtime=0) as packed:
             with io.TextIOWrapper(packed, encoding="utf-8") as text:

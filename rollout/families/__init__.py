@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rollout.families.base import Demonstration, Task, TaskFamily, TaskSet, Toolset, load_tasks
 from rollout.families.data import DataFamily, DataRoot
+from rollout.families.task_list import read_task_list, task_list_lines
 from rollout.registry import TASK_FAMILIES
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ __all__ = [
     "data_family",
     "fetch_family",
     "load_tasks",
+    "read_task_list",
+    "task_list_lines",
 ]
 
 

@@ -11,11 +11,13 @@ import copy
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from rollout.environment import Environment
+from rollout.families.task_list import only_listed
 from rollout.registry import GRADERS, TASK_FAMILIES
 from rollout.trajectory import Outcome, TaskRef, digest_of
 
@@ -150,13 +152,16 @@ class TaskSet(BaseModel):
     """A named choice of a data set's tasks, such as `paper`: the tasks, order and seeds of CodeActInstruct."""
     options: dict[str, Any] = Field({}, exclude_if=lambda value: not value)
     """Options of the family, such as `search` of `hotpotqa`."""
+    only: Annotated[Path, AfterValidator(Path.expanduser)] | None = Field(None, exclude_if=lambda value: value is None)
+    """File that lists tasks, such as the `hard_tasks.jsonl` of `select`: only these are in the set. Of a data set,
+    `count` tasks are drawn among the listed ones; of a family without end, the set's tasks that are listed stay."""
 
 
 def load_tasks(chosen: TaskSet) -> list[Task]:
     """The tasks of a set, in a fixed order.
 
     Raises:
-        ValueError: for a family, split, kind or grader that does not exist.
+        ValueError: for a family, split, kind or grader that does not exist, or a list with none of its tasks.
     """
     generate: TaskFamily = TASK_FAMILIES.get(chosen.family)
     options: dict[str, Any] = {}
@@ -167,7 +172,13 @@ def load_tasks(chosen: TaskSet) -> list[Task]:
         raise ValueError(f"tasks: the family {chosen.family!r} has no preset and no options; take them out")
     elif chosen.count is None:
         raise ValueError(f"tasks.count: the family {chosen.family!r} has no end; give a number")
-    tasks = generate(chosen.split, chosen.count, chosen.seed, kinds=chosen.kinds, **options)
+    count = chosen.count if chosen.only is None or not options else None
+    tasks = generate(chosen.split, count, chosen.seed, kinds=chosen.kinds, **options)
+    if chosen.only is not None:
+        tasks = only_listed(tasks, chosen.only)
+        if options and chosen.count is not None and chosen.count < len(tasks):
+            drawn = Random(f"{chosen.family}/{chosen.split}/{chosen.seed}").sample(range(len(tasks)), chosen.count)
+            tasks = [tasks[index] for index in sorted(drawn)]
     for grader in {task.grader for task in tasks}:
         GRADERS.check(grader)
     return tasks

@@ -65,3 +65,52 @@ def record(number: int, *, success: bool = True, kind: str = "table", model: str
         started_at="2026-01-01T00:00:00+00:00",
         wall_s=0.1,
     )
+
+
+def scripted_episode(
+    *turns: tuple[str, str, str | None],
+    task: str = "1",
+    family: str = "f",
+    kind: str = "k",
+    model: str = "m",
+    success: bool = True,
+    prompt: str = "Task:\nt",
+    instructions: str = "s",
+    seed: int = 0,
+) -> Trajectory:
+    """A trajectory of these turns, each a kind, a text and the status of its cell (None: no cell, or no reply)."""
+    ref = TaskRef(family=family, kind=kind, split="train", group="train", id=task, digest=f"{family}-{task}")
+    sampling, protocol = Sampling(), ProtocolRef(name="p", digest="x")
+    messages = [
+        Message(role="system", kind="instruction", content=instructions),
+        Message(role="user", kind="task", content=prompt),
+    ]
+    for number, (what, text, status) in enumerate(turns, 1):
+        messages.append(Message.model_validate({"role": "assistant", "kind": what, "content": text}))
+        if number < len(turns):
+            cell = CellOutcome(status=status) if status else None
+            reply = "observation" if what == "action" else "feedback"
+            messages.append(
+                Message.model_validate({"role": "user", "kind": reply, "content": f"seen {number}", "cell": cell})
+            )
+    statuses = [status for what, _, status in turns[:-1] if what == "action"]
+    return Trajectory(
+        id=trajectory_id(ref, model, sampling, protocol, seed),
+        task=ref,
+        model=model,
+        sampling=sampling,
+        protocol=protocol,
+        messages=tuple(messages),
+        outcome=Outcome(success=success, reward=float(success), reason="solved" if success else "max_steps"),
+        usage=Usage(
+            steps=len(turns),
+            cells=len(statuses),
+            error_cells=sum(status != "ok" for status in statuses),
+            proposals=sum(what == "proposal" for what, _, _ in turns),
+            invalid=sum(what == "invalid" for what, _, _ in turns),
+        ),
+        isolation="T3",
+        seed=seed,
+        started_at="2026-01-01T00:00:00+00:00",
+        wall_s=0.1,
+    )
