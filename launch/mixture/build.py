@@ -57,7 +57,7 @@ def build_mixture(
         out: file to write; one that exists is replaced.
         data_root: folder with the files of parts that are not given.
         seed: seed of the samples.
-        keep: a further filter of records, such as one by language.
+        keep: a further filter of records before the sample, such as one by language.
 
     Returns:
         The parts that were written, and for each part that is not on this machine where to get it.
@@ -71,7 +71,7 @@ def build_mixture(
     missing = {name: _where(PARTS[name]) for name, found in inputs.items() if not found}
     if len(missing) == len(PARTS):
         first = next(iter(missing.values()))
-        raise ValueError(f"no part of the mixture is in {data_root}; name one, such as openorca=FILE ({first})")
+        raise ValueError(f"no part of the mixture is in {data_root}; name one, such as openorca=FILE, or get {first}")
     built = []
     with atomic_file(out) as unfinished, open_text(unfinished, out) as lines:
         for name, found in inputs.items():
@@ -82,9 +82,15 @@ def build_mixture(
 
 def _write_part(name: str, inputs: Sequence[str], seed: int, keep: Keep | None, lines: IO[str]) -> BuiltPart:
     rows, steps = _Rows(inputs), Steps()
-    records: list[dict[str, Any]] = PARTS[name].rule(rows, steps, seed=seed)
-    if keep is not None:
-        records = list(steps.through("language", records, keep))
+    part = PARTS[name]
+    found = list(part.rule(rows, steps))
+    records = steps.sampled(steps.through("language", found, keep) if keep else found, part.sample, seed)
+    if not records:
+        counted = ", ".join(f"{left} left: {rule}" for rule, left in steps.left.items())
+        raise ValueError(
+            f"{name}={', '.join(inputs)}: none of its {rows.count} rows is kept ({counted}); check that these are the "
+            "files of this part, or leave it out"
+        )
     for record in records:
         lines.write(json.dumps(record, ensure_ascii=False) + "\n")
     return BuiltPart(name, rows.count, steps.left, len(records))
@@ -99,7 +105,7 @@ def _below(part: Part, root: Path | None) -> list[str]:
 
 
 def _where(part: Part) -> str:
-    return f"{', '.join(part.files)} below the data root, or {', '.join(part.hub)} from the hub"
+    return f"{', '.join(part.files)} below the data root ({', '.join(part.addresses)})"
 
 
 def _rows(given: str) -> Iterator[Row]:

@@ -7,7 +7,7 @@ generator, so the drawn records are others than the paper's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +15,9 @@ from typing import Any
 from launch.mixture.sharegpt import sharegpt
 from launch.mixture.steps import Conversation, Row, Steps, record
 
-Rule = Callable[..., list[dict[str, Any]]]
-"""``rule(rows, steps, seed=...)`` → records."""
+_HUB = "https://huggingface.co/datasets"
+Rule = Callable[[Iterable[Row], Steps], Iterator[dict[str, Any]]]
+"""Rows → records, each filter counted."""
 
 
 @dataclass(frozen=True)
@@ -26,23 +27,25 @@ class Part:
     Attributes:
         rule: rows → records.
         files: its files below a data root.
-        hub: its data sets on the Hugging Face hub, as ``NAME:SPLIT``.
+        addresses: where the files can be downloaded.
+        sample: number of records that are drawn; None for all.
         published: records in the paper's mixture.
         licence: licence of the data.
     """
 
     rule: Rule
     files: tuple[str, ...]
-    hub: tuple[str, ...]
+    addresses: tuple[str, ...]
+    sample: int | None
     published: int
     licence: str
 
 
-def openorca(rows: Iterable[Row], steps: Steps, *, seed: int, size: int = 50_000) -> list[dict[str, Any]]:
+def openorca(rows: Iterable[Row], steps: Steps) -> Iterator[dict[str, Any]]:
     """Questions with chains of thought: those of which the id begins with ``cot.``."""
     kept = steps.through("id begins with cot.", rows, lambda row: str(row.get("id", "")).startswith("cot."))
-    kept = steps.through("has question and answer", kept, _has_question_and_answer)
-    return [record(f"openorca/{row['id']}", "openorca", _question(row)) for row in steps.sampled(kept, size, seed)]
+    for row in steps.through("has question and answer", kept, _has_question_and_answer):
+        yield record(f"openorca/{row['id']}", "openorca", _question(row))
 
 
 def _has_question_and_answer(row: Row) -> bool:
@@ -58,10 +61,10 @@ def _question(row: Row) -> Conversation:
     ]
 
 
-def capybara(rows: Iterable[Row], steps: Steps, *, seed: int) -> list[dict[str, Any]]:
+def capybara(rows: Iterable[Row], steps: Steps) -> Iterator[dict[str, Any]]:
     """Pairs of input and output as turns of user and assistant."""
-    numbered = steps.through("pairs are complete", enumerate(rows), lambda one: _complete(one[1]))
-    return [record(f"capybara/{number}", "capybara", _pairs(row)) for number, row in numbered]
+    for number, row in steps.through("pairs are complete", enumerate(rows), lambda one: _complete(one[1])):
+        yield record(f"capybara/{number}", "capybara", _pairs(row))
 
 
 def _complete(row: Row) -> bool:
@@ -88,28 +91,32 @@ PARTS: dict[str, Part] = {
     "openorca": Part(
         openorca,
         ("openorca/1M-GPT4-Augmented.parquet", "openorca/3_5M-GPT3_5-Augmented.parquet"),
-        ("Open-Orca/OpenOrca:train",),
+        (f"{_HUB}/Open-Orca/OpenOrca",),
+        50_000,
         50_000,
         "MIT",
     ),
     "sharegpt": Part(
-        partial(sharegpt, source="sharegpt", min_turns=4, size=10_000),
+        partial(sharegpt, source="sharegpt", min_turns=4),
         ("sharegpt/ShareGPT_V3_unfiltered_cleaned_split_no_imsorry.json",),
-        ("anon8231489123/ShareGPT_Vicuna_unfiltered:train",),
+        (f"{_HUB}/anon8231489123/ShareGPT_Vicuna_unfiltered",),
+        10_000,
         10_000,
         "Apache-2.0",
     ),
     "sharegpt_gpt4": Part(
-        partial(sharegpt, source="sharegpt_gpt4", min_turns=2, size=None),
+        partial(sharegpt, source="sharegpt_gpt4", min_turns=2),
         ("sharegpt_gpt4/sharegpt_gpt4.json",),
-        ("openchat/openchat_sharegpt4_dataset:train",),
+        (f"{_HUB}/openchat/openchat_sharegpt_v3",),
+        None,
         6_599,
         "MIT",
     ),
     "capybara": Part(
         capybara,
         ("capybara/Verified-Camel.jsonl", "capybara/Pure-Dove.jsonl", "capybara/LessWrong-Amplify-Instruct.jsonl"),
-        ("LDJnr/Verified-Camel:train", "LDJnr/Pure-Dove:train", "LDJnr/LessWrong-Amplify-Instruct:train"),
+        (f"{_HUB}/LDJnr/Verified-Camel", f"{_HUB}/LDJnr/Pure-Dove", f"{_HUB}/LDJnr/LessWrong-Amplify-Instruct"),
+        None,
         4_647,
         "Apache-2.0",
     ),

@@ -7,7 +7,7 @@ role, such as calls of tools, is dropped and counted. The filters are those of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -27,9 +27,7 @@ _SHARED = "This chat conversation is shared from"
 _TURNS = ("conversations", "items", "messages", "conversation")
 
 
-def sharegpt(
-    rows: Iterable[Row], steps: Steps, *, source: str, min_turns: int, size: int | None, seed: int
-) -> list[dict[str, Any]]:
+def sharegpt(rows: Iterable[Row], steps: Steps, *, source: str, min_turns: int) -> Iterator[dict[str, Any]]:
     """The records of a file of ShareGPT."""
     named = ((str(row.get("id", number)), _conversation(row)) for number, row in enumerate(rows))
     kept = steps.through("roles are known", named, lambda one: one[1] is not None)
@@ -40,8 +38,8 @@ def sharegpt(
     kept = steps.through("the assistant is not first", kept, lambda one: one[1][0]["role"] != "assistant")
     kept = steps.through("no two assistant turns", kept, lambda one: not _twice(one[1], "assistant"))
     kept = steps.through("no two user turns", kept, lambda one: not _twice(one[1], "user"))
-    chosen = steps.sampled(kept, size, seed)
-    return [record(f"{source}/{name}", source, conversation) for name, conversation in _distinct(chosen)]
+    for name, conversation in _distinct(kept):
+        yield record(f"{source}/{name}", source, conversation)
 
 
 def _conversation(row: Row) -> Conversation | None:
@@ -80,7 +78,7 @@ def _twice(conversation: Conversation, role: str) -> bool:
     return any(one["role"] == other["role"] == role for one, other in pairwise(conversation))
 
 
-def _distinct(named: Iterable[tuple[str, Conversation]]) -> Iterable[tuple[str, Conversation]]:
+def _distinct(named: Iterable[tuple[str, Conversation]]) -> Iterator[tuple[str, Conversation]]:
     """Conversations with different names: a repeated one gets its number among those of its name."""
     seen: dict[str, int] = {}
     for name, conversation in named:

@@ -24,7 +24,10 @@ class Steps:
 
     def through(self, name: str, rows: Iterable[Any], keep: Callable[[Any], bool]) -> Iterator[Any]:
         """The rows that ``keep`` accepts, counted."""
-        self.left.setdefault(name, 0)
+        self.left[name] = 0
+        return self._counted(name, rows, keep)
+
+    def _counted(self, name: str, rows: Iterable[Any], keep: Callable[[Any], bool]) -> Iterator[Any]:
         for row in rows:
             if keep(row):
                 self.left[name] += 1

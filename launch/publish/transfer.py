@@ -92,8 +92,9 @@ def _fetch(name: str, folder: Path, revision: str | None, endpoint: str | None) 
 
 
 def _splits(source: str, folder: Path, cache: Path) -> Any:
-    from datasets import load_dataset
+    from datasets import disable_progress_bars, load_dataset
 
+    disable_progress_bars()
     try:
         return load_dataset(str(folder), cache_dir=str(cache))
     except Exception as error:  # datasets raises many types
