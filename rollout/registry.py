@@ -121,6 +121,7 @@ GRADERS = Registry(
         "denotation": "rollout.graders.denotation:denotation",
         "environment": "rollout.graders.short:environment",
         "exact": "rollout.graders.short:exact",
+        "math": "rollout.graders.math_answer:math_answer",
         "number": "rollout.graders.text:number",
         "short_answer": "rollout.graders.short:short_answer",
         "sql_result": "rollout.graders.sql_result:sql_result",
