@@ -59,6 +59,8 @@ class CodeActEnvironment:
 
     async def reset(self) -> None:
         """Acquires a kernel and runs the task's set-up code in it."""
+        if self._toolset is not None:
+            await self._toolset.open()
         self._kernel = await self._kernels.acquire(tools=self.tools)
         if not self._task.setup:
             return

@@ -96,6 +96,7 @@ TASK_FAMILIES = Registry(
     "codeact.task_families",
     "task family",
     {
+        "alfworld": "rollout.families.alfworld:generate",
         "apps": "rollout.families.apps:generate",
         "dbbench": "rollout.families.dbbench:generate",
         "gsm8k": "rollout.families.gsm8k:generate",

@@ -45,12 +45,23 @@ class Toolset:
         """
         return copy.deepcopy(self)
 
+    async def open(self) -> None:
+        """Called once on the episode's copy before the first turn: waits for what :meth:`fresh` has started.
+
+        Raises:
+            EnvironmentFault: the functions cannot be offered.
+        """
+
     def functions(self) -> dict[str, Callable[..., Any]]:
         """Name → bound method. The model sees its signature and the first line of its docstring."""
         return {name: getattr(self, name) for name in self.names}
 
     def outcome(self) -> Outcome | None:
-        """Asked after each cell: an outcome ends the episode, such as a game that is won; None goes on."""
+        """Asked after each cell: an outcome ends the episode, such as a game that is won; None goes on.
+
+        Raises:
+            EnvironmentFault: the functions have failed, and the episode with them.
+        """
         return None
 
     def close(self) -> None:
