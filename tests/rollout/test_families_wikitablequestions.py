@@ -1,6 +1,7 @@
 """WikiTableQuestions: tables are read as they are, shown whole, and the paper's choice is made as pandas makes it."""
 
 import io
+import itertools
 import json
 import os
 import sqlite3
@@ -11,13 +12,38 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rollout.families.data import MissingDataError
+from rollout.engines.spec import ExpertSpec
+from rollout.episode import run_episode
+from rollout.families import Task
+from rollout.families.data import DataRoot, MissingDataError
 from rollout.families.data.paper import drawn, shuffled
 from rollout.families.wikitablequestions import generate
+from rollout.families.wikitablequestions.expert import program_for
+from rollout.families.wikitablequestions.linking import Linker
+from rollout.families.wikitablequestions.programs import (
+    Common,
+    Count,
+    Difference,
+    Fold,
+    Neighbour,
+    Pick,
+    Program,
+    Select,
+    Top,
+    Where,
+    write,
+)
 from rollout.families.wikitablequestions.table import UnreadableTableError, read_table
 from rollout.graders import judge
+from rollout.kernel_source import KernelSource
+from rollout.protocol import EpisodeProtocol
+from rollout.trajectory import Sampling
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SOLVED = (6, 29, 54, 71, 82, 103, 117, 126, 147, 174, 186, 201)
+"""Numbers of test questions that the expert answers."""
+REDS, BLUES = Where("Team", "==", "Reds"), Where("Team", "==", "Blues")
+EITHER = Select((Where("Team", "in", ("Reds", "Blues")),))
 PLAIN = '"Year","Team","Year","Crowd"\n"2001","Reds","007","7,169"\n"2002","Blues","","n/a"\n'
 
 
@@ -135,3 +161,67 @@ def test_the_release_is_read_whole_and_accepts_its_answers() -> None:
     for kind in ("pandas", "sqlite"):
         for task in [task for task in loaded.tasks if task.kind == kind][::400]:
             exec(task.setup, {})
+
+
+def test_programs_give_the_same_in_pandas_and_sqlite(capsys: pytest.CaptureFixture[str]) -> None:
+    table = read_table(
+        '"Team","City","Points"\n"Reds","Ulm","1,200 pts"\n"Blues","Bonn","950"\n'
+        '"Greens","Ulm",""\n"Greys","Kiel","7"\n'
+    )
+    ulm, reds = Where("City", "==", "Ulm"), Where("Team", "==", "Reds")
+    expected: list[tuple[Program, str]] = [
+        (Count(Select((ulm,))), "2"),
+        (Count(Select(), "City"), "3"),
+        (Count(Select((Where("Points", ">=", 950.0),))), "2"),
+        (Count(Select((Where("Team", "contains", "RE"), ulm))), "2"),
+        (Pick("Team", Select((ulm,))), "['Reds', 'Greens']"),
+        (Pick("Points", Select((reds,))), "1,200 pts"),
+        (Pick("Team", Select(), "last"), "Greys"),
+        (Top("Team", "Points"), "Reds"),
+        (Top("Team", "Points", False, Select((Where("Team", "in", ("Reds", "Blues")),))), "Blues"),
+        (Common("City"), "Ulm"),
+        (Neighbour("City", reds, 1), "Bonn"),
+        (Fold("Points", "sum"), "2157.0"),
+        (Fold("Points", "min", Select((ulm,))), "1200.0"),
+        (Difference("Points", reds, Where("Team", "==", "Greys")), "1193.0"),
+    ]
+    for program, result in expected:
+        for kind, setup in (("pandas", table.pandas_setup()), ("sqlite", table.sqlite_setup())):
+            made: dict = {}
+            exec(setup, made)
+            exec(write(program, kind), made)
+            assert capsys.readouterr().out.strip() == result, (program, kind)
+
+
+@pytest.mark.parametrize(
+    ("question", "program"),
+    [
+        ("How many teams are listed?", Count(Select())),
+        ("which team has the most points?", Top("Team", "Points")),
+        ("who scored more points, the reds or the blues?", Top("Team", "Points", True, EITHER)),
+        ("which team is listed right after the blues?", Neighbour("Team", Where("Team", "==", "Blues"), 1)),
+        ("what is the difference in points between reds and blues?", Difference("Points", REDS, BLUES)),
+        ("in what city did the reds play?", Pick("City", Select((REDS,)))),
+        ("why?", None),
+    ],
+)
+def test_questions_are_read_by_their_form(question: str, program: Program | None) -> None:
+    table = read_table('"Team","City","Points"\n"Reds","Ulm","12"\n"Blues","Bonn","95"\n')
+    assert program_for(question, Linker(table)) == program
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_expert_answers_real_questions_in_kernels(pool: KernelSource) -> None:
+    if not (DATA / "wtq").is_dir():
+        pytest.skip(f"needs WikiTableQuestions at {DATA / 'wtq'} (CODEACT_DATA names another folder)")
+    family = generate.with_options({"expert": True})
+    rows = itertools.islice(family.read("test", DataRoot(DATA)), 400)
+    tasks = {row.id: row for row in rows if isinstance(row, Task)}
+    for number in SOLVED:
+        for kind in ("pandas", "sqlite"):
+            task = tasks[f"nu-{number}-{kind}"]
+            engine = ExpertSpec(error_share=0.0).build(task)
+            episode = await run_episode(task, engine, pool, EpisodeProtocol(), Sampling())
+            assert episode.outcome.success, (task.id, episode.messages, task.answer)
+    with pytest.raises(ValueError, match="expert: true"):
+        generate.with_options({"expert": "yes"})

@@ -10,13 +10,18 @@ import csv
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rollout.families.base import Task
 from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused
+from rollout.families.wikitablequestions.expert import demonstrate, program_for
+from rollout.families.wikitablequestions.linking import Linker
 from rollout.families.wikitablequestions.paper import paper_choice
-from rollout.families.wikitablequestions.table import Table, UnreadableTableError, read_table
+from rollout.families.wikitablequestions.table import SHOWN_ROWS, Table, UnreadableTableError, read_table
 
 KINDS = ("pandas", "sqlite")
 _GITHUB = "https://raw.githubusercontent.com/ppasupat/WikiTableQuestions/master/data"
@@ -78,10 +83,21 @@ class WikiTableQuestions(DataFamily):
         },
     )
 
+    def __init__(self) -> None:
+        self._expert = False
+
+    def with_options(self, options: Mapping[str, Any]) -> WikiTableQuestions:
+        """``expert: true`` keeps the questions that the scripted expert tries, and gives it to them."""
+        if set(options) != {"expert"} or not isinstance(options["expert"], bool):
+            raise ValueError(f"tasks.options: {dict(options)!r} does not fit wikitablequestions; write expert: true")
+        family = copy(self)
+        family._expert = options["expert"]
+        return family
+
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         lines = root.text(_questions(split)).splitlines()[1:]
         chosen = [(line, kind) for line in lines for kind in KINDS]
-        return _tasks(split, chosen, _Tables(root.find(_TABLES)))
+        return self._tasks(split, chosen, _Tables(root.find(_TABLES)))
 
     def read_preset(self, preset: str, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         """The paper's choice, see :mod:`rollout.families.wikitablequestions.paper`."""
@@ -89,10 +105,65 @@ class WikiTableQuestions(DataFamily):
             raise ValueError(f"tasks.split: the preset {preset!r} chooses from training.tsv; write training")
         text, tables = root.text(_questions(split)), _Tables(root.find(_TABLES))
         lines = {line.partition("\t")[0]: line for line in text.splitlines()[1:]}
-        chosen = paper_choice(
-            [row[:3] for row in csv.reader(text.splitlines(keepends=True)[1:], delimiter="\t")], tables
+        rows = [row[:3] for row in csv.reader(text.splitlines(keepends=True)[1:], delimiter="\t")]
+        return self._tasks(split, [(lines[name], kind) for name, kind in paper_choice(rows, tables)], tables)
+
+    def _tasks(self, split: str, chosen: list[tuple[str, str]], tables: Mapping[str, str]) -> Iterator[Task | Refused]:
+        """The tasks of lines of a file of questions, each with a kind."""
+        made: dict[str, _Prepared] = {}
+        for line, kind in chosen:
+            name, question, file, target = (line.split("\t") + [""] * 4)[:4]
+            answer = [_unescape(value) for value in target.split("|")]
+            question = _unescape(question)
+            if not question or not any(answer):
+                yield Refused(f"{name}-{kind}", "no answer" if question else "no question")
+                continue
+            try:
+                if file not in made:
+                    made[file] = _Prepared(read_table(tables[file]))
+            except (KeyError, UnreadableTableError) as fault:
+                yield Refused(f"{name}-{kind}", "no table" if isinstance(fault, KeyError) else "unreadable table")
+                continue
+            task = made[file].task(split, name, question, kind, answer)
+            if not self._expert:
+                yield task
+            elif (program := program_for(question, made[file].linker)) is not None:
+                yield replace(task, expert=partial(demonstrate, program, kind))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A table with its texts, which are made once for all of its questions."""
+
+    table: Table
+
+    @cached_property
+    def head(self) -> str:
+        return self.table.head()
+
+    @cached_property
+    def setups(self) -> dict[str, str]:
+        return {"pandas": self.table.pandas_setup(), "sqlite": self.table.sqlite_setup()}
+
+    @cached_property
+    def linker(self) -> Linker:
+        return Linker(self.table)
+
+    def task(self, split: str, name: str, question: str, kind: str, answer: list[str]) -> Task:
+        """The task of a question in one kind."""
+        rows = len(self.table.rows)
+        first = "Its first 5 rows" if rows > SHOWN_ROWS else "They are"
+        return Task(
+            family=WikiTableQuestions.name,
+            kind=kind,
+            split=split,
+            group=split,
+            id=f"{name}-{kind}",
+            prompt=_PROMPT.format(rows=rows, first=first, head=self.head, access=_ACCESS[kind], question=question),
+            answer=json.dumps(answer, ensure_ascii=False),
+            grader=WikiTableQuestions.info.grader,
+            setup=self.setups[kind],
         )
-        return _tasks(split, [(lines[name], kind) for name, kind in chosen], tables)
 
 
 class _Tables(Mapping[str, str]):
@@ -119,41 +190,6 @@ class _Tables(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._texts)
-
-
-def _tasks(split: str, chosen: list[tuple[str, str]], tables: Mapping[str, str]) -> Iterator[Task | Refused]:
-    """The tasks of lines of a file of questions, each with a kind. A table's texts are made once."""
-    made: dict[tuple[str, str], tuple[str, str, Table]] = {}
-    for line, kind in chosen:
-        name, question, file, target = (line.split("\t") + [""] * 4)[:4]
-        try:
-            answer = [_unescape(value) for value in target.split("|")] if target else []
-            if not question or not any(answer):
-                yield Refused(f"{name}-{kind}", "no answer" if question else "no question")
-                continue
-            if (file, kind) not in made:
-                table = read_table(tables[file])
-                made[file, kind] = (table.head(), getattr(table, f"{kind}_setup")(), table)
-        except (KeyError, UnreadableTableError) as fault:
-            yield Refused(f"{name}-{kind}", "no table" if isinstance(fault, KeyError) else "unreadable table")
-            continue
-        head, setup, table = made[file, kind]
-        yield Task(
-            family=WikiTableQuestions.name,
-            kind=kind,
-            split=split,
-            group=split,
-            id=f"{name}-{kind}",
-            prompt=_prompt(_unescape(question), kind, head, table),
-            answer=json.dumps(answer, ensure_ascii=False),
-            grader=WikiTableQuestions.info.grader,
-            setup=setup,
-        )
-
-
-def _prompt(question: str, kind: str, head: str, table: Table) -> str:
-    first = "Its first 5 rows" if len(table.rows) > 5 else "They are"
-    return _PROMPT.format(rows=len(table.rows), first=first, head=head, access=_ACCESS[kind], question=question)
 
 
 def _unescape(value: str) -> str:
