@@ -39,9 +39,7 @@ def poisons(count: int, seed: int = 0) -> Iterator[tuple[str, str, str, bool]]:
 
 def _nested(rng: Random) -> tuple[str, str]:
     depth = rng.choice([20, 80, 200, 2_000, 100_000])
-    opening, closing = rng.choice(
-        [("(", ")"), ("{", "}"), ("\\sqrt{", "}"), ("\\frac{", "}{1}"), ("|", "|"), ("-(", ")")]
-    )
+    opening, closing = rng.choice([("(", ")"), ("{", "}"), ("\\sqrt{", "}"), ("\\frac{", "}{1}"), ("-(", ")")])
     value = "1" if opening != "-(" or depth % 2 == 0 else "-1"
     return opening * depth + "1" + closing * depth, value
 

@@ -126,8 +126,10 @@ GRADERS = Registry(
         "number": "rollout.graders.text:number",
         "short_answer": "rollout.graders.short:short_answer",
         "sql_result": "rollout.graders.sql_result:sql_result",
+        "stdin_tests": "rollout.graders.code:stdin_tests",
         "text": "rollout.graders.text:text",
         "theoremqa": "rollout.graders.theoremqa:theoremqa",
+        "unit_tests": "rollout.graders.code:unit_tests",
         "yes_no": "rollout.graders.short:yes_no",
     },
 )

@@ -29,11 +29,12 @@ _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 
 def extract(reply: str) -> str:
     """The answer in a reply: the last ``\\boxed``, the text after "the answer is", the only ``$…$``, else all of it."""
+    reply = reply[-20 * LONGEST_ANSWER :]  # the answer is at the end
     plain = "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in reply).strip()
     boxed = last_boxed(plain)
     if boxed is not None:
         return boxed.strip()
-    lead = _LEAD.fullmatch(plain) if len(plain) < 20 * LONGEST_ANSWER else None
+    lead = _LEAD.fullmatch(plain)
     if lead:
         plain = lead["tail"].strip()
     formulas = _DOLLARS.findall(plain)

@@ -32,11 +32,11 @@ class GraderLimits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cpu_s: float = Field(3.0, gt=0)
+    cpu_s: float = Field(2.0, gt=0)
     """Processor time; a busy machine does not shorten it."""
     wall_s: float = Field(30.0, gt=0)
     """Time, for a call that sleeps."""
-    memory_mib: int = Field(96, ge=16)
+    memory_mib: int = Field(64, ge=16)
     """Memory on top of that of the imported modules."""
 
 

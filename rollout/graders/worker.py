@@ -21,7 +21,7 @@ from typing import Any
 MOST_ANSWER_CHARS = 4_000
 JOBS_OF_A_CHILD = 1_000
 """Jobs after which a child is replaced, so that caches do not grow for ever."""
-_DONE, _REPLACE = 0, 17
+_DONE, _REPLACE, _NO_MEMORY = 0, 17, 18
 
 
 def main() -> None:
@@ -36,7 +36,10 @@ def main() -> None:
     while True:
         child = os.fork()
         if not child:
-            _serve(answers, limits)
+            try:
+                _serve(answers, limits)
+            except MemoryError:
+                os._exit(_NO_MEMORY)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         if code == _DONE:
@@ -96,7 +99,7 @@ def _reason(code: int, limits: dict[str, float]) -> str:
         return f"it needs more than {limits['cpu_s']:g} s of processor time"
     if code == -signal.SIGALRM:
         return f"it takes more than {limits['wall_s']:g} s"
-    if code in (-signal.SIGABRT, -signal.SIGSEGV):
+    if code in (-signal.SIGABRT, -signal.SIGSEGV, _NO_MEMORY):
         return f"it needs more than {limits['memory_mib']:g} MiB of memory or of the stack"
     return f"the grader's process ended by signal {-code}" if code < 0 else f"the grader's process ended with {code}"
 

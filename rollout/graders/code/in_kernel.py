@@ -1,0 +1,305 @@
+"""Runs inside the two kernels that judge code: the one with the code, and the one with its tests.
+
+Contract: this file is sent to both kernels as a cell; it uses the standard library only. Values travel between them as
+JSON without types of anybody's own: a result that claims to equal everything arrives as a :class:`Handle`, which equals
+only itself. The kernel with the tests never runs the code, and the other one never sees a test.
+"""
+
+# ruff: noqa: PTH123, SIM115
+
+import builtins
+import json
+import os
+import signal
+import sys
+import types
+
+MOST_OUTPUT = 400_000
+_kept = {}
+_space = {}
+
+
+class NotGraded(Exception):
+    """A test does something that cannot be handed to the other kernel."""
+
+
+def encode(value, keep):
+    """A value as JSON; ``keep`` gives a number to an object that stays where it is."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Handle):
+        return ["h", object.__getattribute__(value, "_number")]
+    if isinstance(value, int):
+        value = int(value)
+        return value if abs(value) < 2**53 else ["i", hex(value)]
+    if isinstance(value, float):
+        return ["f", float.hex(value)]
+    if isinstance(value, str):
+        return ["s", str.__str__(value)]
+    if isinstance(value, complex):
+        return ["c", float.hex(value.real), float.hex(value.imag)]
+    if isinstance(value, bytes | bytearray):
+        return ["b", bytes(value).hex()]
+    for tag, kind in (("l", list), ("t", tuple), ("e", set), ("z", frozenset)):
+        if isinstance(value, kind):
+            return [tag, [encode(item, keep) for item in kind.__iter__(value)]]
+    if isinstance(value, dict):
+        return ["d", [[encode(key, keep), encode(item, keep)] for key, item in dict.items(value)]]
+    if isinstance(value, range):
+        return ["r", [value.start, value.stop, value.step]]
+    if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
+        return ["y", value.__name__]
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return encode(value.item(), keep)
+    return ["h", keep(value)]
+
+
+def decode(code, held):
+    """The value of :func:`encode`; ``held`` gives the object of a number."""
+    if not isinstance(code, list):
+        return code
+    tag, body = code[0], code[1]
+    if tag in "ltez":
+        return {"l": list, "t": tuple, "e": set, "z": frozenset}[tag](decode(item, held) for item in body)
+    if tag == "d":
+        return {decode(key, held): decode(item, held) for key, item in body}
+    if tag == "c":
+        return complex(float.fromhex(body), float.fromhex(code[2]))
+    simple = {
+        "s": lambda: body,
+        "i": lambda: int(body, 16),
+        "f": lambda: float.fromhex(body),
+        "b": lambda: bytes.fromhex(body),
+        "r": lambda: range(*body),
+        "y": lambda: getattr(builtins, body),
+        "h": lambda: held(body),
+    }
+    return simple[tag]()
+
+
+# --- the kernel with the code ---------------------------------------------------------------------------------------
+
+
+def _keep(value):
+    _kept[len(_kept) + 1] = value
+    return len(_kept)
+
+
+def load(before, code):
+    """Runs the code and returns the kind of each name that it defines: a module, or anything else."""
+    _space.clear()
+    for source in dict.fromkeys([before + "\n" + code, code]):
+        space = {"__name__": "solution", "__builtins__": builtins}
+        try:
+            exec(compile(source, "<code>", "exec"), space)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure = _raised(error)
+        else:
+            _space.update(space)
+            kinds = {
+                name: value.__name__ if isinstance(value, types.ModuleType) else "" for name, value in space.items()
+            }
+            return {"names": {name: kind for name, kind in kinds.items() if not name.startswith("__")}}
+    return failure
+
+
+def serve(request):
+    """Does one thing with the loaded code and returns the result, or what was raised."""
+    try:
+        target = _target(request["target"])
+        given = [decode(item, _kept.__getitem__) for item in request["arguments"]]
+        named = {key: decode(item, _kept.__getitem__) for key, item in request.get("named", {}).items()}
+        result = _OPERATIONS[request["operation"]](target, *given, **named)
+        changed = {}
+        for index, (item, old) in enumerate(zip(given, request["arguments"], strict=True)):
+            if isinstance(item, list | dict | set) and (new := encode(item, _keep)) != old:
+                changed[index] = new
+        return {"result": encode(result, _keep), "changed": changed}
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return _raised(error)
+
+
+def _target(code):
+    if "name" not in code:
+        return _kept[code["handle"]]
+    owner, _, method = code["name"].partition(".")
+    if method:  # a method of a class that APPS calls Solution
+        return getattr(_space[owner](), method)
+    return _space[owner]
+
+
+_OPERATIONS = {
+    "call": lambda target, *given, **named: target(*given, **named),
+    "value": lambda target: target,
+    "getattr": getattr,
+    "setattr": setattr,
+    "getitem": lambda target, key: target[key],
+    "setitem": lambda target, key, value: target.__setitem__(key, value),
+    "len": len,
+    "iter": iter,
+    "next": next,
+    "str": str,
+}
+
+
+def _raised(error):
+    return {"raised": [type(error).__name__, str(error)[:300]]}
+
+
+def run_program(code, text):
+    """Runs a program in a fork, as a process with this standard input; returns what it printed and how it ended."""
+    with open("stdin.txt", "w", encoding="utf-8") as file:
+        file.write(text)
+    child = os.fork()
+    if not child:
+        _be_program(code)
+    try:
+        _, status = os.waitpid(child, 0)
+    except BaseException:  # the time limit interrupts this cell
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    with open("stdout.txt", encoding="utf-8", errors="replace") as file:
+        printed = file.read(MOST_OUTPUT + 1)
+    with open("stderr.txt", encoding="utf-8", errors="replace") as file:
+        error = file.read()[-300:].strip().rpartition("\n")[2]
+    return {"printed": printed, "ended": os.waitstatus_to_exitcode(status), "error": error}
+
+
+def _be_program(code):
+    ended = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number, (name, flags) in enumerate(
+            [("stdin.txt", os.O_RDONLY), ("stdout.txt", os.O_WRONLY), ("stderr.txt", os.O_WRONLY)]
+        ):
+            opened = os.open(name, flags | (os.O_CREAT | os.O_TRUNC if number else 0), 0o600)
+            os.dup2(opened, number)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+        try:
+            exec(compile(code, "<code>", "exec"), {"__name__": "__main__", "__builtins__": builtins})
+            ended = 0
+        except SystemExit as stop:
+            ended = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        except BaseException as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}")
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(ended & 255)
+
+
+# --- the kernel with the tests --------------------------------------------------------------------------------------
+
+_asking = None
+
+
+class Handle:
+    """An object that stays in the other kernel. It equals itself only."""
+
+    def __init__(self, target):
+        object.__setattr__(self, "_target", target)
+        object.__setattr__(self, "_number", target.get("handle"))
+
+    def __call__(self, *given, **named):
+        return request("call", self, given, named)
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return request("getattr", self, (name,))
+
+    def __setattr__(self, name, value):
+        request("setattr", self, (name, value))
+
+    def __getitem__(self, key):
+        return request("getitem", self, (key,))
+
+    def __setitem__(self, key, value):
+        request("setitem", self, (key, value))
+
+    def __len__(self):
+        return request("len", self, ())
+
+    def __bool__(self):
+        return True
+
+    def __iter__(self):
+        return request("iter", self, ())
+
+    def __next__(self):
+        return request("next", self, ())
+
+    def __str__(self):
+        return request("str", self, ())
+
+
+def request(operation, handle, given, named=None):
+    """Asks the other kernel to do something, and updates the arguments that it has changed."""
+    body = {
+        "operation": operation,
+        "target": object.__getattribute__(handle, "_target"),
+        "arguments": [encode(item, _cannot_keep) for item in given],
+        "named": {key: encode(item, _cannot_keep) for key, item in (named or {}).items()},
+    }
+    if body["target"].get("handle") is None and "name" not in body["target"]:
+        raise NotGraded("an object without a place")
+    answer = json.loads(_asking(json.dumps(body)))
+    if "raised" in answer:
+        name, message = answer["raised"]
+        kind = getattr(builtins, name, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            raise kind(message)
+        raise RuntimeError(f"{name}: {message}")
+    for index, code in answer["changed"].items():
+        _replace(given[int(index)], decode(code, _handle))
+    return decode(answer["result"], _handle)
+
+
+def _replace(old, new):
+    if isinstance(old, list):
+        old[:] = new
+    elif isinstance(old, dict | set):
+        old.clear()
+        old.update(new)
+
+
+def _handle(number):
+    return Handle({"handle": number})
+
+
+def _cannot_keep(value):
+    raise NotGraded(f"a test hands over a {type(value).__name__}, which cannot leave its kernel")
+
+
+def prepare(ask, before, names, entry_point):
+    """Gives the tests stand-ins for the names of the code, and runs the trusted code before them."""
+    global _asking
+    _asking = ask
+    _space.clear()
+    _space["__name__"] = "tests"
+    for name, module in names.items():
+        _space[name] = Handle({"name": name})
+        if module:
+            try:
+                _space[name] = __import__(module, fromlist=["_"])
+            except ImportError:
+                del _space[name]
+    try:
+        exec(compile(before, "<before>", "exec"), _space)
+    except NameError as error:
+        return {"raised": [type(error).__name__, str(error)]}
+    if entry_point:
+        _space[entry_point] = Handle({"name": entry_point})
+    return {}
+
+
+def run_test(source):
+    """Runs one test; what it raises ends the cell."""
+    exec(compile(source, "<test>", "exec"), _space)
