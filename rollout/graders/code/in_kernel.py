@@ -152,7 +152,7 @@ def _raised(error):
 
 def run_program(code, text):
     """Runs a program in a fork, as a process with this standard input; returns what it printed and how it ended."""
-    with open("stdin.txt", "w", encoding="utf-8") as file:
+    with builtins.open("stdin.txt", "w", encoding="utf-8") as file:
         file.write(text)
     child = os.fork()
     if not child:
@@ -163,9 +163,9 @@ def run_program(code, text):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         raise
-    with open("stdout.txt", encoding="utf-8", errors="replace") as file:
+    with builtins.open("stdout.txt", encoding="utf-8", errors="replace") as file:
         printed = file.read(MOST_OUTPUT + 1)
-    with open("stderr.txt", encoding="utf-8", errors="replace") as file:
+    with builtins.open("stderr.txt", encoding="utf-8", errors="replace") as file:
         error = file.read()[-300:].strip().rpartition("\n")[2]
     return {"printed": printed, "ended": os.waitstatus_to_exitcode(status), "error": error}
 
@@ -179,9 +179,10 @@ def _be_program(code):
         ):
             opened = os.open(name, flags | (os.O_CREAT | os.O_TRUNC if number else 0), 0o600)
             os.dup2(opened, number)
-        sys.stdin = open(0, encoding="utf-8", closefd=False)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
+        sys.stdin = builtins.open(0, encoding="utf-8", closefd=False)
+        sys.stdout = builtins.open(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = builtins.open(2, "w", encoding="utf-8", closefd=False)
+        builtins.input, builtins.exit, builtins.quit = _input, sys.exit, sys.exit  # the shell has its own
         try:
             exec(compile(code, "<code>", "exec"), {"__name__": "__main__", "__builtins__": builtins})
             ended = 0
@@ -191,8 +192,20 @@ def _be_program(code):
             sys.stderr.write(f"{type(error).__name__}: {error}")
         sys.stdout.flush()
         sys.stderr.flush()
+    except BaseException as error:
+        with builtins.open("stderr.txt", "a", encoding="utf-8") as file:
+            file.write(f"{type(error).__name__}: {error}")
+        ended = 1
     finally:
         os._exit(ended & 255)
+
+
+def _input(prompt=""):
+    sys.stdout.write(str(prompt))
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError("EOF when reading a line")
+    return line.removesuffix("\n")
 
 
 # --- the kernel with the tests --------------------------------------------------------------------------------------
