@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused
+from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Preset, Refused
 from rollout.families.data.rows import Row
 
 _ADDRESS = "https://huggingface.co/datasets/codeparrot/apps/resolve/main"
@@ -47,6 +47,13 @@ class Apps(DataFamily):
             "`stdin_tests` has a limit for each test, and no tests is an error.",
             "Some published programs are Python 2; the first one that Python 3 can parse is used to check the tests.",
         ),
+        presets={
+            "paper": Preset(
+                "train",
+                4439,
+                "Every problem with tests that parse, without the first 10 that have tests, in file order.",
+            )
+        },
     )
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:

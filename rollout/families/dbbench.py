@@ -68,8 +68,7 @@ class DbBench(DataFamily):
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         (source,) = self.info.sources[split]
-        for number, line in enumerate(root.text(source).splitlines()):
-            row = json.loads(line)
+        for number, row in enumerate(root.rows(source)):
             name = f"{split}-{number}"
             if not row["label"]:
                 yield Refused(name, "no answer")

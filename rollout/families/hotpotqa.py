@@ -7,43 +7,47 @@ index over paragraphs that the user has.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused
+from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Preset, Refused, mint_source
 from rollout.families.data.paper import drawn
 from rollout.families.search import ParagraphSource, SearchToolset, WikipediaSource
 
 _CMU = "http://curtis.ml.cmu.edu/datasets/hotpot"
+_DISTRACTOR = "hotpotqa/hotpot_dev_distractor_v1.json"
+_REACT = "https://raw.githubusercontent.com/ysymyth/ReAct/master/data/hotpot_dev_v1_simplified.json"
+
+
+def _hub(files: tuple[str, ...], url: str, split: str) -> DataSource:
+    return DataSource(files, url, hub="hotpotqa/hotpot_qa", hub_config="distractor", hub_split=split)
+
+
 _SOURCES = {
-    "train": DataSource(
+    "train": _hub(
         ("hotpotqa/hotpot_train_v1.1.json", "hotpotqa/hotpot_train_v1.1.json.gz"),
         f"{_CMU}/hotpot_train_v1.1.json",
-        hub="hotpotqa/hotpot_qa",
+        "train",
     ),
-    "dev": DataSource(
+    "dev": _hub(
         (
             "hotpotqa/hotpot_dev_v1_simplified.json.gz",
             "hotpotqa/hotpot_dev_v1_simplified.json",
-            "hotpotqa/hotpot_dev_distractor_v1.json",
+            _DISTRACTOR,
         ),
-        "https://raw.githubusercontent.com/ysymyth/ReAct/master/data/hotpot_dev_v1_simplified.json",
-        hub="hotpotqa/hotpot_qa",
+        _REACT,
+        "validation",
     ),
-    "distractor": DataSource(
-        ("hotpotqa/distractor_sample_100.jsonl.gz", "hotpotqa/distractor_sample_100.jsonl"),
+    "distractor": _hub(
+        ("hotpotqa/distractor_sample_100.jsonl.gz", _DISTRACTOR, "hotpotqa/distractor_sample_100.jsonl"),
         f"{_CMU}/hotpot_dev_distractor_v1.json",
-        hub="hotpotqa/hotpot_qa",
+        "validation",
     ),
-    "mint": DataSource(
-        ("mint/hotpotqa.jsonl.gz", "mint/hotpotqa.jsonl"),
-        "https://github.com/xingyaoww/mint-bench/blob/main/data/processed/hotpotqa/test_prompts.json",
-    ),
+    "mint": mint_source("hotpotqa"),
 }
-PAPER_COUNT, PAPER_SEED = 3000, 42
+PAPER_SEED = 42
 PARAGRAPHS, PARAGRAPH_CHARS = 5, 3000
 """Results of a search over paragraphs, which are shorter than pages."""
 
@@ -58,7 +62,7 @@ class HotpotQa(DataFamily):
         splits={
             "train": "90,447 questions",
             "dev": "7,405 questions without paragraphs",
-            "distractor": "100 questions of the development set with 10 paragraphs each",
+            "distractor": "development questions with 10 paragraphs each: all 7,405, or a sample of 100",
             "mint": "43 questions of MINT's evaluation",
         },
         sources={split: (source,) for split, source in _SOURCES.items()},
@@ -73,7 +77,11 @@ class HotpotQa(DataFamily):
             "the episode to the infrastructure.",
         ),
         presets={
-            "paper": "3,000 of the 15,661 hard training questions, drawn with seed 42; ids are positions in the file"
+            "paper": Preset(
+                "train",
+                3000,
+                "Hard questions (15,661), drawn with seed 42 as pandas draws; ids are positions in the file.",
+            )
         },
     )
 
@@ -92,17 +100,16 @@ class HotpotQa(DataFamily):
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         toolset = self._toolset(split, root)
-        for number, row in enumerate(_rows(split, root)):
+        for number, row in enumerate(root.rows(_SOURCES[split])):
             yield self._task(split, number, row, toolset)
 
-    def read_preset(self, preset: str, split: str, root: DataRoot) -> Iterator[Task | Refused]:
+    def read_preset(self, preset: str, root: DataRoot) -> Iterator[Task | Refused]:
         """The paper's choice: hard training questions, drawn as ``pandas.DataFrame.sample`` draws them."""
-        if split != "train":
-            raise ValueError(f"tasks.split: the preset {preset!r} of hotpotqa chooses training questions; write train")
+        split, count = self.info.presets[preset].split, self.info.presets[preset].count
         toolset = self._toolset(split, root)
-        rows = _rows(split, root)
+        rows = list(root.rows(_SOURCES[split]))
         hard = [number for number, row in enumerate(rows) if row["level"] == "hard"]
-        for place in drawn(len(hard), PAPER_COUNT, PAPER_SEED):
+        for place in drawn(len(hard), count, PAPER_SEED):
             yield self._task(split, hard[place], rows[hard[place]], toolset)
 
     def _task(self, split: str, number: int, row: Mapping[str, Any], toolset: SearchToolset) -> Task | Refused:
@@ -130,11 +137,6 @@ class HotpotQa(DataFamily):
         own = _SOURCES["train" if split == "train" else "distractor"]
         source = ParagraphSource.of(root.find(own) if chosen == "paragraphs" else Path(chosen).expanduser())
         return SearchToolset(source, name, pages=PARAGRAPHS, max_chars=PARAGRAPH_CHARS)
-
-
-def _rows(split: str, root: DataRoot) -> list[dict[str, Any]]:
-    text = root.text(_SOURCES[split])
-    return json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
 
 
 def _id(split: str, number: int, row: Mapping[str, Any]) -> str:

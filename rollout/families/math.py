@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused, mint_source
+from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Preset, Refused, mint_source
 from rollout.families.data.rows import Row
 
 _TORA = "https://raw.githubusercontent.com/microsoft/ToRA/213c1c995038c73fab10343814df7a42f990f026/src/data/math"
 _TEST_SHA256 = "3371949f33dd702d04b43fddd7d53a028de0aaca0e76abb1b875a050297b3aa4"
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
+_PAPER_LEVELS = {"level-3", "level-4", "level-5"}
 _HALVES = {"half_train": 0, "half_heldout": 1}
 
 
@@ -58,6 +59,14 @@ class Math(DataFamily):
             "`half_train` and `half_heldout` are for a machine that has the test problems only. Do not train on "
             "`half_train` and evaluate on `test` or `mint`.",
         ),
+        presets={
+            "paper": Preset(
+                "train",
+                5586,
+                "Levels 3 to 5. The paper's order follows the order of seven files that the file system lists, which "
+                "differs between machines; here it is by subject, then by id.",
+            )
+        },
     )
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
@@ -75,6 +84,13 @@ class Math(DataFamily):
                 continue
             level = str(row.get("level", "")).lower().replace(" ", "-") or "level-?"
             yield self._task(split, name, row["problem"], answer, kind_of(row.get("type", "")), level)
+
+    def read_preset(self, preset: str, root: DataRoot) -> Iterator[Task | Refused]:
+        """The paper's choice: problems of level 3 and more, by subject and id."""
+        rows = list(self.read(self.info.presets[preset].split, root))
+        yield from (row for row in rows if isinstance(row, Refused))
+        hard = [row for row in rows if isinstance(row, Task) and row.group in _PAPER_LEVELS]
+        yield from sorted(hard, key=lambda task: (task.kind, len(task.id), task.id))
 
     def _task(self, split: str, name: str, prompt: str, answer: str, kind: str, group: str) -> Task:
         return Task(

@@ -159,7 +159,9 @@ def test_questions_of_hotpotqa_are_a_file_of_paragraphs(tmp_path: Path) -> None:
         assert {(found.title, found.text) for found in found} == {("A", "One. Two."), ("B", "Three.")}
 
 
-@pytest.mark.parametrize(("content", "message"), [("", "no paragraphs"), ('{"a": 1}', "item 0"), ("[1]", "item 0")])
+@pytest.mark.parametrize(
+    ("content", "message"), [("", "no paragraphs"), ('{"a": 1}', "item 1"), ("[1]", "JSON object")]
+)
 def test_a_file_without_paragraphs_is_refused(content: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text(content)
     with pytest.raises(ValueError, match=message):
@@ -198,7 +200,7 @@ def test_options_and_presets_that_do_not_exist_are_refused(tmp_path: Path) -> No
         chosen = TaskSet.model_validate({"family": "hotpotqa", "count": None, "data_root": tmp_path, **options})
         with pytest.raises(ValueError, match=message):
             load_tasks(chosen)
-    with pytest.raises(ValueError, match="training questions"):
+    with pytest.raises(ValueError, match="write split: train"):
         generate.load("dev", tmp_path, "paper")
     with pytest.raises(ValueError, match="no preset"):
         load_tasks(TaskSet(preset="paper"))

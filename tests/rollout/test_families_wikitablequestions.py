@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,19 @@ def test_a_question_is_two_tasks_and_rows_that_cannot_be_asked_are_counted(tmp_p
         generate.load("training", root)
 
 
+def test_the_zip_and_an_unpacked_folder_of_the_release_are_read(tmp_path: Path) -> None:
+    for root in (tmp_path / "zip", tmp_path / "folder"):
+        root = data_root(root, {"pristine-unseen-tables.tsv": "q1\tWhich?\tcsv/200-csv/1.csv\tReds\n"}, {})
+        (root / "wtq" / "csv_tables.tar.gz").unlink()
+        if root.name == "zip":
+            with zipfile.ZipFile(root / "wtq" / "WikiTableQuestions-1.0.2-compact.zip", "w") as archive:
+                archive.writestr("WikiTableQuestions/csv/200-csv/1.csv", PLAIN)
+        else:
+            (root / "wtq" / "csv" / "200-csv").mkdir(parents=True)
+            (root / "wtq" / "csv" / "200-csv" / "1.csv").write_text(PLAIN)
+        assert len(generate.load("test", root).tasks) == 2
+
+
 def test_draws_are_those_of_pandas() -> None:
     for size, seed in ((15, 42), (3001, 7)):
         frame = pd.DataFrame({"n": range(size)})
@@ -145,7 +159,7 @@ def test_the_papers_choice_is_that_of_its_script_in_pandas(tmp_path: Path) -> No
     chosen = generate.load("training", root, "paper")
     assert [task.id for task in chosen.tasks] == (mixed["id"] + "-" + mixed["kind"]).tolist()
     assert not chosen.refused and sum(task.kind == "pandas" for task in chosen.tasks) == 1500
-    with pytest.raises(ValueError, match="write training"):
+    with pytest.raises(ValueError, match="write split: training"):
         generate.load("test", root, "paper")
 
 

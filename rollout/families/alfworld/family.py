@@ -19,7 +19,7 @@ from typing import ClassVar
 from rollout.families.alfworld.game_file import GameFile, read_demonstration
 from rollout.families.alfworld.tools import Household
 from rollout.families.base import Demonstration, Task
-from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused
+from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Preset, Refused
 
 _GAME, _DEMONSTRATION = "game.tw-pddl", "gt_traj.txt"
 _ADDRESS = "https://github.com/alfworld/alfworld/releases (json_2.1.1_tw-pddl.zip, unpacked)"
@@ -57,6 +57,11 @@ class Alfworld(DataFamily):
             "toggle writes a command that the games do not know, in the recorded runs, too; use turns lamps on.",
             "The reference shares one game between all episodes; here each episode has its own.",
         ),
+        presets={
+            "paper": Preset(
+                "train", 3553, "Every training game. The paper's order is that of the simulator; here it is by path."
+            )
+        },
     )
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:

@@ -1,6 +1,6 @@
 """Families whose tasks are read from a data set: their base class, and the files that they read."""
 
-from rollout.families.data.family import DataFamily, FamilyInfo, Loaded, Refused
+from rollout.families.data.family import DataFamily, FamilyInfo, Loaded, Preset, Refused
 from rollout.families.data.mint import mint_source
 from rollout.families.data.source import DataRoot, DataSource, MissingDataError
 
@@ -11,6 +11,7 @@ __all__ = [
     "FamilyInfo",
     "Loaded",
     "MissingDataError",
+    "Preset",
     "Refused",
     "mint_source",
 ]

@@ -36,6 +36,21 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Preset:
+    """A choice of a family's tasks, in an order.
+
+    Attributes:
+        split: the split that it chooses from.
+        count: number of tasks on the original's files.
+        rule: which tasks, and in which order; what of the original's order is not known.
+    """
+
+    split: str
+    count: int
+    rule: str
+
+
+@dataclass(frozen=True)
 class FamilyInfo:
     """What a person should know of a family; the reference of families is made from it.
 
@@ -49,7 +64,7 @@ class FamilyInfo:
         protocol: name of the protocol that fits best.
         tools: names of the functions offered to cells.
         defects: known defects of the original, and what is done about each.
-        presets: named choice of tasks, such as ``paper`` → its rule.
+        presets: named choices of tasks, such as ``paper``.
     """
 
     title: str
@@ -60,7 +75,7 @@ class FamilyInfo:
     protocol: str = "codeact"
     tools: tuple[str, ...] = ()
     defects: tuple[str, ...] = ()
-    presets: Mapping[str, str] = field(default_factory=dict)
+    presets: Mapping[str, Preset] = field(default_factory=dict)
     graders: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -82,9 +97,13 @@ class DataFamily(ABC):
         """The family with the options of ``tasks.options``. Raises ValueError for those that it does not have."""
         raise ValueError(f"tasks.options: {self.name} has no options; take {', '.join(options)} out")
 
-    def read_preset(self, preset: str, split: str, root: DataRoot) -> Iterator[Task | Refused]:
-        """The rows that a preset of ``info.presets`` chooses, in its order. Raises as :meth:`read` does."""
-        raise NotImplementedError
+    def read_preset(self, preset: str, root: DataRoot) -> Iterator[Task | Refused]:
+        """The rows that a preset of ``info.presets`` chooses, in its order: by default its whole split.
+
+        Raises:
+            MissingDataError: a file is not on this machine.
+        """
+        return self.read(self.info.presets[preset].split, root)
 
     def grader(self, split: str) -> str:
         """Name of the grader of a split."""
@@ -113,8 +132,12 @@ class DataFamily(ABC):
         if preset is not None and preset not in self.info.presets:
             known = ", ".join(self.info.presets) or "there are none"
             raise ValueError(f"tasks.preset: {preset!r} is not a preset of {self.name}; choose from: {known}")
+        if preset is not None and split != (own := self.info.presets[preset].split):
+            raise ValueError(
+                f"tasks.split: the preset {preset!r} of {self.name} chooses from {own}; write split: {own}"
+            )
         loaded, root = Loaded([]), DataRoot(data_root)
-        for row in self.read_preset(preset, split, root) if preset else self.read(split, root):
+        for row in self.read_preset(preset, root) if preset else self.read(split, root):
             if isinstance(row, Refused):
                 loaded.refused[row.reason] += 1
             else:

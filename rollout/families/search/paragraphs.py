@@ -10,7 +10,6 @@ memory. A reader holds the vocabulary in memory, and nothing else. It does not s
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from typing import Any
 import bm25s
 import numpy as np
 
+from rollout.families.data.rows import read_rows
 from rollout.families.search.toolset import Page
 
 VERSION = 1
@@ -45,8 +45,8 @@ class ParagraphSource:
         """The index of a file, built when there is none.
 
         Args:
-            file: JSON Lines or a JSON list, perhaps with ``.gz``. An item has ``title`` and ``text``, or is a question
-                of HotpotQA with its ``context``.
+            file: JSON Lines, a JSON list (perhaps with ``.gz``) or Parquet. An item has ``title`` and
+                ``text``, or is a question of HotpotQA with its ``context``.
             cache: folder of indices; by default ``$CODEACT_CACHE`` or ``.cache/codeact``.
 
         Raises:
@@ -83,7 +83,7 @@ def read_paragraphs(file: Path) -> Iterator[Page]:
         ValueError: an item is neither a paragraph nor a question with its context.
     """
     seen: set[tuple[str, str]] = set()
-    for number, item in enumerate(_items(file)):
+    for number, item in enumerate(read_rows(file), 1):
         try:
             for title, text in _paragraphs(item):
                 if (title, text) not in seen:
@@ -95,16 +95,6 @@ def read_paragraphs(file: Path) -> Iterator[Page]:
             ) from None
     if not seen:
         raise ValueError(f"{file}: there are no paragraphs; write one JSON object with title and text a line")
-
-
-def _items(file: Path) -> Iterator[Any]:
-    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
-        first = lines.read(1)
-        if first == "[":
-            yield from json.loads(first + lines.read())
-            return
-        for number, line in enumerate(lines):
-            yield json.loads(first + line if number == 0 else line)
 
 
 def _paragraphs(item: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,10 @@ Source: arXiv 1508.00305. Each question is two tasks, of the kinds ``pandas`` (`
 from __future__ import annotations
 
 import csv
+import io
 import json
-import tarfile
+import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
@@ -17,7 +19,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused
+from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Preset, Refused
+from rollout.families.data.rows import read_members
 from rollout.families.wikitablequestions.expert import demonstrate, program_for
 from rollout.families.wikitablequestions.linking import Linker
 from rollout.families.wikitablequestions.paper import paper_choice
@@ -28,7 +31,9 @@ _GITHUB = "https://raw.githubusercontent.com/ppasupat/WikiTableQuestions/master/
 _RELEASE = (
     "https://github.com/ppasupat/WikiTableQuestions/releases/download/v1.0.2/WikiTableQuestions-1.0.2-compact.zip"
 )
-_TABLES = DataSource(("wtq/csv_tables.tar.gz", "wtq/WikiTableQuestions/csv", "wtq/csv"), _RELEASE)
+_TABLES = DataSource(
+    ("wtq/csv_tables.tar.gz", f"wtq/{_RELEASE.rpartition('/')[2]}", "wtq/WikiTableQuestions/csv", "wtq/csv"), _RELEASE
+)
 _FILES = {
     "test": "pristine-unseen-tables.tsv",
     "train": "random-split-1-train.tsv",
@@ -39,6 +44,7 @@ _ACCESS = {
     "pandas": "The table is loaded as the DataFrame `df`; pandas is imported as `pd`.",
     "sqlite": "The table is loaded as `data_table` into a sqlite database; `conn` is the open sqlite3 connection.",
 }
+_IN_CSV = re.compile(r"(?:^|/)csv/")
 _PROMPT = """Answer a question about a table with {rows} rows. {first}:
 {head}
 
@@ -78,8 +84,13 @@ class WikiTableQuestions(DataFamily):
             "pandas reads NA, None and nan as missing and 007 as 7; ours reads only empty cells as missing.",
         ),
         presets={
-            "paper": "of `training`: the 3,000 questions with the largest tables, shuffled with seed 42, the first "
-            "half in sqlite and the second in pandas, shuffled with seed 42"
+            "paper": Preset(
+                "training",
+                3000,
+                "The questions with the largest tables (rows, then columns), shuffled with seed 42 as pandas shuffles, "
+                "the first half in sqlite and the second in pandas, shuffled with seed 42. Where pandas cannot read a "
+                "table (81 of 2,108) the paper read its size from a file in another form; the true size stands for it.",
+            )
         },
     )
 
@@ -95,18 +106,17 @@ class WikiTableQuestions(DataFamily):
         return family
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
-        lines = root.text(_questions(split)).splitlines()[1:]
+        lines = _lines(root.text(_questions(split)))
         chosen = [(line, kind) for line in lines for kind in KINDS]
         return self._tasks(split, chosen, _Tables(root.find(_TABLES)))
 
-    def read_preset(self, preset: str, split: str, root: DataRoot) -> Iterator[Task | Refused]:
+    def read_preset(self, preset: str, root: DataRoot) -> Iterator[Task | Refused]:
         """The paper's choice, see :mod:`rollout.families.wikitablequestions.paper`."""
-        if split != "training":
-            raise ValueError(f"tasks.split: the preset {preset!r} chooses from training.tsv; write training")
+        split, count = self.info.presets[preset].split, self.info.presets[preset].count
         text, tables = root.text(_questions(split)), _Tables(root.find(_TABLES))
-        lines = {line.partition("\t")[0]: line for line in text.splitlines()[1:]}
-        rows = [row[:3] for row in csv.reader(text.splitlines(keepends=True)[1:], delimiter="\t")]
-        return self._tasks(split, [(lines[name], kind) for name, kind in paper_choice(rows, tables)], tables)
+        lines = {line.partition("\t")[0]: line for line in _lines(text)}
+        rows = [row[:3] for row in csv.reader(io.StringIO(text, newline=""), delimiter="\t")][1:]
+        return self._tasks(split, [(lines[name], kind) for name, kind in paper_choice(rows, tables, count)], tables)
 
     def _tasks(self, split: str, chosen: list[tuple[str, str]], tables: Mapping[str, str]) -> Iterator[Task | Refused]:
         """The tasks of lines of a file of questions, each with a kind."""
@@ -171,15 +181,12 @@ class _Tables(Mapping[str, str]):
 
     def __init__(self, path: Path) -> None:
         self._folder = path if path.is_dir() else None
-        self._texts: dict[str, str] = {}
-        if self._folder is None:
-            with tarfile.open(path) as archive:
-                members = [member for member in archive if member.isfile()]
-                self._texts = {member.name: archive.extractfile(member).read().decode() for member in members}  # type: ignore[union-attr]
+        members = [] if path.is_dir() else _zipped(path) if path.suffix == ".zip" else read_members(path)
+        self._texts = {f"csv/{_IN_CSV.split(name)[-1]}": content for name, content in members}
 
     def __getitem__(self, name: str) -> str:
         if self._folder is None:
-            return self._texts[name]
+            return self._texts[name].decode()
         try:
             return (self._folder.parent / name).read_bytes().decode()
         except OSError:
@@ -190,6 +197,18 @@ class _Tables(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._texts)
+
+
+def _zipped(path: Path) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith(".csv"):
+                yield name, archive.read(name)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a file of questions, without its header."""
+    return [line for line in text.replace("\r\n", "\n").split("\n")[1:] if line]
 
 
 def _unescape(value: str) -> str:

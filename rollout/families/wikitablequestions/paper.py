@@ -15,18 +15,19 @@ from collections.abc import Mapping, Sequence
 from rollout.families.data.paper import shuffled
 from rollout.families.wikitablequestions.table import read_table
 
-COUNT, SEED = 3000, 42
+SEED = 42
 
 
-def paper_choice(questions: Sequence[Sequence[str]], tables: Mapping[str, str]) -> list[tuple[str, str]]:
+def paper_choice(questions: Sequence[Sequence[str]], tables: Mapping[str, str], count: int) -> list[tuple[str, str]]:
     """Id and kind of the chosen questions, in the paper's order.
 
     Args:
         questions: id, question and table of each, as read with quotes.
         tables: the csv files.
+        count: number of questions.
     """
     sizes = {name: _size(tables[name]) for name in {question[2] for question in questions}}
-    largest = sorted(questions, key=lambda question: [-length for length in sizes[question[2]]])[:COUNT]
+    largest = sorted(questions, key=lambda question: [-length for length in sizes[question[2]]])[:count]
     mixed = [largest[place] for place in shuffled(len(largest), SEED)]
     kinds = ["sqlite" if place < len(mixed) / 2 else "pandas" for place in range(len(mixed))]
     return [(mixed[place][0], kinds[place]) for place in shuffled(len(mixed), SEED)]
