@@ -38,10 +38,10 @@ def general(
     from rollout import DataRoot
 
     given: dict[str, list[str]] = {}
-    for part in parts or ():
-        name, equals, path = part.partition("=")
+    for one in parts or ():
+        name, equals, path = one.partition("=")
         if not equals or not path:
-            raise ValueError(f"{part}: write PART=PATH, such as openorca=1M-GPT4-Augmented.parquet")
+            raise ValueError(f"{one}: write PART=PATH, such as openorca=1M-GPT4-Augmented.parquet")
         given.setdefault(name, []).append(path)
     root = DataRoot(data_root).folder
     built, missing = build_mixture(given, out.expanduser(), data_root=root, seed=seed, keep=_in_language(language))

@@ -39,7 +39,7 @@ class DecontaminationSettings(_Section):
     """Evaluation tasks that no record may contain."""
 
     sets: Literal["all"] | tuple[TaskSet, ...] = "all"
-    """`all`: every split of every registered data set on this machine but those named `train…`; or sets of tasks."""
+    """`all`: every split of every registered data set on this machine without `train` in its name; or sets of tasks."""
     leave_out: tuple[str, ...] = ()
     """Splits that `all` leaves out, as `family/split` or shell patterns such as `gsm8k/*`."""
     data_root: UserFile | None = None

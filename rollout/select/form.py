@@ -24,6 +24,7 @@ _SPEAKER = re.compile(r"\A(?:\s*Assistant\s*[:：])+\s*")
 _BLOCKS = re.compile(r"(<(execute|solution)>.*?(?:</\2>|\Z))", re.DOTALL)
 _THOUGHT = re.compile(r"<thought>[ \t]*\n?|\n?[ \t]*</thought>")
 _PART = re.compile(r"\n---\n+")
+_TASK = re.compile(r"\n---\n+(?=Task:)")
 _SENTENCE = re.compile(r"[^\n.!?]*(?:\.(?=\S)[^\n.!?]*)*(?:[.!?]+[ \t]*|\n|\Z)")
 
 
@@ -87,11 +88,11 @@ def _parts(messages: tuple[Message, ...]) -> tuple[str, str, list[Message]]:
     rest = [message for message in messages if message.kind not in ("instruction", "task")]
     first = prompt[0].content if prompt else ""
     asked = next((message.content for message in prompt if message.kind == "task"), first)
-    parts = _PART.split(asked)
-    task = parts[-1].strip()
+    pieces = _TASK.split(first) if first == asked else [first, asked]  # one message with all parts, or two
+    task = pieces[-1].strip()
     if not task.startswith("Task:"):
         task = f"Task:\n{task}"
-    instructions = _PART.split(first)[0] if len(parts) > 1 or first != asked else ""
+    instructions = _PART.split(pieces[0])[0] if len(pieces) > 1 else ""
     return _without_thought_sentence(instructions), task, rest
 
 

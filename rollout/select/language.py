@@ -2,8 +2,8 @@
 
 Contract: an episode is dropped when its prose is more likely in another language than the wanted one, by the model of
 py3langid (Lui and Baldwin 2012). Code, answers, formulas, links and words with digits are no prose. Texts of fewer than
-``MIN_LETTERS`` letters are too short to say, and kept. The first ``MAX_LETTERS`` characters decide. Cost: half a
-millisecond an episode.
+``MIN_LETTERS`` letters are too short to say, and kept. The first ``MAX_LETTERS`` characters decide. Cost: a few
+milliseconds an episode.
 """
 
 from __future__ import annotations

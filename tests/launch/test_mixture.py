@@ -78,7 +78,10 @@ def test_a_sample_depends_on_the_seed_alone() -> None:
 
 
 def test_pairs_of_capybara_become_turns() -> None:
-    rows = [{"conversation": [{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]}, {"conversation": []}]
+    rows: list[dict[str, Any]] = [
+        {"conversation": [{"input": "a", "output": "b"}, {"input": "c", "output": "d"}]},
+        {"conversation": []},
+    ]
     (made,) = capybara(rows, Steps())
     assert [turn["content"] for turn in made["conversations"]] == ["a", "b", "c", "d"]
 

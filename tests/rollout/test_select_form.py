@@ -29,7 +29,7 @@ def test_id_source_and_group_are_the_papers() -> None:
 
 def test_the_prompt_in_one_message_is_split_and_its_example_dropped() -> None:
     example = "Task:\nAdd 1 and 2.\n\nAssistant:\n<execute>print(3)</execute>"
-    whole = f"{INSTRUCTIONS}\n---\n\n{example}\n---\n\nTask:\nWhat is 2 + 3?"
+    whole = f"{INSTRUCTIONS}\n---\n\n{example}\n---\n\nTask:\nWhat is 2 + 3?\n---\na line"
     episode = scripted_episode(("proposal", "<solution>5</solution>", None))
     first = Message(role="user", kind="task", content=whole)
     made = to_record(episode.model_copy(update={"messages": (first, *episode.messages[2:])}), FORM)
@@ -38,7 +38,7 @@ def test_the_prompt_in_one_message_is_split_and_its_example_dropped() -> None:
         "You have 5 chances."
     )
     assert turns(made) == [
-        ("system", system), ("user", "Task:\nWhat is 2 + 3?"), ("assistant", "<solution>5</solution>"),
+        ("system", system), ("user", "Task:\nWhat is 2 + 3?\n---\na line"), ("assistant", "<solution>5</solution>"),
     ]  # fmt: skip
 
 
