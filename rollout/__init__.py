@@ -20,6 +20,12 @@ if TYPE_CHECKING:
         Source,
         WorkerConfig,
     )
+    from rollout.costs import (
+        CollectionPlan,
+        bank_table,
+        plan_collection,
+        read_prices,
+    )
     from rollout.environment import (
         Action,
         Budget,
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
     )
     from rollout.episode import (
         run_episode,
+    )
+    from rollout.exports import (
+        export_bank,
     )
     from rollout.families import (
         Demonstration,
@@ -95,8 +104,9 @@ if TYPE_CHECKING:
 _MODULES = {
     "Action": "environment",
     "Budget": "environment",
-    "Collection": "planning",
     "CollectConfig": "config",
+    "Collection": "planning",
+    "CollectionPlan": "costs",
     "CountTokens": "select",
     "DataRoot": "families.data",
     "Demonstration": "families",
@@ -129,16 +139,20 @@ _MODULES = {
     "TrajectoryStore": "store",
     "WorkerConfig": "config",
     "atomic_file": "files",
+    "bank_table": "costs",
     "collect_trajectories": "collect",
     "digest_of": "trajectory",
     "ended": "environment",
+    "export_bank": "exports",
     "is_complete": "collect",
     "judge_for": "planning",
     "language_of": "select",
     "load_tasks": "families",
     "lost_sentence": "collect",
     "open_kernel_source": "kernel_source",
+    "plan_collection": "costs",
     "ray_session": "workers",
+    "read_prices": "costs",
     "read_trajectories": "store",
     "run_episode": "episode",
     "run_missing": "collect",
@@ -156,6 +170,7 @@ __all__ = [
     "Budget",
     "CollectConfig",
     "Collection",
+    "CollectionPlan",
     "CountTokens",
     "DataRoot",
     "Demonstration",
@@ -184,16 +199,20 @@ __all__ = [
     "TrajectoryStore",
     "WorkerConfig",
     "atomic_file",
+    "bank_table",
     "collect_trajectories",
     "digest_of",
     "ended",
+    "export_bank",
     "is_complete",
     "judge_for",
     "language_of",
     "load_tasks",
     "lost_sentence",
     "open_kernel_source",
+    "plan_collection",
     "ray_session",
+    "read_prices",
     "read_trajectories",
     "run_episode",
     "run_missing",

@@ -105,7 +105,12 @@ class CodeActEnvironment:
                     f"the tools {type(self._toolset).__name__} cannot be copied ({type(fault).__name__}: {fault})"
                 ) from fault
             branch.tools = branch._toolset.functions()
-        branch._kernel = await self._kernel.fork(tools=branch.tools)
+        try:
+            branch._kernel = await self._kernel.fork(tools=branch.tools)
+        except BaseException:
+            if branch._toolset is not None:
+                branch._toolset.close()
+            raise
         return branch
 
     async def close(self) -> None:

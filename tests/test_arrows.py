@@ -77,6 +77,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "codeact": "environment families graders kernel_source protocol registry trajectory",
         "episode": "codeact engines environment families kernel_source protocol trajectory",
         "branching": "engines environment episode families kernel_source protocol trajectory",
+        "exports": "files store trajectory",
+        "costs": "config families registry store trajectory",
         "workers": "branching config engines episode families kernel_source protocol trajectory",
         "planning": "branching config engines families protocol registry store workers",
         "collect": "config engines planning protocol store workers",

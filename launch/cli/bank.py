@@ -1,4 +1,4 @@
-"""The verbs ``codeact bank``: checks of a trajectory bank. They read and change nothing."""
+"""The verbs ``codeact bank``: a trajectory bank checked, counted and exported. They change nothing in it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from typing import Annotated
 import typer
 
 from codeact_train.system.exit_codes import CHECK_FAILED
+from launch.cli.bank_data import banks_in, export, stats
 from launch.console import done
 
-bank_app = typer.Typer(no_args_is_help=True, help="Check a trajectory bank.", rich_markup_mode="markdown")
-
-
-@bank_app.callback()
-def _group() -> None:
-    """Keeps ``verify`` a command of its own although it is the only one."""
+bank_app = typer.Typer(no_args_is_help=True, help="Check and export a trajectory bank.", rich_markup_mode="markdown")
 
 
 @bank_app.command()
@@ -26,7 +22,7 @@ def verify(
     from rollout import verify_bank
 
     failed = False
-    for found in _banks(path):
+    for found in banks_in(path, "verify"):
         sound, bad = verify_bank(found)
         for line in bad:
             typer.echo(str(line))
@@ -40,16 +36,5 @@ def verify(
         raise typer.Exit(CHECK_FAILED)
 
 
-def _banks(path: Path) -> list[Path]:
-    """The banks at ``path``.
-
-    Raises:
-        ValueError: there is none.
-    """
-    inside = [path / "bank", path / "eval" / "bank", path / "eval" / "engines" / "bank"]
-    found = [bank for bank in inside if bank.is_dir()]
-    if path.is_file() or (not found and any(path.glob("*.jsonl"))):
-        return [path]
-    if not found:
-        raise ValueError(f"bank verify: there is no bank in {path}; give a folder with *.jsonl files or a run folder")
-    return found
+bank_app.command()(stats)
+bank_app.command()(export)

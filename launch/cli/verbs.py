@@ -74,12 +74,25 @@ def loop(
     typer.echo(terminal_report(config.run))
 
 
-def collect(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
+def collect(
+    file: ConfigFile,
+    overrides: Overrides = None,
+    print_config: PrintConfig = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show tasks, costs and missing data; run nothing.")] = False,
+    prices: Annotated[Path | None, typer.Option(help="With --plan: YAML file of prices, as of `bank stats`.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="With --plan: print JSON.")] = False,
+) -> None:
     """Run episodes on Ray actors, each with its own kernel, into the trajectory store."""
-    config = _loaded(file, overrides, print_config)
-    from launch import stages
+    from launch.cli import plan as verb
 
-    _staged(stages.collect, config)
+    verb.check_collect_options(plan=plan, of_plan={"--json": json, "--prices": prices is not None})
+    config = _loaded(file, overrides, print_config)
+    if plan:
+        verb.plan_collection(config, prices, as_json=json)
+    else:
+        from launch import stages
+
+        _staged(stages.collect, config)
 
 
 def select(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
