@@ -84,4 +84,5 @@ def _plain_number(reference: str) -> float | None:
 
 
 def _without_article(found: list[str]) -> list[str]:
-    return found[1:] if len(found) > 1 and found[0] in ("the", "a", "an") else found
+    articles = {"the", "a", "an"}
+    return found[1:] if found[:1] and found[0] in articles and set(found[1:]) - articles else found

@@ -30,6 +30,8 @@ def sql_result(proposed: str, reference: str) -> Verdict:
     labels = [_plain(label) for label in known["labels"]]
     if not labels:
         raise ValueError("the answer of a task with the grader sql_result has no labels")
+    if not proposed.strip():
+        return wrong("there is no answer")  # an empty result is proposed as none
     found = [_plain(item) for item in _items(proposed[:LONGEST_SHORT_ANSWER])]
     if len(labels) == 1 and len(found) == 1:
         same = _same(found[0], labels[0])

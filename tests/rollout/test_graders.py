@@ -67,6 +67,8 @@ def test_text(proposed: str, reference: str, right: bool) -> None:
         ("9360", "360", False),  # "360" is part of it
         ("1974", "1962", False),  # 5 % of a year are a century
         ("the year 1962", "1962", True),
+        ("the The", "The The", True),
+        ("The Th", "The The", False),  # a band: what is left without the article is no article alone
         ("", "oslo", False),
     ],
 )
@@ -156,6 +158,9 @@ def test_denotation(proposed: str, reference: list[str], right: bool) -> None:
         ("['b', 'a']", ["a", "b"], True),
         ("['a']", ["a", "b"], False),
         ("Azad", ["Azadi"], False),
+        ("none", ["none"], True),
+        ("None", ["none"], True),
+        ("", ["none"], False),
     ],
 )
 def test_sql_result(proposed: str, labels: list[str], right: bool) -> None:
