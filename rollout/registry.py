@@ -9,13 +9,17 @@ A package registers a grader like this, in its ``pyproject.toml``::
 
     [project.entry-points."codeact.graders"]
     exact = "my_package.graders:exact"
+
+Without a package, the name ``module:attribute`` is a part of a module on the Python path or in the current folder.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 
@@ -48,6 +52,8 @@ class Registry:
 
     def check(self, name: str) -> str:
         """Returns ``name``. Raises ``ValueError`` when nothing is registered under it. Imports nothing."""
+        if ":" in name:
+            return name
         if name not in self._loaded and name not in self._builtin:
             self._entry_point(name)
         return name
@@ -63,6 +69,8 @@ class Registry:
         return self._loaded[name]
 
     def _load(self, name: str) -> Any:
+        if ":" in name:
+            return self._import(name)
         if name in self._builtin:
             module, _, attribute = self._builtin[name].partition(":")
             return getattr(importlib.import_module(module), attribute)
@@ -73,6 +81,24 @@ class Registry:
             raise ValueError(
                 f"the {self._kind} {name!r} of {_distribution(found)} cannot be loaded from {found.value}: "
                 f"{type(fault).__name__}: {fault}; repair or uninstall that package"
+            ) from fault
+
+    def _import(self, name: str) -> Any:
+        """The part at ``module:attribute``. The module is on the Python path or in the current folder."""
+        module, _, attribute = name.partition(":")
+        try:
+            try:
+                found = importlib.import_module(module)
+            except ModuleNotFoundError as fault:
+                if fault.name != module.partition(".")[0]:
+                    raise
+                sys.path.append(str(Path.cwd()))  # a console script has the folder of the script there instead
+                found = importlib.import_module(module)
+            return getattr(found, attribute)
+        except Exception as fault:  # the code is a user's and may raise anything
+            raise ValueError(
+                f"the {self._kind} {name!r} cannot be loaded: {type(fault).__name__}: {fault}; write MODULE:FUNCTION "
+                "with a module on the Python path or in the current folder"
             ) from fault
 
     def _entry_point(self, name: str) -> EntryPoint:
@@ -99,6 +125,7 @@ TASK_FAMILIES = Registry(
         "alfworld": "rollout.families.alfworld:generate",
         "apps": "rollout.families.apps:generate",
         "dbbench": "rollout.families.dbbench:generate",
+        "folder": "rollout.families.folder:generate",
         "gsm8k": "rollout.families.gsm8k:generate",
         "hotpotqa": "rollout.families.hotpotqa:generate",
         "humaneval": "rollout.families.humaneval:generate",

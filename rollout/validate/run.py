@@ -33,7 +33,7 @@ def validate_family(
     Raises:
         ValueError: the split does not exist, or the family's grader is not registered.
     """
-    for one in [split] if split else list(family.info.splits):
+    for one in [split] if split else family.splits(data_root):
         yield _validate_split(family, one, data_root, limit)
 
 

@@ -90,6 +90,14 @@ def test_the_set_up_of_mbpp_runs_before_each_assertion(tmp_path: Path) -> None:
     assert "\r" not in loaded.tasks[0].prompt
 
 
+def test_rows_that_are_left_out_are_mentioned_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"task_id": 11, "text": "Write f.", "code": "", "test_list": tests} for tests in (["assert f()"], [])]
+    written(tmp_path / "mbpp" / "mbpp.jsonl", rows)
+    for _ in range(2):
+        assert len(family("mbpp")("test", None, 0, data_root=tmp_path)) == 1
+    assert capsys.readouterr().err == "mbpp/test: 1 rows are no tasks and left out: 1 no tests\n"
+
+
 def test_a_line_that_is_no_row_is_named_with_its_number(tmp_path: Path) -> None:
     (tmp_path / "gsm8k").mkdir()
     (tmp_path / "gsm8k" / "test.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n{"question"\n')

@@ -7,6 +7,7 @@ unreadable table) is a :class:`Refused` with its reason; it is counted and never
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -79,6 +80,17 @@ class FamilyInfo:
     graders: Mapping[str, str] = field(default_factory=dict)
 
 
+_mentioned: set[str] = set()
+
+
+def _mention(name: str, loaded: Loaded) -> None:
+    """Says once on standard error which rows of a data set are no tasks."""
+    if loaded.refused and name not in _mentioned:
+        _mentioned.add(name)
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(loaded.refused.items()))
+        print(f"{name}: {loaded.refused.total():,} rows are no tasks and left out: {reasons}", file=sys.stderr)
+
+
 class DataFamily(ABC):
     """A family that reads a data set. Subclasses set ``name`` and ``info`` and write :meth:`read`."""
 
@@ -108,6 +120,10 @@ class DataFamily(ABC):
     def grader(self, split: str) -> str:
         """Name of the grader of a split."""
         return self.info.graders.get(split, self.info.grader)
+
+    def splits(self, data_root: Path | None = None) -> list[str]:
+        """Names of its splits."""
+        return list(self.info.splits)
 
     def is_here(self, split: str, data_root: Path | None = None) -> bool:
         """Whether the files of a split are on this machine."""
@@ -159,7 +175,9 @@ class DataFamily(ABC):
             MissingDataError: a file is not on this machine.
             ValueError: the split, the preset or a kind does not exist.
         """
-        tasks = self.load(split, data_root, preset).tasks
+        loaded = self.load(split, data_root, preset)
+        _mention(f"{self.name}/{split}", loaded)
+        tasks = loaded.tasks
         known = {task.kind for task in tasks}
         if unknown := set(kinds or ()) - known:
             raise ValueError(f"tasks.kinds: {sorted(unknown)} are not kinds; choose from: {', '.join(sorted(known))}")

@@ -38,7 +38,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     elif path.suffix == ".parquet":
         yield from _parquet(path)
     elif ".jsonl" in path.suffixes:
-        yield from _json_lines(path, read_text(path))
+        yield from (row for _, row in json_lines(path))
     elif ".json" in path.suffixes:
         yield from _json(path)
     else:
@@ -58,8 +58,13 @@ def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
             yield member.name.removeprefix("./"), content.read()
 
 
-def _json_lines(path: Path, text: str) -> Iterator[Row]:
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines() also splits at U+2028, which JSON may hold
+def json_lines(path: Path) -> Iterator[tuple[int, Row]]:
+    """Line number, from 1, and row of each line of a file that is not empty.
+
+    Raises:
+        ValueError: a line is no JSON object; the message names it.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), 1):  # splitlines() also splits at U+2028
         if not line.strip():
             continue
         try:
@@ -68,14 +73,14 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
             raise ValueError(f"{path}:{number}: not JSON: {fault}") from None
         if not isinstance(row, dict):
             raise ValueError(f"{path}:{number}: a JSON object is needed, not {type(row).__name__}")
-        yield row
+        yield number, row
 
 
 def _json(path: Path) -> Iterator[Row]:
     """A JSON array, or JSON Lines under the name ``.json``."""
     text = read_text(path)
     if not text.lstrip().startswith("["):
-        yield from _json_lines(path, text)
+        yield from (row for _, row in json_lines(path))
         return
     try:
         rows = json.loads(text)
