@@ -58,6 +58,11 @@ class RunDir:
         return self.root / "selection.json"
 
     @property
+    def hard_tasks(self) -> Path:
+        """Tasks that no model has solved, with ``select.tiers``."""
+        return self.root / "hard_tasks.jsonl"
+
+    @property
     def corpus(self) -> Path:
         """The prepared corpus."""
         return self.root / "corpus"

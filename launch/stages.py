@@ -22,6 +22,7 @@ from launch.config import LoopConfig
 from launch.console import say
 from launch.inputs.resolve_model import resolve_model
 from launch.inputs.resolve_records import on_this_machine
+from launch.publish.card import statistics_lines
 from launch.publish.tokens import token_counter
 from launch.run_dir import RunDir
 from launch.serve import serve
@@ -58,8 +59,12 @@ def select(config: LoopConfig) -> str:
     folder = RunDir(config.run)
     count = token_counter(resolve_model(config.model)) if config.select.statistics else None
     summary = select_records(folder.bank, folder.records, folder.selection, config.select, count)
+    if "statistics" in summary:
+        for line in statistics_lines({folder.records.name: summary["statistics"]}):
+            say(line)
     dropped = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items()) or "none"
-    return f"{summary['kept']} of {summary['input']} trajectories kept in {folder.records}; dropped: {dropped}"
+    hard = f"; {summary['tiers']['hard']['tasks']} tasks are in {folder.hard_tasks}" if "tiers" in summary else ""
+    return f"{summary['kept']} of {summary['input']} trajectories kept in {folder.records}; dropped: {dropped}{hard}"
 
 
 def prepare(config: LoopConfig) -> str:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from codeact_train import ReadingSettings, Record, read_records
-from codeact_train.system.folders import MARK, FolderKind, replacing
+from codeact_train.system.folders import MARK, FolderKind, listed, replacing
 from launch.publish.build import Publication, build_data_set
 
 DATA_SET = FolderKind("data set", MARK, ("kind", "files"))
+_OF_A_NEW_DATA_SET = (".gitattributes", "README.md")
 RECORDS = FolderKind("folder of records", MARK, ("kind", "files"))
 
 
@@ -38,20 +39,39 @@ def push_to_hub(
     """Writes the data set to the hub in one commit; returns the tables of its splits and the address of the commit.
 
     Raises:
-        ValueError: the records cannot be published, or the hub refuses.
+        ValueError: the records cannot be published, the hub refuses, or it has a data set of this name that no push
+            wrote.
     """
     from huggingface_hub import HfApi
 
+    hub = HfApi(endpoint=endpoint)
+    with _hub_errors(f"--hub {name}", "pushed"):
+        others = _others_files(hub, name)
+    if others:
+        raise ValueError(
+            f"--hub {name}: it holds {listed(others)}, not pushed by codeact; it stays as it is: give another name"
+        )
     with tempfile.TemporaryDirectory(prefix="codeact-push-") as scratch:
-        tables = build_data_set(what, Path(scratch))
-        hub = HfApi(endpoint=endpoint)
+        folder = Path(scratch) / "data_set"
+        tables = push_to_folder(what, folder)
         with _hub_errors(f"--hub {name}", "pushed"):
             hub.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
             commit = hub.upload_folder(
-                repo_id=name, folder_path=scratch, repo_type="dataset", delete_patterns=["data/*"],
+                repo_id=name, folder_path=folder, repo_type="dataset", delete_patterns=["data/*"],
                 commit_message=f"Write {', '.join(what.splits)}",
             )  # fmt: skip
     return tables, str(commit.commit_url)
+
+
+def _others_files(hub: Any, name: str) -> list[str]:
+    """The files of a data set on the hub that no push wrote; none when it does not exist or is ours."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        files = hub.list_repo_files(name, repo_type="dataset")
+    except RepositoryNotFoundError:
+        return []
+    return [] if MARK in files else [file for file in files if file not in _OF_A_NEW_DATA_SET]
 
 
 def pull(source: str, out: Path, *, revision: str | None = None, endpoint: str | None = None) -> dict[str, int]:

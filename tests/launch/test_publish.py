@@ -66,7 +66,7 @@ def test_there_and_back_through_a_hub_in_one_commit(splits: dict[str, str], tmp_
     with fake_hub() as hub:
         _, address = push_to_hub(Publication(splits, "Mine"), "me/mine", endpoint=hub.url)
         assert address == f"{hub.url}/datasets/me/mine/commit/{hub.revision}"
-        assert hub.commits == ["Write codeact, general"] and len(hub.data_sets["me/mine"]) == 3
+        assert hub.commits == ["Write codeact, general"] and len(hub.data_sets["me/mine"]) == 4
         assert pull("me/mine", tmp_path / "back", endpoint=hub.url) == {"codeact": 12, "general": 5}
         push_to_hub(Publication({"codeact": splits["general"]}, "Mine"), "me/mine", endpoint=hub.url)
         assert [name for name in hub.data_sets["me/mine"] if "general" in name] == [] and len(hub.commits) == 2
@@ -83,7 +83,11 @@ def test_a_hub_that_refuses_is_one_sentence_and_loses_nothing(splits: dict[str, 
         hub.refuse = 403
         with pytest.raises(ValueError, match="--hub me/mine: cannot be pushed"):
             push_to_hub(Publication(splits, "Mine"), "me/mine", endpoint=hub.url)
-        assert not hub.commits
+        hub.refuse = None
+        hub.data_sets["me/theirs"] = {"data/train.parquet": b"x", "README.md": b"theirs"}
+        with pytest.raises(ValueError, match=r"it holds data/train.parquet, not pushed by codeact"):
+            push_to_hub(Publication(splits, "Mine"), "me/theirs", endpoint=hub.url)
+        assert not hub.commits and hub.data_sets["me/theirs"]["README.md"] == b"theirs"
     assert not (tmp_path / "back").exists()
 
 
