@@ -47,6 +47,8 @@ def evaluation_tasks(settings: DecontaminationSettings) -> EvaluationTasks:
             found.missing[name] = "its data are not on this machine"
         except ImportError as fault:
             found.missing[name] = f"the package {fault.name} is not installed"
+        except ValueError as fault:  # such as a family whose options have no default
+            found.missing[name] = f"it cannot be read: {fault}"
     if not found.sets and not found.listed:
         raise ValueError(
             "select.decontaminate: there is no evaluation set on this machine; set CODEACT_DATA (or "
