@@ -22,7 +22,8 @@ _PROMPTED = re.compile(r"^(?:\s*Assistant:)+\s*")
 _CLOSED = re.compile(r"<solution>(.*?)</solution>", re.DOTALL)
 _WRONG = "Your answer is wrong."
 _HELP = "I don't understand your input"
-_FENCED = re.compile(r"```python.*?```", re.DOTALL)
+_CELL = re.compile(r"<execute>\n?(.*?)</execute>", re.DOTALL)
+_FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 Said = Literal["right", "wrong"]
 Form = Literal["execute", "fenced"]
@@ -40,6 +41,11 @@ class RecordedTurn:
     """The answer in closed ``<solution>`` tags, joined by newlines; None when there is none."""
     verdict: Said | None = None
     """What the recorded grader said about ``proposed``; None when it was not asked."""
+
+    @property
+    def code(self) -> str:
+        """The cells in ``<execute>`` tags or fenced blocks, joined by newlines."""
+        return "\n".join(_CELL.findall(self.text)) or "\n".join(_FENCED.findall(self.text))
 
     @property
     def understood(self) -> bool:

@@ -1,7 +1,7 @@
 """The task of a recorded run, built from the record itself: its prompt, its reference, and the grader of its family.
 
-Contract: :func:`task_of` needs no data set, except for games, whose rules are in the data root. The task is that of the
-family's split ``mint``: the same id and prompt.
+Contract: :func:`task_of` needs no data set. :func:`tasks_of` takes games from the family ``alfworld``, because their
+rules are in its data root; without it they are left out. Ids are those of the families' split ``mint``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
-from rollout.families.base import Task
+from rollout.families.base import Task, TaskSet, load_tasks
 from rollout.replay.recorded import RecordedRun
+from rollout.replay.tools import recorded_search
 
 _OPTION = re.compile(r"(?:\A| , )[A-Z] ?\) ")
 _ENTRY_POINT = re.compile(r"^check\((\w+)\)\s*\Z", re.MULTILINE)
 _COMPLETE = "Complete the following code:\n\n"
+Job = tuple[RecordedRun, Task]
 UNIT_TEST_S = 10
 """Time limit of one test in the reference."""
 
@@ -41,7 +44,39 @@ def task_of(run: RecordedRun) -> Task:
         prompt=run.prompt,
         answer=answer(run),
         grader=grader,
+        toolset=recorded_search(run),
     )
+
+
+def tasks_of(runs: Iterable[RecordedRun], data_root: Path | None = None) -> tuple[list[Job], dict[str, str]]:
+    """Each run with the task it can be executed on, and for each family that cannot be executed the reason.
+
+    Raises:
+        ValueError: as :func:`task_of`.
+    """
+    games: dict[str, Task] | None = None
+    jobs, missing = [], {}
+    for run in runs:
+        if run.family != "alfworld":
+            jobs.append((run, task_of(run)))
+            continue
+        if games is None:
+            games, reason = _games(data_root)
+            missing |= {"alfworld": reason} if reason else {}
+        if run.task_id in games:
+            jobs.append((run, games[run.task_id]))
+        elif "alfworld" not in missing:
+            raise ValueError(f"tasks replay: {run.id}: the family alfworld has no such game in its split mint")
+    return jobs, missing
+
+
+def _games(data_root: Path | None) -> tuple[dict[str, Task], str]:
+    """The games by id, or why there are none."""
+    try:
+        chosen = TaskSet(family="alfworld", split="mint", count=None, data_root=data_root)
+        return {task.id: task for task in load_tasks(chosen)}, ""
+    except ValueError as fault:  # the data set or the package textworld is not on this machine
+        return {}, f"not executed: {str(fault).splitlines()[0]}"
 
 
 def _plain(run: RecordedRun) -> str:

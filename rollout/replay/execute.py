@@ -1,0 +1,109 @@
+"""Replays: recorded turns drive episodes through our loop, kernels, tools and graders.
+
+Contract: :func:`execute` runs every job that is not in the bank and appends its trajectory when it ends, so a replay
+that was killed goes on. One process runs ``at_once`` episodes side by side on one pool of kernels; the results do not
+depend on that number. Cells have the limits of the records: 30 s, 2,000 characters. An episode that the infrastructure
+lost is not stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rollout.episode import run_episode
+from rollout.protocol import EpisodeProtocol
+from rollout.replay.engine import ReplayEngine
+from rollout.replay.recorded import Form, RecordedRun
+from rollout.replay.tasks import Job
+from rollout.store import TrajectoryStore, read_trajectories
+from rollout.trajectory import Sampling, Trajectory, trajectory_id
+from sandbox import KernelPool, Limits
+
+PRELOAD = ("numpy", "pandas", "sympy")
+"""Imported by the fork server once, and not by every kernel."""
+_SAMPLING = Sampling(max_tokens=512)
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """How episodes are run."""
+
+    at_once: int = 16
+    """Episodes at the same time."""
+    memory_mib: int = 512
+    """Memory of one kernel."""
+
+
+def replay_protocol(form: Form) -> EpisodeProtocol:
+    """MINT's protocol, with code in tags or in fenced blocks."""
+    changes = {"form": "fenced"} if form == "fenced" else {}
+    return EpisodeProtocol.model_validate({"extends": "mint", "checkpoint": False, **changes})
+
+
+def replay_id(run: RecordedRun, job: Job) -> str:
+    """The id of the trajectory that replays a run."""
+    return trajectory_id(job[1].ref, engine_name(run), _SAMPLING, replay_protocol(run.form).ref, 0)
+
+
+def engine_name(run: RecordedRun) -> str:
+    """The model of a replayed trajectory."""
+    return f"replay:{run.model}"
+
+
+def execute(
+    jobs: Sequence[Job],
+    bank: Path,
+    options: ReplayOptions | None = None,
+    on_end: Callable[[Trajectory], None] = lambda trajectory: None,
+) -> dict[str, Trajectory]:
+    """The trajectory of each job by its id: those of the bank, and those that are run now.
+
+    Args:
+        jobs: runs with their tasks.
+        bank: folder of trajectories.
+        options: how episodes are run.
+        on_end: called with each trajectory that is run now.
+
+    Raises:
+        ValueError: another process writes the bank.
+        SandboxError: this machine cannot run kernels.
+    """
+    with TrajectoryStore(bank) as store:
+        missing = {replay_id(job[0], job): job for job in jobs}
+        missing = {name: job for name, job in missing.items() if name not in store.ids}
+
+        async def run_all() -> None:
+            async for trajectory in _episodes(missing.values(), options or ReplayOptions()):
+                if not trajectory.lost:
+                    store.append(trajectory)
+                on_end(trajectory)
+
+        if missing:
+            asyncio.run(run_all())
+    wanted = {replay_id(job[0], job) for job in jobs}
+    return {record.id: record for record in read_trajectories(bank) if record.id in wanted and not record.lost}
+
+
+async def _episodes(jobs: Iterable[Job], options: ReplayOptions) -> AsyncIterator[Trajectory]:
+    """Runs episodes, at most ``at_once`` at a time, and yields each when it ends."""
+    waiting = iter(jobs)
+    limits = Limits(memory_mib=options.memory_mib, cell_timeout_s=replay_protocol("execute").cell_timeout_s)
+    async with KernelPool(size=min(4, options.at_once), limits=limits, preload=PRELOAD) as pool:
+        running: set[asyncio.Task[Trajectory]] = set()
+        while True:
+            while len(running) < options.at_once and (job := next(waiting, None)) is not None:
+                running.add(asyncio.create_task(_episode(job, pool)))
+            if not running:
+                return
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for finished in done:
+                yield finished.result()
+
+
+async def _episode(job: Job, pool: KernelPool) -> Trajectory:
+    run, task = job
+    engine = ReplayEngine(engine_name(run), [turn.text for turn in run.turns])
+    return await run_episode(task, engine, pool, replay_protocol(run.form), _SAMPLING)

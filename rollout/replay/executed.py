@@ -1,0 +1,135 @@
+"""The report of executed runs: verdicts of our episodes and outputs of our cells, beside the recorded ones.
+
+Contract: pure. A run agrees when our episode succeeds exactly if the recorded one did. Outputs are compared turn by
+turn up to the end of the shorter episode (:mod:`rollout.replay.observations`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from rollout.replay.execute import replay_id, replay_protocol
+from rollout.replay.grade import GradedRun, grade
+from rollout.replay.graders_only import disagreement_of, half_of
+from rollout.replay.observations import EQUAL, NORMALISED, compare
+from rollout.replay.recorded import RecordedRun, RecordedTurn
+from rollout.replay.report import (
+    HALVES,
+    Disagreement,
+    FamilyReport,
+    Half,
+    HalfName,
+    Observations,
+    ReplayReport,
+    grouped,
+    summed,
+)
+from rollout.replay.tasks import Job
+from rollout.trajectory import Message, Trajectory
+
+
+def report_executed(
+    jobs: Sequence[Job], trajectories: Mapping[str, Trajectory], missing: Mapping[str, str], seconds: float = 0.0
+) -> ReplayReport:
+    """Compares trajectories with the runs that drove them.
+
+    Args:
+        jobs: runs with their tasks.
+        trajectories: by id; a job without one was lost to the infrastructure.
+        missing: family → why its runs could not be executed.
+        seconds: how long the episodes took.
+    """
+    graded = {one.run.id: one for one in grade(jobs)}
+    halves: dict[str, dict[HalfName, Counter[str]]] = defaultdict(lambda: {half: Counter() for half in HALVES})
+    outputs: dict[str, Counter[str]] = defaultdict(Counter)
+    found: list[Disagreement] = []
+    for job in jobs:
+        run = job[0]
+        count = halves[run.family][half_of(run)]
+        count["runs"] += 1
+        trajectory = trajectories.get(replay_id(run, job))
+        if trajectory is None:
+            continue
+        outputs[run.family].update(output_reasons(run, trajectory))
+        different = _disagreement(graded[run.id], trajectory)
+        count["compared"] += 1
+        count["agree"] += different is None
+        count["explained"] += different is not None and different.explained
+        count["legacy_agree"] += different is None or different.explained
+        found += [different] if different else []
+    families = {
+        name: FamilyReport(
+            halves={half: Half(**halves[name][half]) for half in HALVES},
+            observations=_observations(outputs[name]),
+            note=missing.get(name, ""),
+        )
+        for name in sorted({*halves, *missing})
+    }
+    return ReplayReport(
+        mode="executed",
+        protocol=replay_protocol("execute").ref.digest,
+        seconds=round(seconds, 1),
+        families=families,
+        total={half: summed([family.halves[half] for family in families.values()]) for half in HALVES},
+        disagreements=tuple(found),
+        groups=grouped(tuple(found)),
+    )
+
+
+def output_reasons(run: RecordedRun, trajectory: Trajectory) -> Iterator[str]:
+    """``equal``, ``normalised`` or a reason for each cell that both episodes show the output of."""
+    for turn, ours in zip(run.turns, _replies(trajectory), strict=False):
+        if ours is None or ours.kind != "observation" or not _is_output(turn):
+            continue
+        error = ours.cell.error_name if ours.cell else None
+        yield compare(turn.observation or "", ours.content, turn.code, error)
+
+
+def _is_output(turn: RecordedTurn) -> bool:
+    return turn.observation is not None and turn.understood and "<solution>" not in turn.text
+
+
+def _replies(trajectory: Trajectory) -> Iterator[Message | None]:
+    """The message after each assistant turn; None at the end."""
+    messages = trajectory.messages
+    for number, message in enumerate(messages):
+        if message.role == "assistant":
+            yield messages[number + 1] if number + 1 < len(messages) else None
+
+
+def _observations(reasons: Counter[str]) -> Observations:
+    different = {reason: count for reason, count in reasons.most_common() if reason not in (EQUAL, NORMALISED)}
+    return Observations(
+        compared=reasons.total(), equal=reasons[EQUAL], normalised=reasons[NORMALISED], different=different
+    )
+
+
+def _disagreement(graded: GradedRun, trajectory: Trajectory) -> Disagreement | None:
+    run, outcome = graded.run, trajectory.outcome
+    if outcome.success == run.success:
+        return None
+    by_graders = disagreement_of(graded)
+    if by_graders is not None:
+        return by_graders
+    if outcome.error is not None and not outcome.success and not _only_ended(trajectory):
+        reason = f"error of the {outcome.error.kind}: {outcome.error.message}"
+    elif outcome.success and any(_unclosed(turn) for turn in run.turns):
+        reason = "a <solution> that is not closed counts as an answer here"
+    else:
+        reason = f"our episode ended with {outcome.reason} after {trajectory.usage.steps} turns"
+    verdict = "right" if outcome.success else "wrong"
+    recorded = "right" if run.success else "wrong"
+    return Disagreement(
+        run=run.id, half=half_of(run), recorded=recorded, ours=verdict, legacy=verdict, reason=reason
+    )
+
+
+def _only_ended(trajectory: Trajectory) -> bool:
+    """Whether the recording had no further turn."""
+    error = trajectory.outcome.error
+    return error is not None and error.kind == "model"
+
+
+def _unclosed(turn: RecordedTurn) -> bool:
+    return "<solution>" in turn.text and turn.proposed is None
