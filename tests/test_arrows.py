@@ -80,6 +80,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "exports": "files store trajectory",
         "costs": "config families registry store trajectory",
         "workers": "branching config engines episode families kernel_source protocol trajectory",
+        "replay": "codeact engines environment episode families graders protocol store trajectory workers",
         "planning": "branching config engines families protocol registry store workers",
         "collect": "config engines planning protocol store workers",
     },
@@ -119,7 +120,7 @@ PUBLIC = {
         "codeact_train.plan",
         "codeact_train.prepare",
     },
-    "rollout": {"rollout", "rollout.engines", "rollout.families", "rollout.servers", "rollout.validate"},
+    "rollout": {"rollout", "rollout.engines", "rollout.families", "rollout.replay", "rollout.servers", "rollout.validate"},
     "eval": {"eval"},
     "sandbox": {
         "sandbox",

@@ -77,3 +77,44 @@ def validate(
     typer.echo(json.dumps([report.as_dict() for report in reports], indent=1) if as_json else table(reports))
     if not all(report.ok for report in reports):
         raise typer.Exit(NOT_AS_IT_SHOULD_BE)
+
+
+@tasks_app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Files of recorded runs in MINT's form (.jsonl or .jsonl.gz).")],
+    graders_only: Annotated[
+        bool, typer.Option("--graders-only", help="Judge the proposals again; run no cell.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Replay this many runs, drawn with the seed.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    family: Annotated[list[str] | None, typer.Option(help="Only this family; may be repeated.")] = None,
+    bank: Annotated[
+        Path, typer.Option(help="Folder of the replayed trajectories; a replay that was stopped goes on there.")
+    ] = Path("runs/replay/bank"),
+    at_once: Annotated[int, typer.Option(min=1, help="Episodes at the same time.")] = 16,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Exit code 1 below this share [default: 0.99 of graders, 0.97 executed]."),
+    ] = None,
+    data_root: DataRootOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+) -> None:
+    """Run recorded episodes again in our kernels and compare verdicts and outputs with the recorded ones.
+
+    A run repeats its record when our verdicts are the recorded ones, or differ only because the reference's rule
+    differs from ours. Every difference is listed with its reason.
+    """
+    from rollout.replay import choose_runs, replay_graders, replay_runs, task_of
+
+    runs = choose_runs(files, limit, seed, family or ())
+    if graders_only:
+        report = replay_graders([(run, task_of(run)) for run in runs])
+    else:
+        report = replay_runs(runs, bank, data_root, at_once)
+    typer.echo(report.model_dump_json(indent=2) if json else report.markdown())
+    least = min_agreement if min_agreement is not None else (0.99 if graders_only else 0.97)
+    short = report.short_of(least)
+    for sentence in short:
+        say(sentence)
+    if short:
+        raise typer.Exit(1)

@@ -6,14 +6,15 @@ needed.
 """
 
 from rollout.replay.choose import choose_runs
-from rollout.replay.execute import ReplayOptions, execute, replay_protocol
-from rollout.replay.executed import report_executed
+from rollout.replay.execute import PROTOCOL, ReplayOptions, execute
+from rollout.replay.executed import replay_runs, report_executed
 from rollout.replay.graders_only import replay_graders
 from rollout.replay.recorded import RecordedRun, RecordedTurn, read_runs
 from rollout.replay.report import Disagreement, ReplayReport
 from rollout.replay.tasks import task_of, tasks_of
 
 __all__ = [
+    "PROTOCOL",
     "Disagreement",
     "RecordedRun",
     "RecordedTurn",
@@ -23,7 +24,7 @@ __all__ = [
     "execute",
     "read_runs",
     "replay_graders",
-    "replay_protocol",
+    "replay_runs",
     "report_executed",
     "task_of",
     "tasks_of",

@@ -31,7 +31,9 @@ def choose_runs(
             runs[run.id] = run
     known = {run.family for run in runs.values()}
     if unknown := set(families) - known:
-        raise ValueError(f"tasks replay: no run is of {', '.join(sorted(unknown))}; families: {', '.join(sorted(known))}")
+        raise ValueError(
+            f"tasks replay: no run is of {', '.join(sorted(unknown))}; families: {', '.join(sorted(known))}"
+        )
     chosen = [run for run in runs.values() if not families or run.family in families]
     if not chosen:
         raise ValueError("tasks replay: the files hold no runs")

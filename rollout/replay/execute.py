@@ -16,7 +16,7 @@ from pathlib import Path
 from rollout.episode import run_episode
 from rollout.protocol import EpisodeProtocol
 from rollout.replay.engine import ReplayEngine
-from rollout.replay.recorded import Form, RecordedRun
+from rollout.replay.recorded import RecordedRun
 from rollout.replay.tasks import Job
 from rollout.store import TrajectoryStore, read_trajectories
 from rollout.trajectory import Sampling, Trajectory, trajectory_id
@@ -37,15 +37,23 @@ class ReplayOptions:
     """Memory of one kernel."""
 
 
-def replay_protocol(form: Form) -> EpisodeProtocol:
-    """MINT's protocol, with code in tags or in fenced blocks."""
-    changes = {"form": "fenced"} if form == "fenced" else {}
-    return EpisodeProtocol.model_validate({"extends": "mint", "checkpoint": False, **changes})
+PROTOCOL = EpisodeProtocol(
+    name="mint-replay",
+    max_steps=5,
+    max_proposals=2,
+    max_invalid=5,
+    countdown=True,
+    output_chars=2000,
+    cell_timeout_s=30,
+    deadline_s=900,
+    checkpoint=False,
+)
+"""Limits of the recorded runs, with our wording."""
 
 
 def replay_id(run: RecordedRun, job: Job) -> str:
     """The id of the trajectory that replays a run."""
-    return trajectory_id(job[1].ref, engine_name(run), _SAMPLING, replay_protocol(run.form).ref, 0)
+    return trajectory_id(job[1].ref, engine_name(run), _SAMPLING, PROTOCOL.ref, 0)
 
 
 def engine_name(run: RecordedRun) -> str:
@@ -90,7 +98,7 @@ def execute(
 async def _episodes(jobs: Iterable[Job], options: ReplayOptions) -> AsyncIterator[Trajectory]:
     """Runs episodes, at most ``at_once`` at a time, and yields each when it ends."""
     waiting = iter(jobs)
-    limits = Limits(memory_mib=options.memory_mib, cell_timeout_s=replay_protocol("execute").cell_timeout_s)
+    limits = Limits(memory_mib=options.memory_mib, cell_timeout_s=PROTOCOL.cell_timeout_s)
     async with KernelPool(size=min(4, options.at_once), limits=limits, preload=PRELOAD) as pool:
         running: set[asyncio.Task[Trajectory]] = set()
         while True:
@@ -106,4 +114,4 @@ async def _episodes(jobs: Iterable[Job], options: ReplayOptions) -> AsyncIterato
 async def _episode(job: Job, pool: KernelPool) -> Trajectory:
     run, task = job
     engine = ReplayEngine(engine_name(run), [turn.text for turn in run.turns])
-    return await run_episode(task, engine, pool, replay_protocol(run.form), _SAMPLING)
+    return await run_episode(task, engine, pool, PROTOCOL, _SAMPLING)

@@ -6,10 +6,12 @@ turn up to the end of the shorter episode (:mod:`rollout.replay.observations`).
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-from rollout.replay.execute import replay_id, replay_protocol
+from rollout.replay.execute import PROTOCOL, ReplayOptions, execute, replay_id
 from rollout.replay.grade import GradedRun, grade
 from rollout.replay.graders_only import disagreement_of, half_of
 from rollout.replay.observations import EQUAL, NORMALISED, compare
@@ -25,8 +27,32 @@ from rollout.replay.report import (
     grouped,
     summed,
 )
-from rollout.replay.tasks import Job
+from rollout.replay.tasks import Job, tasks_of
 from rollout.trajectory import Message, Trajectory
+
+
+def replay_runs(
+    runs: Sequence[RecordedRun], bank: Path, data_root: Path | None = None, at_once: int = 16
+) -> ReplayReport:
+    """Executes runs (:func:`rollout.replay.execute.execute`) and reports. Shows its progress on standard error.
+
+    Raises:
+        ValueError: a run is not of a known family, or another process writes the bank.
+        SandboxError: this machine cannot run kernels.
+    """
+    from rollout.workers.progress import progress  # its package imports Ray
+
+    jobs, missing = tasks_of(runs, data_root)
+    started, succeeded = time.monotonic(), 0
+    with progress("replay", len(jobs)) as advance:
+
+        def count(trajectory: Trajectory) -> None:
+            nonlocal succeeded
+            succeeded += trajectory.outcome.success
+            advance(f"{succeeded} solved")
+
+        trajectories = execute(jobs, bank, ReplayOptions(at_once=at_once), count)
+    return report_executed(jobs, trajectories, missing, time.monotonic() - started)
 
 
 def report_executed(
@@ -68,7 +94,7 @@ def report_executed(
     }
     return ReplayReport(
         mode="executed",
-        protocol=replay_protocol("execute").ref.digest,
+        protocol=f"{PROTOCOL.name} {PROTOCOL.ref.digest}",
         seconds=round(seconds, 1),
         families=families,
         total={half: summed([family.halves[half] for family in families.values()]) for half in HALVES},
@@ -120,9 +146,7 @@ def _disagreement(graded: GradedRun, trajectory: Trajectory) -> Disagreement | N
         reason = f"our episode ended with {outcome.reason} after {trajectory.usage.steps} turns"
     verdict = "right" if outcome.success else "wrong"
     recorded = "right" if run.success else "wrong"
-    return Disagreement(
-        run=run.id, half=half_of(run), recorded=recorded, ours=verdict, legacy=verdict, reason=reason
-    )
+    return Disagreement(run=run.id, half=half_of(run), recorded=recorded, ours=verdict, legacy=verdict, reason=reason)
 
 
 def _only_ended(trajectory: Trajectory) -> bool:

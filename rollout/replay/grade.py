@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from rollout.codeact import parse
 from rollout.families.base import Task
 from rollout.graders import Verdict, judge
 from rollout.graders.legacy import LEGACY
-from rollout.replay.recorded import RecordedRun, Said
+from rollout.replay.recorded import RecordedRun, RecordedTurn, Said
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,13 @@ class GradedRun:
 
     @property
     def difference(self) -> JudgedProposal | None:
-        """The first proposal about which ours and the record differ; one that the reference's rule explains comes last."""
+        """The first proposal about which ours and the record differ, if possible one that is not explained."""
         differ = [said for said in self.proposals if said.ours.kind != said.recorded]
         return next((said for said in differ if said.legacy.kind != said.recorded), differ[0] if differ else None)
 
 
-_Question = tuple[str, str, str]
+_Question = tuple[str, str, str, str]
+"""Grader, what our loop reads as the answer, what the record does, and the reference."""
 
 
 def grade(runs: Sequence[tuple[RecordedRun, Task]], threads: int = 4) -> list[GradedRun]:
@@ -61,26 +63,26 @@ def grade(runs: Sequence[tuple[RecordedRun, Task]], threads: int = 4) -> list[Gr
         runs: each run with its task.
         threads: proposals that are judged at once.
     """
-    questions = {
-        (task.grader, proposed, task.answer): None for run, task in runs for proposed, _ in run.proposals
-    }
+    asked = [[_question(task, turn) for turn in run.turns if turn.verdict] for run, task in runs]
+    questions = dict.fromkeys(question for run in asked for question in run)
     with ThreadPoolExecutor(threads) as pool:
         verdicts = dict(zip(questions, pool.map(_judged, questions), strict=True))
-    return [_graded(run, task, verdicts) for run, task in runs]
+    return [
+        GradedRun(run, tuple(map(_proposal, run.proposals, (verdicts[question] for question in found))))
+        for (run, _), found in zip(runs, asked, strict=True)
+    ]
+
+
+def _question(task: Task, turn: RecordedTurn) -> _Question:
+    return task.grader, parse(turn.text).body, turn.proposed or "", task.answer
 
 
 def _judged(question: _Question) -> tuple[Verdict, Verdict]:
-    grader, proposed, answer = question
-    ours = judge(grader, proposed, answer)
+    grader, ours, recorded, answer = question
+    verdict = judge(grader, ours, answer)
     rule = LEGACY.get(grader)
-    return ours, rule(proposed, answer) if rule else ours
+    return verdict, rule(recorded, answer) if rule else verdict
 
 
-def _graded(run: RecordedRun, task: Task, verdicts: dict[_Question, tuple[Verdict, Verdict]]) -> GradedRun:
-    judged = []
-    for proposed, recorded in run.proposals:
-        ours, legacy = verdicts[task.grader, proposed, task.answer]
-        judged.append(JudgedProposal(proposed, recorded, ours, legacy))
-    return GradedRun(run, tuple(judged))
-
-
+def _proposal(said: tuple[str, Said], verdicts: tuple[Verdict, Verdict]) -> JudgedProposal:
+    return JudgedProposal(*said, *verdicts)

@@ -30,7 +30,8 @@ _ECHO = re.compile(r"^Out\[\d+\]:[ \n]", re.MULTILINE)
 _HEADER = re.compile(r"^-{30,}\n([A-Za-z_][\w.]*) +Traceback \(most recent call last\)", re.MULTILINE)
 _CHAINED = re.compile(r"^([A-Za-z_][\w.]*) +Traceback \(most recent call last\)", re.MULTILINE)
 _SYNTAX = re.compile(
-    r"^ *(?:Cell In\[\d+\]|File|Input In|<cell).{0,300}\n(?:.*\n){0,4}?(\w*(?:Syntax|Indentation|Tab)Error): (.*)\Z", re.MULTILINE
+    r"^ *(?:Cell In\[\d+\]|File|Input In|<cell).{0,300}\n(?:.*\n){0,4}?(\w*(?:Syntax|Indentation|Tab)Error): (.*)\Z",
+    re.MULTILINE,
 )
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -1,8 +1,8 @@
 """Recorded runs: what a model said in an episode that another system ran, and what it was answered.
 
-Contract: a :class:`RecordedRun` is a value. :func:`read_runs` reads files of MINT's form (JSON Lines, packed with gzip or
-not, each line ``{"task", "task_id", "model", "success", "terminate", "reference", "messages"}``) in the order of their
-lines. Every line is a run, or an error names it. Cost: one pass; a file is never held whole.
+Contract: a :class:`RecordedRun` is a value. :func:`read_runs` reads files of MINT's form in the order of their lines:
+JSON Lines, packed with gzip or not, each line ``{"task", "task_id", "model", "success", "terminate", "reference",
+"messages"}``. Every line is a run, or an error names it. Cost: one pass; a file is never held whole.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class Disagreement(_Value):
     @property
     def group(self) -> str:
         """Disagreements of one group have one cause. Quotations and numbers are left out of the reasons."""
-        cause = f"reference: {_general(self.legacy_reason)}" if self.explained else "not explained"
-        return f"{self.run.partition('/')[0]}: recorded {self.recorded}, ours {self.ours} ({_general(self.reason)}; {cause})"
+        cause = f"reference: {_general(self.legacy_reason)}" if self.explained else _general(self.reason)
+        return f"{self.run.partition('/')[0]}: recorded {self.recorded}, ours {self.ours} ({cause})"
 
 
 class Half(_Value):
@@ -126,7 +126,9 @@ class ReplayReport(_Value):
             lines += ["", *_observation_rows(self.families)]
         if self.groups:
             lines += ["", "| disagreements | runs | for example |", "|---|---:|---|"]
-            lines += [f"| {_cell(group)} | {count} | {_examples(self, group)} |" for group, count in self.groups.items()]
+            lines += [
+                f"| {_cell(group)} | {count} | {_examples(self, group)} |" for group, count in self.groups.items()
+            ]
         return "\n".join(lines)
 
 
@@ -143,6 +145,7 @@ def grouped(disagreements: tuple[Disagreement, ...]) -> dict[str, int]:
 def _general(reason: str) -> str:
     """A reason without what it quotes."""
     reason = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", "…", reason)
+    reason = re.sub(r"\b(letter|option|chooses) \w\b", r"\1 …", reason)
     return re.sub(r"-?\d[\d.,e+-]*", "#", reason).split("\n")[0][:120]
 
 
