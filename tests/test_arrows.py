@@ -120,7 +120,10 @@ PUBLIC = {
         "codeact_train.plan",
         "codeact_train.prepare",
     },
-    "rollout": {"rollout", "rollout.engines", "rollout.families", "rollout.replay", "rollout.servers", "rollout.validate"},
+    "rollout": {
+        "rollout",
+        *(f"rollout.{package}" for package in ("engines", "families", "replay", "servers", "validate")),
+    },
     "eval": {"eval"},
     "sandbox": {
         "sandbox",

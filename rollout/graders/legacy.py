@@ -9,6 +9,7 @@ Contract: :data:`LEGACY` has, under the name of a grader, a function with its si
 - ``choice``: of the letters only "a)" is read. Else the right letter anywhere in the text is enough, and the right
   option's text is refused when it contains the text of a wrong one ("120" and "1") or is within 5 % of its number.
 - ``theoremqa``: signs such as π are cut off a number.
+- ``unit_tests``: the code of the prompt does not precede the answer, so HumanEval's answers fail without its imports.
 
 Nothing here runs the text of a model: an answer that MINT passes to ``eval`` is read as arithmetic.
 """
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rollout.graders.verdict import Grader, Verdict, right, wrong
+from rollout.registry import GRADERS
 
 _TOLERANCE = 0.05
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -84,6 +86,17 @@ def theoremqa(proposed: str, reference: str) -> Verdict:
     return right(f"{text[:60]!r} is read as the answer") if same else wrong(f"{text[:60]!r} is not {answer}")
 
 
+def unit_tests(proposed: str, reference: str) -> Verdict:
+    """The tests on the answer alone, without the code that the prompt gives.
+
+    Raises:
+        Ended: there is no verdict.
+    """
+    alone = json.dumps({**json.loads(reference), "before": ""}, ensure_ascii=False)
+    verdict: Verdict = GRADERS.get("unit_tests")(proposed, alone)
+    return verdict
+
+
 def _cut_out(text: str) -> str:
     """The part of an answer that is evaluated: after the last equals sign, without signs and units."""
     for sign in ("=", "≈"):
@@ -138,5 +151,10 @@ def _same_list(value: Any, answer: list[float]) -> bool:
     return all(_same_number(*pair) for pair in zip(sorted(value), sorted(answer), strict=True))
 
 
-LEGACY: dict[str, Grader] = {"choice": choice, "short_answer": short_answer, "theoremqa": theoremqa}
+LEGACY: dict[str, Grader] = {
+    "choice": choice,
+    "short_answer": short_answer,
+    "theoremqa": theoremqa,
+    "unit_tests": unit_tests,
+}
 """Grader name → the reference's rule. A grader that is not here has the reference's rule."""

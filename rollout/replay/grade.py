@@ -7,6 +7,7 @@ process for each proposal with unit tests, so threads judge those side by side.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rollout.codeact import parse
 from rollout.families.base import Task
 from rollout.graders import Verdict, judge
 from rollout.graders.legacy import LEGACY
+from rollout.graders.processes import Ended
 from rollout.replay.recorded import RecordedRun, RecordedTurn, Said
 
 
@@ -81,7 +83,13 @@ def _judged(question: _Question) -> tuple[Verdict, Verdict]:
     grader, ours, recorded, answer = question
     verdict = judge(grader, ours, answer)
     rule = LEGACY.get(grader)
-    return verdict, rule(recorded, answer) if rule else verdict
+    same = rule is None or (grader == "unit_tests" and json.loads(answer)["before"] == "" and ours == recorded)
+    if same or rule is None:
+        return verdict, verdict
+    try:
+        return verdict, rule(recorded, answer)
+    except Ended as fault:
+        return verdict, Verdict("none", str(fault), fault=fault.fault)
 
 
 def _proposal(said: tuple[str, Said], verdicts: tuple[Verdict, Verdict]) -> JudgedProposal:
