@@ -73,6 +73,10 @@ if TYPE_CHECKING:
         TASK_FAMILIES,
         Registry,
     )
+    from rollout.regrade import (
+        TaskReferences,
+        regrade_bank,
+    )
     from rollout.select import (
         CountTokens,
         SelectConfig,
@@ -133,6 +137,7 @@ _MODULES = {
     "TASK_FAMILIES": "registry",
     "Task": "families",
     "TaskRef": "trajectory",
+    "TaskReferences": "regrade",
     "TaskSet": "families",
     "Toolset": "families",
     "Trajectory": "trajectory",
@@ -154,6 +159,7 @@ _MODULES = {
     "ray_session": "workers",
     "read_prices": "costs",
     "read_trajectories": "store",
+    "regrade_bank": "regrade",
     "run_episode": "episode",
     "run_missing": "collect",
     "select_records": "select",
@@ -193,6 +199,7 @@ __all__ = [
     "StoredModel",
     "Task",
     "TaskRef",
+    "TaskReferences",
     "TaskSet",
     "Toolset",
     "Trajectory",
@@ -214,6 +221,7 @@ __all__ = [
     "ray_session",
     "read_prices",
     "read_trajectories",
+    "regrade_bank",
     "run_episode",
     "run_missing",
     "select_records",

@@ -14,10 +14,13 @@ from typing import Any
 
 from rollout.environment import Action, Budget, CannotForkError, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
-from rollout.graders import judge
+from rollout.graders import Verdict, judge_async
 from rollout.kernel_source import EpisodeKernel, ForkingKernel, KernelSource
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import CellOutcome, Message, Outcome
+from rollout.trajectory import CellOutcome, GivenVerdict, Grading, Message, Outcome
+
+LONGEST_REFERENCE = 64 * 1024
+"""Characters of a reference that is stored with each trajectory."""
 
 _EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
 _SOLUTION = re.compile(r"<solution>(.*?)(?:</solution>|\Z)", re.DOTALL)
@@ -48,7 +51,16 @@ class CodeActEnvironment:
         self._task, self._kernels, self._protocol = task, kernels, protocol
         self._kernel: EpisodeKernel | None = None
         self._toolset = task.toolset.fresh() if task.toolset else None
+        self._verdicts: tuple[GivenVerdict, ...] = ()
         self.tools: Mapping[str, Callable[..., Any]] = self._toolset.functions() if self._toolset else {}
+
+    @property
+    def grading(self) -> Grading | None:
+        """The verdicts so far, with what is needed to judge again; None before the first answer."""
+        if not self._verdicts:
+            return None
+        reference = self._task.answer if len(self._task.answer) <= LONGEST_REFERENCE else None
+        return Grading(grader=self._task.grader, reference=reference, verdicts=self._verdicts)
 
     def prompt(self) -> Sequence[Message]:
         """The instructions with the list of tools, then the task."""
@@ -76,7 +88,7 @@ class CodeActEnvironment:
     async def step(self, action: Action, budget: Budget) -> Observation | Outcome:
         """Runs a cell, grades a proposal, or explains the format after a turn without either."""
         if action.kind == "proposal":
-            return self._answer(await self._state(action.body), budget)
+            return await self._answer(await self._state(action.body), budget)
         if action.kind == "invalid":
             if budget.invalid_left <= 0:
                 return ended("max_invalid")
@@ -130,8 +142,9 @@ class CodeActEnvironment:
         result = await self._kernel.run(self._task.check, timeout_s=self._protocol.cell_timeout_s)
         return result.stdout.strip() if result.status == "ok" else ""
 
-    def _answer(self, proposed: str, budget: Budget) -> Observation | Outcome:
-        verdict = judge(self._task.grader, proposed, self._task.answer)
+    async def _answer(self, proposed: str, budget: Budget) -> Observation | Outcome:
+        verdict = await judge_async(self._task.grader, proposed, self._task.answer, kernels=self._kernels)
+        self._verdicts += (_given(verdict, proposed if self._task.check else None),)
         if verdict.kind == "none":
             message = f"grader {self._task.grader} of {self._task.id}: {verdict.reason}"
             raise EnvironmentFault(verdict.fault or "task", message)
@@ -140,3 +153,7 @@ class CodeActEnvironment:
         if budget.proposals_left <= 0:
             return ended("wrong_answer", verdict.reward)
         return Observation(self._protocol.feedback(self._protocol.wrong_feedback, budget), "feedback")
+
+
+def _given(verdict: Verdict, proposed: str | None) -> GivenVerdict:
+    return GivenVerdict(kind=verdict.kind, reason=verdict.reason, reward=verdict.reward, proposed=proposed)

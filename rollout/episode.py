@@ -31,6 +31,7 @@ from rollout.trajectory import (
     Branch,
     EpisodeError,
     ErrorKind,
+    Grading,
     Message,
     MessageKind,
     Outcome,
@@ -84,6 +85,8 @@ class Transcript:
     reward: float = 0.0
     asked_at: float | None = None
     """When the completion was asked for that has not come yet."""
+    grading: Grading | None = None
+    """How the answers were graded, from the environment at its end."""
 
     def add(self, role: Role, kind: MessageKind, content: str, **extra: Any) -> None:
         self.messages.append(Message(role=role, kind=kind, content=content, **extra))
@@ -153,6 +156,7 @@ async def _from_the_start(work: Assignment, transcript: Transcript, kernels: Ker
         await transcript.begin(environment)
         return await _turns(work, transcript, environment)
     finally:
+        transcript.grading = getattr(environment, "grading", None)
         await environment.close()
 
 
@@ -160,6 +164,7 @@ async def _from_here(work: Assignment, transcript: Transcript, environment: Envi
     try:
         return await _turns(work, transcript, environment)
     finally:
+        transcript.grading = getattr(environment, "grading", None)
         await environment.close()
 
 
@@ -204,6 +209,7 @@ async def _recorded(
         wall_s=round(time.monotonic() - clock, 3),
         branch=work.branch,
         judge=asked,
+        grading=transcript.grading,
     )
 
 

@@ -151,6 +151,7 @@ GRADERS = Registry(
         "exact": "rollout.graders.short:exact",
         "math": "rollout.graders.math_answer:math_answer",
         "number": "rollout.graders.text:number",
+        "rubric": "rollout.graders.rubric:rubric",
         "short_answer": "rollout.graders.short:short_answer",
         "sql_result": "rollout.graders.sql_result:sql_result",
         "stdin_tests": "rollout.graders.code:stdin_tests",

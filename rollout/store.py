@@ -15,8 +15,9 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -80,6 +81,40 @@ def verify_bank(folder: Path) -> tuple[int, list[BadLine]]:
             seen[record.id] = record.lost
             sound += 1
     return sound, bad
+
+
+def write_bank(folder: Path, records: Iterable[Trajectory]) -> int:
+    """A new bank of these records; returns their number. The folder appears complete or not at all.
+
+    Raises:
+        ValueError: the folder exists and is not empty.
+        OSError: the disk is full, or the like.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"bank: {folder} exists; choose another folder")
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    unfinished.mkdir(parents=True)
+    try:
+        number = _write_shards(unfinished, records)
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return number
+
+
+def _write_shards(folder: Path, records: Iterable[Trajectory]) -> int:
+    """Writes shards of at most :data:`SHARD_BYTES` and a record; each is on disk when it is closed."""
+    number, shards, waiting = 0, 0, iter(records)
+    record = next(waiting, None)
+    while record is not None or not shards:
+        shards += 1
+        with (folder / f"trajectories-{shards:05d}.jsonl").open("wb") as shard:
+            while record is not None and shard.tell() <= SHARD_BYTES:
+                shard.write(record.model_dump_json().encode() + b"\n")
+                number, record = number + 1, next(waiting, None)
+            shard.flush()
+            os.fsync(shard.fileno())
+    return number
 
 
 class TrajectoryStore:

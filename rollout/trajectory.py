@@ -139,6 +139,28 @@ class JudgeUsage(StoredModel):
     completion_tokens: int = 0
 
 
+class GivenVerdict(StoredModel):
+    """What the grader said of one proposed answer."""
+
+    kind: Literal["right", "wrong", "none"]
+    reason: Text = ""
+    reward: FiniteFloat = 0.0
+    legacy: Literal["right", "wrong", "none"] | None = Field(None, exclude_if=lambda value: value is None)
+    """The verdict of the reference system's rule, when it was asked for."""
+    proposed: Text | None = Field(None, exclude_if=lambda value: value is None)
+    """What was graded, when it is not the text between the tags of an answer."""
+
+
+class Grading(StoredModel):
+    """How an episode was graded: enough to grade it again without its family."""
+
+    grader: str
+    reference: Text | None = None
+    """The task's answer; null when it is longer than 64 KiB."""
+    verdicts: tuple[GivenVerdict, ...] = ()
+    """One for each proposed answer, in their order."""
+
+
 class Branch(StoredModel):
     """Where an episode left another one, its parent."""
 
@@ -168,6 +190,8 @@ class Trajectory(StoredModel):
     conversation, as the protocol's limits do, and only the tokens that the branch itself used."""
     judge: JudgeUsage | None = Field(None, exclude_if=lambda value: value is None)
     """What the judge used, apart from ``usage``."""
+    grading: Grading | None = Field(None, exclude_if=lambda value: value is None)
+    """Grader, reference and verdicts of an episode in which an answer was proposed."""
 
     @property
     def lost(self) -> bool:

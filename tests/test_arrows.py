@@ -75,6 +75,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "validate": "families graders registry",
         "kernel_source": "config protocol registry",
         "codeact": "environment families graders kernel_source protocol registry trajectory",
+        "regrade": "codeact families graders registry store trajectory",
         "episode": "codeact engines environment families kernel_source protocol trajectory",
         "branching": "engines environment episode families kernel_source protocol trajectory",
         "exports": "files store trajectory",

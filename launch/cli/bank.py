@@ -1,4 +1,4 @@
-"""The verbs ``codeact bank``: a trajectory bank checked, counted and exported. They change nothing in it."""
+"""The verbs ``codeact bank``: a trajectory bank checked, counted, exported and judged again. They change nothing in it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import typer
 
 from codeact_train.system.exit_codes import CHECK_FAILED
 from launch.cli.bank_data import banks_in, export, stats
+from launch.cli.bank_regrade import regrade
 from launch.console import done
 
-bank_app = typer.Typer(no_args_is_help=True, help="Check and export a trajectory bank.", rich_markup_mode="markdown")
+bank_app = typer.Typer(
+    no_args_is_help=True, help="Check, export and judge a trajectory bank.", rich_markup_mode="markdown"
+)
 
 
 @bank_app.command()
@@ -38,3 +41,4 @@ def verify(
 
 bank_app.command()(stats)
 bank_app.command()(export)
+bank_app.command()(regrade)

@@ -18,7 +18,7 @@ from typing import Any
 import math_verify.grader as comparison
 from math_verify import LatexExtractionConfig, parse, verify
 from math_verify.parser import ExprExtractionConfig
-from sympy import Add, Basic, Float, Integer, Mul, Pow, Rational, factorial, factorial2, preorder_traversal
+from sympy import Add, Basic, Float, Integer, Mul, Pow, Rational, factorial, factorial2, preorder_traversal, simplify
 
 from rollout.graders import math_text
 
@@ -154,3 +154,11 @@ def _digits(part: Any) -> float:
     except OverflowError:
         return math.inf
     return sum(inner) if isinstance(part, Mul | Add) and part.is_number else most
+
+
+def same_value(proposed: str, reference: str) -> bool:
+    """Whether the difference of two expressions simplifies to zero: the reference system's rule."""
+    wanted, found = _read(reference), _read(proposed)
+    if len(wanted) != 1 or len(found) != 1 or _too_large(wanted[0]) or _too_large(found[0]):
+        return False
+    return bool(simplify(found[0] - wanted[0]) == 0)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
-from rollout.graders.code.compare import same_output, same_value
+from rollout.graders.code.compare import same_output, same_value, unordered_output
 from rollout.graders.code.kernels import OWN, Kernels
 from rollout.graders.code.subject import IN_KERNEL, Stopped, Subject, code_in
 from rollout.graders.processes import Ended
@@ -21,9 +22,12 @@ from rollout.graders.verdict import Verdict, right, wrong
 from rollout.graders.words import read_reference
 from sandbox import CellResult, SandboxError
 
+_OUT_OF_CALLS = "tool calls"
 _MARGIN_S = 20.0
 """Time of the tests themselves, beside that of the code."""
-_Judge = Callable[[Kernels, str, Mapping[str, Any]], Awaitable[Verdict]]
+_LEGACY_LIMIT_S = {"unit_tests": 10.0, "stdin_tests": 11.0}
+"""The reference's time limit for all tests of a task together."""
+_Judge = Callable[[Kernels, str, Mapping[str, Any], bool], Awaitable[Verdict]]
 
 
 class CodeGrader:
@@ -31,8 +35,8 @@ class CodeGrader:
 
     slow = True
 
-    def __init__(self, name: str, keys: tuple[str, ...], decide: _Judge) -> None:
-        self._name, self._keys, self._decide = name, keys, decide
+    def __init__(self, name: str, keys: tuple[str, ...], decide: _Judge, legacy: bool = False) -> None:
+        self._name, self._keys, self._decide, self._legacy = name, keys, decide, legacy
 
     def __call__(self, proposed: str, reference: str) -> Verdict:
         """Blocks until there is a verdict. Raises as :meth:`in_kernels` does."""
@@ -47,13 +51,17 @@ class CodeGrader:
             ValueError: the reference has no tests or another form.
         """
         known = read_reference(reference, self._name, *self._keys)
+        if self._legacy:
+            known |= {"timeout_s": _LEGACY_LIMIT_S[self._name]}
+            if not known[self._keys[0]]:
+                return right("there are no tests, which the reference system takes for a pass")
         try:
-            return await self._decide(kernels, code_in(proposed), known)
+            return await self._decide(kernels, code_in(proposed), known, self._legacy)
         except SandboxError as fault:
             raise Ended("infra", str(fault)) from None
 
 
-async def _unit_tests(kernels: Kernels, code: str, known: Mapping[str, Any]) -> Verdict:
+async def _unit_tests(kernels: Kernels, code: str, known: Mapping[str, Any], legacy: bool) -> Verdict:
     tests, before = [str(test) for test in known["tests"]], str(known.get("before") or "")
     if not any(test.strip() for test in tests):
         raise ValueError("the task has no tests")
@@ -86,7 +94,7 @@ async def _unit_tests(kernels: Kernels, code: str, known: Mapping[str, Any]) -> 
             if "raised" in (answer := json.loads(ready.stdout)):
                 return wrong(f"the tests need what the code does not define: {answer['raised'][1]}")
             for number, test in enumerate(tests, 1):
-                subject.left_s = limit_s
+                subject.left_s = subject.left_s if legacy else limit_s
                 result = await kernel.run(f"run_test({test!r})", timeout_s=limit_s + _MARGIN_S)
                 if result.status != "ok":
                     return _failed(f"test {number} of {len(tests)}", result, stopped)
@@ -100,7 +108,7 @@ def _failed(name: str, result: CellResult, stopped: list[str]) -> Verdict:
         return wrong(f"{name}: the code {stopped[0]}")
     if result.status != "error":
         raise ValueError(f"{name} did not end: {result.status}")
-    if result.error_name in ("NotGraded", "SyntaxError"):
+    if result.error_name in ("NotGraded", "SyntaxError") or _OUT_OF_CALLS in (result.error_value or ""):
         raise ValueError(f"{name} cannot be run: {_error(result)}")
     return wrong(f"{name} fails: {_error(result)}")
 
@@ -109,20 +117,21 @@ def _error(result: CellResult) -> str:
     return f"{result.error_name or result.status}: {result.error_value or ''}"[:200].strip(": ")
 
 
-async def _stdin_tests(kernels: Kernels, code: str, known: Mapping[str, Any]) -> Verdict:
+async def _stdin_tests(kernels: Kernels, code: str, known: Mapping[str, Any], legacy: bool) -> Verdict:
     inputs, outputs = list(known["inputs"]), list(known["outputs"])
     if not inputs or len(inputs) != len(outputs):
         raise ValueError(
             f"the task has {len(inputs)} inputs and {len(outputs)} outputs; it needs as many, at least one"
         )
     limit_s, name = float(known.get("timeout_s") or 10.0), known.get("fn_name")
+    run = partial(_run, same=unordered_output if legacy else same_output)
     async with Subject(kernels, limit_s) as subject:
         try:
             if name:
                 name = await _load_function(subject, code, str(name))
             for number, (given, expected) in enumerate(zip(inputs, outputs, strict=True), 1):
-                subject.left_s = limit_s
-                fault = await (_call(subject, name, given, expected) if name else _run(subject, code, given, expected))
+                subject.left_s = subject.left_s if legacy else limit_s
+                fault = await (_call(subject, name, given, expected) if name else run(subject, code, given, expected))
                 if fault:
                     return wrong(f"test {number} of {len(inputs)}: {fault}")
         except Stopped as stopped:
@@ -141,14 +150,14 @@ async def _load_function(subject: Subject, code: str, name: str) -> str:
     return name if name in names else f"Solution.{name}"
 
 
-async def _run(subject: Subject, code: str, given: Any, expected: Any) -> str | None:
+async def _run(subject: Subject, code: str, given: Any, expected: Any, same: Callable[[str, str], bool]) -> str | None:
     """What is wrong with a program's output; None when it is right."""
     text = "\n".join(map(str, given)) if isinstance(given, list) else str(given)
     found = await subject.ask("run_program", code, text)
     if found.get("ended"):
         return f"the program ends with {found.get('error') or found['ended']}"[:200]
     wanted = "\n".join(map(str, expected)) if isinstance(expected, list) else str(expected)
-    return None if same_output(str(found.get("printed", "")), wanted) else "its output is another one"
+    return None if same(str(found.get("printed", "")), wanted) else "its output is another one"
 
 
 async def _call(subject: Subject, name: str, given: Any, expected: Any) -> str | None:
@@ -180,3 +189,7 @@ of the task: it precedes the code that is judged, and the tests can use what it 
 stdin_tests = CodeGrader("stdin_tests", ("inputs", "outputs"), _stdin_tests)
 """Reference: ``{"inputs": [...], "outputs": [...], "fn_name": str | null, "timeout_s": 10}``. Without ``fn_name`` the
 code is a program that reads its input and prints; with it, a function or a method of a class ``Solution``."""
+legacy_unit_tests = CodeGrader("unit_tests", ("tests",), _unit_tests, legacy=True)
+legacy_stdin_tests = CodeGrader("stdin_tests", ("inputs", "outputs"), _stdin_tests, legacy=True)
+"""The reference system's rules: one time limit for all tests together, no tests is a pass, words and lines of an output
+in any order."""
