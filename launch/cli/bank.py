@@ -1,4 +1,4 @@
-"""The verbs ``codeact bank``: a trajectory bank checked, counted, exported and judged again. They change nothing in it."""
+"""The verbs ``codeact bank``: a trajectory bank checked, counted, exported, judged again. They change nothing in it."""
 
 from __future__ import annotations
 
