@@ -8,16 +8,22 @@ import pickle
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from rollout.episode import run_episode
 from rollout.families import TaskSet, load_tasks
 from rollout.families.hotpotqa import generate
-from rollout.families.search import ParagraphSource, SearchToolset, WikipediaSource, wikipedia
+from rollout.families.search import Page, ParagraphSource, SearchToolset, WikipediaSource, wikipedia
 from rollout.families.search.paragraphs import VERSION
+from rollout.kernel_source import KernelSource
+from rollout.protocol import EpisodeProtocol
+from rollout.trajectory import Outcome, Sampling
+from tests.helpers.episodes import Says
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 Reply = tuple[int, dict[str, str], Any]
@@ -99,10 +105,13 @@ def test_a_busy_api_is_asked_again(busy: Reply) -> None:
         ((503, {}, b"down"), wikipedia.ATTEMPTS),
         ((404, {}, b""), 1),
         ((200, {}, {"error": {"code": "badvalue"}}), 1),
-        ((200, {}, b" " * (wikipedia.MAX_BYTES + 1)), wikipedia.ATTEMPTS),
+        ((200, {}, b" " * 2001), wikipedia.ATTEMPTS),
     ],
 )
-def test_a_search_without_an_answer_loses_the_episode_to_the_infrastructure(reply: Reply, attempts: int) -> None:
+def test_a_search_without_an_answer_loses_the_episode_to_the_infrastructure(
+    reply: Reply, attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wikipedia, "MAX_BYTES", 2000)
     with serving(reply) as (address, seen):
         tools = toolset(address)
         with pytest.raises(RuntimeError, match="does not answer"):
@@ -110,6 +119,25 @@ def test_a_search_without_an_answer_loses_the_episode_to_the_infrastructure(repl
     outcome = tools.outcome()
     assert outcome is not None and outcome.error is not None and outcome.error.kind == "infra"
     assert len(seen) == attempts and tools.fresh().outcome() is None
+
+
+def test_a_search_that_is_not_over_when_its_cell_ends_loses_the_episode_too() -> None:
+    class Slow:
+        def __init__(self) -> None:
+            self.during: list[Outcome | None] = []
+
+        def find(self, query: str, count: int) -> list[Page]:
+            self.during.append(tools.outcome())
+            return [Page("A", "b")]
+
+        def describe(self) -> str:
+            return "slow"
+
+    source = Slow()
+    tools = SearchToolset(source)
+    assert tools.search("a") == "Page: A\nSummary: b" and tools.outcome() is None
+    (during,) = source.during
+    assert during is not None and during.error is not None and during.error.kind == "infra"
 
 
 def test_an_address_without_a_server_is_the_infrastructure_too() -> None:
@@ -223,3 +251,20 @@ def test_the_real_files_are_read_and_their_paragraphs_found(tmp_path: Path, monk
         titles = {page.title for page in tools.source.find(row["question"], 5)}
         found += bool(titles & set(row["supporting_facts"]["title"]))
     assert len(tasks) == 100 and found >= 95
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_cells_search_and_a_dead_source_loses_the_episode(tmp_path: Path, pool: KernelSource) -> None:
+    (tmp_path / "hotpotqa").mkdir()
+    row = {"id": "x", "question": "Where?", "answer": "the north", "context": [["Town 7", ["Town number7 is north."]]]}
+    (tmp_path / "hotpotqa" / "distractor_sample_100.jsonl").write_text(json.dumps(row) + "\n")
+    (task,) = (
+        generate.with_options({"search": str(paragraphs(tmp_path / "p.jsonl"))}).load("distractor", tmp_path).tasks
+    )
+    turns = ("<execute>print(search('number7'))</execute>", "<solution>In the north.</solution>")
+    episode = await run_episode(task, Says(*turns), pool, EpisodeProtocol(), Sampling())
+    assert episode.outcome.success and "Town number7 lies in the north" in episode.messages[3].content
+    assert "search(query: str) -> str: Returns" in episode.messages[0].content
+    dead = replace(task, toolset=SearchToolset(WikipediaSource("http://127.0.0.1:9/", wait_s=0.001)))
+    lost = await run_episode(dead, Says(*turns), pool, EpisodeProtocol(), Sampling())
+    assert lost.lost and lost.outcome.error is not None and "127.0.0.1:9" in lost.outcome.error.message

@@ -54,10 +54,15 @@ class SearchToolset(Toolset):
         """``name``: that of the function in cells; ``max_chars``: length of the text of all pages."""
         self.source, self.name, self.pages, self.max_chars = source, name, pages, max_chars
         self._lost: str | None = None
+        self._open: list[str] = []  # queries without an answer yet
 
     def fresh(self) -> SearchToolset:
         """A copy that shares the source."""
         return SearchToolset(self.source, self.name, self.pages, self.max_chars)
+
+    def fork(self) -> SearchToolset:
+        """The same as :meth:`fresh`: searches leave no state."""
+        return self.fresh()
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """The function under its name."""
@@ -68,19 +73,23 @@ class SearchToolset(Toolset):
         query = " ".join(query.split())[:QUERY_CHARS]
         if not query:
             return NOTHING
+        self._open.append(query)
         try:
             found = self.source.find(query, self.pages)
         except SourceUnavailableError as fault:
             self._lost = str(fault)
             raise RuntimeError(f"{self.name}() is not available: {fault}") from fault
+        finally:
+            self._open.remove(query)
         text = "\n\n".join(f"Page: {page.title}\nSummary: {page.text}" for page in found)
         return text[: self.max_chars] or NOTHING
 
     def outcome(self) -> Outcome | None:
-        """Loses the episode after a search that got no answer."""
-        if self._lost is None:
+        """Loses the episode after a search that got no answer, or none before the cell's time was over."""
+        if self._lost is None and not self._open:
             return None
-        error = EpisodeError(kind="infra", message=f"{self.name}: {self._lost}")
+        fault = self._lost or f"no answer to {self._open[0]!r} before the cell ended"
+        error = EpisodeError(kind="infra", message=f"{self.name}: {fault}")
         return Outcome(success=False, reward=0.0, reason="error", error=error)
 
     def description(self) -> Any:

@@ -23,7 +23,7 @@ ADDRESS = "https://en.wikipedia.org/w/api.php"
 AGENT = f"codeact/{__version__} (task family hotpotqa; httpx2/{httpx2.__version__})"
 """Wikimedia asks clients to name themselves."""
 CONNECTIONS, ATTEMPTS = 4, 4
-TIMEOUT_S, LONGEST_WAIT_S = 10.0, 30.0
+TIMEOUT_S, LONGEST_WAIT_S = 10.0, 10.0
 MAX_BYTES = 1 << 20
 """Longest reply that is read."""
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
