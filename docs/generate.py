@@ -1,9 +1,10 @@
 """Writes the reference pages that follow from the code: configuration, command line, Python API.
 
-Contract: run as a program it rewrites ``configuration.md``, ``cli.md`` and ``python-api.md`` of ``docs/reference``; as
-a hook of mkdocs it does so before each build. ``tests/test_docs.py`` fails when a committed page differs. The
-configuration comes from the JSON schema of :class:`launch.config.LoopConfig`, the command line from the commands of
-:mod:`launch.cli`, the names of the API from ``__all__`` of each room; mkdocstrings fills in their docstrings.
+Contract: run as a program it rewrites ``configuration.md``, ``cli.md``, ``families.md`` and ``python-api.md`` of
+``docs/reference``; as a hook of mkdocs it does so before each build. ``tests/test_docs.py`` fails when a committed page
+differs. The configuration comes from the JSON schema of :class:`launch.config.LoopConfig`, the command line from the
+commands of :mod:`launch.cli`, the families from what each says of its data set, the names of the API from ``__all__``
+of each room; mkdocstrings fills in their docstrings.
 """
 
 from __future__ import annotations
@@ -21,6 +22,20 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 PACKAGES = ("sandbox", "codeact_train", "codeact_train.prepare", "codeact_train.plan", "rollout", "eval")
 NOTE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
+FAMILIES = """The families that read a data set. `codeact tasks list` shows which data are on this machine,
+`codeact tasks fetch FAMILY` downloads them, `codeact tasks validate FAMILY` judges their answers without a model. The
+family `procedural` makes its tasks and needs no data. A task has the same id and the same content digest in every run.
+Rows that are no tasks are counted by reason. [Add a task family](../how-to/add-a-task-family.md) says how to bring one.
+"""
+ANSWERS = """
+## How answers are checked
+
+`codeact tasks validate` gives each grader the data set's answers, which must be right, and answers made from them,
+which must be wrong. {} must be wrong for every grader.
+
+| grader | right | wrong |
+|---|---|---|
+"""
 BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
 Schema = dict[str, Any]
 
@@ -49,6 +64,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "configuration.md": configuration(),
         REFERENCE / "cli.md": command_line(),
+        REFERENCE / "families.md": families(),
         REFERENCE / "python-api.md": python_api(),
     }
 
@@ -164,6 +180,49 @@ def _summaries(command: Any) -> Iterator[tuple[str, str]]:
     for inner in getattr(command, "commands", {}).values():
         yield inner.get_short_help_str(), inner.get_short_help_str(limit=200)
         yield from _summaries(inner)
+
+
+def families() -> str:
+    """A section for each family that reads a data set, and how the answers of each grader are checked."""
+    from rollout.families import data_families
+    from rollout.validate.answers import EMPTY, FORMS
+
+    text = "# Task families\n\n" + NOTE + FAMILIES
+    for name, family in data_families().items():
+        text += f"\n## {name}\n\n" + "\n".join(_family(family.info)) + "\n"
+    text += ANSWERS.format(" and ".join(f"`{one or '(nothing)'}`" for one in EMPTY))
+    return text + "".join(f"| `{grader}` | {form.how} |\n" for grader, form in FORMS.items())
+
+
+def _family(info: Any) -> Iterator[str]:
+    """The lines of a family's section."""
+    tools = ", ".join(f"`{tool}`" for tool in info.tools)
+    grader = f"`{info.grader}`" if info.grader else "that of the task"
+    yield f"{info.title}. Licence: {info.licence}. Grader: {grader}. Protocol: `{info.protocol}`." + (
+        f" Functions: {tools}." if tools else ""
+    )
+    if info.splits:
+        yield "\n| split | tasks | read from | original |\n|---|---|---|---|"
+    for split, described in info.splits.items():
+        grader = f"; grader `{info.graders[split]}`" if split in info.graders else ""
+        files = ", ".join(f"`{source.files[0]}`" for source in info.sources.get(split, ()) if source.files)
+        origins = ", ".join(filter(None, (_origin(source) for source in info.sources.get(split, ()))))
+        yield f"| `{split}` | {described}{grader} | {files} | {origins} |"
+    if info.presets:
+        yield "\nPresets (`tasks.preset`):\n"
+        yield from (
+            f"- `{name}`: {one.count:,} tasks of `{one.split}`. {one.rule}" for name, one in info.presets.items()
+        )
+    if info.defects:
+        yield "\nKnown defects, and what is done about each:\n"
+        yield from (f"- {defect}" for defect in info.defects)
+
+
+def _origin(source: Any) -> str:
+    """Links to the original and to the hub."""
+    checked = " with SHA-256" if source.sha256 else ""
+    original = [] if not source.url else [source.url if " " in source.url else f"[file]({source.url}){checked}"]
+    return ", ".join([*original, *([f"hub `{source.hub}`"] if source.hub else [])])
 
 
 def python_api() -> str:

@@ -39,7 +39,11 @@ class Folder(DataFamily):
         licence="yours",
         splits={},
         sources={},
-        grader="the task's own",
+        grader="",
+        defects=(
+            "Each line of a `.jsonl` file is a task. Unknown keys, ids used twice and graders that do not exist are "
+            "errors with file and line; duplicates, tasks of two splits and rows without an answer are refused.",
+        ),
     )
 
     def __init__(self) -> None:

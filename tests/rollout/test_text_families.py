@@ -95,7 +95,7 @@ def test_rows_that_are_left_out_are_mentioned_once(tmp_path: Path, capsys: pytes
     written(tmp_path / "mbpp" / "mbpp.jsonl", rows)
     for _ in range(2):
         assert len(family("mbpp")("test", None, 0, data_root=tmp_path)) == 1
-    assert capsys.readouterr().err == "mbpp/test: 1 rows are no tasks and left out: 1 no tests\n"
+    assert capsys.readouterr().err == "mbpp/test: 1 row is no task and left out: 1 no tests\n"
 
 
 def test_a_line_that_is_no_row_is_named_with_its_number(tmp_path: Path) -> None:

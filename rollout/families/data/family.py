@@ -88,7 +88,8 @@ def _mention(name: str, loaded: Loaded) -> None:
     if loaded.refused and name not in _mentioned:
         _mentioned.add(name)
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(loaded.refused.items()))
-        print(f"{name}: {loaded.refused.total():,} rows are no tasks and left out: {reasons}", file=sys.stderr)
+        rows = "1 row is no task" if loaded.refused.total() == 1 else f"{loaded.refused.total():,} rows are no tasks"
+        print(f"{name}: {rows} and left out: {reasons}", file=sys.stderr)
 
 
 class DataFamily(ABC):
