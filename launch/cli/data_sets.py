@@ -50,7 +50,7 @@ def general(
         typer.echo(json.dumps({"parts": found, "missing": missing}, indent=1))
     else:
         for part in built:
-            typer.echo(f"{part.name}: {part.read} rows")
+            typer.echo(f"{part.name}: {part.read:,} rows, {part.kept:,} records; the paper has {part.published:,}")
             for rule, left in part.left.items():
                 typer.echo(f"  {left:>9,}  {rule}")
     for name, where in missing.items():

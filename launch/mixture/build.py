@@ -24,12 +24,13 @@ Keep = Callable[[dict[str, Any]], bool]
 
 @dataclass(frozen=True)
 class BuiltPart:
-    """A part that was written: rows read, records left after each filter, records written."""
+    """A part that was written: rows read, records left after each filter, records written, and those of the paper."""
 
     name: str
     read: int
     left: dict[str, int]
     kept: int
+    published: int
 
 
 class _Rows:
@@ -93,7 +94,7 @@ def _write_part(name: str, inputs: Sequence[str], seed: int, keep: Keep | None, 
         )
     for record in records:
         lines.write(json.dumps(record, ensure_ascii=False) + "\n")
-    return BuiltPart(name, rows.count, steps.left, len(records))
+    return BuiltPart(name, rows.count, steps.left, len(records), part.published)
 
 
 def _below(part: Part, root: Path | None) -> list[str]:

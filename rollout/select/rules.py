@@ -1,7 +1,7 @@
 """The rules that look at one episode alone: success, length, and the paper's filters.
 
 Contract: a rule returns why an episode is dropped, in a few words that are the same for all episodes it drops, or None.
-The paper's filters are those of its published code; the module of each says where ours differ.
+The paper's filters are those of its published code; the docstring of each says where ours differs.
 """
 
 from __future__ import annotations
