@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from rollout.costs import (
         CollectionPlan,
+        MissingData,
         bank_table,
         plan_collection,
         read_prices,
@@ -132,6 +133,7 @@ _MODULES = {
     "KERNEL_SOURCES": "registry",
     "KernelSource": "kernel_source",
     "Message": "trajectory",
+    "MissingData": "costs",
     "Observation": "environment",
     "Outcome": "trajectory",
     "ProtocolRef": "trajectory",
@@ -199,6 +201,7 @@ __all__ = [
     "JudgeConfig",
     "KernelSource",
     "Message",
+    "MissingData",
     "Observation",
     "Outcome",
     "ProtocolRef",

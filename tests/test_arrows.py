@@ -104,7 +104,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "config": "console inputs serve",
         "run_dir": "",
         "submit": "config",
-        "plan": "config console inputs run_dir submit",
+        "plan": "config console inputs mixture run_dir submit",
         "stages": "config console inputs publish run_dir serve submit",
         "loop": "config console run_dir stages",
         "cli": "config console inputs loop mixture plan publish run_dir serve stages submit",

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from launch.console import done, say
 
+WIDTH = 132
+"""Columns that the tables need; in a narrower terminal their lines wrap."""
 BankArgument = Annotated[Path, typer.Argument(help="A bank, one of its files, or a run folder, such as runs/demo.")]
 
 
@@ -78,7 +80,7 @@ def banks_in(path: Path, verb: str, *, evaluation: bool = True) -> list[Path]:
 
 
 def _show(table: dict[str, Any]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=max(WIDTH, Console().width))
     cost = Table(title="Cost of each model", title_justify="left", box=box.SIMPLE)
     names = ("model", "episodes", "solved", "prompt tokens", "of them cached", "completion tokens", "a task", "money")
     for name in names:

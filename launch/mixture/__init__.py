@@ -5,7 +5,7 @@ The rules are in this room and not in ``rollout`` because rows are read by ``cod
 people's files in ``launch.inputs``, the result is a file of records that ``prepare.sources`` names.
 """
 
-from launch.mixture.build import build_mixture
+from launch.mixture.build import build_mixture, missing_parts
 from launch.mixture.parts import PARTS
 
-__all__ = ["PARTS", "build_mixture"]
+__all__ = ["PARTS", "build_mixture", "missing_parts"]

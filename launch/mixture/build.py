@@ -8,7 +8,7 @@ the same file, byte for byte. Cost: one pass over each file; the records of a pa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -69,7 +69,7 @@ def build_mixture(
     if unknown := sorted(set(given) - set(PARTS)):
         raise ValueError(f"{unknown[0]}=...: no such part; choose from {', '.join(PARTS)}")
     inputs = {name: list(given.get(name) or _below(part, data_root)) for name, part in PARTS.items()}
-    missing = {name: _where(PARTS[name]) for name, found in inputs.items() if not found}
+    missing = missing_parts(data_root, set(given))
     if len(missing) == len(PARTS):
         first = next(iter(missing.values()))
         raise ValueError(f"no part of the mixture is in {data_root}; name one, such as openorca=FILE, or get {first}")
@@ -79,6 +79,12 @@ def build_mixture(
             if found:
                 built.append(_write_part(name, found, seed, keep, lines))
     return built, missing
+
+
+def missing_parts(data_root: Path | None, given: Collection[str] = ()) -> dict[str, str]:
+    """The parts that are neither given nor below the data root, each with where to get it."""
+    absent = [name for name, part in PARTS.items() if name not in given and not _below(part, data_root)]
+    return {name: _where(PARTS[name]) for name in absent}
 
 
 def _write_part(name: str, inputs: Sequence[str], seed: int, keep: Keep | None, lines: IO[str]) -> BuiltPart:

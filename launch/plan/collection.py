@@ -5,6 +5,7 @@ Contract: reads the configuration, the data sets on this machine and the run's b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich import box
@@ -12,21 +13,41 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.config import LoopConfig
+from launch.mixture import missing_parts
 from launch.run_dir import RunDir
-from rollout import CollectionPlan, plan_collection, read_prices
+from rollout import CollectionPlan, DataRoot, MissingData, plan_collection, read_prices
+
+WIDTH = 132
+"""Columns that the tables need; in a narrower terminal their lines wrap."""
 
 
 def make_collection_plan(config: LoopConfig, prices: Path | None) -> CollectionPlan:
     """The plan of a configuration. Raises ``ValueError`` for a file of prices that cannot be read."""
     models = {name: engine.name or engine.model for name, engine in config.engines.items()}
-    return plan_collection(
+    plan = plan_collection(
         config.collect, models, RunDir(config.run).bank, read_prices(prices.expanduser()) if prices else None
     )
+    plan.missing += _missing_records(config)
+    return plan
+
+
+def _missing_records(config: LoopConfig) -> Iterator[MissingData]:
+    """Files of records that ``prepare`` mixes with the collected ones, and of what they are made."""
+    absent = []
+    for source in config.prepare.sources:
+        path = Path(source.path) if source.path else None
+        if path is not None and ":" not in str(path) and not path.exists():
+            absent.append(path)
+    for path in absent:
+        yield MissingData("prepare.sources", path.stem, str(path), f"codeact records general --out {path}")
+    if absent:
+        for name, where in missing_parts(DataRoot().folder).items():
+            yield MissingData("general", name, "its file", where)
 
 
 def show_collection_plan(plan: CollectionPlan) -> None:
     """Prints a plan on standard output."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=max(WIDTH, Console().width))
     console.print(_sources(plan))
     console.print(_teachers(plan))
     console.print("Tokens and money are [bold]estimates[/bold] of what is left to run; prices are those of --prices.")

@@ -4,8 +4,8 @@ Contract: token counts are those that servers reported. Prices come from a file 
 estimate carries its source. Nothing here asks a server.
 """
 
-from rollout.costs.plan import CollectionPlan, plan_collection
+from rollout.costs.plan import CollectionPlan, MissingData, plan_collection
 from rollout.costs.prices import Price, read_prices
 from rollout.costs.table import bank_table
 
-__all__ = ["CollectionPlan", "Price", "bank_table", "plan_collection", "read_prices"]
+__all__ = ["CollectionPlan", "MissingData", "Price", "bank_table", "plan_collection", "read_prices"]

@@ -20,6 +20,19 @@ PAPER_TASKS = {
 }
 """Family → tasks that the paper generated with."""
 
+PAPER_KINDS = {
+    "math": {
+        "algebra": 1226,
+        "counting_and_probability": 602,
+        "geometry": 727,
+        "intermediate_algebra": 1070,
+        "number_theory": 691,
+        "prealgebra": 750,
+        "precalculus": 520,
+    }
+}
+"""Family → kind → tasks of the paper, where a source may take some kinds only."""
+
 UNSOLVED = {
     "alfworld": 786,
     "apps": 2003,

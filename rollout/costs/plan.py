@@ -18,16 +18,17 @@ from typing import Any
 from rollout.config import CollectConfig, Source
 from rollout.costs import paper
 from rollout.costs.prices import Price
-from rollout.families import load_tasks
+from rollout.families import Task, TaskSet, load_tasks
 from rollout.families.data import DataFamily, DataRoot, MissingDataError
 from rollout.registry import TASK_FAMILIES
 from rollout.store import read_trajectories
 
 _NUMBER = re.compile(r"\d[\d,]+")
+"""A number of tasks in the description of a split."""
 
 
 @dataclass
-class Missing:
+class MissingData:
     """A file of a data set that is not on this machine, or a part that cannot be used here."""
 
     family: str
@@ -72,7 +73,7 @@ class CollectionPlan:
 
     sources: list[SourcePlan] = field(default_factory=list)
     teachers: list[TeacherPlan] = field(default_factory=list)
-    missing: list[Missing] = field(default_factory=list)
+    missing: list[MissingData] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain values."""
@@ -113,6 +114,7 @@ class _Bank:
 
     def __init__(self, folder: Path) -> None:
         self.done: Counter[tuple[str, str]] = Counter()
+        self._loaded: dict[str, list[Task]] = {}
         self._tokens: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
         for one in read_trajectories(folder) if folder.exists() else ():
             if one.lost or one.branch is not None:
@@ -121,6 +123,13 @@ class _Bank:
             usage = one.usage
             if usage.prompt_tokens or usage.completion_tokens:
                 self._tokens[one.model, one.task.family].append((usage.prompt_tokens, usage.completion_tokens))
+
+    def tasks(self, chosen: TaskSet) -> list[Task]:
+        """The tasks of a set, loaded once."""
+        key = chosen.model_dump_json()
+        if key not in self._loaded:
+            self._loaded[key] = load_tasks(chosen)
+        return self._loaded[key]
 
     def tokens(self, model: str, family: str) -> tuple[float, float, str]:
         """Tokens of prompts and completions of an episode, and where the figures come from."""
@@ -133,18 +142,25 @@ class _Bank:
                 sum(completion for _, completion in found) / count,
                 f"measured: {count} episodes of {family} in the bank",
             )
-        return *paper.tokens_per_episode(family), f"estimated for {family} from {paper.SOURCE}"
+        return *paper.tokens_per_episode(family), f"estimated from {paper.SOURCE}"
 
 
-def _source(number: int, source: Source, seen: _Bank, models: Mapping[str, str], missing: list[Missing]) -> SourcePlan:
+def _source(
+    number: int, source: Source, seen: _Bank, models: Mapping[str, str], missing: list[MissingData]
+) -> SourcePlan:
     tasks = source.tasks
     entry = SourcePlan(number, tasks.family, tasks.split, tasks.preset, source.names, source.samples, None, "not known")
-    lacking = _missing(source)
-    if lacking:
-        missing += [one for one in lacking if one not in missing]
+    absent = _missing(source)
+    loaded: list[Task] = []
+    if not absent:
+        try:
+            loaded = seen.tasks(tasks)
+        except ValueError as fault:  # a package that is not installed, a list of tasks that is not there yet
+            absent = [MissingData(tasks.family, tasks.split, "its tasks cannot be loaded", str(fault))]
+    if absent:
+        missing += [one for one in absent if one not in missing]
         entry.tasks, entry.basis = _known_count(source)
     else:
-        loaded = load_tasks(tasks)
         entry.tasks, entry.basis = len(loaded), "counted"
         for name in source.names:
             model = _model(name, source, models)
@@ -161,13 +177,10 @@ def _source(number: int, source: Source, seen: _Bank, models: Mapping[str, str],
     return entry
 
 
-def _missing(source: Source) -> list[Missing]:
-    """What a source needs and this machine has not."""
+def _missing(source: Source) -> list[MissingData]:
+    """The files that a source needs and this machine has not."""
     tasks = source.tasks
-    try:
-        family = TASK_FAMILIES.get(tasks.family)
-    except (ImportError, ValueError) as fault:
-        return [Missing(tasks.family, tasks.split, "a package", str(fault))]
+    family = TASK_FAMILIES.get(tasks.family)
     if not isinstance(family, DataFamily):
         return []
     root, found = DataRoot(tasks.data_root), []
@@ -177,24 +190,24 @@ def _missing(source: Source) -> list[Missing]:
         except MissingDataError:
             command = f"codeact tasks fetch {tasks.family} --split {tasks.split}"
             where = needed.url or (f"https://huggingface.co/datasets/{needed.hub}" if needed.hub else "")
-            get = f"{command} (from {where})" if where else "no public address is known; ask the authors"
-            found.append(Missing(tasks.family, tasks.split, needed.files[0], get))
+            get = f"{command} (from {where})" if where and " " not in where else where or "no address is known"
+            found.append(MissingData(tasks.family, tasks.split, needed.files[0], get))
     return found
 
 
 def _known_count(source: Source) -> tuple[int | None, str]:
     """The number of tasks of the original, when its files are not here."""
     tasks = source.tasks
-    family = TASK_FAMILIES.get(tasks.family) if tasks.family in TASK_FAMILIES.names() else None
-    if not isinstance(family, DataFamily):
-        return tasks.count, "as configured" if tasks.count else "not known"
+    family = TASK_FAMILIES.get(tasks.family)
     known: int | None = None
-    if tasks.kinds is None and (tasks.preset == "paper" or (tasks.preset is None and tasks.split == "train")):
-        known = paper.PAPER_TASKS.get(tasks.family) if tasks.preset or tasks.family in ("apps", "alfworld") else None
-    if known is None:
-        described = family.info.presets.get(tasks.preset or "") or family.info.splits.get(tasks.split, "")
-        number = _NUMBER.search(described)
-        known = int(number[0].replace(",", "")) if number else None
+    if isinstance(family, DataFamily):
+        if tasks.preset in family.info.presets:
+            known = family.info.presets[tasks.preset].count
+        elif (number := _NUMBER.search(family.info.splits.get(tasks.split, ""))) is not None:
+            known = int(number[0].replace(",", ""))
+    if tasks.kinds is not None:
+        counts = paper.PAPER_KINDS.get(tasks.family, {}) if tasks.preset == "paper" else {}
+        known = sum(counts[kind] for kind in tasks.kinds) if set(tasks.kinds) <= set(counts) else None
     if known is None:
         return tasks.count, "as configured" if tasks.count else "not known"
     return min(known, tasks.count or known), "known: the original's number"
