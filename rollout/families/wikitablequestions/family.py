@@ -115,7 +115,8 @@ class WikiTableQuestions(DataFamily):
         split, count = self.info.presets[preset].split, self.info.presets[preset].count
         text, tables = root.text(_questions(split)), _Tables(root.find(_TABLES))
         lines = {line.partition("\t")[0]: line for line in _lines(text)}
-        rows = [row[:3] for row in csv.reader(io.StringIO(text, newline=""), delimiter="\t")][1:]
+        read = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
+        rows = [row[:3] for row in read if len(row) > 2 and row[0] in lines]
         return self._tasks(split, [(lines[name], kind) for name, kind in paper_choice(rows, tables, count)], tables)
 
     def _tasks(self, split: str, chosen: list[tuple[str, str]], tables: Mapping[str, str]) -> Iterator[Task | Refused]:

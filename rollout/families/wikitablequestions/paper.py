@@ -13,7 +13,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from rollout.families.data.paper import shuffled
-from rollout.families.wikitablequestions.table import read_table
+from rollout.families.wikitablequestions.table import UnreadableTableError, read_table
 
 SEED = 42
 
@@ -26,20 +26,26 @@ def paper_choice(questions: Sequence[Sequence[str]], tables: Mapping[str, str], 
         tables: the csv files.
         count: number of questions.
     """
-    sizes = {name: _size(tables[name]) for name in {question[2] for question in questions}}
+    sizes = {name: _size(tables.get(name)) for name in {question[2] for question in questions}}
     largest = sorted(questions, key=lambda question: [-length for length in sizes[question[2]]])[:count]
     mixed = [largest[place] for place in shuffled(len(largest), SEED)]
     kinds = ["sqlite" if place < len(mixed) / 2 else "pandas" for place in range(len(mixed))]
     return [(mixed[place][0], kinds[place]) for place in shuffled(len(mixed), SEED)]
 
 
-def _size(text: str) -> tuple[int, int]:
-    """Rows and columns."""
+def _size(text: str | None) -> tuple[int, int]:
+    """Rows and columns; none of a table that is missing or cannot be read."""
     import pandas as pd
 
+    if text is None:
+        return 0, 0
     try:
         rows, columns = pd.read_csv(io.StringIO(text)).shape
-    except pd.errors.ParserError:
+        return rows, columns
+    except (pd.errors.ParserError, pd.errors.EmptyDataError):
+        pass
+    try:
         table = read_table(text)
-        rows, columns = len(table.rows), len(table.columns)
-    return rows, columns
+    except UnreadableTableError:
+        return 0, 0
+    return len(table.rows), len(table.columns)
