@@ -81,7 +81,10 @@ def validate(
 
 @tasks_app.command()
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="Files of recorded runs in MINT's form (.jsonl or .jsonl.gz).")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Files of runs in MINT's form (.jsonl, .jsonl.gz), or one run folder with a bank."),
+    ],
     graders_only: Annotated[
         bool, typer.Option("--graders-only", help="Judge the proposals again; run no cell.")
     ] = False,
@@ -104,13 +107,18 @@ def replay(
     A run repeats its record when our verdicts are the recorded ones, or differ only because the reference's rule
     differs from ours. Every difference is listed with its reason.
     """
-    from rollout.replay import choose_runs, replay_graders, replay_runs, task_of
+    from launch.cli.replay import jobs_of, refuse_bank_filters
+    from rollout.replay import PROTOCOL, ReplayOptions, choose_runs, replay_graders, replay_runs, task_of, tasks_of
 
-    runs = choose_runs(files, limit, seed, family or ())
-    if graders_only:
-        report = replay_graders([(run, task_of(run)) for run in runs])
+    if any(file.is_dir() for file in files):
+        refuse_bank_filters(files, graders_only, limit, family)
+        jobs, protocol = jobs_of(files[0])
+        report = replay_runs(jobs, bank, ReplayOptions(at_once=at_once, protocol=protocol))
+    elif graders_only:
+        report = replay_graders([(run, task_of(run)) for run in choose_runs(files, limit, seed, family or ())])
     else:
-        report = replay_runs(runs, bank, data_root, at_once)
+        jobs, missing = tasks_of(choose_runs(files, limit, seed, family or ()), data_root)
+        report = replay_runs(jobs, bank, ReplayOptions(at_once=at_once, protocol=PROTOCOL), missing)
     typer.echo(report.model_dump_json(indent=2) if json else report.markdown())
     least = min_agreement if min_agreement is not None else (0.99 if graders_only else 0.97)
     short = report.short_of(least)

@@ -1,25 +1,28 @@
 """Replays of recorded runs: their turns drive episodes again, and verdicts and outputs are compared.
 
 Contract: :func:`read_runs` reads recorded runs, :func:`replay_graders` judges their proposals again without running
-anything, and :func:`execute` runs their episodes in our kernels. The results are a :class:`ReplayReport`. No model is
-needed.
+anything, and :func:`replay_runs` runs their episodes in our kernels. The results are a :class:`ReplayReport`.
+:func:`bank_jobs` takes the trajectories of a bank instead. No model is needed.
 """
 
+from rollout.replay.banks import bank_jobs
 from rollout.replay.choose import choose_runs
 from rollout.replay.execute import PROTOCOL, ReplayOptions, execute
 from rollout.replay.executed import replay_runs, report_executed
 from rollout.replay.graders_only import replay_graders
 from rollout.replay.recorded import RecordedRun, RecordedTurn, read_runs
 from rollout.replay.report import Disagreement, ReplayReport
-from rollout.replay.tasks import task_of, tasks_of
+from rollout.replay.tasks import Job, task_of, tasks_of
 
 __all__ = [
     "PROTOCOL",
     "Disagreement",
+    "Job",
     "RecordedRun",
     "RecordedTurn",
     "ReplayOptions",
     "ReplayReport",
+    "bank_jobs",
     "choose_runs",
     "execute",
     "read_runs",

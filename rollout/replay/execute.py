@@ -27,16 +27,6 @@ PRELOAD = ("numpy", "pandas", "sympy")
 _SAMPLING = Sampling(max_tokens=512)
 
 
-@dataclass(frozen=True)
-class ReplayOptions:
-    """How episodes are run."""
-
-    at_once: int = 16
-    """Episodes at the same time."""
-    memory_mib: int = 512
-    """Memory of one kernel."""
-
-
 PROTOCOL = EpisodeProtocol(
     name="mint-replay",
     max_steps=5,
@@ -51,9 +41,22 @@ PROTOCOL = EpisodeProtocol(
 """Limits of the recorded runs, with our wording."""
 
 
-def replay_id(run: RecordedRun, job: Job) -> str:
+@dataclass(frozen=True)
+class ReplayOptions:
+    """How episodes are run."""
+
+    at_once: int = 16
+    """Episodes at the same time."""
+    memory_mib: int = 512
+    """Memory of one kernel."""
+    protocol: EpisodeProtocol = PROTOCOL
+    """Limits and wording; that of a bank's run, for its trajectories."""
+
+
+def replay_id(job: Job, protocol: EpisodeProtocol) -> str:
     """The id of the trajectory that replays a run."""
-    return trajectory_id(job[1].ref, engine_name(run), _SAMPLING, PROTOCOL.ref, 0)
+    run, task = job
+    return trajectory_id(task.ref, engine_name(run), _SAMPLING, protocol.ref, run.sample)
 
 
 def engine_name(run: RecordedRun) -> str:
@@ -64,7 +67,7 @@ def engine_name(run: RecordedRun) -> str:
 def execute(
     jobs: Sequence[Job],
     bank: Path,
-    options: ReplayOptions | None = None,
+    options: ReplayOptions,
     on_end: Callable[[Trajectory], None] = lambda trajectory: None,
 ) -> dict[str, Trajectory]:
     """The trajectory of each job by its id: those of the bank, and those that are run now.
@@ -80,30 +83,31 @@ def execute(
         SandboxError: this machine cannot run kernels.
     """
     with TrajectoryStore(bank) as store:
-        missing = {replay_id(job[0], job): job for job in jobs}
+        missing = {replay_id(job, options.protocol): job for job in jobs}
         missing = {name: job for name, job in missing.items() if name not in store.ids}
 
         async def run_all() -> None:
-            async for trajectory in _episodes(missing.values(), options or ReplayOptions()):
+            async for trajectory in _episodes(missing.values(), options):
                 if not trajectory.lost:
                     store.append(trajectory)
                 on_end(trajectory)
 
         if missing:
             asyncio.run(run_all())
-    wanted = {replay_id(job[0], job) for job in jobs}
+    wanted = {replay_id(job, options.protocol) for job in jobs}
     return {record.id: record for record in read_trajectories(bank) if record.id in wanted and not record.lost}
 
 
 async def _episodes(jobs: Iterable[Job], options: ReplayOptions) -> AsyncIterator[Trajectory]:
     """Runs episodes, at most ``at_once`` at a time, and yields each when it ends."""
     waiting = iter(jobs)
-    limits = Limits(memory_mib=options.memory_mib, cell_timeout_s=PROTOCOL.cell_timeout_s)
-    async with KernelPool(size=min(4, options.at_once), limits=limits, preload=PRELOAD) as pool:
+    limits = Limits(memory_mib=options.memory_mib, cell_timeout_s=options.protocol.cell_timeout_s)
+    size, checkpoint = min(4, options.at_once), options.protocol.checkpoint
+    async with KernelPool(size=size, limits=limits, preload=PRELOAD, checkpoint=checkpoint) as pool:
         running: set[asyncio.Task[Trajectory]] = set()
         while True:
             while len(running) < options.at_once and (job := next(waiting, None)) is not None:
-                running.add(asyncio.create_task(_episode(job, pool)))
+                running.add(asyncio.create_task(_episode(job, pool, options.protocol)))
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +115,7 @@ async def _episodes(jobs: Iterable[Job], options: ReplayOptions) -> AsyncIterato
                 yield finished.result()
 
 
-async def _episode(job: Job, pool: KernelPool) -> Trajectory:
+async def _episode(job: Job, pool: KernelPool, protocol: EpisodeProtocol) -> Trajectory:
     run, task = job
     engine = ReplayEngine(engine_name(run), [turn.text for turn in run.turns])
-    return await run_episode(task, engine, pool, PROTOCOL, _SAMPLING)
+    return await run_episode(task, engine, pool, protocol, _SAMPLING, run.sample)

@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rollout.replay.execute import PROTOCOL, ReplayOptions, execute, replay_id
+from rollout.protocol import EpisodeProtocol
+from rollout.replay.execute import ReplayOptions, execute, replay_id
 from rollout.replay.grade import GradedRun, grade
 from rollout.replay.graders_only import disagreement_of, half_of
 from rollout.replay.observations import EQUAL, NORMALISED, compare
@@ -27,22 +28,27 @@ from rollout.replay.report import (
     grouped,
     summed,
 )
-from rollout.replay.tasks import Job, tasks_of
+from rollout.replay.tasks import Job
 from rollout.trajectory import Message, Trajectory
 
 
 def replay_runs(
-    runs: Sequence[RecordedRun], bank: Path, data_root: Path | None = None, at_once: int = 16
+    jobs: Sequence[Job], bank: Path, options: ReplayOptions, missing: Mapping[str, str] | None = None
 ) -> ReplayReport:
     """Executes runs (:func:`rollout.replay.execute.execute`) and reports. Shows its progress on standard error.
 
+    Args:
+        jobs: runs with their tasks (:func:`rollout.replay.tasks.tasks_of`).
+        bank: folder of the replayed trajectories.
+        options: how episodes are run.
+        missing: family → why its runs are not among the jobs.
+
     Raises:
-        ValueError: a run is not of a known family, or another process writes the bank.
+        ValueError: another process writes the bank.
         SandboxError: this machine cannot run kernels.
     """
     from rollout.workers.progress import progress  # its package imports Ray
 
-    jobs, missing = tasks_of(runs, data_root)
     started, succeeded = time.monotonic(), 0
     with progress("replay", len(jobs)) as advance:
 
@@ -51,12 +57,16 @@ def replay_runs(
             succeeded += trajectory.outcome.success
             advance(f"{succeeded} solved")
 
-        trajectories = execute(jobs, bank, ReplayOptions(at_once=at_once), count)
-    return report_executed(jobs, trajectories, missing, time.monotonic() - started)
+        trajectories = execute(jobs, bank, options, count)
+    return report_executed(jobs, trajectories, missing or {}, options.protocol, time.monotonic() - started)
 
 
 def report_executed(
-    jobs: Sequence[Job], trajectories: Mapping[str, Trajectory], missing: Mapping[str, str], seconds: float = 0.0
+    jobs: Sequence[Job],
+    trajectories: Mapping[str, Trajectory],
+    missing: Mapping[str, str],
+    protocol: EpisodeProtocol,
+    seconds: float = 0.0,
 ) -> ReplayReport:
     """Compares trajectories with the runs that drove them.
 
@@ -64,6 +74,7 @@ def report_executed(
         jobs: runs with their tasks.
         trajectories: by id; a job without one was lost to the infrastructure.
         missing: family → why its runs could not be executed.
+        protocol: of the episodes.
         seconds: how long the episodes took.
     """
     graded = {one.run.id: one for one in grade(jobs)}
@@ -74,7 +85,7 @@ def report_executed(
         run = job[0]
         count = halves[run.family][half_of(run)]
         count["runs"] += 1
-        trajectory = trajectories.get(replay_id(run, job))
+        trajectory = trajectories.get(replay_id(job, protocol))
         if trajectory is None:
             continue
         outputs[run.family].update(output_reasons(run, trajectory))
@@ -94,7 +105,7 @@ def report_executed(
     }
     return ReplayReport(
         mode="executed",
-        protocol=f"{PROTOCOL.name} {PROTOCOL.ref.digest}",
+        protocol=f"{protocol.name} {protocol.ref.digest}",
         seconds=round(seconds, 1),
         families=families,
         total={half: summed([family.halves[half] for family in families.values()]) for half in HALVES},

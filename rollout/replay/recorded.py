@@ -68,11 +68,14 @@ class RecordedRun:
     turns: tuple[RecordedTurn, ...]
     form: Form = "execute"
     """How code was written: in ``<execute>`` tags, or in fenced blocks (some models were run so)."""
+    sample: int = 0
+    """Number of the episode, where a model worked on a task several times."""
 
     @property
     def id(self) -> str:
-        """Family, task and model: unique in a file."""
-        return f"{self.family}/{self.task_id}/{self.model}"
+        """Family, task, model and sample: unique in a file."""
+        sample = f"/{self.sample}" if self.sample else ""
+        return f"{self.family}/{self.task_id}/{self.model}{sample}"
 
     @property
     def proposals(self) -> list[tuple[str, Said]]:

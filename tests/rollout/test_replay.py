@@ -1,5 +1,6 @@
 """Replays of recorded runs: what is read, which verdicts and outputs agree, and the command."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -9,9 +10,24 @@ import pytest
 from typer.testing import CliRunner
 
 from launch.cli import app
-from rollout.replay import choose_runs, read_runs, replay_graders, replay_runs, task_of
+from rollout.engines.expert import ExpertEngine
+from rollout.episode import run_episode
+from rollout.families import TaskSet, load_tasks
+from rollout.protocol import EpisodeProtocol
+from rollout.replay import (
+    ReplayOptions,
+    bank_jobs,
+    choose_runs,
+    read_runs,
+    replay_graders,
+    replay_runs,
+    task_of,
+    tasks_of,
+)
 from rollout.replay.observations import EQUAL, NORMALISED, compare
 from rollout.store import read_trajectories
+from rollout.trajectory import Sampling, Trajectory
+from sandbox import KernelPool
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECORDED = [DATA / "mint_trajectories" / name for name in ("open.jsonl.gz", "open_failed.jsonl.gz")]
@@ -140,16 +156,46 @@ def test_recorded_turns_run_in_our_kernels_and_a_stopped_replay_goes_on(tmp_path
         line(search, f"Observation:\n{page}{LEFT}", "<solution>Oslo</solution>", task="hotpotqa", reference="oslo"),
         line("```python\nprint(5)\n```", f"Observation:\n5{LEFT}", "<solution>5</solution>", model="b", success=False),
     )
-    runs = choose_runs([file])
-    first = replay_runs(runs[:1], tmp_path / "bank", at_once=2)
+    jobs, missing = tasks_of(choose_runs([file]))
+    assert not missing
+    first = replay_runs(jobs[:1], tmp_path / "bank", ReplayOptions(at_once=2))
     assert first.total["successful"].agree == 1
-    report = replay_runs(runs, tmp_path / "bank", at_once=2)
+    report = replay_runs(jobs, tmp_path / "bank", ReplayOptions(at_once=2))
     assert len(list(read_trajectories(tmp_path / "bank"))) == 4
     assert {one.run for one in report.disagreements} == {"math/1/small"}
     outputs = {name: family.observations for name, family in report.families.items()}
     assert outputs["gsm8k"] is not None and (outputs["gsm8k"].equal, outputs["gsm8k"].normalised) == (1, 1)
     assert outputs["hotpotqa"] is not None and outputs["hotpotqa"].equal == 1
     assert outputs["math"] is not None and outputs["math"].different == {"an exception only here": 1}
+
+
+def test_a_bank_of_ours_is_replayed_word_for_word(tmp_path: Path) -> None:
+    protocol, tasks = EpisodeProtocol(), load_tasks(TaskSet(count=3, seed=4))
+
+    async def collected() -> list[Trajectory]:
+        async with KernelPool(size=1, checkpoint=True) as pool:
+            engines = [ExpertEngine(task, "expert", error_share=1.0) for task in tasks]
+            return [
+                await run_episode(task, engine, pool, protocol, Sampling())
+                for task, engine in zip(tasks, engines, strict=True)
+            ]
+
+    records = asyncio.run(collected())
+    changed = records[0].model_copy(update={"task": records[0].task.model_copy(update={"digest": "another"})})
+    jobs, others = bank_jobs([*records, changed], tasks, protocol)
+    assert len(jobs) == 3 and others == {"its task is not among those of the configuration": 1}
+    report = replay_runs(jobs, tmp_path / "bank", ReplayOptions(protocol=protocol))
+    (family,) = report.families.values()
+    assert not report.disagreements and report.total["successful"].agree == 3
+    assert family.observations is not None and family.observations.equal == family.observations.compared > 3
+    assert bank_jobs(records, tasks, EpisodeProtocol(max_steps=9)) == ([], {"another protocol": 3})
+
+
+def test_the_command_names_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["tasks", "replay", str(tmp_path)])
+    assert refused.exit_code == 2 and "has no bank/ and config.yaml" in refused.stderr
+    refused = CliRunner().invoke(app, ["tasks", "replay", str(tmp_path), "--limit", "3"])
+    assert refused.exit_code == 2 and "are for files of recorded runs" in refused.stderr
 
 
 def test_the_command_prints_a_report_and_fails_below_the_agreement(tmp_path: Path) -> None:
@@ -185,7 +231,7 @@ def test_unit_tests_repeat_the_verdicts_of_published_runs() -> None:
 
 @needs_records
 def test_published_runs_succeed_again_in_our_kernels(tmp_path: Path) -> None:
-    runs = choose_runs(RECORDED, limit=8, seed=1, families=("gsm8k", "theoremqa"))
-    report = replay_runs(runs, tmp_path / "bank", at_once=4)
+    jobs, _ = tasks_of(choose_runs(RECORDED, limit=8, seed=1, families=("gsm8k", "theoremqa")))
+    report = replay_runs(jobs, tmp_path / "bank", ReplayOptions(at_once=4))
     assert all(half.agree + half.explained == half.compared for half in report.total.values())
     assert sum(half.compared for half in report.total.values()) == 8
