@@ -19,6 +19,7 @@ setup(
         "codeact_train": ["prepare/templates/*"],
         "eval": ["templates/*"],
         "launch": ["submit/templates/*"],
+        "rollout": ["protocol/examples/*.yaml", "protocol/library/*.yaml"],
         "sandbox": ["containers/*", "containers/*/*"],
     },
     install_requires=[

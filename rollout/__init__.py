@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         ended,
     )
     from rollout.episode import (
+        open_environment,
         run_episode,
     )
     from rollout.exports import (
@@ -164,6 +165,7 @@ _MODULES = {
     "language_of": "select",
     "load_tasks": "families",
     "lost_sentence": "collect",
+    "open_environment": "episode",
     "open_kernel_source": "kernel_source",
     "plan_collection": "costs",
     "ray_session": "workers",
@@ -231,6 +233,7 @@ __all__ = [
     "language_of",
     "load_tasks",
     "lost_sentence",
+    "open_environment",
     "open_kernel_source",
     "plan_collection",
     "ray_session",

@@ -8,40 +8,24 @@ reward of the last answer that the protocol allows.
 from __future__ import annotations
 
 import copy
-import re
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rollout.direct_calls import PYTHON, DirectCalls, native_tools
 from rollout.environment import Action, Budget, CannotForkError, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
 from rollout.graders import Verdict, judge_async
 from rollout.kernel_source import EpisodeKernel, ForkingKernel, KernelSource
-from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import CellOutcome, GivenVerdict, Grading, Message, Outcome
+from rollout.protocol import EpisodeProtocol, parse_tags
+from rollout.trajectory import CellOutcome, GivenVerdict, Grading, Message, Outcome, ToolCall
+from sandbox import CellResult
 
 LONGEST_REFERENCE = 64 * 1024
 """Characters of a reference that is stored with each trajectory."""
 
-_EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
-_SOLUTION = re.compile(r"<solution>(.*?)(?:</solution>|\Z)", re.DOTALL)
-
-
-def parse(text: str) -> Action:
-    """The action in an assistant turn.
-
-    A text with a ``<solution>`` is a proposal, else one with an ``<execute>`` is a cell, else it is invalid. Several
-    bodies of one kind are joined by newlines (paper section 2.2, MINT's rule). When a stop string or the token limit
-    leaves a tag open, a solution counts as closed at the end; half a cell is never run. Linear in the length
-    of the text.
-    """
-    solutions = [body.strip() for body in _SOLUTION.findall(text)]
-    if solutions:
-        return Action("proposal", "\n".join(solutions))
-    closed = text[: text.rfind("</execute>") + len("</execute>")]  # else each open tag is searched to the end
-    cells = [body.strip("\n") for body in _EXECUTE.findall(closed)]
-    if any(cell.strip() for cell in cells):
-        return Action("action", "\n".join(cells))
-    return Action("invalid")
+parse = parse_tags
+"""Reads a turn of the default protocol; other protocols read theirs with :meth:`EpisodeProtocol.parse`."""
 
 
 class CodeActEnvironment:
@@ -62,17 +46,29 @@ class CodeActEnvironment:
         reference = self._task.answer if len(self._task.answer) <= LONGEST_REFERENCE else None
         return Grading(grader=self._task.grader, reference=reference, verdicts=self._verdicts)
 
+    @property
+    def native_tools(self) -> Sequence[Mapping[str, Any]]:
+        """Descriptions of the functions for an engine with native calls; empty under other protocols."""
+        if self._protocol.form != "tools":
+            return ()
+        return native_tools(self.tools, python=self._protocol.python_tool)
+
+    @property
+    def reference(self) -> str:
+        """The right answer, for a judge that gives feedback."""
+        return self._task.solution or self._task.answer
+
     def prompt(self) -> Sequence[Message]:
-        """The instructions with the list of tools, then the task."""
-        return (
-            Message(role="system", kind="instruction", content=self._protocol.system(self.tools)),
-            Message(role="user", kind="task", content=self._protocol.task(self._task.prompt)),
-        )
+        """The instructions with the list of tools, perhaps an example, then the task."""
+        task = self._task
+        return self._protocol.prompt(task.prompt, self.tools, task.family, task.kind)
 
     async def reset(self) -> None:
-        """Acquires a kernel and runs the task's set-up code in it."""
+        """Acquires a kernel and runs the task's set-up code in it; without actions in code, neither is needed."""
         if self._toolset is not None:
             await self._toolset.open()
+        if not (self._protocol.runs_code or self._task.check):
+            return
         self._kernel = await self._kernels.acquire(tools=self.tools)
         if not self._task.setup:
             return
@@ -82,22 +78,39 @@ class CodeActEnvironment:
             raise EnvironmentFault("task", f"set-up of {self._task.id}: {error}")
 
     def parse(self, text: str) -> Action:
-        """See :func:`parse`."""
-        return parse(text)
+        """See :meth:`rollout.protocol.EpisodeProtocol.parse`."""
+        return self._protocol.parse(text)
 
     async def step(self, action: Action, budget: Budget) -> Observation | Outcome:
-        """Runs a cell, grades a proposal, or explains the format after a turn without either."""
+        """Runs a cell or calls, grades a proposal, or explains the format after a turn without either."""
         if action.kind == "proposal":
             return await self._answer(await self._state(action.body), budget)
         if action.kind == "invalid":
             if budget.invalid_left <= 0:
                 return ended("max_invalid")
             return Observation(self._protocol.feedback(self._protocol.invalid_feedback, budget), "feedback")
-        assert self._kernel is not None, "step before reset"
-        result = await self._kernel.run(action.body, timeout_s=self._protocol.cell_timeout_s)
-        cell = CellOutcome(status=result.status, error_name=result.error_name, seconds=round(result.seconds, 4))
+        results = [await self._call(call) for call in action.calls] or [await self._run(action.body)]
+        failed = next((result for result in results if result.status != "ok"), results[-1])
+        seconds = round(sum(result.seconds for result in results), 4)
+        cell = CellOutcome(status=failed.status, error_name=failed.error_name, seconds=seconds)
         outcome = self._toolset.outcome() if self._toolset else None
-        return Observation(self._protocol.observation(result, budget), cell=cell, outcome=outcome)
+        texts = self._protocol.observations(results, budget)
+        shown = tuple(texts) if action.calls and self._protocol.form == "tools" else None
+        return Observation("\n".join(texts), cell=cell, results=shown, outcome=outcome)
+
+    async def _run(self, code: str) -> CellResult:
+        assert self._kernel is not None, "step before reset"
+        return await self._kernel.run(code, timeout_s=self._protocol.cell_timeout_s)
+
+    async def _call(self, call: ToolCall) -> CellResult:
+        """The result of a call; that of ``python`` runs a cell."""
+        if call.name != PYTHON or self._kernel is None:
+            return await DirectCalls(self.tools).run(call, self._protocol.cell_timeout_s)
+        try:
+            return await self._run(str(json.loads(call.arguments)["code"]))
+        except (ValueError, KeyError, TypeError):
+            message = "python() takes an object with the key code"
+            return CellResult(status="error", error_name="TypeError", error_value=message)
 
     async def fork(self) -> CodeActEnvironment:
         """A second environment with a fork of the kernel and a copy of the tools.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from rollout.trajectory import CellOutcome, Message, Outcome, Reason
+from rollout.trajectory import CellOutcome, Message, Outcome, Reason, ToolCall
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Action:
 
     kind: Literal["action", "proposal", "invalid"]
     body: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    """Calls of functions in place of code, when the protocol asks for them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Observation:
     """How the cell of this step ended, when the step ran one."""
     reward: float = 0.0
     """Reward of this step. The rewards of an episode's steps and of its outcome add up."""
+    results: tuple[str, ...] | None = None
+    """Result of each native call of the turn; the content joins them."""
     outcome: Outcome | None = None
     """Ends the episode after this step, which is counted; the content is not added to the conversation."""
 

@@ -13,7 +13,7 @@ import asyncio
 import datetime
 import math
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from rollout.codeact import CodeActEnvironment
 from rollout.engines.base import Completion, ContextFull, Engine, EngineError, EngineRefused
 from rollout.engines.judge import Judge, judge_usage, judging
-from rollout.environment import Budget, Environment, EnvironmentFault, Observation, ended
+from rollout.environment import Action, Budget, Environment, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
@@ -41,6 +41,7 @@ from rollout.trajectory import (
     Usage,
     trajectory_id,
 )
+from rollout.user_feedback import with_feedback
 from sandbox import SandboxError
 
 
@@ -103,7 +104,13 @@ class Transcript:
         return Transcript(list(self.messages), dict(self.usage), self.reward)
 
     def observe(self, observation: Observation) -> None:
-        self.add("user", observation.kind, observation.content, cell=observation.cell)
+        self.add(
+            "user",
+            observation.kind,
+            observation.content,
+            cell=observation.cell,
+            tool_results=observation.results,
+        )
 
     def count(self, **amounts: int) -> None:
         for name, amount in amounts.items():
@@ -170,7 +177,8 @@ async def _from_here(work: Assignment, transcript: Transcript, environment: Envi
 
 async def _turns(work: Assignment, transcript: Transcript, environment: Environment) -> Outcome:
     while True:
-        completion = await _complete(work.engine, transcript, work.sampling, work.id)
+        tools = getattr(environment, "native_tools", ())
+        completion = await _complete(work.engine, transcript, work.sampling, work.id, tools)
         outcome = await take_turn(environment, work.protocol, transcript, completion)
         if outcome is not None:
             return outcome
@@ -247,11 +255,19 @@ def fault_outcome(fault: Exception, work: Assignment) -> Outcome | None:
     return None
 
 
-async def _complete(engine: Engine, transcript: Transcript, sampling: Sampling, identity: str) -> Completion:
+async def _complete(
+    engine: Engine, transcript: Transcript, sampling: Sampling, identity: str, tools: Sequence[Mapping[str, Any]]
+) -> Completion:
     """The next turn. An exception that is no :class:`EngineError` is a defect of the engine."""
+    if tools and not getattr(engine, "takes_tools", False):
+        raise EngineRefused(
+            f"protocol.form=tools: the engine {engine.name} has no native calls; use a chat server without a tokenizer "
+            "folder, or a protocol of another form"
+        )
+    offered: dict[str, Any] = {"tools": tools} if tools else {}
     transcript.asked_at = time.monotonic()
     try:
-        completion = await engine.complete(transcript.messages, sampling, session=identity)
+        completion = await engine.complete(transcript.messages, sampling, session=identity, **offered)
     except EngineError:
         raise
     except Exception as fault:  # an engine may come from another package
@@ -264,7 +280,8 @@ async def take_turn(
     environment: Environment, protocol: EpisodeProtocol, transcript: Transcript, completion: Completion
 ) -> Outcome | None:
     """Records an assistant turn and the reply to it. An outcome ends the episode."""
-    action = environment.parse(completion.text)
+    calls = completion.tool_calls if getattr(environment, "native_tools", ()) else ()
+    action = Action("action", completion.text, calls) if calls else environment.parse(completion.text)
     transcript.add(
         "assistant",
         action.kind,
@@ -272,6 +289,7 @@ async def take_turn(
         token_ids=completion.token_ids,
         logprobs=completion.logprobs,
         reasoning=completion.reasoning,
+        tool_calls=calls or None,
     )
     transcript.count(
         steps=1,
@@ -294,6 +312,9 @@ async def take_turn(
         return reply.outcome
     if budget.steps_left <= 0:
         return ended("max_steps")  # without the observation: a finished trajectory ends with an assistant turn
+    if protocol.user_feedback is not None:
+        reference = getattr(environment, "reference", "")
+        reply = await with_feedback(protocol.user_feedback, transcript.messages, reply, reference)
     transcript.observe(reply)
     return None
 

@@ -52,6 +52,16 @@ class CellOutcome(StoredModel):
     seconds: FiniteFloat = 0.0
 
 
+class ToolCall(StoredModel):
+    """A call of a function, written as JSON or by a server's own means."""
+
+    id: str
+    """The server's id of a native call; empty otherwise."""
+    name: Text
+    arguments: Text
+    """JSON: an object by name, or a list in the order of the parameters."""
+
+
 class Message(StoredModel):
     """One turn. ``token_ids`` and ``logprobs`` are those that the engine sampled, never re-tokenised text."""
 
@@ -63,6 +73,10 @@ class Message(StoredModel):
     cell: CellOutcome | None = None
     reasoning: Text | None = Field(None, exclude_if=lambda value: value is None)
     """Thinking that the server returned beside the content. It is not sent back and, by default, not trained."""
+    tool_calls: tuple[ToolCall, ...] | None = Field(None, exclude_if=lambda value: value is None)
+    """Native calls of an assistant turn."""
+    tool_results: tuple[Text, ...] | None = Field(None, exclude_if=lambda value: value is None)
+    """Results of the native calls of the turn before, in their order; the content joins them."""
 
 
 class TaskRef(StoredModel):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sandbox.service.remote_kernel import RemoteKernel as RemoteKernel
     from sandbox.state.session_log import SessionLog as SessionLog
     from sandbox.tools.describe import document_tools as document_tools
+    from sandbox.tools.invoke import ToolInvoker as ToolInvoker
     from sandbox.tools.invoke import tool_schemas as tool_schemas
 
 _MODULES = {
@@ -48,6 +49,7 @@ _MODULES = {
     "SessionLog": "state.session_log",
     "Status": "result",
     "Tier": "isolation.probe",
+    "ToolInvoker": "tools.invoke",
     "choose_tier": "isolation.probe",
     "document_tools": "tools.describe",
     "probe": "isolation.probe",

@@ -126,3 +126,19 @@ def replay(
         say(sentence)
     if short:
         raise typer.Exit(1)
+
+
+@tasks_app.command()
+def show(
+    family: Annotated[str, typer.Argument(help="Name of a family, such as gsm8k.")],
+    protocol: Annotated[str, typer.Option(help="Name of a shipped protocol, or path of a file.")] = "codeact",
+    split: Annotated[str | None, typer.Option(help="A split; by default the first one of the family.")] = None,
+    task: Annotated[str | None, typer.Option(help="Id of a task; by default the first one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the messages as JSON.")] = False,
+    data_root: DataRootOption = None,
+) -> None:
+    """Print the whole prompt of a task as a model gets it: every message with its role, and native tools."""
+    from launch.prompts import prompt_of
+
+    shown = prompt_of(family, protocol, split, task, data_root)
+    typer.echo(json.dumps(shown.as_dict(), indent=1, ensure_ascii=False) if as_json else shown.text())

@@ -3,7 +3,7 @@
 Contract: the result is plain values, which :mod:`launch.config.load` checks. Files are YAML 1.2; overrides are
 ``section.key=value`` with a value in YAML; OmegaConf merges them. ``configs/NAME.yaml`` is the shipped recipe in a
 folder that has no such file. A file with ``extends`` is merged over the one it names: mappings key by key, lists and
-values replaced.
+values replaced. ``protocol: NAME`` stands for ``protocol: {extends: NAME}``.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ def _read_with_bases(path: Path, extending: tuple[Path, ...]) -> DictConfig:
         circle = " → ".join(str(other) for other in (*extending, path))
         raise ConfigError(f"{extending[0]}: extends: {circle} is a circle; remove one of these keys")
     values = _read_mapping(path)
+    named = isinstance(values.get("protocol"), str)
+    if named:  # so that overrides and further files can change single keys of it
+        values["protocol"] = {"extends": values["protocol"]}
     base = values.pop("extends", None)
     if base is None:
         return OmegaConf.create(values)
@@ -53,7 +56,10 @@ def _read_with_bases(path: Path, extending: tuple[Path, ...]) -> DictConfig:
     found = path.parent / Path(base).expanduser()
     if not found.is_file():
         found = _find(Path(base).expanduser(), f"{path}: extends: ")
-    merged = OmegaConf.merge(_read_with_bases(found, (*extending, path)), OmegaConf.create(values))
+    inherited = _read_with_bases(found, (*extending, path))
+    if named:  # a name replaces the protocol of the base as a whole
+        inherited.pop("protocol", None)
+    merged = OmegaConf.merge(inherited, OmegaConf.create(values))
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -94,7 +100,11 @@ def _apply_override(merged: DictConfig, override: str) -> None:
         raise ConfigError(f"'{override}': only a file can extend another; give the other file, or write a file")
     try:
         _check_list_entries(merged, key)
-        OmegaConf.update(merged, key, yaml12.read(value), force_add=True)
+        given = yaml12.read(value)
+        if key == "protocol" and isinstance(given, str):
+            merged["protocol"] = {"extends": given}
+        else:
+            OmegaConf.update(merged, key, given, force_add=True)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"'{override}': {_one_line(error)}") from None
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rollout.trajectory import Message, Sampling
+from rollout.trajectory import Message, Sampling, ToolCall
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,17 @@ class Completion:
     completion_tokens: int
     finish_reason: Literal["stop", "length"]
     reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Native calls, when tools were offered."""
     cached_tokens: int = 0
 
 
 class Engine(Protocol):
-    """Completes chats; safe to call concurrently from one event loop."""
+    """Completes chats; safe to call concurrently from one event loop.
+
+    An engine with a true attribute ``takes_tools`` has a further argument ``tools`` of :meth:`complete`: descriptions
+    of functions in the form of OpenAI's API, for protocols with native calls.
+    """
 
     name: str
     """Stored with every trajectory."""

@@ -24,6 +24,7 @@ from rollout.engines.base import Completion, EngineError, EngineRefused
 from rollout.engines.faults import error_of
 from rollout.engines.http_client import BoundedClient, timeouts
 from rollout.engines.replies import Request, completion_of, read_json
+from rollout.engines.tool_calls import chat_messages
 from rollout.trajectory import Message, Sampling
 
 if TYPE_CHECKING:
@@ -90,15 +91,27 @@ class OpenAIEngine:
 
             self._prompt = ChatPrompt(tokenizer)
 
-    async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
+    @property
+    def takes_tools(self) -> bool:
+        """Whether native calls are possible: on the chat route, where the server renders them."""
+        return self._prompt is None
+
+    async def complete(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        session: str,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Completion:
         """See :meth:`rollout.engines.base.Engine.complete`."""
         first_turn = all(message.role != "assistant" for message in messages)
         prompt_ids = self._prompt_ids(messages, first_turn) if self._prompt else None
         faults: list[EngineError] = []
         for url in servers_in_order(list(self._clients), session):
-            request = Request(url, sampling.stop, prompt_ids, first_turn)
+            request = Request(url, sampling.stop, prompt_ids, first_turn, bool(tools))
             try:
-                body, content_type = await self._ask(self._clients[url], request, messages, sampling)
+                body, content_type = await self._ask(self._clients[url], request, messages, sampling, tools)
                 return completion_of(read_json(body, content_type, url), request)
             except EngineError as fault:
                 if fault.kind != "infra":
@@ -124,12 +137,17 @@ class OpenAIEngine:
             raise EngineRefused(said) if first_turn else EngineError("model", said) from error
 
     async def _ask(
-        self, client: openai.AsyncOpenAI, request: Request, messages: Sequence[Message], sampling: Sampling
+        self,
+        client: openai.AsyncOpenAI,
+        request: Request,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        tools: Sequence[Mapping[str, Any]],
     ) -> tuple[bytes, str]:
         """Body and content type of a server's answer with a status of success."""
         where = request.where
         try:
-            return await self._post(client, request.prompt_ids, messages, sampling)
+            return await self._post(client, request.prompt_ids, messages, sampling, tools)
         except openai.APIStatusError as error:
             raise error_of(error.status_code, error.body, where, first_turn=request.first_turn) from error
         except openai.APITimeoutError as error:
@@ -145,6 +163,7 @@ class OpenAIEngine:
         prompt_ids: Sequence[int] | None,
         messages: Sequence[Message],
         sampling: Sampling,
+        tools: Sequence[Mapping[str, Any]],
     ) -> tuple[bytes, str]:
         """Sends the request; ``client.post`` leaves the reply unread, and its retries are those of ``openai``."""
         body: dict[str, Any] = {
@@ -156,7 +175,9 @@ class OpenAIEngine:
             "stop": list(sampling.stop) or None,
         }
         if prompt_ids is None:
-            body["messages"] = [{"role": message.role, "content": message.content} for message in messages]
+            body["messages"] = chat_messages(messages)
+            if tools:
+                body["tools"] = list(tools)
         else:
             body |= {"prompt": list(prompt_ids), "logprobs": 0}
             body |= {"return_token_ids": True, "include_stop_str_in_output": True}

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from rollout.engines.base import Completion, EngineError, EngineRefused
 from rollout.engines.faults import error_of, status_in, words_of
+from rollout.engines.tool_calls import calls_in
 from rollout.trajectory import well_formed
 
 Json = dict[str, Any]
@@ -39,6 +40,8 @@ class Request:
     stop: Sequence[str] = ()
     prompt_ids: Sequence[int] | None = None
     first_turn: bool = True
+    tools: bool = False
+    """Whether functions were offered; calls that were not asked for are left out."""
 
 
 def read_json(body: bytes, content_type: str, where: str) -> Json:
@@ -68,11 +71,12 @@ def completion_of(reply: Json, request: Request) -> Completion:
     finish = _finish(choice, request)
     if request.prompt_ids is None:
         text, reasoning = _chat_turn(choice, request)
+        calls = calls_in(choice["message"], request.where) if request.tools else ()
         if finish == "stop" and choice.get("finish_reason") == "stop":
             text = restore_stop(text, request.stop, choice.get("stop_reason"))
         token_ids, logprobs = None, None
     else:
-        text, reasoning = _text(choice.get("text"), "text", request), None
+        text, reasoning, calls = _text(choice.get("text"), "text", request), None, ()
         token_ids = _token_ids(choice, text, request)
         logprobs = _logprobs(choice, len(token_ids), request)
     return Completion(
@@ -83,6 +87,7 @@ def completion_of(reply: Json, request: Request) -> Completion:
         completion_tokens=_count(reply, "completion_tokens", token_ids),
         finish_reason=finish,
         reasoning=reasoning,
+        tool_calls=calls,
         cached_tokens=_cached(reply),
     )
 

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rollout.select.config import SelectConfig
 from rollout.select.language import Language
-from rollout.select.rules import PAPER_RULES, Reject, clean_cell, excluded_family, no_repair, solved_and_long_enough
+from rollout.select.rules import (
+    PAPER_RULES,
+    Reject,
+    clean_cell,
+    excluded_family,
+    native_calls,
+    no_repair,
+    solved_and_long_enough,
+)
 from rollout.select.tiers import Tiers
 from rollout.select.turns import repaired, text_digest
 from rollout.trajectory import Trajectory
@@ -106,7 +114,7 @@ def _checks(
     config: SelectConfig, tiers: Tiers | None, contamination: Contamination | None
 ) -> tuple[list[Reject], list[_Check]]:
     """The rules that look at one episode, then those that compare it with kept ones, in their order."""
-    alone: list[Reject] = [solved_and_long_enough(config)]
+    alone: list[Reject] = [solved_and_long_enough(config), native_calls]
     if tiers:
         alone.append(tiers.reject)
     if config.exclude_families:

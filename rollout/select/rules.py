@@ -38,6 +38,11 @@ def excluded_family(config: SelectConfig) -> Reject:
     return reject
 
 
+def native_calls(trajectory: Trajectory) -> str | None:
+    """A record holds the text of turns, and native calls are no part of it."""
+    return "native calls" if any(message.tool_calls for message in trajectory.messages) else None
+
+
 def clean_cell(trajectory: Trajectory) -> str | None:
     """``require_clean_cell``: some cell ran without an error."""
     usage = trajectory.usage
