@@ -9,29 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import importlib
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from rollout.graders.processes import Ended
-from rollout.graders.verdict import Grader, Verdict, right, wrong
+from rollout.graders.verdict import Verdict, right, wrong
 from rollout.registry import GRADERS
 
 if TYPE_CHECKING:
     from rollout.graders.code.kernels import Kernels
-
-LEGACY = {
-    "choice": "rollout.graders.legacy:choice",
-    "math": "rollout.graders.legacy_math:math_answer",
-    "number": "rollout.graders.legacy:short_answer",
-    "short_answer": "rollout.graders.legacy:short_answer",
-    "stdin_tests": "rollout.graders.code:legacy_stdin_tests",
-    "theoremqa": "rollout.graders.legacy:theoremqa",
-    "unit_tests": "rollout.graders.code:legacy_unit_tests",
-}
-"""Grader name → the reference system's rule, where it differs. Its defects are kept; it is for comparison."""
 
 
 def judge(grader: str, proposed: str, reference: str, *, legacy: bool = False) -> Verdict:
@@ -41,7 +29,7 @@ def judge(grader: str, proposed: str, reference: str, *, legacy: bool = False) -
         grader: its registered name.
         proposed: the text that the model proposed.
         reference: the task's answer, in the form that the grader reads.
-        legacy: use the reference system's rule where it differs (:data:`LEGACY`).
+        legacy: use the reference system's rule where it differs (:mod:`rollout.graders.legacy`).
     """
     grade = _find(grader, legacy)
     return _verdict(grader, lambda: grade(proposed, reference))
@@ -77,11 +65,12 @@ _threads = ThreadPoolExecutor(8, thread_name_prefix="grader")
 
 
 def _find(grader: str, legacy: bool) -> Any:
-    if not legacy or grader not in LEGACY:
-        return GRADERS.get(grader)
-    module, _, name = LEGACY[grader].partition(":")
-    found: Grader = getattr(importlib.import_module(module), name)
-    return found
+    if legacy:
+        from rollout.graders.legacy import LEGACY
+
+        if grader in LEGACY:
+            return LEGACY[grader]
+    return GRADERS.get(grader)
 
 
 def _verdict(grader: str, grade: Callable[[], bool | float | Verdict]) -> Verdict:

@@ -9,7 +9,10 @@ Contract: :data:`LEGACY` has, under the name of a grader, a function with its si
 - ``choice``: of the letters only "a)" is read. Else the right letter anywhere in the text is enough, and the right
   option's text is refused when it contains the text of a wrong one ("120" and "1") or is within 5 % of its number.
 - ``theoremqa``: signs such as π are cut off a number.
-- ``unit_tests``: the code of the prompt does not precede the answer, so HumanEval's answers fail without its imports.
+- ``unit_tests``: the code of the prompt does not precede the answer, so HumanEval's answers fail without its imports;
+  10 s are for all tests together.
+- ``stdin_tests``: 11 s are for all tests together, and no tests is a pass (:mod:`rollout.graders.code`).
+- ``math``: :mod:`rollout.graders.legacy_math`; ``number``: as ``short_answer``.
 
 Nothing here runs the text of a model: an answer that MINT passes to ``eval`` is read as arithmetic.
 """
@@ -24,8 +27,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from rollout.graders.code import legacy_stdin_tests, legacy_unit_tests
+from rollout.graders.legacy_math import math_answer
 from rollout.graders.verdict import Grader, Verdict, right, wrong
-from rollout.registry import GRADERS
 
 _TOLERANCE = 0.05
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -86,17 +90,6 @@ def theoremqa(proposed: str, reference: str) -> Verdict:
     return right(f"{text[:60]!r} is read as the answer") if same else wrong(f"{text[:60]!r} is not {answer}")
 
 
-def unit_tests(proposed: str, reference: str) -> Verdict:
-    """The tests on the answer alone, without the code that the prompt gives.
-
-    Raises:
-        Ended: there is no verdict.
-    """
-    alone = json.dumps({**json.loads(reference), "before": ""}, ensure_ascii=False)
-    verdict: Verdict = GRADERS.get("unit_tests")(proposed, alone)
-    return verdict
-
-
 def _cut_out(text: str) -> str:
     """The part of an answer that is evaluated: after the last equals sign, without signs and units."""
     for sign in ("=", "≈"):
@@ -153,8 +146,11 @@ def _same_list(value: Any, answer: list[float]) -> bool:
 
 LEGACY: dict[str, Grader] = {
     "choice": choice,
+    "math": math_answer,
+    "number": short_answer,
     "short_answer": short_answer,
+    "stdin_tests": legacy_stdin_tests,
     "theoremqa": theoremqa,
-    "unit_tests": unit_tests,
+    "unit_tests": legacy_unit_tests,
 }
 """Grader name → the reference's rule. A grader that is not here has the reference's rule."""

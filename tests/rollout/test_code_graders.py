@@ -148,3 +148,14 @@ def test_stdin_tests_with_a_function(code: str) -> None:
 def test_without_tests_there_is_no_verdict(grader: str, reference: dict[str, object]) -> None:
     verdict = judge(grader, "def add(a, b):\n    return a + b", json.dumps(reference))
     assert (verdict.kind, verdict.fault) == ("none", "task") and verdict.reason
+
+
+def test_the_rule_of_the_reference_system() -> None:
+    nothing = json.dumps({**SUM, "inputs": [], "outputs": []})
+    assert judge("stdin_tests", "print(1)", nothing, legacy=True).kind == "right"  # all([]) is true
+    lines = json.dumps({"inputs": [""], "outputs": ["1 2\n3\n"], "fn_name": None})
+    assert judge("stdin_tests", "print(3)\nprint('2 1')", lines).kind == "wrong"
+    assert judge("stdin_tests", "print(3)\nprint('2 1')", lines, legacy=True).kind == "right"  # in any order
+    code = "def twice(xs):\n    return [2 * x for x in xs if math.isfinite(x) or True]"
+    assert judge("unit_tests", code, json.dumps(HUMANEVAL)).kind == "right"
+    assert judge("unit_tests", code, json.dumps(HUMANEVAL), legacy=True).kind == "wrong"  # without the imports

@@ -269,3 +269,20 @@ async def test_rubric(reply: str | Exception, kind: str) -> None:
 def test_rubric_without_a_judge_is_no_verdict() -> None:
     verdict = judge("rubric", "because", RUBRIC)
     assert verdict.kind == "none" and "judge" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("grader", "proposed", "reference", "ours", "theirs"),
+    [
+        ("short_answer", "I do not know", "no", "wrong", "right"),  # a substring
+        ("short_answer", "-150", "-150.0", "right", "wrong"),  # 5 % of a negative number are negative
+        ("number", "104", "100", "wrong", "right"),
+        ("choice", "did not find it", json.dumps(OPTIONS), "wrong", "right"),
+        ("math", "\\frac{2}{4}", "\\frac{1}{2}", "right", "right"),
+        ("math", "2, 1", "1,2", "right", "wrong"),  # as text only
+        ("text", "Oslo", "oslo", "right", "right"),  # the same rule
+    ],
+)
+def test_the_rule_of_the_reference_system(grader: str, proposed: str, reference: str, ours: str, theirs: str) -> None:
+    assert judge(grader, proposed, reference).kind == ours
+    assert judge(grader, proposed, reference, legacy=True).kind == theirs

@@ -52,7 +52,7 @@ class CodeGrader:
         """
         known = read_reference(reference, self._name, *self._keys)
         if self._legacy:
-            known |= {"timeout_s": _LEGACY_LIMIT_S[self._name]}
+            known |= {"timeout_s": _LEGACY_LIMIT_S[self._name], "before": ""}
             if not known[self._keys[0]]:
                 return right("there are no tests, which the reference system takes for a pass")
         try:
@@ -191,5 +191,5 @@ stdin_tests = CodeGrader("stdin_tests", ("inputs", "outputs"), _stdin_tests)
 code is a program that reads its input and prints; with it, a function or a method of a class ``Solution``."""
 legacy_unit_tests = CodeGrader("unit_tests", ("tests",), _unit_tests, legacy=True)
 legacy_stdin_tests = CodeGrader("stdin_tests", ("inputs", "outputs"), _stdin_tests, legacy=True)
-"""The reference system's rules: one time limit for all tests together, no tests is a pass, words and lines of an output
-in any order."""
+"""The reference system's rules: one time limit for all tests together, no tests is a pass, code of the task does not
+precede the code that is judged, words and lines of an output in any order."""
