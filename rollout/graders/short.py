@@ -15,6 +15,8 @@ TOLERANCE = 0.05
 """Relative tolerance of ``short_answer`` (MINT's)."""
 _TRUTH = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 _PREAMBLE = re.compile(r"(?:so |thus |therefore |hence )?(?:the |my )?(?:final |correct )?answer(?: is)?\b")
+_FORMULA = re.compile(r"\d\s*(?:\\?\*|\\cdot|\^)\s*\(?\\?[^\W\d_]|\d\s*\\?(?:π|pi\b)|[^\W\d_)]\s*(?:\\?\*|/|\^)\s*\d")
+"""A number beside a name, such as ``2*pi`` or ``x/2``: its value is not that of the number."""
 _YEARS = (1000.0, 2100.0)
 
 
@@ -60,6 +62,8 @@ def short_answer(proposed: str, reference: str) -> Verdict:
     if proposed.strip().casefold() == reference.strip().casefold():
         return right("it is the reference")
     value = _plain_number(reference)
+    if value is not None and _FORMULA.search(proposed.rpartition("=")[2]):
+        return wrong(f"{shown(proposed)} is a formula and not {value:g}")
     if value is not None and (said := number_of(proposed)) is not None:
         if value.is_integer() and _YEARS[0] <= value <= _YEARS[1]:
             near = said == value

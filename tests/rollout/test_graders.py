@@ -74,6 +74,9 @@ def test_text(proposed: str, reference: str, right: bool) -> None:
         ("9360", "360", False),  # "360" is part of it
         ("1974", "1962", False),  # 5 % of a year are a century
         ("the year 1962", "1962", True),
+        ("π/2", "2.0", False),  # a number beside a name is not the value of the formula
+        ("The answer is 4*tan(theta)", "4.0", False),
+        ("26 * 5 * 1000 = 130,000", "130000", True),
         ("the The", "The The", True),
         ("The Th", "The The", False),  # a band: what is left without the article is no article alone
         ("", "oslo", False),
