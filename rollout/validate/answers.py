@@ -138,8 +138,8 @@ def _sql_result(task: Task) -> Answers:
 
 def _program(task: Task) -> Answers:
     right = (task.solution,) if task.solution else ()
-    wrong = [program for program in (without_results(task.solution),) if program not in ("", task.solution)]
-    return Answers(right, (*wrong, "def f(:", "print('zebra 7919')"))
+    broken = without_results(task.solution)
+    return Answers(right, (broken,) if broken not in ("", task.solution) else ())
 
 
 def without_results(program: str) -> str:
@@ -158,7 +158,7 @@ def _reward(task: Task) -> Answers:
     return Answers((), ())
 
 
-_PROGRAM = "the data set's program | the program with `return None` for each return; a syntax error; other output"
+_PROGRAM = "the data set's program | the program with `return None` for each return; text that is no program"
 FORMS: dict[str, AnswerForm] = {
     "number": AnswerForm(_number, "the number | the number and a tenth, at least 1, more; its negative"),
     "text": AnswerForm(_text, "the text | `not` before it; other words"),
