@@ -68,6 +68,7 @@ setup(
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "flash": ["flash-attn>=2.8"],
         "mlflow": ["mlflow-skinny>=3.0"],
+        "reasoning-gym": ["reasoning-gym>=0.1.19"],
         "vllm": ["vllm>=0.30"],
         "wandb": ["wandb>=0.20"],
     },

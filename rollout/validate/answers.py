@@ -154,6 +154,10 @@ def without_results(program: str) -> str:
     return ast.unparse(tree) if found else ""
 
 
+def _reasoning_gym(task: Task) -> Answers:
+    return Answers((json.loads(task.answer)["answer"],), ("zebra 7919",))
+
+
 def _reward(task: Task) -> Answers:
     return Answers((), ())
 
@@ -172,6 +176,7 @@ FORMS: dict[str, AnswerForm] = {
     "sql_result": AnswerForm(_sql_result, "the values or the digest | one more; another first one; another digest"),
     "unit_tests": AnswerForm(_program, _PROGRAM),
     "stdin_tests": AnswerForm(_program, _PROGRAM),
+    "reasoning_gym": AnswerForm(_reasoning_gym, "the generator's answer | other words"),
     "environment": AnswerForm(_reward, "none: success comes from the environment | an answer"),
 }
 """Grader → its form; ``how`` is ``right | wrong``."""
