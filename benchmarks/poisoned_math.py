@@ -1,6 +1,6 @@
 """Judges 1,000 poisoned answers with the grader ``math``: none may hang, eat memory or be false in silence.
 
-    python benchmarks/poisoned_math.py [--count 1000] [--json]
+    python benchmarks/poisoned_math.py [--count 1000] [--first 0] [--seconds 3600] [--json]
 
 Each answer is made to break a symbolic comparison: deep nesting, huge powers, endless factorials, sums and integrals,
 malformed LaTeX, huge texts, control characters. One in four equals its reference, so that "wrong" would be a false
@@ -175,6 +175,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--count", type=int, default=1_000)
     arguments.add_argument("--first", type=int, default=0, help="skip those before it")
+    arguments.add_argument("--seconds", type=float, default=3_600.0, help="stop after this time")
     arguments.add_argument("--json", action="store_true")
     chosen = arguments.parse_args()
     memory = PeakMemory()
@@ -182,10 +183,13 @@ def main() -> int:
     verdicts: dict[str, Counter[str]] = {}
     reasons: Counter[str] = Counter()
     faults: list[str] = []
-    longest, started = (0.0, ""), time.monotonic()
+    longest, started, judged = (0.0, ""), time.monotonic(), 0
     for number, (kind, proposed, reference, equal) in enumerate(poisons(chosen.count)):
         if number < chosen.first:
             continue
+        if time.monotonic() - started > chosen.seconds:
+            break
+        judged += 1
         began = time.monotonic()
         verdict = judge("math", proposed, reference)
         longest = max(longest, (time.monotonic() - began, f"{kind}: {proposed[:60]!r}"))
@@ -195,7 +199,7 @@ def main() -> int:
         if verdict.kind == ("wrong" if equal else "right") or not verdict.reason:
             faults.append(f"{number} {kind}: {proposed[:80]!r} for {reference[:80]!r}: {verdict}")
     result = {
-        "answers": chosen.count - chosen.first,
+        "answers": judged,
         "verdicts": {kind: dict(sorted(found.items())) for kind, found in verdicts.items()},
         "no verdict": dict(reasons.most_common()),
         "false": faults,
