@@ -119,7 +119,7 @@ class CodeActEnvironment:
             CannotForkError: the kernel source has no fork, or the tools cannot be copied.
             SandboxError: the kernel failed.
         """
-        if not isinstance(self._kernel, ForkingKernel):
+        if self._kernel is not None and not isinstance(self._kernel, ForkingKernel):
             raise CannotForkError(f"kernels of the kind {type(self._kernel).__name__} have no fork")
         branch = copy.copy(self)
         if self._toolset is not None:
@@ -130,6 +130,8 @@ class CodeActEnvironment:
                     f"the tools {type(self._toolset).__name__} cannot be copied ({type(fault).__name__}: {fault})"
                 ) from fault
             branch.tools = branch._toolset.functions()
+        if self._kernel is None:  # a protocol without actions in code
+            return branch
         try:
             branch._kernel = await self._kernel.fork(tools=branch.tools)
         except BaseException:

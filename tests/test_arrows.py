@@ -79,7 +79,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "codeact": "direct_calls environment families graders kernel_source protocol registry trajectory",
         "regrade": "codeact families graders registry store trajectory",
         "episode": "codeact engines environment families kernel_source protocol trajectory user_feedback",
-        "branching": "engines environment episode families kernel_source protocol trajectory",
+        "branching": "engines environment episode families kernel_source protocol trajectory user_feedback",
         "exports": "files store trajectory",
         "costs": "config families registry store trajectory",
         "workers": "branching config engines episode families kernel_source protocol trajectory",

@@ -6,7 +6,7 @@ samples continuations. A branch is a trajectory of its own: its id depends on it
 """
 
 from rollout.branching.job import BranchJob, repair_jobs
-from rollout.branching.point import best_branches, first_error
+from rollout.branching.point import first_error
 from rollout.branching.run import StateDiffersError, run_branches
 
-__all__ = ["BranchJob", "StateDiffersError", "best_branches", "first_error", "repair_jobs", "run_branches"]
+__all__ = ["BranchJob", "StateDiffersError", "first_error", "repair_jobs", "run_branches"]

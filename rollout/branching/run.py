@@ -22,6 +22,7 @@ from rollout.episode import unfinished as unfinished_episode
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
 from rollout.trajectory import Trajectory
+from rollout.user_feedback import HEADING
 
 
 class StateDiffersError(EnvironmentFault):
@@ -123,17 +124,28 @@ class _Trunk:
 
     async def _replay(self, environment: Environment, transcript: Transcript) -> None:
         await transcript.begin(environment)
+        # the recorded feedback is used: another answer of the judge would be another conversation
+        rules = self._protocol.model_copy(update={"user_feedback": None})
         while len(transcript.messages) < len(self.recorded):
             turn = self.recorded[len(transcript.messages)]
-            said = Completion(turn.content, turn.token_ids, turn.logprobs, 0, 0, "stop", turn.reasoning)
-            if turn.role != "assistant" or await take_turn(environment, self._protocol, transcript, said) is not None:
+            said = Completion(
+                turn.content, turn.token_ids, turn.logprobs, 0, 0, "stop", turn.reasoning, turn.tool_calls or ()
+            )
+            if turn.role != "assistant" or await take_turn(environment, rules, transcript, said) is not None:
                 raise StateDiffersError(f"{self._job.parent.id} ends earlier when its turns run again")
         for number, (again, turn) in enumerate(zip(transcript.messages, self.recorded, strict=True)):
-            if (again.role, again.content) != (turn.role, turn.content):
+            if again.role != turn.role or not self._same(again.content, turn.content):
                 raise StateDiffersError(
                     f"message {number} of {self._job.parent.id} is another one when its turns run again: "
                     f"{_difference(turn.content, again.content)}"
                 )
+        transcript.messages = list(self.recorded)
+
+    def _same(self, again: str, recorded: str) -> bool:
+        """Whether an observation is the recorded one, but for the feedback of a simulated user at its end."""
+        if again == recorded:
+            return True
+        return self._protocol.user_feedback is not None and recorded.startswith(f"{again}\n{HEADING}\n")
 
 
 def _difference(recorded: str, again: str) -> str:

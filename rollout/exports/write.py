@@ -46,8 +46,13 @@ def export_bank(
     """
     if form not in FORMS:
         raise ValueError(f"bank export: {form!r} is not a form; choose from: {', '.join(FORMS)}")
-    everything = [one for bank in banks for one in read_trajectories(bank) if not one.lost]
     export = Export()
+    everything = []
+    for one in (one for bank in banks for one in read_trajectories(bank) if not one.lost):
+        if any(message.tool_calls for message in one.messages):
+            export.left_out["episodes with native calls, which these forms do not have"] += 1
+        else:
+            everything.append(one)
     lines = []
     for row in _rows(form, everything, completion, most_per_task, export.left_out):
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")

@@ -71,6 +71,19 @@ class _EnoughOfItsTask:
         self._count[trajectory.task.digest] += 1
 
 
+class _EnoughOfItsParent:
+    def __init__(self, most: int) -> None:
+        self._most, self._count = most, Counter[str]()
+
+    def reject(self, trajectory: Trajectory) -> str | None:
+        branch = trajectory.branch
+        return "enough branches of its parent" if branch and self._count[branch.parent] >= self._most else None
+
+    def kept(self, trajectory: Trajectory) -> None:
+        if trajectory.branch:
+            self._count[trajectory.branch.parent] += 1
+
+
 def choose_episodes(everything: Sequence[Trajectory], config: SelectConfig) -> Choice:
     """Keeps or drops each episode."""
     tiers = Tiers(everything, config.tiers) if config.tiers else None
@@ -105,9 +118,13 @@ def _contamination(config: SelectConfig) -> Contamination | None:
     return Contamination(config.decontaminate)
 
 
-def _rank(trajectory: Trajectory, config: SelectConfig) -> tuple[bool, bool, str]:
+def _rank(trajectory: Trajectory, config: SelectConfig) -> tuple[bool, bool, float, int, int, str]:
     expert = trajectory.model.startswith("expert")
-    return (config.repairs == "prefer" and not repaired(trajectory), expert, trajectory.id)
+    unrepaired = config.repairs == "prefer" and not repaired(trajectory)
+    if not config.best_first:
+        return unrepaired, expert, 0.0, 0, 0, trajectory.id
+    usage = trajectory.usage
+    return unrepaired, expert, -trajectory.outcome.reward, usage.steps, usage.error_cells, trajectory.id
 
 
 def _checks(
@@ -133,6 +150,8 @@ def _checks(
         from rollout.select.near_duplicates import NearDuplicates  # datasketch is slow to import
 
         compared.append(NearDuplicates(config.near_duplicates))
+    if config.max_per_parent is not None:
+        compared.append(_EnoughOfItsParent(config.max_per_parent))
     if config.max_per_task is not None:
         compared.append(_EnoughOfItsTask(config.max_per_task))
     return alone, compared

@@ -81,6 +81,11 @@ class SelectConfig(_Section):
     without the instructions); null: no check. 0.8 is a usual value."""
     max_per_task: int | None = Field(None, gt=0)
     """At most this many episodes of one task; those of the model come before those of the expert."""
+    best_first: bool = False
+    """Best of n: where `max_per_task` or `balance` drops some, keep the episodes with the highest reward, then those with
+    the fewest turns and failed cells; else the ids decide."""
+    max_per_parent: int | None = Field(None, gt=0)
+    """At most this many repaired branches of one failed episode."""
     balance: float | None = Field(1.5, ge=1.0)
     """No kind has more than this many times the records of the rarest kind; null keeps all."""
     balance_by: Literal["kind", "family"] = "kind"

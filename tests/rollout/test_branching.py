@@ -2,18 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from rollout.branching import best_branches, first_error, repair_jobs, run_branches
+from rollout.branching import first_error, repair_jobs, run_branches
 from rollout.branching.job import BranchJob
 from rollout.config import Source
+from rollout.engines.judge import Judge, JudgeSpec
 from rollout.engines.spec import ServerSpec
 from rollout.episode import run_episode
 from rollout.families import Task, Toolset
 from rollout.kernel_source import EpisodeKernel, KernelSource, open_service
-from rollout.protocol import EpisodeProtocol
+from rollout.protocol import EpisodeProtocol, UserFeedback
 from rollout.trajectory import Branch, Sampling, Trajectory
 from tests.helpers.episodes import SERVICE_TOKEN, Says, record
 
@@ -66,6 +67,18 @@ class WithoutFork:
     async def close(self) -> None: ...
 
 
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """Describes an engine that says fixed turns."""
+
+    turns: tuple[str, ...]
+    name: ClassVar[str] = "told"
+    shared: ClassVar[bool] = True
+
+    def build(self, task: Task) -> Says:
+        return Says(*self.turns)
+
+
 def task(tools: Toolset | None = None) -> Task:
     return Task("f", "k", "train", "trained", "t-1", "How many?", "8", "text", toolset=tools)
 
@@ -96,13 +109,11 @@ async def test_branches_go_on_from_the_state_at_the_error_each_with_its_own_tool
     wrong, right = await run_branches(work, engine, pool, RULES)
     assert [one.outcome.reason for one in (wrong, right)] == ["wrong_answer", "solved"]
     assert [one.messages[7].content for one in (wrong, right)] == ["Observation:\n5 8", "Observation:\n8 8"]
-    assert wrong.messages[:6] == right.messages[:6]
-    assert [turn.content for turn in right.messages[:6]] == [turn.content for turn in parent.messages[:6]]
+    assert wrong.messages[:6] == right.messages[:6] == parent.messages[:6]
     assert right.branch == Branch(parent=parent.id, turn=6) and right.id != wrong.id != parent.id
     assert set(work.ids(RULES)) == {wrong.id, right.id}
     used = right.usage
     assert (used.steps, used.cells, used.error_cells, used.prompt_tokens) == (4, 3, 1, 20), "tokens of the branch alone"
-    assert best_branches([parent, wrong, right]) == [parent, right]
 
 
 async def test_before_the_error_the_failed_turn_is_drawn_again(pool: KernelSource) -> None:
@@ -177,3 +188,20 @@ async def test_only_failed_episodes_with_a_failed_cell_are_repaired() -> None:
 async def test_settings_that_contradict_one_another_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Source.model_validate(given)
+
+
+async def test_recorded_feedback_of_a_user_is_kept_and_the_judge_is_asked_for_new_turns_alone(
+    pool: KernelSource,
+) -> None:
+    spec: Any = Told(("Look at the name.", "Good."))
+    rules = RULES.model_copy(update={"user_feedback": UserFeedback(), "max_steps": 3})
+    judge = Judge(JudgeSpec(spec))
+    parent = await run_episode(
+        task(), Says(cell("print(coin)"), "<solution>9</solution>"), pool, rules, DRAWN, judge=judge
+    )
+    assert parent.judge and parent.judge.calls == 1 and "Look at the name." in parent.messages[3].content
+    engine = Says(cell("print(8)"), "<solution>8</solution>")
+    (branch,) = await run_branches(job(parent, None, 1), engine, pool, rules, judge)
+    judge.close()
+    assert branch.outcome.success and branch.messages[:4] == parent.messages[:4]
+    assert branch.judge and branch.judge.calls == 1 and "Good." in branch.messages[5].content

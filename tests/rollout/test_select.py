@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollout.select import SelectConfig, choose, select_records, to_record
 from rollout.store import TrajectoryStore
-from rollout.trajectory import Trajectory
+from rollout.trajectory import Branch, Trajectory
 from tests.helpers.episodes import record
 
 ANY = st.builds(
@@ -88,3 +88,21 @@ def test_an_empty_choice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing is left of 1 trajectories"):
         select_records(tmp_path, tmp_path / "r", tmp_path / "s", SelectConfig())
     assert not (tmp_path / "r").exists()
+
+
+def test_the_best_episodes_of_a_task_and_the_best_branches_of_an_episode_stay() -> None:
+    def made(number: int, steps: int, parent: str | None = None) -> Trajectory:
+        one = record(0)
+        branch = Branch(parent=parent, turn=2) if parent else None
+        said = one.messages[-1].model_copy(update={"content": f"<solution>{number}</solution>"})
+        usage = one.usage.model_copy(update={"steps": steps})
+        update = {"id": f"e{number}", "usage": usage, "branch": branch, "messages": (*one.messages[:-1], said)}
+        return one.model_copy(update=update)
+
+    everything = [made(1, 5), made(2, 3), made(3, 4, "p"), made(4, 2, "p"), made(5, 9, "q")]
+    kept, dropped = choose(everything, SelectConfig(best_first=True, max_per_parent=1))
+    assert [t.id for t in kept] == ["e1", "e2", "e4", "e5"] and dropped == {"enough branches of its parent": 1}
+    kept, dropped = choose(everything, SelectConfig(best_first=True, max_per_task=2))
+    assert [t.id for t in kept] == ["e2", "e4"] and dropped == {"enough of its task": 3}
+    kept, _ = choose(everything, SelectConfig(max_per_task=2))
+    assert [t.id for t in kept] == ["e1", "e2"]
