@@ -201,7 +201,7 @@ def _known_count(source: Source) -> tuple[int | None, str]:
     family = TASK_FAMILIES.get(tasks.family)
     known: int | None = None
     if isinstance(family, DataFamily):
-        if tasks.preset in family.info.presets:
+        if tasks.preset is not None and tasks.preset in family.info.presets:
             known = family.info.presets[tasks.preset].count
         elif (number := _NUMBER.search(family.info.splits.get(tasks.split, ""))) is not None:
             known = int(number[0].replace(",", ""))

@@ -82,8 +82,8 @@ class SelectConfig(_Section):
     max_per_task: int | None = Field(None, gt=0)
     """At most this many episodes of one task; those of the model come before those of the expert."""
     best_first: bool = False
-    """Best of n: where `max_per_task` or `balance` drops some, keep the episodes with the highest reward, then those with
-    the fewest turns and failed cells; else the ids decide."""
+    """Best of n: where `max_per_task` or `balance` drops some, keep the episodes with the highest reward, then those
+    with the fewest turns and failed cells; else the ids decide."""
     max_per_parent: int | None = Field(None, gt=0)
     """At most this many repaired branches of one failed episode."""
     balance: float | None = Field(1.5, ge=1.0)

@@ -159,7 +159,7 @@ async def test_a_state_that_cannot_be_restored_is_an_outcome_and_no_engine_is_as
     forged = parent.model_copy(update={"messages": tuple(messages)})
     branches = await run_branches(job(forged, None, 2), engine, pool, RULES)
     assert [one.outcome.error.kind for one in branches if one.outcome.error] == ["task", "task"] and engine.seen == []
-    assert "'7' became '8'" in branches[0].outcome.error.message  # type: ignore[union-attr]
+    assert "'7' became '8'" in branches[0].outcome.error.message
     assert branches[0].messages == tuple(messages[:6]) and branches[0].branch == Branch(parent=parent.id, turn=6)
 
 
