@@ -39,6 +39,9 @@ if TYPE_CHECKING:
         open_environment,
         run_episode,
     )
+    from rollout.example_runs import (
+        run_examples,
+    )
     from rollout.exports import (
         export_bank,
     )
@@ -173,6 +176,7 @@ _MODULES = {
     "read_trajectories": "store",
     "regrade_bank": "regrade",
     "run_episode": "episode",
+    "run_examples": "example_runs",
     "run_missing": "collect",
     "select_records": "select",
     "token_table": "select",
@@ -241,6 +245,7 @@ __all__ = [
     "read_trajectories",
     "regrade_bank",
     "run_episode",
+    "run_examples",
     "run_missing",
     "select_records",
     "token_table",

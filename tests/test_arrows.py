@@ -76,6 +76,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "graders": "engines registry trajectory",
         "validate": "families graders registry",
         "kernel_source": "config protocol registry",
+        "example_runs": "config families graders kernel_source protocol",
         "codeact": "direct_calls environment families graders kernel_source protocol registry trajectory",
         "regrade": "codeact families graders registry store trajectory",
         "episode": "codeact engines environment families kernel_source protocol trajectory user_feedback",

@@ -54,6 +54,9 @@ def validate(
     every: Annotated[bool, typer.Option("--all", help="Every family that reads a data set.")] = False,
     split: Annotated[str | None, typer.Option(help="Only this split.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="This many tasks of a split, evenly spread.")] = None,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="Run the worked examples of all protocols, too; --all does so.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     data_root: DataRootOption = None,
 ) -> None:
@@ -75,7 +78,8 @@ def validate(
             if report.missing and family is not None:
                 say(report.missing)
     typer.echo(json.dumps([report.as_dict() for report in reports], indent=1) if as_json else table(reports))
-    if not all(report.ok for report in reports):
+    differences = _run_examples() if examples or every else []
+    if differences or not all(report.ok for report in reports):
         raise typer.Exit(NOT_AS_IT_SHOULD_BE)
 
 
@@ -142,3 +146,16 @@ def show(
 
     shown = prompt_of(family, protocol, split, task, data_root)
     typer.echo(json.dumps(shown.as_dict(), indent=1, ensure_ascii=False) if as_json else shown.text())
+
+
+def _run_examples() -> list[str]:
+    """Runs every worked example in a kernel; says what differs from its text."""
+    import asyncio
+
+    from rollout import run_examples
+
+    number, differences = asyncio.run(run_examples())
+    for difference in differences:
+        say(difference)
+    say(f"examples: {number} were run, with {len(differences)} differences")
+    return differences

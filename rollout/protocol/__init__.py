@@ -5,13 +5,14 @@ files in ``library/``, worked examples in ``examples/``. Nothing here runs code 
 """
 
 from rollout.protocol.config import EpisodeProtocol, UserFeedback
-from rollout.protocol.examples import Example, find_example, read_examples
+from rollout.protocol.examples import Example, ExampleTurn, find_example, read_examples
 from rollout.protocol.library import protocol_names
 from rollout.protocol.turns import parse_tags, parse_turn
 
 __all__ = [
     "EpisodeProtocol",
     "Example",
+    "ExampleTurn",
     "UserFeedback",
     "find_example",
     "parse_tags",
