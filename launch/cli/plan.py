@@ -1,16 +1,14 @@
-"""The options ``--plan``, ``--plan --validate`` and ``--slurm`` of ``codeact train``, and ``--plan`` of ``collect``."""
+"""The options ``--plan``, ``--plan --validate`` and ``--slurm`` of ``codeact train``."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from dataclasses import asdict
-from pathlib import Path
 
 from codeact_train.plan import compare, missed
 from launch.config import LoopConfig
 from launch.console import done, say
-from launch.plan.collection import make_collection_plan, show_collection_plan
 from launch.plan.dry_run import dry_run
 from launch.plan.make import make_plan, named_cluster
 from launch.plan.show import show_plan, show_published
@@ -26,22 +24,6 @@ def check_options(*, plan: bool, slurm: bool, of_plan: dict[str, bool]) -> None:
         raise ValueError(f"train: {', '.join(idle)} needs --plan; add --plan, or remove it to train")
     if plan and slurm:
         raise ValueError("train: --plan shows the SLURM script, --slurm writes it; give one of them")
-
-
-def check_collect_options(*, plan: bool, of_plan: dict[str, bool]) -> None:
-    """Refuses options of ``codeact collect`` that have no effect without ``--plan``."""
-    idle = [option for option, given in of_plan.items() if given]
-    if idle and not plan:
-        raise ValueError(f"collect: {', '.join(idle)} needs --plan; add --plan, or remove it to collect")
-
-
-def plan_collection(config: LoopConfig, prices: Path | None, *, as_json: bool) -> None:
-    """Prints the plan of a collection."""
-    made = make_collection_plan(config, prices)
-    if as_json:
-        print(json.dumps(made.as_json(), indent=1))
-    else:
-        show_collection_plan(made)
 
 
 def plan(config: LoopConfig, given: str, packs: int | None, *, as_json: bool, with_dry_run: bool) -> None:

@@ -83,9 +83,9 @@ def collect(
     json: Annotated[bool, typer.Option("--json", help="With --plan: print JSON.")] = False,
 ) -> None:
     """Run episodes on Ray actors, each with its own kernel, into the trajectory store."""
-    from launch.cli import plan as verb
+    from launch.cli import collect_plan as verb
 
-    verb.check_collect_options(plan=plan, of_plan={"--json": json, "--prices": prices is not None})
+    verb.check_options(plan=plan, of_plan={"--json": json, "--prices": prices is not None})
     config = _loaded(file, overrides, print_config)
     if plan:
         verb.plan_collection(config, prices, as_json=json)

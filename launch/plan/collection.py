@@ -36,7 +36,7 @@ def _missing_records(config: LoopConfig) -> Iterator[MissingData]:
     absent = []
     for source in config.prepare.sources:
         path = Path(source.path) if source.path else None
-        if path is not None and ":" not in str(path) and not path.exists():
+        if path is not None and ".json" in path.name and not path.exists():
             absent.append(path)
     for path in absent:
         yield MissingData("prepare.sources", path.stem, str(path), f"codeact records general --out {path}")
