@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from rollout.graders.math_text import LONGEST_ANSWER, extract, is_prose, is_words, normalise, squeezed
+from rollout.graders.math_text import LONGEST_ANSWER, extract, is_prose, is_words, nesting, normalise, squeezed
 from rollout.graders.processes import Ended, algebra
 from rollout.graders.verdict import Verdict, right, wrong
 from rollout.graders.words import shown
 
+MOST_NESTED = 40
+"""Brackets within brackets of an answer that is compared; a parser needs its stack for each."""
 _DECIMAL = re.compile(r"[-+]?(?:\d{1,300}(?:\.\d{0,300})?|\.\d{1,300})(?:[eE][-+]?\d{1,3})?")
 
 
@@ -44,6 +46,8 @@ def math_answer(proposed: str, reference: str) -> Verdict:
     if _DECIMAL.fullmatch(said) and _DECIMAL.fullmatch(wanted):
         same = abs(Fraction(said) - Fraction(wanted)) <= Fraction(1, 10**9)
         return right(f"{said[:40]} is {wanted[:40]}") if same else wrong(f"{said[:40]} is not {wanted[:40]}")
+    if nesting(said) > MOST_NESTED:
+        raise Ended("task", f"an expression of more than {MOST_NESTED} nested parts is not compared")
     kind, reason = algebra().call("rollout.graders.algebra:compare", said, wanted)
     if kind == "none":
         raise Ended("task", f"{shown(said)}: {reason}")

@@ -102,6 +102,15 @@ def is_words(normalised: str) -> bool:
     ) and not _PLAIN_FUNCTION.search(normalised)
 
 
+def nesting(text: str) -> int:
+    """The most brackets of any kind that are open at once."""
+    depth = most = 0
+    for sign in text:
+        depth += (sign in "([{") - (sign in ")]}")
+        most = max(most, depth)
+    return most
+
+
 def is_prose(answer: str) -> bool:
     """Whether an answer reads as sentences: at least five words that are no commands."""
     return len(_PROSE.findall(answer)) >= 5

@@ -72,8 +72,7 @@ class GraderProcesses:
                 if process is not None:
                     self._all.discard(process)
                     process.end()
-                process = _Process(self._modules, self._limits)
-                self._all.add(process)
+                process = self._start()
             answer = process.ask({"function": function, "arguments": arguments})
         finally:
             self._free.put(process)
@@ -82,6 +81,14 @@ class GraderProcesses:
         if "error" in answer:
             raise Ended("task", str(answer["error"]))
         return answer["result"]
+
+    def _start(self) -> _Process:
+        try:
+            process = _Process(self._modules, self._limits)
+        except OSError as fault:
+            raise Ended("infra", f"a grader's process cannot be started: {fault}") from None
+        self._all.add(process)
+        return process
 
     def pids(self) -> list[int]:
         """Process ids of the running processes, for measurements."""

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from rollout.graders import judge
+from rollout.episode import run_episode
+from rollout.families import Task
+from rollout.graders import judge, judge_async
+from rollout.kernel_source import KernelSource
+from rollout.protocol import EpisodeProtocol
+from rollout.trajectory import Sampling
+from tests.helpers.episodes import Says
 
 ADD = {"before": "", "tests": ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"], "entry_point": None, "timeout_s": 2}
 SUM = {"inputs": ["2\n1 2\n", "1\n5\n"], "outputs": ["3\n", ["5"]], "fn_name": None, "timeout_s": 2}
@@ -159,3 +165,24 @@ def test_the_rule_of_the_reference_system() -> None:
     code = "def twice(xs):\n    return [2 * x for x in xs if math.isfinite(x) or True]"
     assert judge("unit_tests", code, json.dumps(HUMANEVAL)).kind == "right"
     assert judge("unit_tests", code, json.dumps(HUMANEVAL), legacy=True).kind == "wrong"  # without the imports
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_episode_lends_its_kernels_and_keeps_the_verdicts(pool: KernelSource) -> None:
+    task = Task("f", "k", "s", "g", "t", "Write add.", json.dumps(ADD), "unit_tests")
+    says = Says(
+        "<solution>def add(a, b):\n    return a - b</solution>", "<solution>def add(a, b):\n    return a + b</solution>"
+    )
+    found = await run_episode(task, says, pool, EpisodeProtocol(max_proposals=2), Sampling())
+    assert found.outcome.success and found.grading is not None
+    assert (found.grading.grader, found.grading.reference) == ("unit_tests", task.answer)
+    assert [given.kind for given in found.grading.verdicts] == ["wrong", "right"]
+    assert "test 1 of 2 fails" in found.grading.verdicts[0].reason
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+async def test_more_calls_than_the_kernels_allow_are_no_verdict(pool: KernelSource) -> None:
+    code = "def twice(xs):\n    return [2 * x for x in xs]"
+    verdict = await judge_async("unit_tests", code, json.dumps(HUMANEVAL), kernels=pool)
+    assert (verdict.kind, verdict.fault) == ("none", "task") and "tool calls" in verdict.reason
