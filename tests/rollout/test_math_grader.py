@@ -92,7 +92,7 @@ def test_a_call_ends_at_its_limits(
 
 def test_a_call_that_sleeps_ends_at_its_limit() -> None:
     processes = GraderProcesses(["time"], limits=GraderLimits(wall_s=0.3))
-    with pytest.raises(Ended, match="takes more than 0.3 s"):
+    with pytest.raises(Ended, match="takes more than"):
         processes.call("time:sleep", 60)
     processes.close()
 
