@@ -84,7 +84,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "exports": "files store trajectory",
         "costs": "config families registry store trajectory",
         "workers": "branching config engines episode families kernel_source protocol trajectory",
-        "replay": "codeact engines environment episode families graders protocol store trajectory workers",
+        "replay": "engines environment episode families graders protocol store trajectory workers",
         "planning": "branching config engines families protocol registry store workers",
         "collect": "config engines planning protocol store workers",
     },

@@ -27,7 +27,7 @@ from rollout.trajectory import ToolCall
 Form = Literal["tags", "chat", "fenced", "action_code", "action_json", "action_text", "tools"]
 
 _EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
-_SOLUTION = re.compile(r"<solution>(.*?)(?:</solution>|\Z)", re.DOTALL)
+_SOLUTION = re.compile(r"<solution>((?:(?!<solution>).)*?)(?:</solution>|\Z)", re.DOTALL)
 _THOUGHT = re.compile(r"<(think|thought)>.*?(?:</\1>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"[ \t]{0,3}```[ \t]*(\w*)[^`]*")
 _KEYWORD = re.compile(r"^[ \t]*(Action|Answer)[ \t]*:", re.MULTILINE)
@@ -43,7 +43,8 @@ def parse_tags(text: str) -> Action:
     """A text with a ``<solution>`` is a proposal, else one with an ``<execute>`` is a cell, else it is invalid.
 
     Several bodies of one kind are joined by newlines (paper section 2.2, MINT's rule). When a stop string or the token
-    limit leaves a tag open, a solution counts as closed at the end; half a cell is never run.
+    limit leaves a tag open, a solution counts as closed at the end; half a cell is never run. A text that mentions the
+    tag ("I write <solution> and then <solution>42</solution>") has what follows the last of them.
     """
     return _proposal(text) or _cell(_tagged_cells(text))
 

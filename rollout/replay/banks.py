@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from rollout.codeact import parse
 from rollout.families.base import Task
 from rollout.protocol import EpisodeProtocol
 from rollout.replay.recorded import RecordedRun, RecordedTurn, Said
@@ -40,11 +39,11 @@ def bank_jobs(
         elif record.lost or record.branch is not None:
             others["lost to the infrastructure" if record.lost else "a branch of another episode"] += 1
         else:
-            jobs.append((_run(record), task))
+            jobs.append((_run(record, protocol), task))
     return jobs, others
 
 
-def _run(record: Trajectory) -> RecordedRun:
+def _run(record: Trajectory, protocol: EpisodeProtocol) -> RecordedRun:
     """A trajectory as a recorded run. Its reference stays with the task."""
     said = [number for number, message in enumerate(record.messages) if message.role == "assistant"]
     return RecordedRun(
@@ -55,12 +54,12 @@ def _run(record: Trajectory) -> RecordedRun:
         ended=record.outcome.reason,
         prompt=next((message.content for message in record.messages if message.kind == "task"), ""),
         reference=None,
-        turns=tuple(_turn(record.messages[number:], record.outcome.success) for number in said),
+        turns=tuple(_turn(record.messages[number:], record.outcome.success, protocol) for number in said),
         sample=record.seed,
     )
 
 
-def _turn(messages: Sequence[Message], success: bool) -> RecordedTurn:
+def _turn(messages: Sequence[Message], success: bool, protocol: EpisodeProtocol) -> RecordedTurn:
     """The first message, an assistant turn, with the reply to it."""
     turn, reply = messages[0], messages[1] if len(messages) > 1 else None
     verdict: Said | None = None
@@ -69,6 +68,6 @@ def _turn(messages: Sequence[Message], success: bool) -> RecordedTurn:
     return RecordedTurn(
         text=turn.content,
         observation=reply.content if reply else None,
-        proposed=parse(turn.content).body if verdict else None,
+        proposed=protocol.parse(turn.content).body if verdict else None,
         verdict=verdict,
     )

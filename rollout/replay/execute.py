@@ -27,18 +27,8 @@ PRELOAD = ("numpy", "pandas", "sympy")
 _SAMPLING = Sampling(max_tokens=512)
 
 
-PROTOCOL = EpisodeProtocol(
-    name="mint-replay",
-    max_steps=5,
-    max_proposals=2,
-    max_invalid=5,
-    countdown=True,
-    output_chars=2000,
-    cell_timeout_s=30,
-    deadline_s=900,
-    checkpoint=False,
-)
-"""Limits of the recorded runs, with our wording."""
+PROTOCOL = EpisodeProtocol.model_validate({"extends": "mint", "name": "mint-replay", "checkpoint": False})
+"""MINT's limits and form of turns with our wording."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +46,12 @@ class ReplayOptions:
 def replay_id(job: Job, protocol: EpisodeProtocol) -> str:
     """The id of the trajectory that replays a run."""
     run, task = job
-    return trajectory_id(task.ref, engine_name(run), _SAMPLING, protocol.ref, run.sample)
+    return trajectory_id(task.ref, engine_name(run), _SAMPLING, protocol_of(run, protocol).ref, run.sample)
+
+
+def protocol_of(run: RecordedRun, protocol: EpisodeProtocol) -> EpisodeProtocol:
+    """The protocol with the form in which a run writes code."""
+    return protocol if run.form == "execute" else protocol.model_copy(update={"form": "fenced"})
 
 
 def engine_name(run: RecordedRun) -> str:
@@ -118,4 +113,4 @@ async def _episodes(jobs: Iterable[Job], options: ReplayOptions) -> AsyncIterato
 async def _episode(job: Job, pool: KernelPool, protocol: EpisodeProtocol) -> Trajectory:
     run, task = job
     engine = ReplayEngine(engine_name(run), [turn.text for turn in run.turns])
-    return await run_episode(task, engine, pool, protocol, _SAMPLING, run.sample)
+    return await run_episode(task, engine, pool, protocol_of(run, protocol), _SAMPLING, run.sample)

@@ -77,10 +77,9 @@ def report_executed(
         protocol: of the episodes.
         seconds: how long the episodes took.
     """
-    graded = {one.run.id: one for one in grade(jobs)}
     halves: dict[str, dict[HalfName, Counter[str]]] = defaultdict(lambda: {half: Counter() for half in HALVES})
     outputs: dict[str, Counter[str]] = defaultdict(Counter)
-    found: list[Disagreement] = []
+    differing: list[tuple[Job, Trajectory]] = []
     for job in jobs:
         run = job[0]
         count = halves[run.family][half_of(run)]
@@ -89,12 +88,18 @@ def report_executed(
         if trajectory is None:
             continue
         outputs[run.family].update(output_reasons(run, trajectory))
-        different = _disagreement(graded[run.id], trajectory)
         count["compared"] += 1
-        count["agree"] += different is None
-        count["explained"] += different is not None and different.explained
-        count["legacy_agree"] += different is None or different.explained
-        found += [different] if different else []
+        if trajectory.outcome.success == run.success:
+            count["agree"] += 1
+            count["legacy_agree"] += 1
+        else:
+            differing.append((job, trajectory))
+    judged = grade([job for job, _ in differing])
+    found = [_disagreement(one, trajectory) for one, (_, trajectory) in zip(judged, differing, strict=True)]
+    for one, different in zip(judged, found, strict=True):
+        count = halves[one.run.family][half_of(one.run)]
+        count["explained"] += different.explained
+        count["legacy_agree"] += different.explained
     families = {
         name: FamilyReport(
             halves={half: Half(**halves[name][half]) for half in HALVES},
@@ -142,10 +147,9 @@ def _observations(reasons: Counter[str]) -> Observations:
     )
 
 
-def _disagreement(graded: GradedRun, trajectory: Trajectory) -> Disagreement | None:
+def _disagreement(graded: GradedRun, trajectory: Trajectory) -> Disagreement:
+    """Why a run ended otherwise here: the graders differ, else the episode does."""
     run, outcome = graded.run, trajectory.outcome
-    if outcome.success == run.success:
-        return None
     by_graders = disagreement_of(graded)
     if by_graders is not None:
         return by_graders

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from rollout.codeact import parse
 from rollout.families.base import Task
 from rollout.graders import Verdict, judge
 from rollout.graders.legacy import LEGACY
-from rollout.graders.processes import Ended
+from rollout.protocol.turns import Form, parse_turn
 from rollout.replay.recorded import RecordedRun, RecordedTurn, Said
 
 
@@ -54,6 +53,7 @@ class GradedRun:
         return next((said for said in differ if said.legacy.kind != said.recorded), differ[0] if differ else None)
 
 
+FORMS: dict[str, Form] = {"execute": "tags", "fenced": "fenced"}
 _Question = tuple[str, str, str, str]
 """Grader, what our loop reads as the answer, what the record does, and the reference."""
 
@@ -65,7 +65,7 @@ def grade(runs: Sequence[tuple[RecordedRun, Task]], threads: int = 4) -> list[Gr
         runs: each run with its task.
         threads: proposals that are judged at once.
     """
-    asked = [[_question(task, turn) for turn in run.turns if turn.verdict] for run, task in runs]
+    asked = [[_question(task, turn, FORMS[run.form]) for turn in run.turns if turn.verdict] for run, task in runs]
     questions = dict.fromkeys(question for run in asked for question in run)
     with ThreadPoolExecutor(threads) as pool:
         verdicts = dict(zip(questions, pool.map(_judged, questions), strict=True))
@@ -75,21 +75,17 @@ def grade(runs: Sequence[tuple[RecordedRun, Task]], threads: int = 4) -> list[Gr
     ]
 
 
-def _question(task: Task, turn: RecordedTurn) -> _Question:
-    return task.grader, parse(turn.text).body, turn.proposed or "", task.answer
+def _question(task: Task, turn: RecordedTurn, form: Form) -> _Question:
+    return task.grader, parse_turn(turn.text, form).body, turn.proposed or "", task.answer
 
 
 def _judged(question: _Question) -> tuple[Verdict, Verdict]:
     grader, ours, recorded, answer = question
     verdict = judge(grader, ours, answer)
-    rule = LEGACY.get(grader)
-    same = rule is None or (grader == "unit_tests" and json.loads(answer)["before"] == "" and ours == recorded)
-    if same or rule is None:
+    alone = grader == "unit_tests" and not json.loads(answer)["before"]
+    if grader not in LEGACY or (alone and ours == recorded):  # the same rule
         return verdict, verdict
-    try:
-        return verdict, rule(recorded, answer)
-    except Ended as fault:
-        return verdict, Verdict("none", str(fault), fault=fault.fault)
+    return verdict, judge(grader, recorded, answer, legacy=True)
 
 
 def _proposal(said: tuple[str, Said], verdicts: tuple[Verdict, Verdict]) -> JudgedProposal:

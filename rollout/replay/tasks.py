@@ -10,19 +10,15 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rollout.codeact import CodeActEnvironment, parse
-from rollout.environment import Action
 from rollout.families.base import Task, TaskSet, load_tasks
 from rollout.replay.recorded import RecordedRun
 from rollout.replay.tools import recorded_search
 
 _OPTION = re.compile(r"(?:\A| , )[A-Z] ?\) ")
 _ENTRY_POINT = re.compile(r"^check\((\w+)\)\s*\Z", re.MULTILINE)
-_FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 _COMPLETE = "Complete the following code:\n\n"
 Job = tuple[RecordedRun, Task]
 UNIT_TEST_S = 10
@@ -49,16 +45,7 @@ def task_of(run: RecordedRun) -> Task:
         answer=answer(run),
         grader=grader,
         toolset=recorded_search(run),
-        environment=FencedEnvironment if run.form == "fenced" else None,
     )
-
-
-class FencedEnvironment(CodeActEnvironment):
-    """Code stands in fenced blocks: some of MINT's models were run so."""
-
-    def parse(self, text: str) -> Action:
-        """A proposal, else the fenced blocks as one cell."""
-        return parse(_FENCED.sub(r"<execute>\n\1</execute>", text) if "<solution>" not in text else text)
 
 
 def tasks_of(runs: Iterable[RecordedRun], data_root: Path | None = None) -> tuple[list[Job], dict[str, str]]:
@@ -77,7 +64,7 @@ def tasks_of(runs: Iterable[RecordedRun], data_root: Path | None = None) -> tupl
             games, reason = _games(data_root)
             missing |= {"alfworld": reason} if reason else {}
         if game := games.get(run.task_id):
-            jobs.append((run, replace(game, environment=FencedEnvironment) if run.form == "fenced" else game))
+            jobs.append((run, game))
         elif "alfworld" not in missing:
             raise ValueError(f"tasks replay: {run.id}: the family alfworld has no such game in its split mint")
     return jobs, missing

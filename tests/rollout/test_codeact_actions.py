@@ -37,6 +37,12 @@ def test_a_proposal_comes_back_as_it_was_said(answer: str) -> None:
     assert parse(f"So.\n<solution>{answer}</solution>") == Action("proposal", answer.strip())
 
 
+def test_a_tag_that_is_only_mentioned_opens_no_answer() -> None:
+    assert parse("I write <solution> and then <solution>42</solution>") == Action("proposal", "42")
+    assert parse("<solution>1</solution> or <solution>2") == Action("proposal", "1\n2")
+
+
 def test_many_open_tags_take_linear_time() -> None:
+    assert parse("<solution>" * 100_000 + "1").body == "1"
     assert parse("<execute>" * 1_000_000).kind == "invalid"  # hours when each tag is searched to the end
     assert parse("<execute>1</execute>" + "<execute>" * 1_000_000).body == "1"
