@@ -141,3 +141,19 @@ async def test_a_demonstration_wins_its_own_game_and_no_other(tasks: list[Task],
     again = task.toolset.fresh()  # a new host
     await again.open()
     again.close()
+
+
+@needs_games
+@pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
+async def test_every_game_is_won_by_its_demonstration(tasks: list[Task], pool: KernelSource) -> None:
+    """All 134 games, four at a time: three seconds of one core each."""
+    places, protocol = asyncio.Semaphore(4), EpisodeProtocol(max_steps=50, cell_timeout_s=120, deadline_s=900)
+
+    async def outcome(task: Task) -> tuple[str, str]:
+        async with places:
+            done = await run_episode(task, ExpertSpec().build(task), pool, protocol, Sampling())
+        return task.id, done.outcome.reason
+
+    outcomes = await asyncio.gather(*map(outcome, tasks))
+    assert Counter(reason for _, reason in outcomes) == {"solved": 134}, outcomes
