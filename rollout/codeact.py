@@ -159,7 +159,7 @@ class CodeActEnvironment:
 
     async def _answer(self, proposed: str, budget: Budget) -> Observation | Outcome:
         verdict = await judge_async(self._task.grader, proposed, self._task.answer, kernels=self._kernels)
-        in_tags = not self._task.check and getattr(self._protocol, "form", "tags") == "tags"
+        in_tags = not self._task.check and self._protocol.form == "tags"
         self._verdicts += (_given(verdict, None if in_tags else proposed),)
         if verdict.kind == "none":
             message = f"grader {self._task.grader} of {self._task.id}: {verdict.reason}"

@@ -8,7 +8,17 @@ import pytest
 from typer.testing import CliRunner
 
 from launch.cli import app
-from rollout import Message, Outcome, TaskRef, Trajectory, read_trajectories, regrade_bank
+from rollout import (
+    Message,
+    Outcome,
+    TaskRef,
+    TaskReferences,
+    TaskSet,
+    Trajectory,
+    load_tasks,
+    read_trajectories,
+    regrade_bank,
+)
 from rollout.store import TrajectoryStore
 from rollout.trajectory import GivenVerdict, Grading
 from tests.helpers.episodes import record
@@ -113,3 +123,17 @@ def test_a_stored_verdict_says_what_was_graded(bank: Path, tmp_path: Path) -> No
         store.append(episode(9, ["done"], stored, solved=False))
     regrade_bank(bank, tmp_path / "new")
     assert list(read_trajectories(tmp_path / "new"))[-1].outcome.success
+
+
+def test_references_of_earlier_versions_are_found_in_the_task_sets(tmp_path: Path) -> None:
+    chosen = TaskSet(count=3)
+    tasks = load_tasks(chosen)
+    with TrajectoryStore(tmp_path / "bank") as store:
+        for number, task in enumerate(tasks):
+            old = episode(number, [task.answer if number else "no idea"], None, solved=True)
+            store.append(old.model_copy(update={"task": task.ref}))
+        changed = tasks[0].ref.model_copy(update={"digest": "of another version"})
+        store.append(episode(9, ["1"], None, solved=True).model_copy(update={"task": changed}))
+    changes = regrade_bank(tmp_path / "bank", find=TaskReferences([chosen]))
+    assert (changes.graded, changes.changes) == (3, 1)
+    assert changes.not_graded == {"its reference is not known": 1}
