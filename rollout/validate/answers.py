@@ -12,13 +12,15 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollout.families.base import Task
 
 EMPTY = ("", "I do not know.")
 """Wrong for every task."""
+WRONG_PROGRAM_S = 2
+"""Seconds that each test of a wrong program may take."""
 _LETTERS = "abcdefghij"
 
 
@@ -28,6 +30,9 @@ class Answers:
 
     right: tuple[str, ...]
     wrong: tuple[str, ...]
+    wrong_reference: str | None = None
+    """What wrong answers are judged by, where it is not the task's answer: tests with a shorter time limit, since a
+    program that is made wrong may never end."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def answers_of(task: Task) -> Answers:
     if form:
         with suppress(ValueError, KeyError, TypeError, IndexError):  # an answer of another form; its grader names it
             made = form.make(task)
-    return Answers(made.right, (*made.wrong, *EMPTY))
+    return replace(made, wrong=(*made.wrong, *EMPTY))
 
 
 def _number(task: Task) -> Answers:
@@ -139,7 +144,8 @@ def _sql_result(task: Task) -> Answers:
 def _program(task: Task) -> Answers:
     right = (task.solution,) if task.solution else ()
     broken = without_results(task.solution)
-    return Answers(right, (broken,) if broken not in ("", task.solution) else ())
+    quick = json.dumps({**json.loads(task.answer), "timeout_s": WRONG_PROGRAM_S})
+    return Answers(right, (broken,) if broken not in ("", task.solution) else (), quick)
 
 
 def without_results(program: str) -> str:

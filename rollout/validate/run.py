@@ -74,7 +74,7 @@ def _check(task: Task) -> SplitReport:
             problem = "right answer refused" if verdict.kind == "wrong" else "no verdict"
             report.add(Finding(task.id, problem, proposed, verdict.reason))
     for proposed in answers.wrong:
-        verdict = judge(task.grader, proposed, task.answer)
+        verdict = judge(task.grader, proposed, answers.wrong_reference or task.answer)
         report.rejected += verdict.kind == "wrong"
         if verdict.kind != "wrong":
             problem = "wrong answer accepted" if verdict.kind == "right" else "no verdict"
