@@ -76,8 +76,8 @@ def read_table(text: str) -> Table:
         rows = _parsed(text, escaped)
         if rows and len({len(row) for row in rows}) == 1:
             columns = distinct_names(rows[0])
-            values = [_typed(cells) for cells in zip(*rows[1:], strict=True)] or [()] * len(columns)
-            return Table(columns, tuple(zip(*values, strict=True)))
+            values = [_typed(cells) for cells in zip(*rows[1:], strict=True)]
+            return Table(columns, tuple(zip(*values, strict=True)) if values else ())
     raise UnreadableTableError("rows of different lengths")
 
 
