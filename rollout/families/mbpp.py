@@ -15,6 +15,8 @@ _URL = (
     "Evaluation/MBPP/data/mbpp.jsonl"
 )
 _SHA256 = "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f"
+TIMEOUT_S = 20
+"""Limit of an assertion. The slowest published program (``mbpp-123``) needs 5.4 s of processor time for one."""
 _RANGES = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}
 
 
@@ -50,6 +52,8 @@ class Mbpp(DataFamily):
         defects=(
             "The set-up code of two problems uses a class that the solution defines; here it runs after the solution, "
             "before each assertion.",
+            "The usual limit of 10 s stops the published program of `mbpp-123` on a busy machine; here it is 20 s, but "
+            "10 s in `mint`.",
             "The harder assertions (`challenge_test_list`) of some problems contradict their text; they are not used.",
         ),
     )
@@ -69,6 +73,8 @@ class Mbpp(DataFamily):
     def _task(self, split: str, name: str, row: Row) -> Task:
         setup = (row.get("test_setup_code") or "").replace("\r\n", "\n").strip()
         tests = [f"{setup}\n{test}" if setup else test for test in row["test_list"]]
+        limit = 10 if split == "mint" else TIMEOUT_S
+        answer = {"before": "", "tests": tests, "entry_point": None, "timeout_s": limit}
         return Task(
             family=self.name,
             kind="mbpp",
@@ -76,7 +82,7 @@ class Mbpp(DataFamily):
             group=split,
             id=name,
             prompt=f"{row['text'].strip()}\n\nThis test, and others like it, must pass:\n{row['test_list'][0]}",
-            answer=json.dumps({"before": "", "tests": tests, "entry_point": None, "timeout_s": 10}, ensure_ascii=False),
+            answer=json.dumps(answer, ensure_ascii=False),
             grader=self.info.grader,
             solution=row["code"].replace("\r\n", "\n"),
         )
