@@ -6,6 +6,7 @@ The data set's program also accepts the right words and lines in any order; only
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 
@@ -57,7 +58,8 @@ def _plain(code: Any) -> Any:
         return [_plain(item) for item in body]
     if tag == "d":
         return {_plain(key): _plain(item) for key, item in body}
-    return {"s": str, "i": lambda text: int(text, 16), "f": float.fromhex}[tag](body)
+    readers: dict[str, Callable[[str], Any]] = {"s": str, "i": lambda text: int(text, 16), "f": float.fromhex}
+    return readers[tag](body)
 
 
 def _same(value: Any, expected: Any) -> bool:

@@ -13,17 +13,18 @@ import os
 import signal
 import sys
 import types
+from typing import Any, NoReturn
 
 MOST_OUTPUT = 400_000
-_kept = {}
-_space = {}
+_kept: dict[int, Any] = {}
+_space: dict[str, Any] = {}
 
 
 class NotGraded(Exception):
     """A test does something that cannot be handed to the other kernel."""
 
 
-def encode(value, keep):
+def encode(value: Any, keep: Any) -> Any:
     """A value as JSON; ``keep`` gives a number to an object that stays where it is."""
     if value is None or isinstance(value, bool):
         return value
@@ -40,7 +41,8 @@ def encode(value, keep):
         return ["c", float.hex(value.real), float.hex(value.imag)]
     if isinstance(value, bytes | bytearray):
         return ["b", bytes(value).hex()]
-    for tag, kind in (("l", list), ("t", tuple), ("e", set), ("z", frozenset)):
+    kinds: list[tuple[str, Any]] = [("l", list), ("t", tuple), ("e", set), ("z", frozenset)]
+    for tag, kind in kinds:
         if isinstance(value, kind):
             return [tag, [encode(item, keep) for item in kind.__iter__(value)]]
     if isinstance(value, dict):
@@ -54,18 +56,19 @@ def encode(value, keep):
     return ["h", keep(value)]
 
 
-def decode(code, held):
+def decode(code: Any, held: Any) -> Any:
     """The value of :func:`encode`; ``held`` gives the object of a number."""
     if not isinstance(code, list):
         return code
     tag, body = code[0], code[1]
     if tag in "ltez":
-        return {"l": list, "t": tuple, "e": set, "z": frozenset}[tag](decode(item, held) for item in body)
+        kinds: dict[str, Any] = {"l": list, "t": tuple, "e": set, "z": frozenset}
+        return kinds[tag](decode(item, held) for item in body)
     if tag == "d":
         return {decode(key, held): decode(item, held) for key, item in body}
     if tag == "c":
         return complex(float.fromhex(body), float.fromhex(code[2]))
-    simple = {
+    simple: dict[str, Any] = {
         "s": lambda: body,
         "i": lambda: int(body, 16),
         "f": lambda: float.fromhex(body),
@@ -80,16 +83,16 @@ def decode(code, held):
 # --- the kernel with the code ---------------------------------------------------------------------------------------
 
 
-def _keep(value):
+def _keep(value: Any) -> int:
     _kept[len(_kept) + 1] = value
     return len(_kept)
 
 
-def load(before, code):
+def load(before: Any, code: Any) -> Any:
     """Runs the code and returns the kind of each name that it defines: a module, or anything else."""
     _space.clear()
     for source in dict.fromkeys([before + "\n" + code, code]):
-        space = {"__name__": "solution", "__builtins__": builtins}
+        space: dict[str, Any] = {"__name__": "solution", "__builtins__": builtins}
         try:
             exec(compile(source, "<code>", "exec"), space)
         except KeyboardInterrupt:
@@ -105,7 +108,7 @@ def load(before, code):
     return failure
 
 
-def serve(request):
+def serve(request: Any) -> Any:
     """Does one thing with the loaded code and returns the result, or what was raised."""
     try:
         target = _target(request["target"])
@@ -123,7 +126,7 @@ def serve(request):
         return _raised(error)
 
 
-def _target(code):
+def _target(code: Any) -> Any:
     if "name" not in code:
         return _kept[code["handle"]]
     owner, _, method = code["name"].partition(".")
@@ -132,7 +135,7 @@ def _target(code):
     return _space[owner]
 
 
-_OPERATIONS = {
+_OPERATIONS: dict[str, Any] = {
     "call": lambda target, *given, **named: target(*given, **named),
     "value": lambda target: target,
     "getattr": getattr,
@@ -146,11 +149,11 @@ _OPERATIONS = {
 }
 
 
-def _raised(error):
+def _raised(error: Any) -> Any:
     return {"raised": [type(error).__name__, str(error)[:300]]}
 
 
-def run_program(code, text):
+def run_program(code: Any, text: Any) -> Any:
     """Runs a program in a fork, as a process with this standard input; returns what it printed and how it ended."""
     with builtins.open("stdin.txt", "w", encoding="utf-8") as file:
         file.write(text)
@@ -170,7 +173,7 @@ def run_program(code, text):
     return {"printed": printed, "ended": os.waitstatus_to_exitcode(status), "error": error}
 
 
-def _be_program(code):
+def _be_program(code: Any) -> NoReturn:
     ended = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -182,7 +185,7 @@ def _be_program(code):
         sys.stdin = builtins.open(0, encoding="utf-8", closefd=False)
         sys.stdout = builtins.open(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = builtins.open(2, "w", encoding="utf-8", closefd=False)
-        builtins.input, builtins.exit, builtins.quit = _input, sys.exit, sys.exit  # the shell has its own
+        vars(builtins).update(input=_input, exit=sys.exit, quit=sys.exit)  # the shell has its own
         try:
             exec(compile(code, "<code>", "exec"), {"__name__": "__main__", "__builtins__": builtins})
             ended = 0
@@ -200,7 +203,7 @@ def _be_program(code):
         os._exit(ended & 255)
 
 
-def _input(prompt=""):
+def _input(prompt: Any = "") -> str:
     sys.stdout.write(str(prompt))
     line = sys.stdin.readline()
     if not line:
@@ -210,50 +213,50 @@ def _input(prompt=""):
 
 # --- the kernel with the tests --------------------------------------------------------------------------------------
 
-_asking = None
+_asking: Any = None
 
 
 class Handle:
     """An object that stays in the other kernel. It equals itself only."""
 
-    def __init__(self, target):
+    def __init__(self, target: Any) -> None:
         object.__setattr__(self, "_target", target)
         object.__setattr__(self, "_number", target.get("handle"))
 
-    def __call__(self, *given, **named):
+    def __call__(self, *given: Any, **named: Any) -> Any:
         return request("call", self, given, named)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         return request("getattr", self, (name,))
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: Any, value: Any) -> None:
         request("setattr", self, (name, value))
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         return request("getitem", self, (key,))
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: Any, value: Any) -> None:
         request("setitem", self, (key, value))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return request("len", self, ())
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return True
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         return request("iter", self, ())
 
-    def __next__(self):
+    def __next__(self) -> Any:
         return request("next", self, ())
 
-    def __str__(self):
+    def __str__(self) -> str:
         return request("str", self, ())
 
 
-def request(operation, handle, given, named=None):
+def request(operation: Any, handle: Any, given: Any, named: Any = None) -> Any:
     """Asks the other kernel to do something, and updates the arguments that it has changed."""
     body = {
         "operation": operation,
@@ -275,7 +278,7 @@ def request(operation, handle, given, named=None):
     return decode(answer["result"], _handle)
 
 
-def _replace(old, new):
+def _replace(old: Any, new: Any) -> None:
     if isinstance(old, list):
         old[:] = new
     elif isinstance(old, dict | set):
@@ -283,15 +286,15 @@ def _replace(old, new):
         old.update(new)
 
 
-def _handle(number):
+def _handle(number: Any) -> Any:
     return Handle({"handle": number})
 
 
-def _cannot_keep(value):
+def _cannot_keep(value: Any) -> NoReturn:
     raise NotGraded(f"a test hands over a {type(value).__name__}, which cannot leave its kernel")
 
 
-def prepare(ask, before, names, entry_point):
+def prepare(ask: Any, before: Any, names: Any, entry_point: Any) -> Any:
     """Gives the tests stand-ins for the names of the code, and runs the trusted code before them."""
     global _asking
     _asking = ask
@@ -313,6 +316,6 @@ def prepare(ask, before, names, entry_point):
     return {}
 
 
-def run_test(source):
+def run_test(source: Any) -> None:
     """Runs one test; what it raises ends the cell."""
     exec(compile(source, "<test>", "exec"), _space)
