@@ -49,8 +49,9 @@ def encode(value: Any, keep: Any) -> Any:
         return ["d", [[encode(key, keep), encode(item, keep)] for key, item in dict.items(value)]]
     if isinstance(value, range):
         return ["r", [value.start, value.stop, value.step]]
-    if isinstance(value, type) and getattr(builtins, value.__name__, None) is value:
-        return ["y", value.__name__]
+    name = getattr(value, "__name__", "")
+    if isinstance(value, type) and getattr(builtins, name, None) is value:
+        return ["y", name]
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         return encode(value.item(), keep)
     return ["h", keep(value)]
