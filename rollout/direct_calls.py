@@ -80,7 +80,8 @@ class DirectCalls:
             return {}  # the invoker answers with a NameError
         given = json.loads(call.arguments or "{}")
         signature = inspect.signature(self._tools[call.name], eval_str=True)
-        positional, named = (given, {}) if isinstance(given, list) else ((), given)
+        positional: Sequence[Any] = given if isinstance(given, list) else ()
+        named: dict[str, Any] = given if isinstance(given, dict) else {}
         if not isinstance(given, list | dict):
             raise TypeError(f"{call.name}() takes its arguments as an object or a list")
         if TEXTS in named:

@@ -24,7 +24,9 @@ EXAMPLES = Path(__file__).with_name("examples")
 class Replies(Protocol):
     """The fixed replies of a protocol."""
 
-    wrong_feedback: str
+    @property
+    def wrong_feedback(self) -> str:
+        """Reply to a wrong answer."""
 
 
 class _Part(BaseModel):

@@ -135,7 +135,9 @@ def _tagged_cells(text: str) -> list[str]:
 
 def _fenced_cells(text: str) -> list[str]:
     """The closed blocks of Python; half a block is never run."""
-    cells, block, language = [], None, ""
+    cells: list[str] = []
+    block: list[str] | None = None
+    language = ""
     for line in text.split("\n"):
         fence = _FENCE.fullmatch(line)
         if block is None and fence:

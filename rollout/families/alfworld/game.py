@@ -42,7 +42,7 @@ class Game:
         return {"text": self._state.feedback.strip(), "won": bool(self._state["won"])}
 
 
-class _FirstState(PddlEnv):  # type: ignore[misc]  # textworld has no types
+class _FirstState(PddlEnv):
     """A game that starts once, from the state that loading has built."""
 
     def load(self, filename_or_data: Any) -> None:
