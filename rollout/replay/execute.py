@@ -9,8 +9,8 @@ lost is not stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rollout.episode import run_episode
@@ -27,8 +27,12 @@ PRELOAD = ("numpy", "pandas", "sympy")
 _SAMPLING = Sampling(max_tokens=512)
 
 
-PROTOCOL = EpisodeProtocol.model_validate({"extends": "mint", "name": "mint-replay", "checkpoint": False})
-"""MINT's limits and form of turns with our wording."""
+PROTOCOL = EpisodeProtocol.model_validate(
+    {"extends": "mint", "name": "mint-replay", "checkpoint": False, "example": False}
+)
+"""MINT's limits and form of turns with our wording. No example: a recorded turn does not depend on it."""
+GAMES, GAMES_AT_ONCE = "alfworld", 4
+"""A game takes seconds to load and is kept for the next episode of the same game; see :func:`execute`."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def execute(
 ) -> dict[str, Trajectory]:
     """The trajectory of each job by its id: those of the bank, and those that are run now.
 
+    Games come last, a few at once and those of one game together, so that each game is loaded once.
+
     Args:
         jobs: runs with their tasks.
         bank: folder of trajectories.
@@ -81,11 +87,16 @@ def execute(
         missing = {replay_id(job, options.protocol): job for job in jobs}
         missing = {name: job for name, job in missing.items() if name not in store.ids}
 
+        games = sorted((job for job in missing.values() if job[0].family == GAMES), key=lambda job: job[0].task_id)
+        others = [job for job in missing.values() if job[0].family != GAMES]
+        slowly = replace(options, at_once=min(options.at_once, GAMES_AT_ONCE))
+
         async def run_all() -> None:
-            async for trajectory in _episodes(missing.values(), options):
-                if not trajectory.lost:
-                    store.append(trajectory)
-                on_end(trajectory)
+            for part, how in ((others, options), (games, slowly)):
+                async for trajectory in _episodes(part, how):
+                    if not trajectory.lost:
+                        store.append(trajectory)
+                    on_end(trajectory)
 
         if missing:
             asyncio.run(run_all())
@@ -93,8 +104,10 @@ def execute(
     return {record.id: record for record in read_trajectories(bank) if record.id in wanted and not record.lost}
 
 
-async def _episodes(jobs: Iterable[Job], options: ReplayOptions) -> AsyncIterator[Trajectory]:
+async def _episodes(jobs: Sequence[Job], options: ReplayOptions) -> AsyncIterator[Trajectory]:
     """Runs episodes, at most ``at_once`` at a time, and yields each when it ends."""
+    if not jobs:
+        return
     waiting = iter(jobs)
     limits = Limits(memory_mib=options.memory_mib, cell_timeout_s=options.protocol.cell_timeout_s)
     size, checkpoint = min(4, options.at_once), options.protocol.checkpoint
