@@ -132,7 +132,7 @@ def _package() -> ModuleType:
         raise MissingDataError(
             f"the family reasoning_gym needs the package reasoning-gym ({fault}); pip install 'codeact[reasoning-gym]'"
         ) from None
-    return reasoning_gym  # type: ignore[no-any-return]
+    return reasoning_gym
 
 
 generate = ReasoningGym()
