@@ -22,8 +22,8 @@ from pathlib import Path
 from random import Random
 
 from rollout import Message, Outcome, ProtocolRef, Sampling, TaskRef, Trajectory
-from rollout.store import write_bank
-from rollout.trajectory import GivenVerdict, Grading, Usage
+from rollout.bank.store import write_bank
+from rollout.bank.trajectory import GivenVerdict, Grading, Usage
 
 MOST_S = 60.0
 

@@ -18,15 +18,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from rollout.bank.trajectory import Sampling, Trajectory
 from rollout.config import WorkerConfig
 from rollout.engines.spec import ExpertSpec
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.families import Task
 from rollout.families.dbbench import generate as dbbench
 from rollout.families.wikitablequestions import generate as wikitablequestions
 from rollout.kernel_source import open_kernel_source
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Sampling, Trajectory
 
 
 async def run(tasks: list[Task], at_once: int) -> list[Trajectory]:

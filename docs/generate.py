@@ -184,8 +184,8 @@ def _summaries(command: Any) -> Iterator[tuple[str, str]]:
 
 def families() -> str:
     """A section for each family that reads a data set, and how the answers of each grader are checked."""
+    from rollout.checks.validate.answers import EMPTY, FORMS
     from rollout.families import data_families
-    from rollout.validate.answers import EMPTY, FORMS
 
     text = "# Task families\n\n" + NOTE + FAMILIES
     for name, family in data_families().items():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rollout import TASK_FAMILIES, DataFamily, DataRoot, DataSource, FamilyInfo, Refused, Task, TaskSet, load_tasks
-from rollout.validate import table, validate_family
+from rollout.checks.validate import table, validate_family
 
 ROWS = "country,capital\nFrance,Paris\nKenya,Nairobi\nAtlantis,\n"
 

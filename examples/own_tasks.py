@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 from rollout import TaskSet, load_tasks
+from rollout.checks.validate import table, validate_family
 from rollout.families import data_family
-from rollout.validate import table, validate_family
 
 TASKS = [
     {"id": "sum", "prompt": "What is the sum of `numbers`?", "answer": "6", "setup": "numbers = [1, 2, 3]"},

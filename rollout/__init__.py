@@ -8,7 +8,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rollout.collect import (
+    from rollout.bank.files import (
+        atomic_file,
+        write_atomically,
+    )
+    from rollout.bank.store import (
+        TrajectoryStore,
+        read_trajectories,
+        verify_bank,
+    )
+    from rollout.bank.trajectory import (
+        Message,
+        Outcome,
+        ProtocolRef,
+        Reason,
+        Sampling,
+        StoredModel,
+        TaskRef,
+        Trajectory,
+        digest_of,
+    )
+    from rollout.checks.example_runs import (
+        run_examples,
+    )
+    from rollout.collect.planning import (
+        Collection,
+        judge_for,
+    )
+    from rollout.collect.run import (
         collect_trajectories,
         is_complete,
         lost_sentence,
@@ -20,13 +47,6 @@ if TYPE_CHECKING:
         Source,
         WorkerConfig,
     )
-    from rollout.costs import (
-        CollectionPlan,
-        MissingData,
-        bank_table,
-        plan_collection,
-        read_prices,
-    )
     from rollout.environment import (
         Action,
         Budget,
@@ -35,15 +55,9 @@ if TYPE_CHECKING:
         Observation,
         ended,
     )
-    from rollout.episode import (
+    from rollout.episode.loop import (
         open_environment,
         run_episode,
-    )
-    from rollout.example_runs import (
-        run_examples,
-    )
-    from rollout.exports import (
-        export_bank,
     )
     from rollout.families import (
         Demonstration,
@@ -59,18 +73,24 @@ if TYPE_CHECKING:
         FamilyInfo,
         Refused,
     )
-    from rollout.files import (
-        atomic_file,
-        write_atomically,
-    )
     from rollout.kernel_source import (
         EpisodeKernel,
         KernelSource,
         open_kernel_source,
     )
-    from rollout.planning import (
-        Collection,
-        judge_for,
+    from rollout.postprocess.costs import (
+        CollectionPlan,
+        MissingData,
+        bank_table,
+        plan_collection,
+        read_prices,
+    )
+    from rollout.postprocess.exports import (
+        export_bank,
+    )
+    from rollout.postprocess.regrade import (
+        TaskReferences,
+        regrade_bank,
     )
     from rollout.protocol import (
         EpisodeProtocol,
@@ -82,32 +102,12 @@ if TYPE_CHECKING:
         TASK_FAMILIES,
         Registry,
     )
-    from rollout.regrade import (
-        TaskReferences,
-        regrade_bank,
-    )
     from rollout.select import (
         CountTokens,
         SelectConfig,
         language_of,
         select_records,
         token_table,
-    )
-    from rollout.store import (
-        TrajectoryStore,
-        read_trajectories,
-        verify_bank,
-    )
-    from rollout.trajectory import (
-        Message,
-        Outcome,
-        ProtocolRef,
-        Reason,
-        Sampling,
-        StoredModel,
-        TaskRef,
-        Trajectory,
-        digest_of,
     )
     from rollout.workers import (
         EpisodeJob,
@@ -118,8 +118,8 @@ _MODULES = {
     "Action": "environment",
     "Budget": "environment",
     "CollectConfig": "config",
-    "Collection": "planning",
-    "CollectionPlan": "costs",
+    "Collection": "collect.planning",
+    "CollectionPlan": "postprocess.costs",
     "CountTokens": "select",
     "DataFamily": "families.data",
     "DataRoot": "families.data",
@@ -136,52 +136,52 @@ _MODULES = {
     "JudgeConfig": "config",
     "KERNEL_SOURCES": "registry",
     "KernelSource": "kernel_source",
-    "Message": "trajectory",
-    "MissingData": "costs",
+    "Message": "bank.trajectory",
+    "MissingData": "postprocess.costs",
     "Observation": "environment",
-    "Outcome": "trajectory",
-    "ProtocolRef": "trajectory",
-    "Reason": "trajectory",
+    "Outcome": "bank.trajectory",
+    "ProtocolRef": "bank.trajectory",
+    "Reason": "bank.trajectory",
     "Refused": "families.data",
     "Registry": "registry",
-    "Sampling": "trajectory",
+    "Sampling": "bank.trajectory",
     "SelectConfig": "select",
     "Source": "config",
-    "StoredModel": "trajectory",
+    "StoredModel": "bank.trajectory",
     "TASK_FAMILIES": "registry",
     "Task": "families",
-    "TaskRef": "trajectory",
-    "TaskReferences": "regrade",
+    "TaskRef": "bank.trajectory",
+    "TaskReferences": "postprocess.regrade",
     "TaskSet": "families",
     "Toolset": "families",
-    "Trajectory": "trajectory",
-    "TrajectoryStore": "store",
+    "Trajectory": "bank.trajectory",
+    "TrajectoryStore": "bank.store",
     "WorkerConfig": "config",
-    "atomic_file": "files",
-    "bank_table": "costs",
-    "collect_trajectories": "collect",
-    "digest_of": "trajectory",
+    "atomic_file": "bank.files",
+    "bank_table": "postprocess.costs",
+    "collect_trajectories": "collect.run",
+    "digest_of": "bank.trajectory",
     "ended": "environment",
-    "export_bank": "exports",
-    "is_complete": "collect",
-    "judge_for": "planning",
+    "export_bank": "postprocess.exports",
+    "is_complete": "collect.run",
+    "judge_for": "collect.planning",
     "language_of": "select",
     "load_tasks": "families",
-    "lost_sentence": "collect",
-    "open_environment": "episode",
+    "lost_sentence": "collect.run",
+    "open_environment": "episode.loop",
     "open_kernel_source": "kernel_source",
-    "plan_collection": "costs",
+    "plan_collection": "postprocess.costs",
     "ray_session": "workers",
-    "read_prices": "costs",
-    "read_trajectories": "store",
-    "regrade_bank": "regrade",
-    "run_episode": "episode",
-    "run_examples": "example_runs",
-    "run_missing": "collect",
+    "read_prices": "postprocess.costs",
+    "read_trajectories": "bank.store",
+    "regrade_bank": "postprocess.regrade",
+    "run_episode": "episode.loop",
+    "run_examples": "checks.example_runs",
+    "run_missing": "collect.run",
     "select_records": "select",
     "token_table": "select",
-    "verify_bank": "store",
-    "write_atomically": "files",
+    "verify_bank": "bank.store",
+    "write_atomically": "bank.files",
 }
 __all__ = [
     "ENGINES",

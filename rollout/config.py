@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rollout.bank.trajectory import Sampling
 from rollout.families import TaskSet
 from rollout.registry import KERNEL_SOURCES
-from rollout.trajectory import Sampling
 
 
 class WorkerConfig(BaseModel):

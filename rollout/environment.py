@@ -1,9 +1,9 @@
 """The interface between the episode loop and the world that an agent acts in.
 
-Contract: the loop (:mod:`rollout.episode`) records turns, counts them and enforces the protocol's limits. An
+Contract: the loop (:mod:`rollout.episode.loop`) records turns, counts them and enforces the protocol's limits. An
 :class:`Environment` says what the model reads and what its actions do: it writes the prompt, parses a turn into an
 :class:`Action` and answers it with an :class:`Observation` or an ``Outcome``. Other action formats
-(JSON, plain text) and simulators are other environments. The code-writing agent is :mod:`rollout.codeact`.
+(JSON, plain text) and simulators are other environments. The code-writing agent is :mod:`rollout.codeact.environment`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from rollout.trajectory import CellOutcome, Message, Outcome, Reason, ToolCall
+from rollout.bank.trajectory import CellOutcome, Message, Outcome, Reason, ToolCall
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Contract: what is compared is the vocabulary: which token each id means. Chat templates, padding tokens and the tokens
 that ``prepare.add_tokens`` added may differ, and the model may know further tokens. Two vocabularies of one size are
-told apart: Llama-2 and Mistral both have 32,000 tokens. A corpus without its tokenizer, or a model folder without one,
-is accepted. Cost: nothing where the files are the same, else loading both tokenizers.
+distinguished: Llama-2 and Mistral both have 32,000 tokens. A corpus without its tokenizer, or a model folder without
+one, is accepted. Cost: nothing where the files are the same, else loading both tokenizers.
 """
 
 from __future__ import annotations

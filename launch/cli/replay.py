@@ -11,7 +11,7 @@ from launch.console import say
 
 if TYPE_CHECKING:
     from rollout import EpisodeProtocol
-    from rollout.replay import Job
+    from rollout.checks.replay import Job
 
 
 def jobs_of(folder: Path) -> tuple[list[Job], EpisodeProtocol]:
@@ -21,7 +21,7 @@ def jobs_of(folder: Path) -> tuple[list[Job], EpisodeProtocol]:
         ValueError: the folder has no bank or no configuration, or none of its trajectories can be replayed.
     """
     from rollout import load_tasks, read_trajectories
-    from rollout.replay import bank_jobs
+    from rollout.checks.replay import bank_jobs
 
     if not (folder / "bank").is_dir() or not (folder / "config.yaml").is_file():
         raise ValueError(f"tasks replay: {folder} has no bank/ and config.yaml; give a run folder, such as runs/demo")

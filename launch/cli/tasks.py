@@ -64,8 +64,8 @@ def validate(
 
     Exit code 1 when an answer is judged otherwise than it should be. Data that are not on this machine are named.
     """
+    from rollout.checks.validate import table, validate_family
     from rollout.families import data_families, data_family
-    from rollout.validate import table, validate_family
 
     if every == (family is not None):
         raise ValueError("tasks validate: give the name of a family or --all; `codeact tasks list` shows them")
@@ -112,7 +112,15 @@ def replay(
     differs from ours. Every difference is listed with its reason.
     """
     from launch.cli.replay import jobs_of, refuse_bank_filters
-    from rollout.replay import PROTOCOL, ReplayOptions, choose_runs, replay_graders, replay_runs, task_of, tasks_of
+    from rollout.checks.replay import (
+        PROTOCOL,
+        ReplayOptions,
+        choose_runs,
+        replay_graders,
+        replay_runs,
+        task_of,
+        tasks_of,
+    )
 
     if any(file.is_dir() for file in files):
         refuse_bank_filters(files, graders_only, limit, family)

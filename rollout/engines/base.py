@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from rollout.trajectory import Message, Sampling, ToolCall
+from rollout.bank.trajectory import Message, Sampling, ToolCall
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rollout.bank.trajectory import Message
 from rollout.servers.backend import load_tokenizer
-from rollout.trajectory import Message
 
 _MARK = "\N{OBJECT REPLACEMENT CHARACTER}turn{}\N{OBJECT REPLACEMENT CHARACTER}"
 

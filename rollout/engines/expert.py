@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rollout.bank.trajectory import Message, Sampling, digest_of
 from rollout.engines.base import Completion, EngineError
 from rollout.families.base import Task
-from rollout.trajectory import Message, Sampling, digest_of
 
 
 class ExpertEngine:

@@ -4,7 +4,7 @@ Contract: :func:`ask` sends a conversation to an engine and returns its text. A 
 is first asked and runs it on an event loop in a thread of its own, so that graders (plain functions) and environments
 (coroutines) use the same one. :func:`judging` makes a judge the current one for the code within; :func:`current_judge`
 finds it. What the judge reads and writes is counted in :class:`JudgeUsage`, apart from the usage of the episode. It
-does not word the question; whoever asks does.
+does not word the question; the caller does.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollout.bank.trajectory import JudgeUsage, Message, Sampling, digest_of
 from rollout.engines.base import Completion, Engine
 from rollout.engines.spec import EngineSpec
 from rollout.families.base import Task
-from rollout.trajectory import JudgeUsage, Message, Sampling, digest_of
 
 JUDGE_SAMPLING = Sampling(max_tokens=512)
 """Greedy, and long enough for a reason and a verdict."""

@@ -6,7 +6,7 @@ never encoded again. Without one, messages go to ``/v1/chat/completions``, which
 
 A session stays on one server (rendezvous hashing: a lost server moves only its own sessions). The ``openai`` client
 retries infrastructure failures (no connection, timeout, 408, 409, 429, 5xx) after the time that ``Retry-After`` names,
-else with exponential back-off and jitter; then each further server is tried. Whatever a server answers becomes a
+else with exponential back-off and jitter; then each further server is tried. Any answer of a server becomes a
 completion (:mod:`rollout.engines.replies`) or an :class:`EngineError` (:mod:`rollout.engines.faults`). A key never
 appears in a message.
 """
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import openai
 
+from rollout.bank.trajectory import Message, Sampling
 from rollout.engines.base import Completion, EngineError, EngineRefused
 from rollout.engines.faults import error_of
 from rollout.engines.http_client import BoundedClient, timeouts
 from rollout.engines.replies import Request, completion_of, read_json
 from rollout.engines.tool_calls import chat_messages
-from rollout.trajectory import Message, Sampling
 
 if TYPE_CHECKING:
     from rollout.engines.chat_prompt import ChatPrompt

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rollout.bank.trajectory import well_formed
 from rollout.engines.base import Completion, EngineError, EngineRefused
 from rollout.engines.faults import error_of, status_in, words_of
 from rollout.engines.tool_calls import calls_in
-from rollout.trajectory import well_formed
 
 Json = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 Contract: :func:`chat_messages` writes a conversation for ``/v1/chat/completions``: a turn with calls has its
 ``tool_calls``, and the results that follow are messages of the role ``tool``, one a call. :func:`calls_in` reads the
-calls of a reply. Arguments stay the text that the model wrote; whoever runs a call parses them.
+calls of a reply. Arguments stay the text that the model wrote; the caller parses them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from rollout.bank.trajectory import Message, ToolCall
 from rollout.engines.base import EngineError
-from rollout.trajectory import Message, ToolCall
 
 
 def chat_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:

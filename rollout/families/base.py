@@ -16,10 +16,10 @@ from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from rollout.bank.trajectory import Outcome, TaskRef, digest_of
 from rollout.environment import Environment
 from rollout.families.task_list import only_listed
 from rollout.registry import GRADERS, TASK_FAMILIES
-from rollout.trajectory import Outcome, TaskRef, digest_of
 
 Demonstration = Generator[str, str, None]
 """Yields assistant turns and is sent the observation that followed each."""
@@ -97,7 +97,7 @@ class Task:
     expert: Callable[[bool], Demonstration] | None = field(default=None, compare=False)
     """Called with ``make_mistake``: whether to make a plain mistake first and repair it."""
     environment: Callable[..., Environment] | None = field(default=None, compare=False)
-    """``factory(task, kernels, protocol)``; None is :class:`rollout.codeact.CodeActEnvironment`."""
+    """``factory(task, kernels, protocol)``; None is :class:`rollout.codeact.environment.CodeActEnvironment`."""
     check: str = ""
     """Code that runs in the kernel when an answer is proposed. What it prints is graded in place of the answer: for
     tasks whose answer is a state, such as a changed table."""

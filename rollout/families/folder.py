@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rollout.bank.trajectory import digest_of
 from rollout.families.base import Task
 from rollout.families.data import DataFamily, DataRoot, FamilyInfo, Loaded, MissingDataError, Refused
 from rollout.families.data.rows import Row, json_lines
 from rollout.registry import GRADERS
-from rollout.trajectory import digest_of
 
 KEYS = ("id", "prompt", "answer", "grader", "setup", "kind", "group", "split", "solution")
 _TEXTS = ("prompt", "grader", "setup", "kind", "group", "split", "solution")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from rollout.trajectory import TaskRef
+from rollout.bank.trajectory import TaskRef
 
 _NEEDED = ("family", "split", "id")
 

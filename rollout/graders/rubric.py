@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 import secrets
 
+from rollout.bank.trajectory import Message
 from rollout.engines.base import EngineError
 from rollout.engines.judge import current_judge
 from rollout.graders.processes import Ended
 from rollout.graders.verdict import Verdict, right, wrong
 from rollout.graders.words import read_reference
-from rollout.trajectory import Message
 
 LONGEST_ANSWER = 20_000
 """Characters of the answer that the judge reads."""

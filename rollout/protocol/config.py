@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_v
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from rollout.bank.trajectory import Message, ProtocolRef, digest_of
 from rollout.environment import Action, Budget
 from rollout.protocol.examples import examples_digest, find_example
 from rollout.protocol.library import protocol_names, protocol_values
 from rollout.protocol.turns import Form, parse_turn
 from rollout.protocol.wording import output_text, tool_lines
-from rollout.trajectory import Message, ProtocolRef, digest_of
 from sandbox import CellResult
 
 SEPARATOR = "\n---\n"

@@ -2,8 +2,9 @@
 
 Contract: an :class:`Example` is a task with the turns that solve it. A turn has a thought and either a cell with the
 observation that it gives, or an answer with its verdict. :meth:`Example.render` writes it in the form of a protocol.
-Every example can be run without a model (:mod:`rollout.validate.examples`); this module runs nothing. An example says
-which functions it needs: ``pages`` is what its ``search`` finds, ``house`` the household that its functions move in.
+Every example can be run without a model (:mod:`rollout.checks.validate.examples`); this module runs nothing. An example
+says which functions it needs: ``pages`` is what its ``search`` finds, ``house`` the household that its functions move
+in.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any, Literal, Protocol
 import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from rollout.bank.trajectory import digest_of
 from rollout.protocol.turns import Form
-from rollout.trajectory import digest_of
 
 EXAMPLES = Path(__file__).with_name("examples")
 

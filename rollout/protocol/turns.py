@@ -1,7 +1,8 @@
 """What a model's turn says: an action, an answer, or neither.
 
 Contract: :func:`parse_turn` reads a turn in one of the forms of a protocol. It is linear in the length of the text and
-runs nothing. Calls in JSON and text become :class:`rollout.trajectory.ToolCall`; native calls arrive beside the text.
+runs nothing. Calls in JSON and text become :class:`rollout.bank.trajectory.ToolCall`; native calls arrive beside the
+text.
 
 | form | action | answer |
 |---|---|---|
@@ -21,8 +22,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
+from rollout.bank.trajectory import ToolCall
 from rollout.environment import Action
-from rollout.trajectory import ToolCall
 
 Form = Literal["tags", "chat", "fenced", "action_code", "action_json", "action_text", "tools"]
 

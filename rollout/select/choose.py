@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rollout.bank.trajectory import Trajectory
 from rollout.select.config import SelectConfig
 from rollout.select.language import Language
 from rollout.select.rules import (
@@ -25,7 +26,6 @@ from rollout.select.rules import (
 )
 from rollout.select.tiers import Tiers
 from rollout.select.turns import repaired, text_digest
-from rollout.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from rollout.select.contamination import Contamination

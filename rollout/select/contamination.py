@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rollout.bank.trajectory import Trajectory
 from rollout.families import Task
 from rollout.select.config import DecontaminationSettings
 from rollout.select.evaluation_sets import evaluation_tasks
 from rollout.select.turns import said
 from rollout.select.words import ngram_hashes, word_hashes, words_of
-from rollout.trajectory import Trajectory
 
 MIN_WORDS = 8
 MAX_PROMPTS = 10

@@ -16,9 +16,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from rollout.bank.trajectory import Message, Trajectory
 from rollout.select.config import SelectConfig
 from rollout.select.turns import cell_failed
-from rollout.trajectory import Message, Trajectory
 
 _SPEAKER = re.compile(r"\A(?:\s*Assistant\s*[:：])+\s*")
 _BLOCKS = re.compile(r"(<(execute|solution)>.*?(?:</\2>|\Z))", re.DOTALL)

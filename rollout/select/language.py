@@ -12,7 +12,7 @@ import re
 from functools import cache
 from typing import Any
 
-from rollout.trajectory import Trajectory
+from rollout.bank.trajectory import Trajectory
 
 MIN_LETTERS = 60
 MAX_LETTERS = 2000

@@ -13,9 +13,9 @@ from __future__ import annotations
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
+from rollout.bank.trajectory import Trajectory
 from rollout.select.turns import said
 from rollout.select.words import ngram_hashes, word_hashes
-from rollout.trajectory import Trajectory
 
 SHINGLE_WORDS = 5
 HASHES = 128

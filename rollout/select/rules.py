@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rollout.bank.trajectory import Trajectory
 from rollout.select.config import Rule, SelectConfig
 from rollout.select.turns import cell_failed, count_turns, repaired, turns
-from rollout.trajectory import Trajectory
 
 Reject = Callable[[Trajectory], str | None]
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from rollout.trajectory import Trajectory
+from rollout.bank.trajectory import Trajectory
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 """Texts → the number of tokens of each."""

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from rollout.bank.trajectory import TaskRef, Trajectory
 from rollout.select.config import Tier, TierSettings
 from rollout.select.turns import count_turns
-from rollout.trajectory import TaskRef, Trajectory
 
 
 class Tiers:

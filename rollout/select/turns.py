@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rollout.trajectory import Message, Trajectory, digest_of
+from rollout.bank.trajectory import Message, Trajectory, digest_of
 
 _RAISED = re.compile(r"^Cell In\[\d+\]|Traceback \(most recent call last\)|^\w*(?:Error|Exception): ", re.MULTILINE)
 

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rollout.bank.files import write_atomically
+from rollout.bank.store import read_trajectories
+from rollout.bank.trajectory import Trajectory
 from rollout.families import task_list_lines
-from rollout.files import write_atomically
 from rollout.select.choose import Choice, choose_episodes
 from rollout.select.config import SelectConfig
 from rollout.select.form import to_records
 from rollout.select.statistics import CountTokens, success_table, token_table
-from rollout.store import read_trajectories
-from rollout.trajectory import Trajectory
 
 HARD_TASKS = "hard_tasks.jsonl"
 """Name of the list of unsolved tasks, beside the records."""

@@ -16,8 +16,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rollout.bank.trajectory import digest_of
 from rollout.servers.backend import Generation, GenerationRequest, cut_at_stop
-from rollout.trajectory import digest_of
 
 _END = 256
 

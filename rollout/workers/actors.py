@@ -23,16 +23,16 @@ from typing import Any
 
 import ray
 
-from rollout.branching import BranchJob, run_branches
+from rollout.bank.trajectory import Sampling, Trajectory, trajectory_id
 from rollout.config import WorkerConfig
 from rollout.engines.base import Engine
 from rollout.engines.judge import Judge, JudgeSpec
 from rollout.engines.spec import EngineSpec
-from rollout.episode import run_episode
+from rollout.episode.branching import BranchJob, run_branches
+from rollout.episode.loop import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource, open_kernel_source, service_token
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Sampling, Trajectory, trajectory_id
 from rollout.workers.outage import Outage
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rollout.trajectory import Trajectory
+from rollout.bank.trajectory import Trajectory
 
 REFUSALS = 8
 """Refusals in a row that stop a run: a wrong key or model name does not mend itself."""

@@ -13,7 +13,7 @@ from eval.report.run import read_run
 from eval.report.success import headline, slices, suites
 from eval.report.transcripts import MESSAGE_CHARS, comparisons, highlighted
 from eval.results import write_result
-from rollout.store import read_trajectories
+from rollout.bank.store import read_trajectories
 
 
 def test_trained_tokens_are_exactly_what_the_assistant_said(whole_run: Path) -> None:

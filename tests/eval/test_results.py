@@ -13,7 +13,7 @@ from eval.results import (
     result_path,
     write_result,
 )
-from rollout.trajectory import ProtocolRef, Sampling
+from rollout.bank.trajectory import ProtocolRef, Sampling
 
 
 def episode(task_id: str, success: bool = True, error_cells: int = 0) -> EpisodeResult:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from rollout.engines.base import Completion, EngineError
-from rollout.trajectory import (
+from rollout.bank.trajectory import (
     CellOutcome,
     Message,
     Outcome,
@@ -14,6 +13,7 @@ from rollout.trajectory import (
     Usage,
     trajectory_id,
 )
+from rollout.engines.base import Completion, EngineError
 
 SERVICE_TOKEN = "a-token-of-these-tests"
 """Of the fixture ``service``."""

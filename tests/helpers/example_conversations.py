@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from rollout.trajectory import CellOutcome, Message
+from rollout.bank.trajectory import CellOutcome, Message
 
 SYSTEM = (
     "You solve tasks by running Python. In each turn write one short thought, then either code between <execute> and "

@@ -16,7 +16,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from eval.results import BenchmarkRef, CheckpointRef, EpisodeResult, EvalResult, write_result
-from rollout.trajectory import (
+from rollout.bank.trajectory import (
     Message,
     Outcome,
     ProtocolRef,

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx2
 
+from rollout.bank.trajectory import Message
 from rollout.engines.openai_client import OpenAIEngine
 from rollout.families.base import Task
-from rollout.trajectory import Message
 from sandbox import CellResult
 
 URL = "http://model.test/v1"

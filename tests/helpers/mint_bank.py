@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rollout.store import TrajectoryStore
-from rollout.trajectory import (
+from rollout.bank.store import TrajectoryStore
+from rollout.bank.trajectory import (
     CellOutcome,
     Message,
     Outcome,

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from launch.cli import app
 from launch.config import load
-from rollout.store import TrajectoryStore
+from rollout.bank.store import TrajectoryStore
 from tests.helpers.episodes import record
 
 RECIPE = "configs/codeactinstruct.yaml"

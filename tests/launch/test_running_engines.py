@@ -13,8 +13,8 @@ from launch import stages
 from launch.cli import app
 from launch.config import ConfigError, dump, validate
 from rollout import ray_session, read_trajectories
+from rollout.bank.store import TrajectoryStore
 from rollout.servers.scripted import Rule, Script, ScriptedBackend
-from rollout.store import TrajectoryStore
 from tests.helpers.episodes import record
 from tests.helpers.fake_server import chat_reply, http_server
 

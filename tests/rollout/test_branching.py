@@ -6,16 +6,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rollout.branching import first_error, repair_jobs, run_branches
-from rollout.branching.job import BranchJob
+from rollout.bank.trajectory import Branch, Sampling, Trajectory
 from rollout.config import Source
 from rollout.engines.judge import Judge, JudgeSpec
 from rollout.engines.spec import ServerSpec
-from rollout.episode import run_episode
+from rollout.episode.branching import first_error, repair_jobs, run_branches
+from rollout.episode.branching.job import BranchJob
+from rollout.episode.loop import run_episode
 from rollout.families import Task, Toolset
 from rollout.kernel_source import EpisodeKernel, KernelSource, open_service
 from rollout.protocol import EpisodeProtocol, UserFeedback
-from rollout.trajectory import Branch, Sampling, Trajectory
 from tests.helpers.episodes import SERVICE_TOKEN, Says, record
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -68,11 +68,11 @@ class WithoutFork:
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class Prompted:
     """Describes an engine that says fixed turns."""
 
     turns: tuple[str, ...]
-    name: ClassVar[str] = "told"
+    name: ClassVar[str] = "prompted"
     shared: ClassVar[bool] = True
 
     def build(self, task: Task) -> Says:
@@ -193,7 +193,7 @@ async def test_settings_that_contradict_one_another_are_refused(given: dict[str,
 async def test_recorded_feedback_of_a_user_is_kept_and_the_judge_is_asked_for_new_turns_alone(
     pool: KernelSource,
 ) -> None:
-    spec: Any = Told(("Look at the name.", "Good."))
+    spec: Any = Prompted(("Look at the name.", "Good."))
     rules = RULES.model_copy(update={"user_feedback": UserFeedback(), "max_steps": 3})
     judge = Judge(JudgeSpec(spec))
     parent = await run_episode(

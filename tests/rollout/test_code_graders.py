@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from rollout.episode import run_episode
+from rollout.bank.trajectory import Sampling
+from rollout.episode.loop import run_episode
 from rollout.families import Task
 from rollout.graders import judge, judge_async
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Sampling
 from tests.helpers.episodes import Says
 
 ADD = {"before": "", "tests": ["assert add(1, 2) == 3", "assert add(-1, 1) == 0"], "entry_point": None, "timeout_s": 2}

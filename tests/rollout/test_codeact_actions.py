@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.codeact import parse
+from rollout.codeact.environment import parse
 from rollout.environment import Action
 
 

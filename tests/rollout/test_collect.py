@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from rollout.collect import collect_trajectories
+from rollout.bank.store import read_trajectories
+from rollout.collect.planning import Collection
+from rollout.collect.run import collect_trajectories
 from rollout.config import CollectConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
 from rollout.families import TaskSet
 from rollout.kernel_source import TOKEN
-from rollout.planning import Collection
 from rollout.protocol import EpisodeProtocol
-from rollout.store import read_trajectories
 from rollout.workers import ray_session
 from tests.helpers.episodes import SERVICE_TOKEN
 
@@ -28,7 +28,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from rollout.workers import ray_session
-from rollout.collect import collect_trajectories
+from rollout.collect.run import collect_trajectories
 from rollout.config import CollectConfig
 from rollout.protocol import EpisodeProtocol
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from eval.benchmarks import benchmark_digest
+from rollout.bank.store import TrajectoryStore, read_trajectories
+from rollout.bank.trajectory import Sampling, digest_of, trajectory_id
 from rollout.engines.expert import ExpertEngine
 from rollout.engines.spec import ExpertSpec
 from rollout.families import TaskSet, load_tasks
 from rollout.protocol import EpisodeProtocol
 from rollout.select import SelectConfig, select_records
-from rollout.store import TrajectoryStore, read_trajectories
-from rollout.trajectory import Sampling, digest_of, trajectory_id
 
 COMPAT = Path(__file__).parent.parent / "data" / "compat"
 GOLDEN: dict[str, Any] = json.loads((COMPAT / "tasks.json").read_text())

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from rollout.bank.store import TrajectoryStore
+from rollout.bank.trajectory import JudgeUsage, Trajectory
 from rollout.config import CollectConfig, Source
-from rollout.costs import bank_table, plan_collection, read_prices
-from rollout.costs.paper import tokens_per_episode
 from rollout.families import TaskSet, load_tasks
-from rollout.store import TrajectoryStore
-from rollout.trajectory import JudgeUsage, Trajectory
+from rollout.postprocess.costs import bank_table, plan_collection, read_prices
+from rollout.postprocess.costs.paper import tokens_per_episode
 from tests.helpers.episodes import record
 
 PRICES = "big: {input: 10, output: 30, cached: 1}\nsmall: {input: 1, output: 2}\n"

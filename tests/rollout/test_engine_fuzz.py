@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from rollout.bank.trajectory import Message, Sampling, Trajectory
 from rollout.engines import Completion, EngineError
 from rollout.engines.openai_client import OpenAIEngine
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Message, Sampling, Trajectory
 from tests.helpers.fake_server import SOLUTION, TASK, Answers, NoKernels, answer, chat_reply, engine_on, token_reply
 from tests.helpers.odd_replies import bodies, in_odd_form
 

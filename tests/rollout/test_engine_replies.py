@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from rollout.bank.trajectory import Message, Sampling
 from rollout.engines import Completion, ContextFull, EngineError, EngineRefused
-from rollout.trajectory import Message, Sampling
 from tests.helpers.fake_server import (
     CHAT,
     LATER,

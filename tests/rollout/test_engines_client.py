@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from rollout.bank.trajectory import Message, Sampling
 from rollout.engines.base import ContextFull, EngineError, EngineRefused
 from rollout.engines.chat_prompt import ChatPrompt
 from rollout.engines.openai_client import OpenAIEngine, servers_in_order
 from rollout.engines.replies import restore_stop
 from rollout.servers.scripted import Rule, Script, ScriptedBackend
-from rollout.trajectory import Message, Sampling
 
 STOP = ("</execute>", "</solution>")
 SYSTEM = Message(role="system", kind="instruction", content="Act by writing Python.")

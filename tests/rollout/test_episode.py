@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from rollout.bank.trajectory import Sampling, Trajectory, digest_of
 from rollout.engines.base import ContextFull, EngineError
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
 from rollout.registry import GRADERS
-from rollout.trajectory import Sampling, Trajectory, digest_of
 from tests.helpers.episodes import Says
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -3,7 +3,7 @@
 import pytest
 
 from rollout import EpisodeProtocol, KernelSource
-from rollout.example_runs import run_example, toolset_of
+from rollout.checks.example_runs import run_example, toolset_of
 from rollout.families import data_families
 from rollout.families.alfworld.game_file import KINDS
 from rollout.families.alfworld.small_house import SmallHouse

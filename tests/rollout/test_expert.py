@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
+from rollout.bank.trajectory import Sampling, Trajectory
 from rollout.engines.spec import ExpertSpec
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.families import TaskSet, load_tasks
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Sampling, Trajectory
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from rollout.exports import best_of, export_bank
-from rollout.store import TrajectoryStore
-from rollout.trajectory import Branch, Message, Outcome, Trajectory
+from rollout.bank.store import TrajectoryStore
+from rollout.bank.trajectory import Branch, Message, Outcome, Trajectory
+from rollout.postprocess.exports import best_of, export_bank
 from tests.helpers.episodes import record
 
 SYSTEM, TASK = {"role": "system", "content": "s"}, {"role": "user", "content": "t"}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from rollout.bank.trajectory import Sampling
 from rollout.engines.spec import ExpertSpec
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.families.dbbench import InlineTable, generate, to_sqlite
 from rollout.graders import judge
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Sampling
 from tests.helpers.episodes import Says
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))

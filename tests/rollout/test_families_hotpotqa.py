@@ -15,14 +15,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from rollout.episode import run_episode
+from rollout.bank.trajectory import Outcome, Sampling
+from rollout.episode.loop import run_episode
 from rollout.families import TaskSet, load_tasks
 from rollout.families.hotpotqa import generate
 from rollout.families.search import Page, ParagraphSource, SearchToolset, WikipediaSource, wikipedia
 from rollout.families.search.paragraphs import VERSION
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Outcome, Sampling
 from tests.helpers.episodes import Says
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rollout.bank.trajectory import Sampling
 from rollout.engines.spec import ExpertSpec
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.families import Task
 from rollout.families.data import DataRoot, MissingDataError
 from rollout.families.data.paper import drawn, shuffled
@@ -38,7 +39,6 @@ from rollout.families.wikitablequestions.table import UnreadableTableError, read
 from rollout.graders import judge
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Sampling
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SOLVED = (6, 29, 54, 71, 82, 103, 117, 126, 147, 174, 186, 201)

@@ -9,16 +9,16 @@ from typing import ClassVar
 
 import pytest
 
+from rollout.bank.trajectory import JudgeUsage, Message, Sampling, Trajectory
+from rollout.collect.planning import Collection, judge_for
 from rollout.config import CollectConfig, Source
 from rollout.engines.base import Engine, EngineError
 from rollout.engines.judge import Judge, JudgeSpec, current_judge
 from rollout.engines.spec import ServerSpec
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.families import Task, TaskSet
-from rollout.planning import Collection, judge_for
 from rollout.protocol import EpisodeProtocol
 from rollout.registry import GRADERS
-from rollout.trajectory import JudgeUsage, Message, Sampling, Trajectory
 from tests.helpers.episodes import Says
 from tests.helpers.fake_server import NoKernels, chat_reply, http_server
 

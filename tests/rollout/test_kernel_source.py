@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from rollout.bank.trajectory import Sampling
 from rollout.config import WorkerConfig
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import TOKEN, open_kernel_source, service_token
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Sampling
 from tests.helpers.episodes import SERVICE_TOKEN, Says
 
 ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from rollout import KernelSource, Sampling, run_episode
+from rollout.bank.trajectory import Message, ToolCall, Trajectory
 from rollout.engines.base import EngineError
 from rollout.engines.tool_calls import calls_in, chat_messages
-from rollout.trajectory import Message, ToolCall, Trajectory
 from tests.helpers.episodes import Says
 from tests.helpers.fake_server import Answers, NoKernels, answer, chat_reply, engine_on
 from tests.rollout.test_protocols import protocol, task

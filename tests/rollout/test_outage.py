@@ -2,7 +2,7 @@
 
 import pytest
 
-from rollout.trajectory import EpisodeError, Outcome, Trajectory
+from rollout.bank.trajectory import EpisodeError, Outcome, Trajectory
 from rollout.workers.outage import PATIENCE_S, REFUSALS, Outage, OutageError
 from tests.helpers.episodes import record
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from rollout.collect import collect_trajectories, is_complete
+from rollout.bank.store import TrajectoryStore, read_trajectories
+from rollout.bank.trajectory import Sampling
+from rollout.collect.planning import Collection
+from rollout.collect.run import collect_trajectories, is_complete
 from rollout.config import CollectConfig, RepairConfig, Source, WorkerConfig
 from rollout.engines.spec import ServerSpec
 from rollout.families import TaskSet
-from rollout.planning import Collection
 from rollout.protocol import EpisodeProtocol
-from rollout.store import TrajectoryStore, read_trajectories
-from rollout.trajectory import Sampling
 from rollout.workers import EpisodeJob, Job, ray_session
 from tests.helpers.episodes import record
 from tests.helpers.fake_server import chat_reply, http_server

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from rollout import EpisodeProtocol, KernelSource, Sampling, Task, Toolset, run_episode
-from rollout.codeact import CodeActEnvironment
+from rollout.bank.trajectory import ToolCall
+from rollout.codeact.environment import CodeActEnvironment
 from rollout.environment import Action, Budget
 from rollout.protocol import parse_turn, protocol_names
 from rollout.protocol.turns import Form, split_arguments
-from rollout.trajectory import ToolCall
 from tests.helpers.episodes import Says
 
 FORMS: tuple[Form, ...] = ("tags", "chat", "fenced", "action_code", "action_json", "action_text", "tools")

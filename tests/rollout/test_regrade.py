@@ -19,8 +19,8 @@ from rollout import (
     read_trajectories,
     regrade_bank,
 )
-from rollout.store import TrajectoryStore
-from rollout.trajectory import GivenVerdict, Grading
+from rollout.bank.store import TrajectoryStore
+from rollout.bank.trajectory import GivenVerdict, Grading
 from tests.helpers.episodes import record
 
 WRONG, SOLVED = "wrong_answer", "solved"

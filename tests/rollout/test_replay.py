@@ -10,11 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from launch.cli import app
-from rollout.engines.expert import ExpertEngine
-from rollout.episode import run_episode
-from rollout.families import TaskSet, load_tasks
-from rollout.protocol import EpisodeProtocol
-from rollout.replay import (
+from rollout.bank.store import read_trajectories
+from rollout.bank.trajectory import Sampling, Trajectory
+from rollout.checks.replay import (
     ReplayOptions,
     bank_jobs,
     choose_runs,
@@ -24,9 +22,11 @@ from rollout.replay import (
     task_of,
     tasks_of,
 )
-from rollout.replay.observations import EQUAL, NORMALISED, compare
-from rollout.store import read_trajectories
-from rollout.trajectory import Sampling, Trajectory
+from rollout.checks.replay.observations import EQUAL, NORMALISED, compare
+from rollout.engines.expert import ExpertEngine
+from rollout.episode.loop import run_episode
+from rollout.families import TaskSet, load_tasks
+from rollout.protocol import EpisodeProtocol
 from sandbox import KernelPool
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))

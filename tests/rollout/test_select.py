@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.bank.store import TrajectoryStore
+from rollout.bank.trajectory import Branch, Trajectory
 from rollout.select import SelectConfig, choose, select_records, to_record
-from rollout.store import TrajectoryStore
-from rollout.trajectory import Branch, Trajectory
 from tests.helpers.episodes import record
 
 ANY = st.builds(

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from rollout.bank.store import TrajectoryStore
+from rollout.bank.trajectory import Trajectory
 from rollout.select import SelectConfig, choose, select_records
-from rollout.store import TrajectoryStore
-from rollout.trajectory import Trajectory
 from tests.helpers.episodes import scripted_episode
 
 ANSWER = ("proposal", "<solution>1</solution>", None)

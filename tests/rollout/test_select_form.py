@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from rollout.bank.store import TrajectoryStore
+from rollout.bank.trajectory import Message
 from rollout.select import SelectConfig, select_records, to_record
-from rollout.store import TrajectoryStore
-from rollout.trajectory import Message
 from tests.helpers.episodes import scripted_episode
 
 FORM = SelectConfig(form="codeactinstruct")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from rollout.bank.store import TrajectoryStore
+from rollout.bank.trajectory import Trajectory
 from rollout.families import TaskSet, load_tasks
 from rollout.select import SelectConfig, choose, select_records
 from rollout.select.config import TierSettings
-from rollout.store import TrajectoryStore
-from rollout.trajectory import Trajectory
 from tests.helpers.episodes import scripted_episode
 
 OPEN = SelectConfig(require_clean_cell=False, drop_duplicates=False, balance=None)
@@ -53,8 +53,8 @@ def test_turns_that_do_not_alternate() -> None:
 def test_an_episode_without_results_of_cells_is_read_by_its_observations() -> None:
     def seen(text: str) -> Trajectory:
         episode = scripted_episode(BAD, ANSWER)
-        told = episode.messages[3].model_copy(update={"cell": None, "content": text})
-        return episode.model_copy(update={"messages": (*episode.messages[:3], told, episode.messages[4])})
+        silent = episode.messages[3].model_copy(update={"cell": None, "content": text})
+        return episode.model_copy(update={"messages": (*episode.messages[:3], silent, episode.messages[4])})
 
     failed = {"only errors and wrong answers before the last turn": 1}
     assert reasons([seen("Observation:\nCell In[1], line 1\nNameError: x")], rules=["useful_turn"]) == failed

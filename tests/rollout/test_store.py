@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rollout import store as banks
-from rollout.store import TrajectoryStore, read_trajectories, verify_bank
-from rollout.trajectory import EpisodeError, Message, Outcome, Trajectory
+from rollout.bank import store as banks
+from rollout.bank.store import TrajectoryStore, read_trajectories, verify_bank
+from rollout.bank.trajectory import EpisodeError, Message, Outcome, Trajectory
 from tests.helpers.episodes import record
 from tests.helpers.full_disk import largest_file
 

@@ -11,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from launch.cli import app
+from rollout.checks.validate import validate_family
+from rollout.checks.validate.answers import FORMS, answers_of, without_results
 from rollout.families import Task
 from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused
 from rollout.registry import GRADERS
-from rollout.validate import validate_family
-from rollout.validate.answers import FORMS, answers_of, without_results
 
 TASK = Task("f", "k", "test", "test", "1", "?", "", "text")
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from rollout.bank.trajectory import Sampling
 from rollout.engines.spec import ExpertSpec
-from rollout.episode import run_episode
+from rollout.episode.loop import run_episode
 from rollout.families import TaskSet, load_tasks
 from rollout.protocol import EpisodeProtocol
-from rollout.trajectory import Sampling
 from sandbox import KernelPool, Limits, SandboxError, probe
 from sandbox.service import SandboxService, Tenant, Tenants
 from sandbox.service.client import RemotePool

@@ -129,7 +129,7 @@ async def test_a_progress_bar_leaves_its_last_frame(pool: KernelPool) -> None:
         cut = await kernel.run(bar.replace("sys.stderr.write('\\n')", "import os; os._exit(1)"))
     assert result.stdout == "before\nafter\n"
     assert result.stderr == cut.stderr + "\n" == f"1000/1000 |{'#' * 50}|\n"
-    assert any("\r" in text for text in heard)  # whoever follows it live sees it move
+    assert any("\r" in text for text in heard)  # a live reader sees it move
     shown = EpisodeProtocol().render(result)
     assert shown == f"before\nafter\n1000/1000 |{'#' * 50}|"
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rollout.bank.trajectory import Outcome
 from rollout.environment import ended
 from rollout.families.alfworld.game_file import enumerate_names
 from rollout.families.alfworld.tools import Household
 from rollout.families.base import Toolset
-from rollout.trajectory import Outcome
 
 NOTHING = "Nothing happens."
 _STATES = {"sinkbasin": "clean", "microwave": "heat", "fridge": "cool"}

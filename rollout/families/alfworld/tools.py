@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
+from rollout.bank.trajectory import Outcome, digest_of
 from rollout.environment import ended
 from rollout.families.alfworld.client import RunningGame, start_game
 from rollout.families.alfworld.game_file import GameFile
 from rollout.families.base import Toolset
-from rollout.trajectory import Outcome, digest_of
 
 _ARRIVAL = re.compile(r"^You arrive at (loc \d+|[^.]*)\. *")
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from rollout.bank.files import atomic_file
 from rollout.families.data.source import DataRoot, DataSource, MissingDataError
-from rollout.files import atomic_file
 
 _COMPRESSED = (".gz", ".xz", ".bz2", ".zip", ".tar")
 _TIMEOUT_S = 60.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from random import Random
 
+from rollout.bank.trajectory import digest_of
 from rollout.families.base import Task
 from rollout.families.procedural import math, sql, table, tool
 from rollout.families.procedural.task_template import TaskTemplate
-from rollout.trajectory import digest_of
 
 KINDS = {"table": table.make, "sql": sql.make, "math": math.make, "tool": tool.make}
 """Kind → ``make(rng, group) -> TaskTemplate``."""

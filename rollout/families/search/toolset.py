@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from rollout.bank.trajectory import EpisodeError, Outcome
 from rollout.families.base import Toolset
-from rollout.trajectory import EpisodeError, Outcome
 
 QUERY_CHARS = 300
 """Longest query; the rest is cut, as in the paper's tool."""

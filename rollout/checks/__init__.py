@@ -1,0 +1,1 @@
+"""Checks without a model: answers and worked examples of families, and recorded runs replayed."""

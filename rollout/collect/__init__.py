@@ -1,0 +1,1 @@
+"""Collection: tasks × engines → trajectories in the bank, planned and run."""
