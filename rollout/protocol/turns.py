@@ -131,7 +131,13 @@ def _proposal(text: str) -> Action | None:
 
 def _tagged_cells(text: str) -> list[str]:
     closed = text[: text.rfind("</execute>") + len("</execute>")]  # else each open tag is searched to the end
-    return [body.strip("\n") for body in _EXECUTE.findall(closed)]
+    return [_aligned(body.strip("\n")) for body in _EXECUTE.findall(closed)]
+
+
+def _aligned(code: str) -> str:
+    """The code without spaces in front of its first line, as in ``<execute> a = 1``, where a later line has none."""
+    first, _, rest = code.partition("\n")
+    return code.lstrip(" \t") if first[:1].isspace() and re.search(r"^\S", rest, re.MULTILINE) else code
 
 
 def _fenced_cells(text: str) -> list[str]:

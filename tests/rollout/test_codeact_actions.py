@@ -42,6 +42,11 @@ def test_a_tag_that_is_only_mentioned_opens_no_answer() -> None:
     assert parse("<solution>1</solution> or <solution>2") == Action("proposal", "1\n2")
 
 
+def test_a_space_after_the_tag_indents_nothing() -> None:
+    assert parse("<execute> a = 1\nprint(a) </execute>").body == "a = 1\nprint(a) "
+    assert parse("<execute>\n  a = 1\n  print(a)\n</execute>").body == "  a = 1\n  print(a)"
+
+
 def test_many_open_tags_take_linear_time() -> None:
     assert parse("<solution>" * 100_000 + "1").body == "1"
     assert parse("<execute>" * 1_000_000).kind == "invalid"  # hours when each tag is searched to the end

@@ -130,6 +130,12 @@ def test_a_difference_is_explained_when_the_reference_rule_repeats_the_record(tm
     [
         (f"Observation:\n5{LEFT}", "Observation:\n5\nYou have 4 turns and 2 proposals left.", "", EQUAL),
         (f"Observation:\nOut[3]: 5{LEFT}", "Observation:\n5", "", NORMALISED),
+        (
+            f"Observation:\n5{LEFT}",
+            "Observation:\n5\nYou have 1 turns and 1 proposals left.\nThis is your last turn: propose an answer.",
+            "",
+            EQUAL,
+        ),
         (f"Observation:\n[Executed Successfully with No Output]{LEFT}", "Observation:\n[no output]", "", NORMALISED),
         (TRACEBACK + LEFT, "Observation:\nseen\nNameError: name 'nothing' is not defined", "", NORMALISED),
         (TRACEBACK + LEFT, "Observation:\nseen\nNameError: other", "", "same exception, other message"),

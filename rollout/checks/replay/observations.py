@@ -6,7 +6,7 @@ The rules, in this order:
 1. The frame of the protocol is removed: ``Observation:``, the countdown, the sentence for a cell without output.
 2. Terminal sequences, trailing spaces and blank lines are removed.
 3. ``Out[3]: 5``, IPython's echo of a value, is the value.
-4. A traceback is its exception: name and message. The frames name other files and versions.
+4. A traceback is its exception: name and message, without a line number at its end. The frames name other files.
 5. Addresses such as ``0x7f6a032c0790`` are ``0x…``.
 6. Of an output that was cut, in the record or here, only the beginning that both have is compared.
 
@@ -22,8 +22,10 @@ from typing import Final
 EQUAL: Final = "equal"
 NORMALISED: Final = "normalised"
 
-_COUNTDOWN = re.compile(r"\n?You have \d+ (?:steps?|turns?) left and \d+ .{0,60}left\.\s*(?:You should take .*)?\s*\Z|"
-                        r"\n?You have \d+ turns and \d+ proposals left\.\s*\Z")  # fmt: skip
+_COUNTDOWN = re.compile(
+    r"\n?You have \d+ (?:steps? left and \d+ chances? to propose solution left|turns and \d+ proposals left)\.\s*"
+    r"(?:You should take the last step to propose a solution\.|This is your last turn: propose an answer\.)?\s*\Z"
+)
 _NO_OUTPUT = ("[Executed Successfully with No Output]", "[no output]")
 _CUT = re.compile(r"\n?(?:\.\.\.\n\[Output Truncated\]|\[… \d+ characters left out …\])")
 _ECHO = re.compile(r"^Out\[\d+\]:[ \n]", re.MULTILINE)
@@ -33,6 +35,7 @@ _SYNTAX = re.compile(
     r"^ *(?:Cell In\[\d+\]|File|Input In|<cell).{0,300}\n(?:.*\n){0,4}?(\w*(?:Syntax|Indentation|Tab)Error): (.*)\Z",
     re.MULTILINE,
 )
+_LINE = re.compile(r" \((?:<[^<>]*>, )?line \d+\)\Z")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
@@ -67,7 +70,7 @@ def read_output(observation: str, error_name: str | None = None) -> Output:
     printed = _ECHO.sub("", printed)
     for sentence in _NO_OUTPUT:
         printed = printed.removesuffix(sentence)
-    return Output(_tidy(printed), error, _tidy(message), cut)
+    return Output(_tidy(printed), error, _LINE.sub("", _tidy(message)), cut)
 
 
 def _split_error(text: str, error_name: str | None, cut: bool) -> tuple[str, str | None, str]:
