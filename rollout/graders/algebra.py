@@ -95,7 +95,7 @@ def _read(answer: str) -> list[Any]:
         f"${latex}$",
         [LatexExtractionConfig(), ExprExtractionConfig()],
         fallback_mode="no_fallback",
-        parsing_timeout=None,  # type: ignore[arg-type]
+        parsing_timeout=None,
         raise_on_error=True,
     )
     return [expression for expression in found if isinstance(expression, Basic) or hasattr(expression, "shape")]

@@ -78,7 +78,7 @@ def test_a_bank_is_judged_again(bank: Path, tmp_path: Path) -> None:
     assert list(new) == [stored.id for stored in EPISODES]
     assert (new["e1"].outcome.success, new["e1"].outcome.reward, new["e1"].outcome.reason) == (False, 0.0, WRONG)
     assert (new["e2"].outcome.success, new["e2"].outcome.reward, new["e2"].outcome.reason) == (True, 1.0, SOLVED)
-    assert [given.kind for given in new["e2"].grading.verdicts] == ["wrong", "right"]  # type: ignore[union-attr]
+    assert [given.kind for given in new["e2"].grading.verdicts] == ["wrong", "right"]
     for same in ("e0", "e3", "e4", "e5", "e6", "e7"):
         assert new[same].outcome == next(stored.outcome for stored in EPISODES if stored.id == same)
 

@@ -55,7 +55,8 @@ def tasks_of(runs: Iterable[RecordedRun], data_root: Path | None = None) -> tupl
         ValueError: as :func:`task_of`.
     """
     games: dict[str, Task] | None = None
-    jobs, missing = [], {}
+    jobs: list[Job] = []
+    missing: dict[str, str] = {}
     for run in runs:
         if run.family != "alfworld":
             jobs.append((run, task_of(run)))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+Problem = Literal["right answer refused", "wrong answer accepted", "no verdict", "example fails"]
+
 KEPT = 20
 """Findings that a report lists; all are counted."""
 
@@ -15,7 +17,7 @@ class Finding:
     """One answer that was judged otherwise than it should be."""
 
     task: str
-    problem: Literal["right answer refused", "wrong answer accepted", "no verdict", "example fails"]
+    problem: Problem
     proposed: str
     reason: str
 

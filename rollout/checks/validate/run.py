@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rollout.checks.validate.answers import answers_of
-from rollout.checks.validate.report import Finding, SplitReport
+from rollout.checks.validate.report import Finding, Problem, SplitReport
 from rollout.families.base import Task
 from rollout.families.data import DataFamily, MissingDataError
 from rollout.graders import judge
@@ -71,7 +71,7 @@ def _check(task: Task) -> SplitReport:
         verdict = judge(task.grader, proposed, task.answer)
         report.accepted += verdict.kind == "right"
         if verdict.kind != "right":
-            problem = "right answer refused" if verdict.kind == "wrong" else "no verdict"
+            problem: Problem = "right answer refused" if verdict.kind == "wrong" else "no verdict"
             report.add(Finding(task.id, problem, proposed, verdict.reason))
     for proposed in answers.wrong:
         verdict = judge(task.grader, proposed, answers.wrong_reference or task.answer)
