@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rollout.bank.trajectory import Message, Trajectory
-from rollout.checks.replay.execute import ReplayOptions, execute, replay_id
+from rollout.checks.replay.execute import GAMES, ReplayOptions, execute, replay_id
 from rollout.checks.replay.grade import GradedRun, grade
 from rollout.checks.replay.graders_only import disagreement_of, half_of
 from rollout.checks.replay.observations import EQUAL, NORMALISED, compare
@@ -157,6 +157,8 @@ def _disagreement(graded: GradedRun, trajectory: Trajectory) -> Disagreement:
         reason = f"error of the {outcome.error.kind}: {outcome.error.message}"
     elif outcome.success and any(_unclosed(turn) for turn in run.turns):
         reason = "a <solution> that is not closed counts as an answer here"
+    elif run.family == GAMES and run.success:
+        reason = "the goal of the game is not reached here; the reference takes the end after 50 commands for success"
     else:
         reason = f"our episode ended with {outcome.reason} after {trajectory.usage.steps} turns"
     verdict = "right" if outcome.success else "wrong"
