@@ -38,7 +38,7 @@ def main() -> None:
         if not child:
             try:
                 _serve(answers, limits)
-            except MemoryError:
+            except BaseException:  # out of memory, also where an error of that was being handled
                 os._exit(_NO_MEMORY)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
