@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollout import TASK_FAMILIES, EpisodeProtocol, Message, Task, TaskSet, load_tasks, open_environment
+from rollout import TASK_FAMILIES, DataFamily, EpisodeProtocol, Message, Task, TaskSet, load_tasks, open_environment
 from rollout.families import data_families
 from sandbox.validation import format_errors
 
@@ -42,7 +42,8 @@ def prompt_of(family: str, protocol: str, split: str | None, task_id: str | None
     Args:
         family: name of a registered family.
         protocol: name of a shipped protocol, or path of a file.
-        split: by default the first split that the family describes, else ``train``.
+        split: by default the family's first split that is on this machine, else its first; ``train`` for a family
+            without a data set.
         task_id: by default the first task.
 
     Raises:
@@ -54,7 +55,7 @@ def prompt_of(family: str, protocol: str, split: str | None, task_id: str | None
         raise ValueError(format_errors("--protocol: ", error, model=EpisodeProtocol)) from None
     TASK_FAMILIES.check(family)
     known = data_families().get(family)
-    split = split or (next(iter(known.info.splits)) if known else "train")
+    split = split or (_default_split(known, data_root) if known else "train")
     tasks = load_tasks(TaskSet(family=family, split=split, count=None if known else 160, data_root=data_root))
     found = next((task for task in tasks if task_id in (None, task.id)), None)
     if found is None:
@@ -65,6 +66,11 @@ def prompt_of(family: str, protocol: str, split: str | None, task_id: str | None
         return Prompt(found, environment.prompt(), getattr(environment, "native_tools", ()))
     finally:
         asyncio.run(environment.close())
+
+
+def _default_split(family: DataFamily, data_root: Path | None) -> str:
+    splits = list(family.info.splits)
+    return next((split for split in splits if family.is_here(split, data_root)), splits[0])
 
 
 class _NoKernels:

@@ -144,7 +144,7 @@ def replay(
 def show(
     family: Annotated[str, typer.Argument(help="Name of a family, such as gsm8k.")],
     protocol: Annotated[str, typer.Option(help="Name of a shipped protocol, or path of a file.")] = "codeact",
-    split: Annotated[str | None, typer.Option(help="A split; by default the first one of the family.")] = None,
+    split: Annotated[str | None, typer.Option(help="A split; by default the first one that is here.")] = None,
     task: Annotated[str | None, typer.Option(help="Id of a task; by default the first one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the messages as JSON.")] = False,
     data_root: DataRootOption = None,

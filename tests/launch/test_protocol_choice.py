@@ -70,3 +70,11 @@ def test_the_whole_prompt_is_shown() -> None:
 def test_what_cannot_be_shown_is_one_sentence(arguments: list[str], sentence: str) -> None:
     code, text = show(*arguments)
     assert code == 2 and sentence in " ".join(text.split())
+
+
+def test_the_first_split_on_this_machine_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    row = {"question": "How many are two and two?", "answer": "2 + 2 = 4\n#### 4"}
+    (tmp_path / "gsm8k" / "test.jsonl").write_text(json.dumps(row) + "\n")
+    code, text = show("gsm8k", "--data-root", str(tmp_path))
+    assert code == 0 and text.endswith("How many are two and two?\n")
