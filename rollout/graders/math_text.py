@@ -11,6 +11,8 @@ import re
 LONGEST_ANSWER = 1_000
 """Characters of an answer that is compared; the longest of the MATH data set has 146."""
 _LEAD = re.compile(r"(?is).*\b(?:answer|result|solution|value)s?\b[^.$\\]{0,80}?(?:\bis\b|\bare\b|:|=)\s*(?P<tail>.+)")
+_ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""A sequence that sets a terminal's colour or the like."""
 _CONCLUSION = re.compile(r"(?i)^(?:so|thus|hence|therefore|then)\b[, ]*")
 _DOLLARS = re.compile(r"\$([^$]+)\$")
 _SPACES = re.compile(
@@ -30,6 +32,7 @@ _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 def extract(reply: str) -> str:
     """The answer in a reply: the last ``\\boxed``, the text after "the answer is", the only ``$…$``, else all of it."""
     reply = reply[-20 * LONGEST_ANSWER :]  # the answer is at the end
+    reply = _ESCAPE.sub("", reply)
     plain = "".join(sign if sign.isprintable() or sign in "\n\t" else " " for sign in reply).strip()
     boxed = last_boxed(plain)
     if boxed is not None:

@@ -29,6 +29,7 @@ from rollout.graders.processes import Ended, GraderLimits, GraderProcesses
         ("x^2 + 2x + 1", "(x+1)^2", True),
         ("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", True),
         ("-150", "-150.0", True),
+        ("\0\x1b[31m42\u202e", "42", True),
         ("There is no real solution", "3.0", False),
         ("", "3", False),
     ],
