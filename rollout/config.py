@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_serializer, model_validator
+from pydantic.functional_serializers import SerializerFunctionWrapHandler
 
 from rollout.bank.trajectory import Sampling
 from rollout.families import TaskSet
@@ -139,6 +140,14 @@ class Source(BaseModel):
                 "repair.sampling.temperature, or at=after"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_engine(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out ``engine`` beside ``engines``, so that a file that is written out can be read again."""
+        values: dict[str, Any] = dump(self)
+        if self.engines:
+            values.pop("engine", None)
+        return values
 
     @property
     def names(self) -> tuple[str, ...]:
