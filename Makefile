@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON312 ?= python3.12
 NEXT := .venv-next
 
-.PHONY: demo test test-slow test-gpu test-next lint types docs bench sandbox sandbox-bench sandbox-soak setup clean
+.PHONY: demo test test-slow test-gpu test-next lint types docs alfworld bench sandbox sandbox-bench sandbox-soak setup clean
 
 demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
@@ -39,6 +39,10 @@ types: setup
 docs: setup
 	$(BIN)/python -m pip install -q -c constraints.txt -e .[docs]
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+# textworld with its planner, for the games of the family alfworld. The planner is compiled: it needs CMake and g++.
+alfworld: setup
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[alfworld]
 
 bench: setup
 	$(BIN)/python benchmarks/train_throughput.py

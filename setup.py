@@ -61,7 +61,6 @@ setup(
             "deepspeed>=0.19",  # for the tests of backend=deepspeed; no kernel of it is compiled
             "kubernetes-validate>=1.33",
             "pre-commit>=3.8",
-            "textworld[pddl]>=1.7",  # the games of the family alfworld
         ],
         "deepspeed": ["deepspeed>=0.19"],
         "alfworld": ["textworld[pddl]>=1.7"],

@@ -30,16 +30,7 @@ class Capitals(DataFamily):
             if not row["capital"]:
                 yield Refused(name, "no capital")  # counted by reason and shown, never silently dropped
                 continue
-            yield Task(
-                family=self.name,
-                kind="capital",
-                split=split,
-                group=split,
-                id=name,
-                prompt=f"What is the capital of {row['country']}?",
-                answer=row["capital"],
-                grader=self.info.grader,
-            )
+            yield self.task(split, name, f"What is the capital of {row['country']}?", row["capital"], kind="capital")
 
 
 def main() -> None:

@@ -73,15 +73,13 @@ class Apps(DataFamily):
             yield Refused(name, tests) if isinstance(tests, str) else self._task(split, name, row, tests)
 
     def _task(self, split: str, name: str, row: Row, tests: dict[str, Any]) -> Task:
-        return Task(
-            family=self.name,
+        return self.task(
+            split,
+            name,
             kind=str(row.get("difficulty") or "unknown"),
-            split=split,
             group="function" if tests["fn_name"] else "stdin",
-            id=name,
             prompt=prompt(row["question"], row.get("starter_code") or "", tests["fn_name"]),
-            answer=json.dumps(tests, ensure_ascii=False),
-            grader=self.info.grader,
+            answer=tests,
             solution=_solution(row.get("solutions") or ""),
         )
 

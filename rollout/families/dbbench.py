@@ -87,18 +87,15 @@ class DbBench(DataFamily):
         statement, digest = change or (None, None)
         columns = ", ".join(table.columns)
         answer = {"labels": row["label"], "type": row["type"][0], "hash": digest}
-        return Task(
-            family=self.name,
+        return self.task(
+            split,
+            name,
             kind=row["type"][0],
-            split=split,
-            group=split,
-            id=name,
             prompt=(_CHANGE if change else _QUESTION).format(
                 description=row["description"].strip(),
                 table=f"The table `{table.name}` has {len(table.rows)} rows; its columns are: {columns}.",
             ),
-            answer=json.dumps(answer, ensure_ascii=False),
-            grader=self.info.grader,
+            answer=answer,
             setup=sqlite_setup(table.name, [(column, "TEXT") for column in table.columns], table.rows),
             check=_CHECK.format(query=table.query) if change else "",
             expert=partial(_demonstrate, statement) if statement else None,

@@ -64,15 +64,11 @@ class Gsm8k(DataFamily):
             if not answer.strip():
                 yield Refused(name, "no answer after ####")
                 continue
-            yield Task(
-                family=self.name,
-                kind="gsm8k",
-                split=split,
-                group=split,
-                id=name,
+            yield self.task(
+                split,
+                name,
                 prompt=question,
                 answer=answer.strip().replace(",", ""),
-                grader=self.grader(split),
             )
 
 

@@ -117,15 +117,12 @@ class HotpotQa(DataFamily):
         question, answer = row.get("question") or row.get("prompt"), row.get("answer") or row.get("reference")
         if not question or not answer:
             return Refused(name, "no answer" if question else "no question")
-        return Task(
-            family=self.name,
+        return self.task(
+            split,
+            name,
             kind=row.get("type", "question"),
-            split=split,
-            group=split,
-            id=name,
             prompt=question,
             answer=answer,
-            grader=self.info.grader,
             toolset=toolset,
         )
 

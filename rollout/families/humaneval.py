@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -54,15 +53,11 @@ class HumanEval(DataFamily):
                 "entry_point": row["entry_point"],
                 "timeout_s": 10,
             }
-            yield Task(
-                family=self.name,
-                kind="humaneval",
-                split=split,
-                group=split,
-                id=name,
+            yield self.task(
+                split,
+                name,
                 prompt=f"Complete this function:\n\n{row['prompt'].strip()}",
-                answer=json.dumps(answer, ensure_ascii=False),
-                grader=self.info.grader,
+                answer=answer,
                 solution=f"{row['prompt'].rstrip()}\n{row['canonical_solution']}",
             )
 

@@ -93,15 +93,13 @@ class Math(DataFamily):
         yield from sorted(hard, key=lambda task: (task.kind, len(task.id), task.id))
 
     def _task(self, split: str, name: str, prompt: str, answer: str, kind: str, group: str) -> Task:
-        return Task(
-            family=self.name,
+        return self.task(
+            split,
+            name,
             kind=kind,
-            split=split,
             group=group,
-            id=name,
             prompt=prompt,
             answer=answer,
-            grader=self.grader(split),
         )
 
 

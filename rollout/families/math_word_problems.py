@@ -56,15 +56,12 @@ class MathWordProblems(DataFamily):
             if answer is None:
                 yield Refused(name, "no number as the answer")
                 continue
-            yield Task(
-                family=self.name,
+            yield self.task(
+                split,
+                name,
                 kind=str(row.get("type") or row.get("Type") or split).lower(),
-                split=split,
-                group=split,
-                id=name,
                 prompt=question.strip(),
                 answer=answer,
-                grader=self.info.grader,
             )
 
 

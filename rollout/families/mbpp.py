@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -75,15 +74,11 @@ class Mbpp(DataFamily):
         tests = [f"{setup}\n{test}" if setup else test for test in row["test_list"]]
         limit = 10 if split == "mint" else TIMEOUT_S
         answer = {"before": "", "tests": tests, "entry_point": None, "timeout_s": limit}
-        return Task(
-            family=self.name,
-            kind="mbpp",
-            split=split,
-            group=split,
-            id=name,
+        return self.task(
+            split,
+            name,
             prompt=f"{row['text'].strip()}\n\nThis test, and others like it, must pass:\n{row['test_list'][0]}",
-            answer=json.dumps(answer, ensure_ascii=False),
-            grader=self.info.grader,
+            answer=answer,
             solution=row["code"].replace("\r\n", "\n"),
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator
 from typing import ClassVar
@@ -78,15 +77,12 @@ class Mmlu(DataFamily):
 
     def _task(self, split: str, name: str, kind: str, question: str, options: list[str], letter: str) -> Task:
         listed = "\n".join(f"{letter}) {option}" for letter, option in zip(_LETTERS, options, strict=False))
-        return Task(
-            family=self.name,
+        return self.task(
+            split,
+            name,
             kind=kind,
-            split=split,
-            group=split,
-            id=name,
             prompt=f"{question}\n\nChoose one option:\n{listed}",
-            answer=json.dumps({"letter": letter.lower(), "options": options}, ensure_ascii=False),
-            grader=self.info.grader,
+            answer={"letter": letter.lower(), "options": options},
         )
 
 

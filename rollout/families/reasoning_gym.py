@@ -7,7 +7,6 @@ environment of its own may be needed. A kind is a generator; a task belongs to t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from itertools import count as numbers
 from pathlib import Path
@@ -15,7 +14,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data import DataFamily, DataRoot, FamilyInfo, MissingDataError, Refused
+from rollout.families.data import DataFamily, DataRoot, FamilyInfo, MissingDataError, Refused, checked_kinds
 
 _SHOWN = 5
 """Tasks of each kind that stand for the family where all tasks of a data set are meant."""
@@ -72,15 +71,11 @@ class ReasoningGym(DataFamily):
             MissingDataError: the package is not installed.
             ValueError: the split or a kind does not exist, or there is no count.
         """
-        if split not in self.info.splits:
-            raise ValueError(f"tasks.split: {split!r} is not a split of {self.name}; choose from: train, heldout")
+        self.check_split(split)
         if count is None:
             raise ValueError(f"tasks.count: the family {self.name!r} has no end; give a number")
         package = _package()
-        known = kinds_of(package)
-        if unknown := set(kinds or ()) - set(known):
-            raise ValueError(f"tasks.kinds: {sorted(unknown)} are not kinds; choose from: {', '.join(known)}")
-        chosen = [kind for kind in known if not kinds or kind in kinds]
+        chosen = checked_kinds(kinds, kinds_of(package))
         each = -(-count // len(chosen))
         made = [list(self._tasks(package, kind, split, seed, each)) for kind in chosen]
         rows = [row for turn in zip(*made, strict=True) for row in turn]
@@ -102,15 +97,12 @@ class ReasoningGym(DataFamily):
                 yield Refused(name, "no reference answer")
                 continue
             known = {"dataset": kind, "seed": seed, "number": number, "answer": str(entry["answer"])}
-            yield Task(
-                family=self.name,
+            yield self.task(
+                split,
+                name,
                 kind=kind,
-                split=split,
-                group=split,
-                id=name,
                 prompt=entry["question"],
-                answer=json.dumps({**known, "version": package.__version__}, ensure_ascii=False),
-                grader=self.info.grader,
+                answer={**known, "version": package.__version__},
                 solution=str(entry["answer"]),
             )
 

@@ -49,15 +49,11 @@ class StrategyQA(DataFamily):
             if not isinstance(row.get("answer"), bool):
                 yield Refused(row["qid"], "no answer")
                 continue
-            yield Task(
-                family=self.name,
-                kind="strategyqa",
-                split=split,
-                group=split,
-                id=row["qid"],
+            yield self.task(
+                split,
+                row["qid"],
                 prompt=f"{row['question'].strip()}\n\nAnswer with yes or no.",
                 answer="yes" if row["answer"] else "no",
-                grader=self.info.grader,
             )
 
 

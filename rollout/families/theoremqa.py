@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -66,15 +65,12 @@ class TheoremQA(DataFamily):
                 yield self._task(split, name, kind, row["Question"], answer, row["Answer_type"])
 
     def _task(self, split: str, name: str, kind: str, question: str, answer: Any, form: str) -> Task:
-        return Task(
-            family=self.name,
+        return self.task(
+            split,
+            name,
             kind=kind,
-            split=split,
-            group=split,
-            id=name,
             prompt=f"{question.strip()}\n\nAnswer with {_FORMS[form]}.",
-            answer=json.dumps({"answer": answer, "type": form}, ensure_ascii=False),
-            grader=self.info.grader,
+            answer={"answer": answer, "type": form},
         )
 
 

@@ -80,15 +80,12 @@ class Alfworld(DataFamily):
             except ValueError as error:
                 yield Refused(game.name, str(error))
                 continue
-            yield Task(
-                family=self.name,
+            yield self.task(
+                split,
+                game.name,
                 kind=game.kind,
-                split=split,
-                group=split,
-                id=game.name,
                 prompt=f"Interact with a household to solve a task.\n{seen}",
                 answer="\n".join(game.demonstration),
-                grader="environment",
                 toolset=Household(game),
                 expert=Demonstrate(game.demonstration) if game.demonstration else None,
             )

@@ -1,6 +1,6 @@
 """Families whose tasks are read from a data set: their base class, and the files that they read."""
 
-from rollout.families.data.family import DataFamily, FamilyInfo, Loaded, Preset, Refused
+from rollout.families.data.family import DataFamily, FamilyInfo, Loaded, Preset, Refused, checked_kinds
 from rollout.families.data.mint import mint_source
 from rollout.families.data.source import DataRoot, DataSource, MissingDataError
 
@@ -13,5 +13,6 @@ __all__ = [
     "MissingDataError",
     "Preset",
     "Refused",
+    "checked_kinds",
     "mint_source",
 ]

@@ -7,10 +7,11 @@ unreadable table) is a :class:`Refused` with its reason; it is counted and never
 
 from __future__ import annotations
 
+import json
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -122,6 +123,43 @@ class DataFamily(ABC):
         """Name of the grader of a split."""
         return self.info.graders.get(split, self.info.grader)
 
+    def task(
+        self,
+        split: str,
+        name: str,
+        prompt: str,
+        answer: Any,
+        kind: str | None = None,
+        group: str | None = None,
+        **more: Any,
+    ) -> Task:
+        """A task of this family.
+
+        Args:
+            split: its split, also its group by default.
+            name: its id.
+            answer: in the form that the grader of the split reads; what is no text is written as JSON.
+            kind: by default the family's name.
+            more: further fields of :class:`rollout.families.Task`.
+        """
+        return Task(
+            family=self.name,
+            kind=kind or self.name,
+            split=split,
+            group=group or split,
+            id=name,
+            prompt=prompt,
+            answer=answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False),
+            grader=self.grader(split),
+            **more,
+        )
+
+    def check_split(self, split: str) -> None:
+        """Raises ValueError when the family has no such split."""
+        if split not in self.info.splits:
+            known = ", ".join(self.info.splits)
+            raise ValueError(f"tasks.split: {split!r} is not a split of {self.name}; choose from: {known}")
+
     def splits(self, data_root: Path | None = None) -> list[str]:
         """Names of its splits."""
         return list(self.info.splits)
@@ -143,9 +181,7 @@ class DataFamily(ABC):
             MissingDataError: a file is not on this machine.
             ValueError: the split or the preset does not exist.
         """
-        if split not in self.info.splits:
-            known = ", ".join(self.info.splits)
-            raise ValueError(f"tasks.split: {split!r} is not a split of {self.name}; choose from: {known}")
+        self.check_split(split)
         if preset is not None and preset not in self.info.presets:
             known = ", ".join(self.info.presets) or "there are none"
             raise ValueError(f"tasks.preset: {preset!r} is not a preset of {self.name}; choose from: {known}")
@@ -179,11 +215,16 @@ class DataFamily(ABC):
         loaded = self.load(split, data_root, preset)
         _mention(f"{self.name}/{split}", loaded)
         tasks = loaded.tasks
-        known = {task.kind for task in tasks}
-        if unknown := set(kinds or ()) - known:
-            raise ValueError(f"tasks.kinds: {sorted(unknown)} are not kinds; choose from: {', '.join(sorted(known))}")
-        tasks = [task for task in tasks if not kinds or task.kind in kinds]
+        chosen_kinds = checked_kinds(kinds, {task.kind for task in tasks})
+        tasks = [task for task in tasks if task.kind in chosen_kinds]
         if count is None or count >= len(tasks):
             return tasks
         chosen = sorted(Random(f"{self.name}/{split}/{seed}").sample(range(len(tasks)), count))
         return [tasks[index] for index in chosen]
+
+
+def checked_kinds(kinds: tuple[str, ...] | None, known: Iterable[str]) -> list[str]:
+    """The chosen kinds, sorted; all when none is chosen. Raises ValueError for a kind that is not known."""
+    if unknown := set(kinds or ()) - set(known):
+        raise ValueError(f"tasks.kinds: {sorted(unknown)} are not kinds; choose from: {', '.join(sorted(known))}")
+    return sorted(set(kinds) if kinds else set(known))

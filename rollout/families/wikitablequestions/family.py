@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -164,15 +163,12 @@ class _Prepared:
         """The task of a question in one kind."""
         rows = len(self.table.rows)
         first = "Its first 5 rows" if rows > SHOWN_ROWS else "They are"
-        return Task(
-            family=WikiTableQuestions.name,
-            kind=kind,
-            split=split,
-            group=split,
-            id=f"{name}-{kind}",
+        return generate.task(
+            split,
+            f"{name}-{kind}",
             prompt=_PROMPT.format(rows=rows, first=first, head=self.head, access=_ACCESS[kind], question=question),
-            answer=json.dumps(answer, ensure_ascii=False),
-            grader=WikiTableQuestions.info.grader,
+            answer=answer,
+            kind=kind,
             setup=self.setups[kind],
         )
 
