@@ -139,7 +139,11 @@ async def run_episode(
         kernels: where the episode's kernel comes from.
     """
     work, transcript = Assignment(task, engine, protocol, sampling, seed, judge), Transcript()
-    return await _recorded(work, transcript, kernels.tier, _from_the_start(work, transcript, kernels))
+
+    async def converse() -> Outcome:
+        return await _converse(work, transcript, open_environment(task, kernels, protocol), begin=True)
+
+    return await _recorded(work, transcript, kernels.tier, converse())
 
 
 async def continue_episode(
@@ -149,7 +153,7 @@ async def continue_episode(
 
     The environment is closed at the end.
     """
-    return await _recorded(work, transcript, isolation, _from_here(work, transcript, environment))
+    return await _recorded(work, transcript, isolation, _converse(work, transcript, environment, begin=False))
 
 
 def open_environment(task: Task, kernels: KernelSource, protocol: EpisodeProtocol) -> Environment:
@@ -157,18 +161,11 @@ def open_environment(task: Task, kernels: KernelSource, protocol: EpisodeProtoco
     return (task.environment or CodeActEnvironment)(task, kernels, protocol)
 
 
-async def _from_the_start(work: Assignment, transcript: Transcript, kernels: KernelSource) -> Outcome:
-    environment = open_environment(work.task, kernels, work.protocol)
+async def _converse(work: Assignment, transcript: Transcript, environment: Environment, begin: bool) -> Outcome:
+    """The turns of an episode, after its prompt and first observation if it is to ``begin``. Closes the environment."""
     try:
-        await transcript.begin(environment)
-        return await _turns(work, transcript, environment)
-    finally:
-        transcript.grading = getattr(environment, "grading", None)
-        await environment.close()
-
-
-async def _from_here(work: Assignment, transcript: Transcript, environment: Environment) -> Outcome:
-    try:
+        if begin:
+            await transcript.begin(environment)
         return await _turns(work, transcript, environment)
     finally:
         transcript.grading = getattr(environment, "grading", None)
@@ -202,6 +199,18 @@ async def _recorded(
         asked = judge_usage()
     if transcript.reward:
         outcome = outcome.model_copy(update={"reward": outcome.reward + transcript.reward})
+    finished = _trajectory(work, transcript, outcome, isolation, started)
+    return finished.model_copy(update={"wall_s": round(time.monotonic() - clock, 3), "judge": asked})
+
+
+def unfinished(work: Assignment, messages: Sequence[Message], outcome: Outcome, isolation: str) -> Trajectory:
+    """The trajectory of an episode that ended before its first turn."""
+    return _trajectory(work, Transcript(list(messages)), outcome, isolation, datetime.datetime.now(datetime.UTC))
+
+
+def _trajectory(
+    work: Assignment, transcript: Transcript, outcome: Outcome, isolation: str, started: datetime.datetime
+) -> Trajectory:
     return Trajectory(
         id=work.id,
         task=work.task.ref,
@@ -214,29 +223,9 @@ async def _recorded(
         isolation=isolation,
         seed=work.seed,
         started_at=started.isoformat(timespec="seconds"),
-        wall_s=round(time.monotonic() - clock, 3),
-        branch=work.branch,
-        judge=asked,
-        grading=transcript.grading,
-    )
-
-
-def unfinished(work: Assignment, messages: Sequence[Message], outcome: Outcome, isolation: str) -> Trajectory:
-    """The trajectory of an episode that ended before its first turn."""
-    return Trajectory(
-        id=work.id,
-        task=work.task.ref,
-        model=work.engine.name,
-        sampling=work.sampling,
-        protocol=work.protocol.ref,
-        messages=tuple(messages),
-        outcome=outcome,
-        usage=Usage(),
-        isolation=isolation,
-        seed=work.seed,
-        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         wall_s=0.0,
         branch=work.branch,
+        grading=transcript.grading,
     )
 
 
