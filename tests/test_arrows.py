@@ -75,7 +75,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "episode": "bank codeact engines environment families kernel_source protocol",
         "workers": "bank config engines episode families kernel_source protocol",
         "collect": "bank config engines episode families protocol registry workers",
-        "postprocess": "bank codeact config families graders registry",
+        "postprocess": "bank config families graders protocol registry",
         "checks": "bank config engines environment episode families graders kernel_source protocol registry workers",
     },
     "eval": {
@@ -89,9 +89,10 @@ PACKAGES: dict[str, dict[str, str]] = {
     },
     "launch": {
         "console": "",
+        "output_files": "",
         "install": "",
         "serve": "",
-        "inputs": "console",
+        "inputs": "console output_files",
         "mixture": "inputs",
         "publish": "inputs",
         "config": "console inputs serve",
@@ -101,7 +102,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "stages": "config console inputs publish run_dir serve submit",
         "loop": "config console run_dir stages",
         "prompts": "",
-        "cli": "config console inputs loop mixture plan prompts publish run_dir serve stages submit",
+        "cli": "config console inputs loop mixture output_files plan prompts publish run_dir serve stages submit",
     },
 }
 PUBLIC = {

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from launch.console import done, say
+from launch.output_files import ReplaceOption, check_new
 
 WIDTH = 132
 """Columns that the tables need; in a narrower terminal their lines wrap."""
@@ -45,6 +46,7 @@ def export(
         typer.Option(help="dpo: preference pairs; grpo: groups with rewards; kto: labels; sft: the best episodes."),
     ],
     out: Annotated[Path, typer.Option("--out", help="JSON Lines file to write.")],
+    replace: ReplaceOption = False,
     completion: Annotated[
         Literal["turn", "episode"],
         typer.Option(help="dpo: compare the turn in which two episodes differ, or all from there on."),
@@ -55,6 +57,7 @@ def export(
     from rollout import export_bank
 
     out = out.expanduser()
+    check_new(out, replace)
     made = export_bank(banks_in(path, "export", evaluation=False), form, out, completion=completion,
                        most_per_task=per_task)  # fmt: skip
     for reason, count in made.left_out.most_common():

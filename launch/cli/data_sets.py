@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from launch.console import done, say
+from launch.output_files import ReplaceOption, check_new
 
 Tokenizer = Annotated[
     str | None, typer.Option(help="Model folder, hub id or built-in model of which the tokenizer counts tokens.")
@@ -26,6 +27,7 @@ def general(
     out: Annotated[Path, typer.Option("--out", help="File of records to write; `.gz` compresses it.")] = Path(
         "general.jsonl"
     ),
+    replace: ReplaceOption = False,
     data_root: Annotated[
         Path | None, typer.Option(help="Folder with the files of the parts; default: CODEACT_DATA.")
     ] = None,
@@ -43,6 +45,7 @@ def general(
         if not equals or not path:
             raise ValueError(f"{one}: write PART=PATH, such as openorca=1M-GPT4-Augmented.parquet")
         given.setdefault(name, []).append(path)
+    check_new(out.expanduser(), replace)
     root = DataRoot(data_root).folder
     built, missing = build_mixture(given, out.expanduser(), data_root=root, seed=seed, keep=_in_language(language))
     if as_json:

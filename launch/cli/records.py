@@ -15,6 +15,7 @@ import typer
 
 from launch.cli.data_sets import general, pull, push, stats
 from launch.console import done, say
+from launch.output_files import ReplaceOption
 
 if TYPE_CHECKING:
     from launch.inputs.convert_records import Reading
@@ -58,7 +59,7 @@ Encoding = Annotated[str | None, typer.Option(help="Encoding of text files; by d
 def convert(
     sources: Sources,
     out: Annotated[Path, typer.Option("--out", help="File of records to write; `.gz` compresses it.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Write over a file that exists.")] = False,
+    replace: ReplaceOption = False,
     tool_calls: ToolCalls = "drop",
     empty_replies: EmptyReplies = "drop",
     reasoning: Reasoning = "leave_out",

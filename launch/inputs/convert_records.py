@@ -22,6 +22,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from codeact_train import ReadingSettings, Record, describe_form, read_records, size_bytes
 from launch.inputs.resolve_records import resolve_records
+from launch.output_files import check_new
 from rollout import atomic_file
 
 SHOWN_DROPPED = 6
@@ -70,9 +71,7 @@ def convert(sources: Sequence[str], out: Path, reading: Reading, *, replace: boo
         ValueError: ``out`` exists and ``replace`` is false, a source cannot be read, or no record is left.
     """
     listing = dropped_file(out)
-    for path in (out, listing):
-        if path.is_dir() or (path.exists() and not replace):
-            raise ValueError(f"--out {out}: {path} exists; give another name, or --replace to write it again")
+    check_new(out, replace, listing)
     count = Count()
     with ExitStack() as files, atomic_file(out) as unfinished, open_text(unfinished, out) as lines:
         dropped: IO[str] | None = None

@@ -18,14 +18,11 @@ from rollout.environment import Action, Budget, CannotForkError, EnvironmentFaul
 from rollout.families.base import Task
 from rollout.graders import Verdict, judge_async
 from rollout.kernel_source import EpisodeKernel, ForkingKernel, KernelSource
-from rollout.protocol import EpisodeProtocol, parse_tags
+from rollout.protocol import EpisodeProtocol
 from sandbox import CellResult
 
 LONGEST_REFERENCE = 64 * 1024
 """Characters of a reference that is stored with each trajectory."""
-
-parse = parse_tags
-"""Reads a turn of the default protocol; other protocols read theirs with :meth:`EpisodeProtocol.parse`."""
 
 
 class CodeActEnvironment:

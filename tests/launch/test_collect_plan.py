@@ -76,5 +76,8 @@ def test_stats_and_export_read_the_bank_of_a_run(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     (group,) = map(json.loads, out.read_text().splitlines())
     assert group["sampled_rewards"] == [1.0, 0.0] or group["sampled_rewards"] == [0.0, 1.0]
+    existing = RUN.invoke(app, ["bank", "export", str(tmp_path), "--form", "grpo", "--out", str(out)])
+    assert existing.exit_code == 2 and "groups.jsonl exists; give another name, or --replace" in existing.output
+    out = tmp_path / "more.jsonl"
     refused = RUN.invoke(app, ["bank", "export", str(tmp_path / "none"), "--form", "dpo", "--out", str(out)])
     assert refused.exit_code == 2 and "bank export: there is no bank in" in refused.output

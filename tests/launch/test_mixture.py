@@ -127,13 +127,15 @@ def test_the_verb_writes_what_is_here_and_names_what_is_not(tmp_path: Path) -> N
     ids = [json.loads(line)["id"] for line in out.read_text().splitlines()]
     assert ids == ["openorca/cot.0", "openorca/cot.1", "openorca/cot.2", "capybara/0", "capybara/1", "capybara/2"]
     before = out.read_bytes()
+    existing = CliRunner().invoke(app, given)
+    assert existing.exit_code == 2 and "general.jsonl exists; give another name, or --replace" in existing.stderr
     for wrong, sentence in (
         ([f"openorca={tmp_path / 'none.json'}"], "none.json"),
         ([f"capybara={tmp_path / 'orca.json'}"], "none of its 4 rows is kept (0 left: pairs are complete)"),
         (["alpaca=x"], "alpaca=...: no such part; choose from openorca"),
         (["openorca"], "write PART=PATH"),
     ):  # fmt: skip
-        refused = CliRunner().invoke(app, ["records", "general", *wrong, "--out", str(out)])
+        refused = CliRunner().invoke(app, ["records", "general", *wrong, "--out", str(out), "--replace"])
         assert refused.exit_code == 2 and sentence in " ".join(refused.stderr.split())
     assert out.read_bytes() == before
 

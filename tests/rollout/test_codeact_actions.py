@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.codeact.environment import parse
 from rollout.environment import Action
+from rollout.protocol import parse_tags
 
 
 @pytest.mark.parametrize(
@@ -24,30 +24,30 @@ from rollout.environment import Action
     ],
 )
 def test_parse(text: str, action: Action) -> None:
-    assert parse(text) == action
+    assert parse_tags(text) == action
 
 
 @given(st.text())
 def test_any_text_has_an_action(text: str) -> None:
-    assert parse(text).kind in ("action", "proposal", "invalid")
+    assert parse_tags(text).kind in ("action", "proposal", "invalid")
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="<>", exclude_categories=["Cs"]), min_size=1))
 def test_a_proposal_comes_back_as_it_was_said(answer: str) -> None:
-    assert parse(f"So.\n<solution>{answer}</solution>") == Action("proposal", answer.strip())
+    assert parse_tags(f"So.\n<solution>{answer}</solution>") == Action("proposal", answer.strip())
 
 
 def test_a_tag_that_is_only_mentioned_opens_no_answer() -> None:
-    assert parse("I write <solution> and then <solution>42</solution>") == Action("proposal", "42")
-    assert parse("<solution>1</solution> or <solution>2") == Action("proposal", "1\n2")
+    assert parse_tags("I write <solution> and then <solution>42</solution>") == Action("proposal", "42")
+    assert parse_tags("<solution>1</solution> or <solution>2") == Action("proposal", "1\n2")
 
 
 def test_a_space_after_the_tag_indents_nothing() -> None:
-    assert parse("<execute> a = 1\nprint(a) </execute>").body == "a = 1\nprint(a) "
-    assert parse("<execute>\n  a = 1\n  print(a)\n</execute>").body == "  a = 1\n  print(a)"
+    assert parse_tags("<execute> a = 1\nprint(a) </execute>").body == "a = 1\nprint(a) "
+    assert parse_tags("<execute>\n  a = 1\n  print(a)\n</execute>").body == "  a = 1\n  print(a)"
 
 
 def test_many_open_tags_take_linear_time() -> None:
-    assert parse("<solution>" * 100_000 + "1").body == "1"
-    assert parse("<execute>" * 1_000_000).kind == "invalid"  # hours when each tag is searched to the end
-    assert parse("<execute>1</execute>" + "<execute>" * 1_000_000).body == "1"
+    assert parse_tags("<solution>" * 100_000 + "1").body == "1"
+    assert parse_tags("<execute>" * 1_000_000).kind == "invalid"  # hours when each tag is searched to the end
+    assert parse_tags("<execute>1</execute>" + "<execute>" * 1_000_000).body == "1"

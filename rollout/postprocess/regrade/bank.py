@@ -20,8 +20,8 @@ from typing import Any
 
 from rollout.bank.store import read_trajectories, write_bank
 from rollout.bank.trajectory import GivenVerdict, Grading, Outcome, TaskRef, Trajectory
-from rollout.codeact.environment import parse
 from rollout.graders import judge
+from rollout.protocol import parse_tags
 from rollout.registry import GRADERS
 
 _VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d[\d.,e+/-]*|\S*\d\S*")
@@ -137,7 +137,7 @@ class _Judgement:
         verdicts = []
         for number, content in enumerate(proposals):
             stored = before[number].proposed if number < len(before) else None
-            proposed = parse(content).body if stored is None else stored
+            proposed = parse_tags(content).body if stored is None else stored
             ours = self._same(name, proposed, reference)
             other = self._same(name, proposed, reference, legacy=True).kind if self._legacy else None
             verdicts.append(
