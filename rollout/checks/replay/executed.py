@@ -158,7 +158,7 @@ def _disagreement(graded: GradedRun, trajectory: Trajectory) -> Disagreement:
     elif outcome.success and any(_unclosed(turn) for turn in run.turns):
         reason = "a <solution> that is not closed counts as an answer here"
     elif run.family == GAMES and run.success:
-        reason = "the goal of the game is not reached here; the reference takes the end after 50 commands for success"
+        reason = "the goal of the game is not reached here"
     else:
         reason = f"our episode ended with {outcome.reason} after {trajectory.usage.steps} turns"
     verdict = "right" if outcome.success else "wrong"
