@@ -38,6 +38,8 @@ class WorkerConfig(BaseModel):
     """Isolation that must be enforced, else nothing starts: any of files, network, processes, memory, disk."""
     infra_retries: int = Field(2, ge=0)
     """Retries of an episode after an infrastructure failure."""
+    legacy_verdicts: bool = Field(False, exclude_if=lambda value: value is False)
+    """Judge each answer by the reference system's rule, too. Both verdicts are stored, and ours decides."""
 
     @field_validator("service")
     @classmethod

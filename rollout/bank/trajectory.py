@@ -50,6 +50,8 @@ class CellOutcome(StoredModel):
     status: str
     error_name: Text | None = None
     seconds: FiniteFloat = 0.0
+    tool_calls: int = Field(0, exclude_if=lambda value: value == 0)
+    """Calls of the task's functions."""
 
 
 class ToolCall(StoredModel):
@@ -142,6 +144,8 @@ class Usage(StoredModel):
     completion_tokens: int = 0
     cached_tokens: int = Field(0, exclude_if=lambda value: value == 0)
     """Prompt tokens that the server took from its cache; 0 when it does not say."""
+    tool_calls: int = Field(0, exclude_if=lambda value: value == 0)
+    """Calls of the task's functions, by cells or directly."""
 
 
 class JudgeUsage(StoredModel):

@@ -63,16 +63,16 @@ class DirectCalls:
             arguments = self._named(call)
             answer = await asyncio.wait_for(self._invoker.invoke(call.name, arguments), timeout_s)
         except TimeoutError:
-            return CellResult(status="timeout_interrupted", seconds=time.monotonic() - started)
+            return CellResult(status="timeout_interrupted", seconds=time.monotonic() - started, tool_calls=1)
         except (TypeError, ValueError) as error:
             answer = {"error": {"type": type(error).__name__, "message": str(error)}}
         seconds = time.monotonic() - started
         if "error" in answer:
             name, value = answer["error"]["type"], answer["error"]["message"]
-            return CellResult(status="error", error_name=name, error_value=value, seconds=seconds)
+            return CellResult(status="error", error_name=name, error_value=value, seconds=seconds, tool_calls=1)
         result = answer["result"]
         shown = result if isinstance(result, str) else None if result is None else repr(result)
-        return CellResult(status="ok", value=shown, seconds=seconds)
+        return CellResult(status="ok", value=shown, seconds=seconds, tool_calls=1)
 
     def _named(self, call: ToolCall) -> dict[str, Any]:
         """The arguments by parameter. Raises TypeError or ValueError as a call in Python does."""

@@ -88,8 +88,12 @@ class CodeActEnvironment:
             return Observation(self._protocol.feedback(self._protocol.invalid_feedback, budget), "feedback")
         results = [await self._call(call) for call in action.calls] or [await self._run(action.body)]
         failed = next((result for result in results if result.status != "ok"), results[-1])
-        seconds = round(sum(result.seconds for result in results), 4)
-        cell = CellOutcome(status=failed.status, error_name=failed.error_name, seconds=seconds)
+        cell = CellOutcome(
+            status=failed.status,
+            error_name=failed.error_name,
+            seconds=round(sum(result.seconds for result in results), 4),
+            tool_calls=sum(result.tool_calls for result in results),
+        )
         outcome = self._toolset.outcome() if self._toolset else None
         texts = self._protocol.observations(results, budget)
         shown = tuple(texts) if action.calls and self._protocol.form == "tools" else None

@@ -296,7 +296,8 @@ async def take_turn(
         raise EnvironmentFault("task", f"the reward of a step is {reply.reward}")
     transcript.reward += reply.reward
     if reply.cell is not None:
-        transcript.count(cells=1, error_cells=int(reply.cell.status != "ok"))
+        cell = reply.cell
+        transcript.count(cells=1, error_cells=int(cell.status != "ok"), tool_calls=cell.tool_calls)
     if reply.outcome is not None:
         return reply.outcome
     if budget.steps_left <= 0:

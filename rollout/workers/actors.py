@@ -29,6 +29,7 @@ from rollout.engines.base import Engine
 from rollout.engines.judge import Judge, JudgeSpec
 from rollout.engines.spec import EngineSpec
 from rollout.episode.branching import BranchJob, run_branches
+from rollout.episode.legacy_verdicts import with_legacy_verdicts
 from rollout.episode.loop import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource, open_kernel_source, service_token
@@ -84,14 +85,21 @@ class RolloutWorker:
         async with self._opening:
             if self._kernels is None:
                 self._kernels = await open_kernel_source(self._config, self._protocol, self._token)
+        notes: list[str] = []
+        trajectories = await self._episodes(job, self._kernels, notes)
+        if self._config.legacy_verdicts:
+            trajectories = [
+                await with_legacy_verdicts(one, job.task, self._protocol, self._kernels) for one in trajectories
+            ]
+        return trajectories, notes
+
+    async def _episodes(self, job: Job, kernels: KernelSource, notes: list[str]) -> list[Trajectory]:
         engine, judge = self._engine(job), self._judge(job.judge)
         try:
             if isinstance(job, BranchJob):
-                notes: list[str] = []
                 async with self._branching:
-                    return await run_branches(job, engine, self._kernels, self._protocol, judge, notes.append), notes
-            protocol, sampling = self._protocol, job.sampling
-            return [await run_episode(job.task, engine, self._kernels, protocol, sampling, job.seed, judge)], []
+                    return await run_branches(job, engine, kernels, self._protocol, judge, notes.append)
+            return [await run_episode(job.task, engine, kernels, self._protocol, job.sampling, job.seed, judge)]
         finally:
             if not job.engine.shared:
                 await engine.close()

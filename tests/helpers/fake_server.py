@@ -54,6 +54,15 @@ def token_reply(text: Any = SOLUTION, /, **choice: Any) -> dict[str, Any]:
     return {"id": "c", "object": "text_completion", "model": "m", "choices": [values | choice], "usage": usage}
 
 
+def calling(*calls: tuple[str, str], text: str | None = None) -> Any:
+    """A reply with calls of (name, arguments)."""
+    written = [
+        {"id": f"id-{name}-{index}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for index, (name, arguments) in enumerate(calls)
+    ]
+    return answer(chat_reply(text, finish="tool_calls", tool_calls=written))
+
+
 def answer(body: Any, status: int = 200, **headers: str) -> httpx2.Response:
     """A response; ``body`` is bytes, or anything that JSON can spell."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -10,19 +10,10 @@ from rollout.bank.trajectory import Message, ToolCall, Trajectory
 from rollout.engines.base import EngineError
 from rollout.engines.tool_calls import calls_in, chat_messages
 from tests.helpers.episodes import Says
-from tests.helpers.fake_server import Answers, NoKernels, answer, chat_reply, engine_on
+from tests.helpers.fake_server import Answers, NoKernels, answer, calling, chat_reply, engine_on
 from tests.rollout.test_protocols import protocol, task
 
 ALONE = {"extends": "tools", "python_tool": False}
-
-
-def calling(*calls: tuple[str, str], text: str | None = None) -> Any:
-    """A reply with calls of (name, arguments)."""
-    written = [
-        {"id": f"id-{name}-{index}", "type": "function", "function": {"name": name, "arguments": arguments}}
-        for index, (name, arguments) in enumerate(calls)
-    ]
-    return answer(chat_reply(text, finish="tool_calls", tool_calls=written))
 
 
 async def episode(server: Answers, values: Any, kernels: Any) -> tuple[Trajectory, list[dict[str, Any]]]:

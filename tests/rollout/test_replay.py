@@ -23,11 +23,17 @@ from rollout.checks.replay import (
     tasks_of,
 )
 from rollout.checks.replay.observations import EQUAL, NORMALISED, compare
+from rollout.engines import Engine
 from rollout.engines.expert import ExpertEngine
 from rollout.episode.loop import run_episode
-from rollout.families import TaskSet, load_tasks
+from rollout.families import Task, TaskSet, load_tasks
+from rollout.families.alfworld.small_house import SmallHouse
 from rollout.protocol import EpisodeProtocol
 from sandbox import KernelPool
+from tests.helpers.episodes import Says
+from tests.helpers.fake_server import Answers, answer, calling, chat_reply, engine_on
+from tests.rollout.test_protocols import protocol as protocol_named
+from tests.rollout.test_protocols import task
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RECORDED = [DATA / "mint_trajectories" / name for name in ("open.jsonl.gz", "open_failed.jsonl.gz")]
@@ -195,6 +201,47 @@ def test_a_bank_of_ours_is_replayed_word_for_word(tmp_path: Path) -> None:
     assert not report.disagreements and report.total["successful"].agree == 3
     assert family.observations is not None and family.observations.equal == family.observations.compared > 3
     assert bank_jobs(records, tasks, EpisodeProtocol(max_steps=9)) == ([], {"another protocol": 3})
+
+
+@pytest.mark.parametrize(
+    ("form", "engine"),
+    [
+        ("fenced", Says("```python\nprint(price('apple', 3))\n```", "<solution>7.5</solution>")),
+        ("m3tooleval-json", Says('Action: {"tool": "price", "args": ["apple", 3]} End Action', "Answer: 7.5")),
+        ("tools", engine_on(Answers(calling(("price", '{"thing": "apple"}')), answer(chat_reply("7.5"))))),
+    ],
+)
+def test_a_bank_is_replayed_in_the_form_of_its_protocol(form: str, engine: Engine, tmp_path: Path) -> None:
+    protocol, shop = protocol_named(form), task()
+
+    async def collected() -> Trajectory:
+        async with KernelPool(size=1) as pool:
+            return await run_episode(shop, engine, pool, protocol, Sampling())
+
+    record = asyncio.run(collected())
+    assert record.outcome.success and record.usage.tool_calls == 1
+    jobs, others = bank_jobs([record], [shop], protocol)
+    report = replay_runs(jobs, tmp_path / "bank", ReplayOptions(protocol=protocol))
+    assert not others and report.total["successful"].agree == 1
+    (family,) = report.families.values()
+    assert family.observations is not None and family.observations.equal == family.observations.compared == 1
+
+
+def test_a_game_that_ends_at_the_limit_of_the_reference_is_explained(tmp_path: Path) -> None:
+    house = SmallHouse({"shelf 1": ["mug 1"], "desk 1": []}, [], {"thing": "mug", "place": "desk"})
+    game = Task("alfworld", "put", "mint", "mint", "1", "Put a mug on the desk.", "", "environment", toolset=house)
+    runs = [("long", 50, True), ("short", 49, True), ("failed", 50, False)]
+    lines = [
+        line(f"<execute>\nfor _ in range({count}): look()\n</execute>", task="alfworld", model=model, success=success)
+        for model, count, success in runs
+    ]
+    jobs = [(run, game) for run in read_runs(written(tmp_path / "runs.jsonl.gz", *lines))]
+    report = replay_runs(jobs, tmp_path / "bank", ReplayOptions())
+    explained = {one.run: one.explained for one in report.disagreements}
+    assert explained == {"alfworld/1/long": True, "alfworld/1/short": False}
+    assert report.total["successful"].legacy_agree == 1
+    failed = report.total["failed"]
+    assert (failed.agree, failed.legacy_agree) == (1, 0)
 
 
 def test_the_command_names_a_folder_that_is_no_run(tmp_path: Path) -> None:

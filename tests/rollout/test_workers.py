@@ -11,6 +11,8 @@ import pytest
 from rollout import EpisodeJob, EpisodeProtocol, Message, Sampling, Task, WorkerConfig, ray_session
 from rollout.engines import Completion
 from rollout.workers import run_jobs
+from rollout.workers.actors import RolloutWorker
+from tests.helpers.episodes import Says
 
 
 @dataclass
@@ -36,6 +38,34 @@ class Fatal:
         return Completion("<solution>1</solution>", None, None, 0, 0, "stop")
 
     async def close(self) -> None: ...
+
+
+@dataclass
+class Saying:
+    """The description of an engine that says the given turns."""
+
+    turns: tuple[str, ...]
+    name: str = "saying"
+    shared: ClassVar[bool] = False
+
+    def build(self, task: Task) -> Says:
+        return Says(*self.turns)
+
+
+async def test_the_reference_systems_verdicts_stand_beside_ours() -> None:
+    worker = RolloutWorker(
+        WorkerConfig(legacy_verdicts=True, warm_kernels=1, kernel_memory_mib=256), EpisodeProtocol(max_proposals=2), None
+    )
+    engine = Saying(("<solution>7</solution>", "<solution>-150</solution>"))
+    try:
+        for grader, legacy in (("number", ["wrong", "wrong"]), ("exact", ["wrong", "right"])):
+            asked = Task("f", "k", "train", "trained", grader, "?", "-150", grader)
+            (done,), _ = await worker.run(EpisodeJob(asked, engine, Sampling()))
+            assert done.grading is not None and done.outcome.success
+            assert [given.kind for given in done.grading.verdicts] == ["wrong", "right"]
+            assert [given.legacy for given in done.grading.verdicts] == legacy
+    finally:
+        await worker.close()
 
 
 def job(number: int, engine: Fatal) -> EpisodeJob:

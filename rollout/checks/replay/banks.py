@@ -55,6 +55,7 @@ def _run(record: Trajectory, protocol: EpisodeProtocol) -> RecordedRun:
         prompt=next((message.content for message in record.messages if message.kind == "task"), ""),
         reference=None,
         turns=tuple(_turn(record.messages[number:], record.outcome.success, protocol) for number in said),
+        form=protocol.form,
         sample=record.seed,
     )
 
@@ -70,4 +71,5 @@ def _turn(messages: Sequence[Message], success: bool, protocol: EpisodeProtocol)
         observation=reply.content if reply else None,
         proposed=protocol.parse(turn.content).body if verdict else None,
         verdict=verdict,
+        calls=turn.tool_calls or (),
     )

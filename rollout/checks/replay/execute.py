@@ -54,8 +54,8 @@ def replay_id(job: Job, protocol: EpisodeProtocol) -> str:
 
 
 def protocol_of(run: RecordedRun, protocol: EpisodeProtocol) -> EpisodeProtocol:
-    """The protocol with the form in which a run writes code."""
-    return protocol if run.form == "execute" else protocol.model_copy(update={"form": "fenced"})
+    """The protocol with the form of a run's turns."""
+    return protocol if run.form == protocol.form else protocol.model_copy(update={"form": run.form})
 
 
 def engine_name(run: RecordedRun) -> str:
@@ -125,5 +125,5 @@ async def _episodes(jobs: Sequence[Job], options: ReplayOptions) -> AsyncIterato
 
 async def _episode(job: Job, pool: KernelPool, protocol: EpisodeProtocol) -> Trajectory:
     run, task = job
-    engine = ReplayEngine(engine_name(run), [turn.text for turn in run.turns])
+    engine = ReplayEngine(engine_name(run), run.turns)
     return await run_episode(task, engine, pool, protocol_of(run, protocol), _SAMPLING, run.sample)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rollout.bank.trajectory import Message, Trajectory
 from rollout.checks.replay.execute import GAMES, ReplayOptions, execute, replay_id
+from rollout.checks.replay.games import COMMANDS, reference_calls_it_won
 from rollout.checks.replay.grade import GradedRun, grade
 from rollout.checks.replay.graders_only import disagreement_of, half_of
 from rollout.checks.replay.observations import EQUAL, NORMALISED, compare
@@ -91,7 +92,7 @@ def report_executed(
         count["compared"] += 1
         if trajectory.outcome.success == run.success:
             count["agree"] += 1
-            count["legacy_agree"] += 1
+            count["legacy_agree"] += run.family != GAMES or reference_calls_it_won(trajectory) == run.success
         else:
             differing.append((job, trajectory))
     judged = grade([job for job, _ in differing])
@@ -153,17 +154,27 @@ def _disagreement(graded: GradedRun, trajectory: Trajectory) -> Disagreement:
     by_graders = disagreement_of(graded)
     if by_graders is not None:
         return by_graders
+    verdict = legacy = "right" if outcome.success else "wrong"
+    legacy_reason = ""
     if outcome.error is not None and not outcome.success and not _only_ended(trajectory):
         reason = f"error of the {outcome.error.kind}: {outcome.error.message}"
     elif outcome.success and any(_unclosed(turn) for turn in run.turns):
         reason = "a <solution> that is not closed counts as an answer here"
     elif run.family == GAMES and run.success:
         reason = "the goal of the game is not reached here"
+        if reference_calls_it_won(trajectory):
+            legacy, legacy_reason = "right", f"a game that reaches its limit of {COMMANDS} commands counts as won"
     else:
         reason = f"our episode ended with {outcome.reason} after {trajectory.usage.steps} turns"
-    verdict = "right" if outcome.success else "wrong"
-    recorded = "right" if run.success else "wrong"
-    return Disagreement(run=run.id, half=half_of(run), recorded=recorded, ours=verdict, legacy=verdict, reason=reason)
+    return Disagreement(
+        run=run.id,
+        half=half_of(run),
+        recorded="right" if run.success else "wrong",
+        ours=verdict,
+        legacy=legacy,
+        reason=reason,
+        legacy_reason=legacy_reason,
+    )
 
 
 def _only_ended(trajectory: Trajectory) -> bool:

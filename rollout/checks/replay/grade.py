@@ -53,7 +53,6 @@ class GradedRun:
         return next((said for said in differ if said.legacy.kind != said.recorded), differ[0] if differ else None)
 
 
-FORMS: dict[str, Form] = {"execute": "tags", "fenced": "fenced"}
 _Question = tuple[str, str, str, str]
 """Grader, what our loop reads as the answer, what the record does, and the reference."""
 
@@ -65,7 +64,7 @@ def grade(runs: Sequence[tuple[RecordedRun, Task]], threads: int = 4) -> list[Gr
         runs: each run with its task.
         threads: proposals that are judged at once.
     """
-    asked = [[_question(task, turn, FORMS[run.form]) for turn in run.turns if turn.verdict] for run, task in runs]
+    asked = [[_question(task, turn, run.form) for turn in run.turns if turn.verdict] for run, task in runs]
     questions = dict.fromkeys(question for run in asked for question in run)
     with ThreadPoolExecutor(threads) as pool:
         verdicts = dict(zip(questions, pool.map(_judged, questions), strict=True))

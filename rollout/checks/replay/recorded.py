@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from rollout.bank.trajectory import ToolCall
+from rollout.protocol.turns import Form
 from sandbox.validation import format_errors
 
 _PROMPTED = re.compile(r"^(?:\s*Assistant:)+\s*")
@@ -26,7 +28,6 @@ _CELL = re.compile(r"<execute>\n?(.*?)</execute>", re.DOTALL)
 _FENCED = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 Said = Literal["right", "wrong"]
-Form = Literal["execute", "fenced"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class RecordedTurn:
     """The answer in closed ``<solution>`` tags, joined by newlines; None when there is none."""
     verdict: Said | None = None
     """What the recorded grader said about ``proposed``; None when it was not asked."""
+    calls: tuple[ToolCall, ...] = ()
+    """Native calls of the turn."""
 
     @property
     def code(self) -> str:
@@ -66,8 +69,8 @@ class RecordedRun:
     prompt: str
     reference: Any
     turns: tuple[RecordedTurn, ...]
-    form: Form = "execute"
-    """How code was written: in ``<execute>`` tags, or in fenced blocks (some models were run so)."""
+    form: Form = "tags"
+    """How turns were written. Of MINT's models, some were run with fenced blocks."""
     sample: int = 0
     """Number of the episode, where a model worked on a task several times."""
 
@@ -177,7 +180,7 @@ def _form(turns: tuple[RecordedTurn, ...]) -> Form:
         if turn.observation is None or "<solution>" in turn.text:
             continue
         if not turn.understood:
-            return "fenced" if "```python" in turn.observation else "execute"
+            return "fenced" if "```python" in turn.observation else "tags"
         if "<execute>" not in turn.text and _FENCED.search(turn.text):
             return "fenced"
-    return "execute"
+    return "tags"
