@@ -12,6 +12,9 @@ if TYPE_CHECKING:
         BENCHMARKS,
         Benchmark,
     )
+    from eval.benchmarks.spec import (
+        BenchmarkSpec,
+    )
     from eval.config import (
         EvaluateConfig,
     )
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "BENCHMARKS": "benchmarks",
     "Benchmark": "benchmarks",
+    "BenchmarkSpec": "benchmarks.spec",
     "CheckpointRef": "results",
     "EvalResult": "results",
     "EvaluateConfig": "config",
@@ -44,6 +48,7 @@ _MODULES = {
 __all__ = [
     "BENCHMARKS",
     "Benchmark",
+    "BenchmarkSpec",
     "CheckpointRef",
     "EvalResult",
     "EvaluateConfig",

@@ -119,6 +119,7 @@ class _Measurement:
         out: Path,
         judge: JudgeSpec | None,
     ) -> None:
+        protocol = benchmark.protocol_or(protocol)
         self._config, self._protocol, self._checkpoint, self._out = config, protocol, checkpoint, out
         self._tasks = benchmark.load()
         self._judges = [judge_for(task, protocol, judge) for task in self._tasks]
@@ -126,7 +127,7 @@ class _Measurement:
         self._benchmark = BenchmarkRef(
             name=benchmark.name, digest=benchmark_digest(self._tasks), tasks=len(self._tasks)
         )
-        self._sampling = config.sampling.model_copy(update={"seed": config.seed})
+        self._sampling = benchmark.sampling_or(config.sampling).model_copy(update={"seed": config.seed})
         key = result_key(
             checkpoint.digest, self._benchmark.digest, protocol.ref.digest, self._sampling, config.seed, self._judge
         )

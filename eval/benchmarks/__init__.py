@@ -6,12 +6,16 @@ which also reads the entry points of installed packages. Its digest is that of i
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pathlib import Path
 
-from rollout import Registry, Task, TaskSet, digest_of, load_tasks
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from eval.benchmarks.spec import BenchmarkSpec
+from rollout import EpisodeProtocol, Registry, Sampling, Task, TaskSet, digest_of, load_tasks
 
 BENCHMARKS = Registry("codeact.benchmarks", "benchmark", {"procedural-heldout": "eval.benchmarks:procedural_heldout"})
-"""Benchmark name → ``tasks() -> list[Task]``, the same tasks in the same order at each call."""
+"""Benchmark name → a :class:`BenchmarkSpec`, or ``tasks() -> list[Task]``, the same tasks in the same order at each
+call."""
 
 
 class Benchmark(BaseModel):
@@ -23,16 +27,59 @@ class Benchmark(BaseModel):
     """Shown in results; the digest of the tasks identifies the version."""
     tasks: TaskSet | None = None
     """The tasks, each attempted once; null: those of the registered benchmark of this name."""
+    benchmark: str | None = Field(None, exclude_if=lambda value: value is None)
+    """The registered benchmark, when `name` is another one, such as for a second protocol; null: `name`."""
+    protocol: EpisodeProtocol | None = Field(None, exclude_if=lambda value: value is None)
+    """The rules of its episodes; null: those of the registered benchmark, else the run's."""
+    sampling: Sampling | None = Field(None, exclude_if=lambda value: value is None)
+    """How completions are drawn; null: as the registered benchmark says, else `evaluate.sampling`."""
+    data_root: Path | None = Field(None, exclude_if=lambda value: value is None)
+    """Folder of data sets; null: that of the environment variable CODEACT_DATA, else ~/.cache/codeact/data."""
 
     @model_validator(mode="after")
     def _check_registered(self) -> Benchmark:
         if self.tasks is None:
-            BENCHMARKS.check(self.name)
+            BENCHMARKS.check(self.registered)
+        elif self.benchmark is not None:
+            raise ValueError(f"benchmark={self.benchmark}: it has its own tasks; take tasks or benchmark out")
         return self
+
+    @property
+    def registered(self) -> str:
+        """Name of the registered benchmark."""
+        return self.benchmark or self.name
+
+    @property
+    def spec(self) -> BenchmarkSpec | None:
+        """What the registered benchmark fixes; None for a plain set of tasks."""
+        part = BENCHMARKS.get(self.registered) if self.tasks is None else None
+        return part if isinstance(part, BenchmarkSpec) else None
 
     def load(self) -> list[Task]:
         """Its tasks."""
-        return BENCHMARKS.get(self.name)() if self.tasks is None else load_tasks(self.tasks)
+        if self.tasks is not None:
+            return load_tasks(self.tasks)
+        spec = self.spec
+        tasks: list[Task] = spec.load(self.data_root) if spec else BENCHMARKS.get(self.registered)()
+        return tasks
+
+    def protocol_or(self, protocol: EpisodeProtocol) -> EpisodeProtocol:
+        """The protocol of its episodes.
+
+        Args:
+            protocol: that of the run.
+        """
+        if self.protocol is not None:
+            return self.protocol
+        return EpisodeProtocol.model_validate(self.spec.protocol) if self.spec else protocol
+
+    def sampling_or(self, sampling: Sampling) -> Sampling:
+        """How its completions are drawn.
+
+        Args:
+            sampling: that of ``evaluate``.
+        """
+        return self.sampling or (self.spec.sampling if self.spec else sampling)
 
 
 def procedural_heldout() -> list[Task]:
