@@ -55,7 +55,7 @@ class Alfworld(DataFamily):
         defects=(
             "58 of the 195 games have no solution and 3 need an action that no function has; they are refused.",
             "toggle writes a command that the games do not know, in the recorded runs, too; use turns lamps on.",
-            "A game at its limit of 50 commands seems to count as won in the reference; here only the goal counts.",
+            "A game at its limit of 50 commands counts as won in the reference; here only the goal counts.",
             "The reference shares one game between all episodes; here each episode has its own.",
         ),
         presets={
