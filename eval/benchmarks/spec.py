@@ -12,6 +12,8 @@ from pathlib import Path
 
 from rollout import Sampling, Task, TaskSet, load_tasks
 
+GREEDY = Sampling(max_tokens=512)
+
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
@@ -34,7 +36,7 @@ class BenchmarkSpec:
     tasks: TaskSet
     protocols: Mapping[str, str]
     size: int
-    sampling: Sampling = Sampling(max_tokens=512)
+    sampling: Sampling = GREEDY
     samples: int = 1
     defects: tuple[str, ...] = field(default=())
 

@@ -53,9 +53,8 @@ class Saying:
 
 
 async def test_the_reference_systems_verdicts_stand_beside_ours() -> None:
-    worker = RolloutWorker(
-        WorkerConfig(legacy_verdicts=True, warm_kernels=1, kernel_memory_mib=256), EpisodeProtocol(max_proposals=2), None
-    )
+    config = WorkerConfig(legacy_verdicts=True, warm_kernels=1, kernel_memory_mib=256)
+    worker = RolloutWorker(config, EpisodeProtocol(max_proposals=2), None)
     engine = Saying(("<solution>7</solution>", "<solution>-150</solution>"))
     try:
         for grader, legacy in (("number", ["wrong", "wrong"]), ("exact", ["wrong", "right"])):
