@@ -17,6 +17,13 @@ from dataclasses import dataclass
 
 from sandbox.guest.terminal import without_overwritten
 
+_LIBC = ctypes.CDLL(None, use_errno=True)  # here, because what the fork server has made is not made by each kernel
+_MMAP, _AS_MEMORY = _LIBC.mmap, ctypes.pythonapi.PyMemoryView_FromMemory
+_MMAP.restype = ctypes.c_void_p
+_MMAP.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_AS_MEMORY.restype = ctypes.py_object
+_AS_MEMORY.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
+_WRITABLE, _FAILED = 0x200, ctypes.c_void_p(-1).value
 _NUMBERS = struct.Struct("<3QqQ")
 _CELL = struct.Struct("<40s")
 _SLOT_BITS = 40
@@ -79,14 +86,13 @@ def _slot_bytes(tail: int) -> int:
 
 def map_region(fd: int, keep: int) -> memoryview:
     """Maps the memory behind ``fd``, shared, and closes ``fd``. Python's own mapping would keep a descriptor open."""
-    libc, size = ctypes.CDLL(None, use_errno=True), region_bytes(keep)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-    address = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    size = region_bytes(keep)
+    address = _MMAP(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
     os.close(fd)
-    if address in (None, ctypes.c_void_p(-1).value):
+    if address in (None, _FAILED):
         raise OSError(ctypes.get_errno(), "mmap of the output's memory")
-    return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+    memory: memoryview = _AS_MEMORY(address, size, _WRITABLE)
+    return memory
 
 
 def begin_cell(memory: memoryview, name: str) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import array
 import json
 import os
-import signal
 import socket
 import sys
+from _signal import SIG_IGN, SIGINT  # signal's own functions make enum members of handlers, which copies memory
+from _signal import signal as set_handler
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -82,7 +83,7 @@ def _build(
 ) -> Callable[[], None]:
     """Builds the kernel; returns the function that serves its requests."""
     limits = request["limits"]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_handler(SIGINT, SIG_IGN)
     sys.path.insert(0, "")  # the current folder: cells import the modules they write
     interpreter.enter_folder(shell)
     if shell is None:
