@@ -1,10 +1,10 @@
 """Writes the reference pages that follow from the code: configuration, command line, Python API.
 
-Contract: run as a program it rewrites ``configuration.md``, ``cli.md``, ``families.md`` and ``python-api.md`` of
-``docs/reference``; as a hook of mkdocs it does so before each build. ``tests/test_docs.py`` fails when a committed page
-differs. The configuration comes from the JSON schema of :class:`launch.config.LoopConfig`, the command line from the
-commands of :mod:`launch.cli`, the families from what each says of its data set, the names of the API from ``__all__``
-of each room; mkdocstrings fills in their docstrings.
+Contract: run as a program it rewrites ``configuration.md``, ``cli.md``, ``families.md``, ``benchmarks.md`` and
+``python-api.md`` of ``docs/reference``; as a hook of mkdocs it does so before each build. ``tests/test_docs.py`` fails
+when a committed page differs. The configuration comes from the JSON schema of :class:`launch.config.LoopConfig`, the
+command line from the commands of :mod:`launch.cli`, families and benchmarks from what each says of itself, the names of
+the API from ``__all__`` of each room; mkdocstrings fills in their docstrings.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ FAMILIES = """The families that read a data set. `codeact tasks list` shows whic
 `codeact tasks fetch FAMILY` downloads them, `codeact tasks validate FAMILY` judges their answers without a model. The
 family `procedural` makes its tasks and needs no data. A task has the same id and the same content digest in every run.
 Rows that are no tasks are counted by reason. [Add a task family](../how-to/add-a-task-family.md) says how to bring one.
+"""
+BENCHMARKS = """What a checkpoint can be measured on, besides any set of tasks. A benchmark fixes its tasks, protocols
+and how completions are drawn; `codeact benchmarks list` shows them, `codeact benchmarks validate` checks them without
+a model. The data are those of the task family. [Add a benchmark](../how-to/add-a-benchmark.md) says how to bring one.
 """
 ANSWERS = """
 ## How answers are checked
@@ -65,6 +69,7 @@ def pages() -> dict[Path, str]:
         REFERENCE / "configuration.md": configuration(),
         REFERENCE / "cli.md": command_line(),
         REFERENCE / "families.md": families(),
+        REFERENCE / "benchmarks.md": benchmarks(),
         REFERENCE / "python-api.md": python_api(),
     }
 
@@ -223,6 +228,43 @@ def _origin(source: Any) -> str:
     checked = " with SHA-256" if source.sha256 else ""
     original = [] if not source.url else [source.url if " " in source.url else f"[file]({source.url}){checked}"]
     return ", ".join([*original, *([f"hub `{source.hub}`"] if source.hub else [])])
+
+
+def benchmarks() -> str:
+    """A section for each registered benchmark."""
+    from eval import BENCHMARKS as REGISTERED
+    from eval import BenchmarkSpec
+
+    text = "# Benchmarks\n\n" + NOTE + BENCHMARKS
+    for name in REGISTERED.names():
+        part = REGISTERED.get(name)
+        lines = _benchmark(part) if isinstance(part, BenchmarkSpec) else iter([_one_line(part.__doc__ or "")])
+        text += f"\n## {name}\n\n" + "\n".join(lines) + "\n"
+    return text
+
+
+def _benchmark(spec: Any) -> Iterator[str]:
+    """The lines of a benchmark's section."""
+    from rollout.families import data_families
+
+    sets = spec.tasks if isinstance(spec.tasks, tuple) else (spec.tasks,)
+    drawn, known = spec.sampling, data_families()
+    yield f"{spec.title}. Licence: {spec.licence}. {spec.size:,} tasks of the original."
+    ways = ", ".join(f"{way}: `{protocol}`" for way, protocol in spec.protocols.items())
+    yield f"\nProtocols: {ways}. Temperature {drawn.temperature:g}, at most {drawn.max_tokens:,} tokens a turn."
+    if spec.samples > 1:
+        yield f"{spec.samples} episodes of each task."
+    yield "\n| tasks | grader | read from | original |\n|---|---|---|---|"
+    for one in sets:
+        info = known[one.family].info if one.family in known else None
+        sources = info.sources.get(one.split, ()) if info else ()
+        grader = f"`{info.graders.get(one.split, info.grader)}`" if info else ""
+        files = ", ".join(f"`{source.files[0]}`" for source in sources if source.files)
+        origins = ", ".join(dict.fromkeys(filter(None, map(_origin, sources))))
+        yield f"| `{one.family}`, `{one.split}` | {grader} | {files} | {origins} |"
+    if spec.defects:
+        yield "\nKnown defects of the original, and what is done about each:\n"
+        yield from (f"- {defect}" for defect in spec.defects)
 
 
 def python_api() -> str:

@@ -72,7 +72,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "graders": "bank engines registry",
         "kernel_source": "config protocol registry",
         "codeact": "bank environment families graders kernel_source protocol registry",
-        "episode": "bank codeact engines environment families kernel_source protocol",
+        "episode": "bank codeact engines environment families graders kernel_source protocol",
         "workers": "bank config engines episode families kernel_source protocol",
         "collect": "bank config engines episode families protocol registry workers",
         "postprocess": "bank config families graders protocol registry",
@@ -120,7 +120,7 @@ PUBLIC = {
         "rollout",
         *(f"rollout.{package}" for package in ("checks.replay", "checks.validate", "engines", "families", "servers")),
     },
-    "eval": {"eval"},
+    "eval": {"eval", "eval.benchmarks.validation"},
     "sandbox": {
         "sandbox",
         "sandbox.service",

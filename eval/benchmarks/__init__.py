@@ -13,7 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from eval.benchmarks.spec import BenchmarkSpec
 from rollout import EpisodeProtocol, Registry, Sampling, Task, TaskSet, digest_of, load_tasks
 
-BENCHMARKS = Registry("codeact.benchmarks", "benchmark", {"procedural-heldout": "eval.benchmarks:procedural_heldout"})
+BENCHMARKS = Registry(
+    "codeact.benchmarks",
+    "benchmark",
+    {
+        "m3tooleval": "eval.benchmarks.m3tooleval:M3TOOLEVAL",
+        "procedural-heldout": "eval.benchmarks:procedural_heldout",
+    },
+)
 """Benchmark name → a :class:`BenchmarkSpec`, or ``tasks() -> list[Task]``, the same tasks in the same order at each
 call."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollout.families.base import Demonstration, Task, TaskFamily, TaskSet, Toolset, load_tasks
-from rollout.families.data import DataFamily, DataRoot
+from rollout.families.calling_expert import Call, CallingExpert, Player, answer_turn, call_turn, cell_turn
+from rollout.families.data import DataFamily, DataRoot, MissingDataError
 from rollout.families.task_list import read_task_list, task_list_lines
 from rollout.registry import TASK_FAMILIES
 
@@ -15,11 +16,18 @@ if TYPE_CHECKING:
     from rollout.families.data.fetch import Fetched
 
 __all__ = [
+    "Call",
+    "CallingExpert",
     "Demonstration",
+    "MissingDataError",
+    "Player",
     "Task",
     "TaskFamily",
     "TaskSet",
     "Toolset",
+    "answer_turn",
+    "call_turn",
+    "cell_turn",
     "data_families",
     "data_family",
     "fetch_family",

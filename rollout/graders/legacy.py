@@ -13,6 +13,7 @@ Contract: :data:`LEGACY` has, under the name of a grader, a function with its si
   10 s are for all tests together.
 - ``stdin_tests``: 11 s are for all tests together, and no tests is a pass (:mod:`rollout.graders.code`).
 - ``math``: :mod:`rollout.graders.legacy_math`; ``number``: as ``short_answer``.
+- ``m3tooleval``: the rule of M3ToolEval (:func:`rollout.graders.m3tooleval.legacy_m3tooleval`).
 
 Nothing here runs the text of a model: an answer that MINT passes to ``eval`` is read as arithmetic.
 """
@@ -29,6 +30,7 @@ from typing import Any
 
 from rollout.graders.code import legacy_stdin_tests, legacy_unit_tests
 from rollout.graders.legacy_math import math_answer
+from rollout.graders.m3tooleval import legacy_m3tooleval
 from rollout.graders.verdict import Grader, Verdict, right, wrong
 
 _TOLERANCE = 0.05
@@ -146,6 +148,7 @@ def _same_list(value: Any, answer: list[float]) -> bool:
 
 LEGACY: dict[str, Grader] = {
     "choice": choice,
+    "m3tooleval": legacy_m3tooleval,
     "math": math_answer,
     "number": short_answer,
     "short_answer": short_answer,

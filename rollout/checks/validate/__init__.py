@@ -6,7 +6,18 @@ reason.
 Cost: one call of the grader an answer; tests of code run in processes. Kernels are not used.
 """
 
-from rollout.checks.validate.report import Finding, SplitReport, table
-from rollout.checks.validate.run import validate_family
+from rollout.checks.validate.answers import Answers, answers_of
+from rollout.checks.validate.report import Finding, Problem, SplitReport, table
+from rollout.checks.validate.run import check_task, spread, validate_family
 
-__all__ = ["Finding", "SplitReport", "table", "validate_family"]
+__all__ = [
+    "Answers",
+    "Finding",
+    "Problem",
+    "SplitReport",
+    "answers_of",
+    "check_task",
+    "spread",
+    "table",
+    "validate_family",
+]

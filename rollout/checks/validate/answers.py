@@ -15,7 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rollout.checks.validate.values import near_misses, written
 from rollout.families.base import Task
+from rollout.graders.m3tooleval import expected_values
 
 EMPTY = ("", "I do not know.")
 """Wrong for every task."""
@@ -160,6 +162,12 @@ def without_results(program: str) -> str:
     return ast.unparse(tree) if found else ""
 
 
+def _value(task: Task) -> Answers:
+    (first, *others), decimals = expected_values(task.answer)
+    right = [*written(first, decimals), *(text for value in others for text in written(value, None))]
+    return Answers(tuple(dict.fromkeys(right)), tuple(near_misses(first, decimals)))
+
+
 def _reasoning_gym(task: Task) -> Answers:
     return Answers((json.loads(task.answer)["answer"],), ("zebra 7919",))
 
@@ -182,6 +190,7 @@ FORMS: dict[str, AnswerForm] = {
     "sql_result": AnswerForm(_sql_result, "the values or the digest | one more; another first one; another digest"),
     "unit_tests": AnswerForm(_program, _PROGRAM),
     "stdin_tests": AnswerForm(_program, _PROGRAM),
+    "m3tooleval": AnswerForm(_value, "the value in several forms | another number, text, order, length or sign; cut"),
     "reasoning_gym": AnswerForm(_reasoning_gym, "the generator's answer | other words"),
     "environment": AnswerForm(_reward, "none: success comes from the environment | an answer"),
 }

@@ -49,7 +49,7 @@ def _validate_split(family: DataFamily, split: str, data_root: Path | None, limi
         GRADERS.check(grader)
     report.tasks, report.refused = len(tasks), dict(loaded.refused)
     with ThreadPoolExecutor(_THREADS) as threads:
-        for checked in threads.map(_check, tasks):
+        for checked in threads.map(check_task, tasks):
             _count(report, checked)
     report.seconds = time.monotonic() - started
     return report
@@ -62,8 +62,8 @@ def spread(tasks: Sequence[Task], limit: int | None) -> list[Task]:
     return [tasks[index * len(tasks) // limit] for index in range(limit)]
 
 
-def _check(task: Task) -> SplitReport:
-    """The counts and findings of one task."""
+def check_task(task: Task) -> SplitReport:
+    """Judges every right and wrong answer of one task."""
     answers, report = answers_of(task), SplitReport(task.family, task.split)
     report.right, report.wrong = len(answers.right), len(answers.wrong)
     report.without_answer = int(not answers.right)

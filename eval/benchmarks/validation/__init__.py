@@ -1,0 +1,18 @@
+"""Checks of benchmarks without a model: right answers solve every task, made wrong ones solve none.
+
+Contract: a benchmark is checked in up to two ways, each with counts and findings of its own. Its graders judge right
+answers and wrong answers made from them (:mod:`rollout.checks.validate`). Where its tasks have experts, they are played
+in whole episodes under every protocol of the benchmark, with the functions, kernels and graders of an evaluation; and
+episodes that propose every wrong answer must stay unsolved.
+
+A new benchmark needs nothing here. Its grader needs a form in ``rollout/checks/validate/answers.py``, which says how
+right and wrong answers are made; its tasks may have experts, in other forms than tags by the method ``in_form``, as
+:class:`rollout.families.CallingExpert` has it.
+
+Cost: a call of the grader an answer; an episode takes tens of milliseconds, with a kernel where actions are code.
+"""
+
+from eval.benchmarks.validation.report import Check, table
+from eval.benchmarks.validation.run import validate_benchmark, ways_of
+
+__all__ = ["Check", "table", "validate_benchmark", "ways_of"]

@@ -1,0 +1,142 @@
+"""Whole episodes of a check: experts that play tasks, and engines that propose wrong answers.
+
+Contract: episodes run as in an evaluation, several at once, with kernels of this machine where actions are code. An
+episode that ends in an error is no verdict; it is found and named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eval.benchmarks.validation.report import Check
+from rollout import (
+    EpisodeKernel,
+    EpisodeProtocol,
+    KernelSource,
+    Message,
+    Sampling,
+    Task,
+    Trajectory,
+    WorkerConfig,
+    open_kernel_source,
+    run_episode,
+)
+from rollout.checks.validate import Problem, answers_of
+from rollout.engines import Completion, EngineError, ExpertSpec
+from rollout.families import answer_turn
+
+_AT_ONCE = 4
+
+
+def expert_of(task: Task, form: str) -> Callable[[bool], Any] | None:
+    """The task's expert for protocols of a form; None when it has none. A plain expert writes tags."""
+    if task.expert is None:
+        return None
+    in_form: Callable[[str], Callable[[bool], Any] | None] | None = getattr(task.expert, "in_form", None)
+    if in_form is not None:
+        return in_form(form)
+    return task.expert if form == "tags" else None
+
+
+async def play(check: Check, tasks: Sequence[Task], protocol: EpisodeProtocol) -> None:
+    """Plays the tasks that have an expert, and proposes wrong answers to them; counts into ``check``.
+
+    Raises:
+        SandboxError: this machine cannot run kernels.
+    """
+    kernels = await _kernels(tasks, protocol)
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(task: Task) -> None:
+        async with places:
+            await _gold(check, task, protocol, kernels)
+            await _wrong(check, task, protocol, kernels)
+
+    try:
+        await asyncio.gather(*map(one, tasks))
+    finally:
+        await kernels.close()
+
+
+async def _gold(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
+    expert = expert_of(task, protocol.form)
+    if expert is None:
+        check.without_gold += 1
+        return
+    check.gold += 1
+    engine = ExpertSpec(error_share=0.0).build(replace(task, expert=expert))
+    once = protocol.model_copy(update={"max_proposals": 1})
+    played = await run_episode(task, engine, kernels, once, Sampling())
+    check.accepted += played.outcome.success
+    if not played.outcome.success:
+        problem: Problem = "no verdict" if played.outcome.error else "right answer refused"
+        check.find(task.id, problem, _last_turn(played), _ended(played))
+
+
+async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
+    """One episode, whose turns are the wrong answers."""
+    answers = answers_of(task).wrong
+    turns = [answer_turn(protocol.form, answer) for answer in answers]
+    turns = [turn for turn in turns if protocol.parse(turn).kind == "proposal"]  # an empty text is none everywhere
+    if not (number := len(turns)):
+        return
+    check.wrong += number
+    patient = protocol.model_copy(update={"max_steps": number, "max_proposals": number})
+    played = await run_episode(task, Proposes(turns), kernels, patient, Sampling())
+    if played.outcome.error:
+        check.find(task.id, "no verdict", _last_turn(played), _ended(played))
+    elif played.outcome.success:
+        check.rejected += played.usage.proposals - 1
+        check.find(task.id, "wrong answer accepted", _last_turn(played), _ended(played))
+    else:
+        check.rejected += number
+
+
+@dataclass
+class Proposes:
+    """An engine that says the given turns one after another."""
+
+    turns: Sequence[str]
+    name: str = "proposes"
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
+        """The next turn."""
+        said = sum(message.role == "assistant" for message in messages)
+        if said >= len(self.turns):
+            raise EngineError("model", "every answer has been proposed")
+        text = self.turns[said]
+        return Completion(text, None, None, prompt_tokens=0, completion_tokens=0, finish_reason="stop")
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+class NoKernels:
+    """The kernel source of episodes whose actions are no code."""
+
+    tier = "none"
+
+    async def acquire(self, tools: Mapping[str, Callable[..., Any]]) -> EpisodeKernel:
+        """Raises RuntimeError: no episode of these protocols needs a kernel."""
+        raise RuntimeError("an episode without code asked for a kernel")
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+async def _kernels(tasks: Sequence[Task], protocol: EpisodeProtocol) -> KernelSource:
+    if protocol.runs_code or any(task.check or task.environment for task in tasks):
+        return await open_kernel_source(WorkerConfig(warm_kernels=_AT_ONCE), protocol, None)
+    return NoKernels()
+
+
+def _last_turn(played: Trajectory) -> str:
+    return next((message.content for message in reversed(played.messages) if message.role == "assistant"), "")
+
+
+def _ended(played: Trajectory) -> str:
+    error = played.outcome.error
+    return f"the episode ended with {played.outcome.reason}" + (f": {error.message}" if error else "")
