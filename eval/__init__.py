@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from eval.config import (
         EvaluateConfig,
     )
+    from eval.export import (
+        ExportOptions,
+        export_files,
+        export_table,
+    )
+    from eval.paper import (
+        paper_tables,
+    )
     from eval.report import (
         terminal_report,
         write_report,
@@ -31,6 +39,10 @@ if TYPE_CHECKING:
         evaluate_checkpoints,
         evaluate_servers,
     )
+    from eval.tables import (
+        Table,
+        render_tables,
+    )
 
 _MODULES = {
     "BENCHMARKS": "benchmarks",
@@ -39,9 +51,15 @@ _MODULES = {
     "CheckpointRef": "results",
     "EvalResult": "results",
     "EvaluateConfig": "config",
+    "ExportOptions": "export",
+    "Table": "tables",
     "evaluate_checkpoints": "sweep",
     "evaluate_servers": "sweep",
+    "export_files": "export",
+    "export_table": "export",
+    "paper_tables": "paper",
     "read_results": "results",
+    "render_tables": "tables",
     "terminal_report": "report",
     "write_report": "report",
 }
@@ -52,9 +70,15 @@ __all__ = [
     "CheckpointRef",
     "EvalResult",
     "EvaluateConfig",
+    "ExportOptions",
+    "Table",
     "evaluate_checkpoints",
     "evaluate_servers",
+    "export_files",
+    "export_table",
+    "paper_tables",
     "read_results",
+    "render_tables",
     "terminal_report",
     "write_report",
 ]

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from rollout import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, digest_of, write_atomically
+
+NO_PLACE: Mapping[str, str] = MappingProxyType({})
 
 
 class CheckpointRef(StoredModel):
@@ -54,10 +58,19 @@ class EpisodeResult(StoredModel):
     completion_tokens: int = Field(ge=0)
     wall_s: float = Field(ge=0.0)
     trajectory_id: str
+    legacy_success: bool | None = Field(None, exclude_if=lambda value: value is None)
+    """Whether the reference system's rules call it solved; null: they did not judge (`workers.legacy_verdicts`)."""
 
     @classmethod
-    def from_trajectory(cls, trajectory: Trajectory) -> EpisodeResult:
-        """The result of a finished episode."""
+    def from_trajectory(
+        cls, trajectory: Trajectory, *, legacy: bool = False, place: Mapping[str, str] = NO_PLACE
+    ) -> EpisodeResult:
+        """The result of a finished episode.
+
+        Args:
+            legacy: whether answers were also judged by the reference system's rules.
+            place: id, kind and group of the task where they are not its own (:meth:`BenchmarkSpec.place`).
+        """
         usage, outcome = trajectory.usage, trajectory.outcome
         return cls.model_validate(
             {
@@ -74,8 +87,22 @@ class EpisodeResult(StoredModel):
                 "completion_tokens": usage.completion_tokens,
                 "wall_s": trajectory.wall_s,
                 "trajectory_id": trajectory.id,
+                "legacy_success": legacy_success(trajectory) if legacy else None,
+                **place,
             }
         )
+
+
+def legacy_success(trajectory: Trajectory) -> bool | None:
+    """Whether an episode is solved by the reference system's verdicts; None where an answer has none of them.
+
+    A success without a right answer is the environment's, such as a game that is won, and counts for both.
+    """
+    verdicts = trajectory.grading.verdicts if trajectory.grading else ()
+    if any(given.legacy is None for given in verdicts):
+        return None
+    by_environment = trajectory.outcome.success and not any(given.kind == "right" for given in verdicts)
+    return by_environment or any(given.legacy == "right" for given in verdicts)
 
 
 class EvalResult(StoredModel):
@@ -106,6 +133,12 @@ class EvalResult(StoredModel):
                 f"episodes: {len(self.episodes)} for a benchmark of {self.benchmark.tasks} tasks; finish the evaluation"
             )
         return self
+
+    @property
+    def legacy_solved(self) -> int | None:
+        """Number of episodes that the reference system's rules call solved; None unless all were judged by them."""
+        verdicts = [episode.legacy_success for episode in self.episodes]
+        return None if None in verdicts else sum(map(bool, verdicts))
 
     @property
     def key(self) -> str:

@@ -18,6 +18,8 @@ import numpy as np
 from scipy import optimize, stats
 
 LEVEL = 0.95
+RESAMPLED_AT_ONCE = 5_000_000
+"""Values that a bootstrap draws at once: 40 MB for each array. The draws are the same for every number."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def bootstrap_mean(
         paired=True,
         vectorized=True,
         n_resamples=resamples,
+        batch=max(1, RESAMPLED_AT_ONCE // len(sums)),
         confidence_level=level,
         method="percentile",
         rng=np.random.default_rng(seed),

@@ -30,7 +30,16 @@ from eval.results import (
     result_path,
     write_result,
 )
-from rollout import EpisodeJob, EpisodeProtocol, digest_of, judge_for, lost_sentence, read_trajectories, run_missing
+from rollout import (
+    EpisodeJob,
+    EpisodeProtocol,
+    Trajectory,
+    digest_of,
+    judge_for,
+    lost_sentence,
+    read_trajectories,
+    run_missing,
+)
 from rollout.engines import JudgeSpec, ServerSpec
 
 Serve = Callable[[CheckpointRef], AbstractContextManager[ServerSpec]]
@@ -121,7 +130,7 @@ class _Measurement:
     ) -> None:
         protocol = benchmark.protocol_or(protocol)
         self._config, self._protocol, self._checkpoint, self._out = config, protocol, checkpoint, out
-        self._tasks = benchmark.load()
+        self._tasks, self._place = benchmark.load(), benchmark.place
         self._judges = [judge_for(task, protocol, judge) for task in self._tasks]
         self._judge = next((one.name for one in self._judges if one), None)
         self._benchmark = BenchmarkRef(
@@ -148,7 +157,10 @@ class _Measurement:
                 "command runs the others"
             )
         wanted = {job.id(self._protocol) for job in jobs}
-        done = {record.id: record for record in read_trajectories(bank) if record.id in wanted and not record.lost}
+        done, isolation = {}, ""  # without the transcripts: those of 100,000 episodes take gigabytes of memory
+        for record in read_trajectories(bank):
+            if record.id in wanted and not record.lost:
+                done[record.id], isolation = self._episode(record), record.isolation
         episodes = [done[job.id(self._protocol)] for job in jobs]
         write_result(
             self.path.parent,
@@ -161,9 +173,13 @@ class _Measurement:
                 seed=self._config.seed,
                 engine=engine,
                 judge=self._judge,
-                isolation=episodes[0].isolation,
+                isolation=isolation,
                 started_at=started.isoformat(timespec="seconds"),
                 wall_s=round(time.monotonic() - clock, 3),
-                episodes=tuple(map(EpisodeResult.from_trajectory, episodes)),
+                episodes=tuple(episodes),
             ),
         )
+
+    def _episode(self, record: Trajectory) -> EpisodeResult:
+        legacy = self._config.workers.legacy_verdicts
+        return EpisodeResult.from_trajectory(record, legacy=legacy, place=self._place(record.task))

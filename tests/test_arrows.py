@@ -86,6 +86,9 @@ PACKAGES: dict[str, dict[str, str]] = {
         "results": "",
         "sweep": "benchmarks config parity results",
         "report": "results stats",
+        "tables": "",
+        "paper": "results tables",
+        "export": "report results stats tables",
     },
     "launch": {
         "console": "",

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.benchmarks.spec import BenchmarkSpec
-from rollout import EpisodeProtocol, Registry, Sampling, Task, TaskSet, digest_of, load_tasks
+from rollout import EpisodeProtocol, Registry, Sampling, Task, TaskRef, TaskSet, digest_of, load_tasks
 
 BENCHMARKS = Registry(
     "codeact.benchmarks",
@@ -19,6 +19,8 @@ BENCHMARKS = Registry(
     {
         "m3tooleval": "eval.benchmarks.m3tooleval:M3TOOLEVAL",
         "procedural-heldout": "eval.benchmarks:procedural_heldout",
+        "mint": "eval.benchmarks.mint:MINT",
+        **{f"mint-k{k}": f"eval.benchmarks.mint:MINT_K{k}" for k in range(1, 5)},
     },
 )
 """Benchmark name → a :class:`BenchmarkSpec`, or ``tasks() -> list[Task]``, the same tasks in the same order at each
@@ -42,6 +44,8 @@ class Benchmark(BaseModel):
     """How completions are drawn; null: as the registered benchmark says, else `evaluate.sampling`."""
     data_root: Path | None = Field(None, exclude_if=lambda value: value is None)
     """Folder of data sets; null: that of the environment variable CODEACT_DATA, else ~/.cache/codeact/data."""
+    families: tuple[str, ...] | None = Field(None, exclude_if=lambda value: value is None)
+    """Of a registered benchmark with tasks of several families, such as `mint`, only these; null: all."""
 
     @model_validator(mode="after")
     def _check_registered(self) -> Benchmark:
@@ -49,6 +53,8 @@ class Benchmark(BaseModel):
             BENCHMARKS.check(self.registered)
         elif self.benchmark is not None:
             raise ValueError(f"benchmark={self.benchmark}: it has its own tasks; take tasks or benchmark out")
+        elif self.families is not None:
+            raise ValueError("families: they belong to a registered benchmark; choose by tasks.family here")
         return self
 
     @property
@@ -67,8 +73,25 @@ class Benchmark(BaseModel):
         if self.tasks is not None:
             return load_tasks(self.tasks)
         spec = self.spec
-        tasks: list[Task] = spec.load(self.data_root) if spec else BENCHMARKS.get(self.registered)()
+        if spec is not None:
+            return self._of_spec(spec)
+        if self.families is not None:
+            raise ValueError(f"families: {self.registered} has tasks of one family; take families out")
+        tasks: list[Task] = BENCHMARKS.get(self.registered)()
         return tasks
+
+    def _of_spec(self, spec: BenchmarkSpec) -> list[Task]:
+        try:
+            return spec.load(self.data_root, self.families)
+        except ValueError as fault:
+            if len(spec.families) == 1:
+                raise
+            raise ValueError(f"benchmark {self.name}: {fault}") from fault
+
+    def place(self, task: TaskRef) -> dict[str, str]:
+        """Id, kind and group of a task in results, where they are not those of the task itself."""
+        spec = self.spec
+        return {} if spec is None else spec.place(task)
 
     def protocol_or(self, protocol: EpisodeProtocol) -> EpisodeProtocol:
         """The protocol of its episodes.

@@ -21,6 +21,8 @@ GROUP_NAMES = {
     "trained": "Trained kinds",
     "unseen_wording": "Unseen wording",
     "unseen_tool": "Unseen tool",
+    "mint_id": "MINT-ID",
+    "mint_od": "MINT-OD",
 }
 """Row headings of the built-in groups, in the order of the report; other groups follow under their own names."""
 
@@ -63,13 +65,17 @@ class Rate:
 
 @dataclass(frozen=True)
 class Slice:
-    """One row of the success table: some of the tasks, their rate at each checkpoint, the change to the best epoch."""
+    """One row of the success table: some of the tasks, their rate at each checkpoint, the change to the best epoch.
+
+    ``legacy`` are the rates by the reference system's rules, None for a checkpoint that they did not judge.
+    """
 
     name: str
     level: str
     n: int
     rates: list[Rate]
     change: Paired | None
+    legacy: list[Rate | None]
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,8 @@ def effort(result: EvalResult) -> Effort:
 def _slice(suite: Suite, name: str, level: str, belongs: Belongs) -> Slice:
     rates = [_rate(result, belongs) for result in suite.results]
     change = _compare(suite.base, suite.best, belongs) if suite.base and suite.best else None
-    return Slice(name, level, rates[0].n, rates, change)
+    legacy = [_legacy_rate(result, belongs) for result in suite.results]
+    return Slice(name, level, rates[0].n, rates, change, legacy)
 
 
 def _solved(result: EvalResult) -> int:
@@ -208,6 +215,13 @@ def _solved(result: EvalResult) -> int:
 
 def _rate(result: EvalResult, belongs: Belongs = EVERY) -> Rate:
     chosen = [episode.success for episode in result.episodes if belongs(episode)]
+    return Rate.from_counts(sum(chosen), len(chosen))
+
+
+def _legacy_rate(result: EvalResult, belongs: Belongs) -> Rate | None:
+    if result.legacy_solved is None:
+        return None
+    chosen = [bool(episode.legacy_success) for episode in result.episodes if belongs(episode)]
     return Rate.from_counts(sum(chosen), len(chosen))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from launch.cli.paper_tables import paper
 from launch.cli.tasks import NOT_AS_IT_SHOULD_BE, DataRootOption
 
 benchmarks_app = typer.Typer(
@@ -63,3 +64,6 @@ def validate(
     typer.echo(json.dumps([check.as_dict() for check in checks], indent=1) if as_json else table(checks))
     if not all(check.ok for check in checks):
         raise typer.Exit(NOT_AS_IT_SHOULD_BE)
+
+
+benchmarks_app.command()(paper)

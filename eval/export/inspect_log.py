@@ -1,0 +1,150 @@
+"""A result as a log of inspect, written by inspect itself (extra ``codeact[inspect]``).
+
+Contract: one log a checkpoint and benchmark; a sample is a task with the transcript of its episode, its epoch is the
+first one. The metadata of a sample's score has the kind and the group of its task, by which inspect can cluster. This
+module is the only one that imports ``inspect_ai``. Cost: the samples of a log are in memory together, as its writer
+wants them.
+"""
+
+from __future__ import annotations
+
+import datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eval.export.source import MeasuredRun
+from eval.results import EpisodeResult, EvalResult
+from rollout import Message, Trajectory
+from sandbox import __version__
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalSample, EvalSpec
+
+SCORER = "success"
+
+
+def check_installed() -> None:
+    """Raises ``ValueError`` when inspect is not installed."""
+    if find_spec("inspect_ai") is None:
+        raise ValueError("--form inspect: inspect_ai is not installed; install it: pip install 'codeact[inspect]'")
+
+
+def write_log(path: Path, run: MeasuredRun, result: EvalResult, bank: Path, model: str) -> int:
+    """Writes a log and returns the number of its samples: the episodes whose transcripts are in the bank.
+
+    Args:
+        model: ``DEVELOPER/MODEL``.
+    """
+    from inspect_ai.log import EvalLog, EvalMetric, EvalResults, EvalScore, EvalStats, write_eval_log
+
+    samples = [_sample(result, *one, model) for one in run.transcripts(result, bank)]
+    solved, count = sum(one.success for one in result.episodes), len(result.episodes)
+    started = datetime.datetime.fromisoformat(result.started_at.replace("Z", "+00:00"))
+    ended = started + datetime.timedelta(seconds=result.wall_s)
+    log = EvalLog(
+        status="success",
+        eval=_spec(run, result, model),
+        results=EvalResults(
+            total_samples=count,
+            completed_samples=count,
+            scores=[
+                EvalScore(
+                    name=SCORER,
+                    scorer=SCORER,
+                    scored_samples=count,
+                    metrics={"accuracy": EvalMetric(name="accuracy", value=solved / count)},
+                )
+            ],
+        ),
+        stats=EvalStats(started_at=started.isoformat(), completed_at=ended.isoformat()),
+        samples=samples,
+    )
+    write_eval_log(log, str(path), format="eval")
+    return len(samples)
+
+
+def _spec(run: MeasuredRun, result: EvalResult, model: str) -> EvalSpec:
+    from inspect_ai.log import EvalConfig, EvalDataset, EvalSpec
+    from inspect_ai.model import GenerateConfig
+
+    sampling = result.sampling
+    return EvalSpec(
+        created=result.started_at,
+        eval_id=result.key,
+        run_id=result.key,
+        task=result.benchmark.name,
+        task_id=result.benchmark.digest,
+        dataset=EvalDataset(
+            name=result.benchmark.name,
+            samples=len(result.episodes),
+            sample_ids=[one.task_id for one in result.episodes],
+        ),
+        model=model,
+        model_generate_config=GenerateConfig(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            stop_seqs=list(sampling.stop) or None,
+            seed=result.seed,
+        ),
+        config=EvalConfig(epochs=1),
+        packages={"codeact": __version__},
+        metadata={
+            "run": run.name,
+            "checkpoint": result.checkpoint.name,
+            "checkpoint_digest": result.checkpoint.digest,
+            "protocol": result.protocol.name,
+            "protocol_digest": result.protocol.digest,
+            "isolation": result.isolation,
+        },
+    )
+
+
+def _sample(result: EvalResult, episode: EpisodeResult, record: Trajectory, model: str) -> EvalSample:
+    from inspect_ai.log import EvalSample
+    from inspect_ai.model import ModelOutput, ModelUsage
+    from inspect_ai.scorer import CORRECT, INCORRECT, Score
+
+    usage, grading = record.usage, record.grading
+    said = [message.content for message in record.messages if message.role == "assistant"]
+    given = grading.verdicts[-1] if grading and grading.verdicts else None
+    about: dict[str, Any] = {"kind": episode.kind, "group": episode.group, "reason": episode.reason}
+    if episode.legacy_success is not None:
+        about["solved_by_reference_rules"] = episode.legacy_success
+    return EvalSample(
+        id=episode.task_id,
+        epoch=1,
+        input=next((message.content for message in record.messages if message.kind == "task"), ""),
+        target=(grading.reference or "") if grading else "",
+        messages=[_message(message, model) for message in record.messages],
+        output=ModelOutput.from_content(model, said[-1] if said else ""),
+        scores={
+            SCORER: Score(
+                value=CORRECT if episode.success else INCORRECT,
+                answer=given.proposed if given else None,
+                explanation=given.reason if given else episode.reason,
+                metadata=about,
+            )
+        },
+        model_usage={
+            model: ModelUsage(
+                input_tokens=usage.prompt_tokens,
+                output_tokens=usage.completion_tokens,
+                total_tokens=usage.prompt_tokens + usage.completion_tokens,
+            )
+        },
+        total_time=record.wall_s,
+        started_at=record.started_at,
+        uuid=record.id,
+        metadata={"seed": result.seed, "isolation": record.isolation},
+    )
+
+
+def _message(message: Message, model: str) -> Any:
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+
+    if message.role == "assistant":
+        return ChatMessageAssistant(content=message.content, model=model, source="generate")
+    kind = ChatMessageSystem if message.role == "system" else ChatMessageUser
+    return kind(content=message.content)
