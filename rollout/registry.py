@@ -152,6 +152,7 @@ GRADERS = Registry(
         "environment": "rollout.graders.short:environment",
         "exact": "rollout.graders.short:exact",
         "m3tooleval": "rollout.graders.m3tooleval:m3tooleval",
+        "last_number": "rollout.graders.text:last_number",
         "math": "rollout.graders.math_answer:math_answer",
         "number": "rollout.graders.text:number",
         "rubric": "rollout.graders.rubric:rubric",

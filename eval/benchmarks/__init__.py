@@ -17,10 +17,14 @@ BENCHMARKS = Registry(
     "codeact.benchmarks",
     "benchmark",
     {
+        "gsm8k": "eval.benchmarks.text:GSM8K",
+        "humaneval": "eval.benchmarks.text:HUMANEVAL",
         "m3tooleval": "eval.benchmarks.m3tooleval:M3TOOLEVAL",
-        "procedural-heldout": "eval.benchmarks:procedural_heldout",
+        "math": "eval.benchmarks.text:MATH",
+        "mbpp": "eval.benchmarks.text:MBPP",
         "mint": "eval.benchmarks.mint:MINT",
         **{f"mint-k{k}": f"eval.benchmarks.mint:MINT_K{k}" for k in range(1, 5)},
+        "procedural-heldout": "eval.benchmarks:procedural_heldout",
     },
 )
 """Benchmark name → a :class:`BenchmarkSpec`, or ``tasks() -> list[Task]``, the same tasks in the same order at each

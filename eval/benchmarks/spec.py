@@ -8,7 +8,7 @@ of task families, and its data are found as those of any family are. It runs not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rollout import Sampling, Task, TaskRef, TaskSet, load_tasks
@@ -28,6 +28,7 @@ class BenchmarkSpec:
             first is the default.
         sampling: how completions are drawn when the configuration does not say.
         samples: episodes of each task.
+        grader: judges the answers in place of the tasks' own grader, for protocols whose answers have another form.
         defects: known defects of the original, and what is done about each.
         size: number of tasks of the original.
         groups: family → row of the report, for tasks of several families; others are in the group of their task.
@@ -40,6 +41,7 @@ class BenchmarkSpec:
     size: int
     sampling: Sampling = GREEDY
     samples: int = 1
+    grader: str | None = None
     defects: tuple[str, ...] = field(default=())
     groups: Mapping[str, str] = field(default_factory=dict)
 
@@ -82,7 +84,7 @@ class BenchmarkSpec:
             rest = f"; set families: [{', '.join(there)}] to measure the others on purpose" if there else ""
             first = next(iter(faults.values()))
             raise ValueError(f"the tasks of {', '.join(faults)} cannot be loaded ({first}){rest}")
-        return tasks
+        return [replace(task, grader=self.grader) for task in tasks] if self.grader else tasks
 
     def place(self, task: TaskRef) -> dict[str, str]:
         """Id, kind and group of a task in results, where the benchmark has tasks of several families.

@@ -8,6 +8,7 @@ Contract: :data:`LEGACY` has, under the name of a grader, a function with its si
   negative; "the answer is 16" is refused for "16.0".
 - ``choice``: of the letters only "a)" is read. Else the right letter anywhere in the text is enough, and the right
   option's text is refused when it contains the text of a wrong one ("120" and "1") or is within 5 % of its number.
+- ``last_number``: the last run of digits, without sign, decimals and thousands commas.
 - ``theoremqa``: signs such as π are cut off a number.
 - ``unit_tests``: the code of the prompt does not precede the answer, so HumanEval's answers fail without its imports;
   10 s are for all tests together.
@@ -53,6 +54,13 @@ def short_answer(proposed: str, reference: str) -> Verdict:
         return right("it contains the reference") if reference in said else wrong("it does not contain the reference")
     near = abs(wanted - value) <= _TOLERANCE * wanted
     return right("it is within 5 %") if near else wrong("it is not within 5 % of the signed reference")
+
+
+def last_digits(proposed: str, reference: str) -> Verdict:
+    """The last run of digits is the reference's, as the paper evaluates GSM8K."""
+    found = re.findall(r"\d+", proposed)
+    same = bool(found) and found[-1] == reference
+    return right("its last digits are the reference") if same else wrong("its last digits are not the reference")
 
 
 def choice(proposed: str, reference: str) -> Verdict:
@@ -149,6 +157,7 @@ def _same_list(value: Any, answer: list[float]) -> bool:
 LEGACY: dict[str, Grader] = {
     "choice": choice,
     "m3tooleval": legacy_m3tooleval,
+    "last_number": last_digits,
     "math": math_answer,
     "number": short_answer,
     "short_answer": short_answer,

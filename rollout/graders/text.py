@@ -9,7 +9,7 @@ import math
 import re
 
 from rollout.graders.verdict import Verdict, right, wrong
-from rollout.graders.words import shown
+from rollout.graders.words import LONGEST_SHORT_ANSWER, numbers, shown
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
@@ -27,6 +27,14 @@ def number(proposed: str, reference: str) -> Verdict:
     near = 0.05 * abs(wanted) if 0 < abs(wanted) < 0.1 else 0.005
     same = math.isclose(float(found[0]), wanted, rel_tol=1e-6, abs_tol=near)
     return right(f"{found[0]} is {reference}") if same else wrong(f"{found[0][:40]} is not {reference}")
+
+
+def last_number(proposed: str, reference: str) -> Verdict:
+    """The last number of a text that reasons, equal to the reference as :func:`number` compares."""
+    found = numbers(proposed[-LONGEST_SHORT_ANSWER:])
+    if not found:
+        return wrong(f"{shown(proposed)} has no number")
+    return number(repr(found[-1]), reference)
 
 
 def text(proposed: str, reference: str) -> Verdict:

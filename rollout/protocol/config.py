@@ -18,6 +18,7 @@ from rollout.bank.trajectory import Message, ProtocolRef, digest_of
 from rollout.environment import Action, Budget
 from rollout.protocol.examples import examples_digest, find_example
 from rollout.protocol.library import protocol_names, protocol_values
+from rollout.protocol.shots import Shot, read_shots
 from rollout.protocol.turns import Form, parse_turn
 from rollout.protocol.wording import output_text, tool_lines
 from sandbox import CellResult
@@ -80,14 +81,17 @@ class EpisodeProtocol(BaseModel):
     no_output: str = "[no output]"
     """Observation of a cell that printed nothing."""
     form: Form = Field("tags", exclude_if=lambda value: value == "tags")
-    """How a turn says what it does: `tags`, `chat`, `fenced`, `action_code`, `action_json`, `action_text` or `tools`
-    (native calls); see the how-to about protocols."""
+    """How a turn says what it does: `tags`, `chat`, `fenced`, `action_code`, `action_json`, `action_text`, `tools`
+    (native calls), `answer` or `final` (no actions); see the how-to about protocols."""
     python_tool: bool = Field(True, exclude_if=lambda value: value)
     """Form `tools`: offer Python as a further tool, beside the functions of the task."""
     instructions_role: Literal["system", "user"] = Field("system", exclude_if=lambda value: value == "system")
     """`user`: instructions, example and task are one user message, as in the paper."""
     example: bool = Field(False, exclude_if=lambda value: not value)
     """Show the worked example of the task's family, when there is one."""
+    shots: str = Field("", exclude_if=lambda value: not value)
+    """Solved questions that come first, each as a turn of the user and one of the assistant: the name of a shipped list,
+    such as `gsm8k`, or a YAML file. Empty: none."""
     thought_tags: bool = Field(False, exclude_if=lambda value: not value)
     """Examples write thoughts between <thought> and </thought>."""
     last_step: str = Field("", exclude_if=lambda value: not value)
@@ -99,6 +103,14 @@ class EpisodeProtocol(BaseModel):
     @classmethod
     def _named(cls, values: Any) -> Any:
         return protocol_values(values)
+
+    @model_validator(mode="after")
+    def _check_shots(self) -> EpisodeProtocol:
+        if self.shots:
+            read_shots(self.shots)
+            if self.instructions_role == "user":
+                raise ValueError("shots: they are turns of their own; set instructions_role: system")
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -114,6 +126,8 @@ class EpisodeProtocol(BaseModel):
         rules = self.model_dump(exclude=None if self.checkpoint else {"checkpoint"})
         if self.example:
             rules["examples"] = examples_digest()
+        if self.shots:
+            rules["shots"] = digest_of([shot.model_dump() for shot in read_shots(self.shots)])
         return ProtocolRef(name=self.name, digest=digest_of(rules))
 
     @property
@@ -143,9 +157,18 @@ class EpisodeProtocol(BaseModel):
             parts.append(example.render(self.form, self.thought_tags, self))
         if self.instructions_role == "user":
             return (Message(role="user", kind="task", content=SEPARATOR.join([*parts, self.task(prompt)])),)
+        shots = read_shots(self.shots) if self.shots else ()
+        head = Message(role="system", kind="instruction", content=SEPARATOR.join(parts))
         return (
-            Message(role="system", kind="instruction", content=SEPARATOR.join(parts)),
+            *([head] if head.content else []),
+            *(turn for shot in shots for turn in self._shot(shot)),
             Message(role="user", kind="task", content=self.task(prompt)),
+        )
+
+    def _shot(self, shot: Shot) -> tuple[Message, Message]:
+        return (
+            Message(role="user", kind="instruction", content=self.task(shot.question)),
+            Message(role="assistant", kind="instruction", content=shot.answer),
         )
 
     def system(self, tools: Mapping[str, Callable[..., Any]]) -> str:

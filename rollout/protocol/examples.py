@@ -87,7 +87,7 @@ class Example(_Part):
 def _act(turn: ExampleTurn, form: Form) -> str:
     if turn.code is None:
         assert turn.answer is not None
-        answers = {"chat": "{}", "tools": "{}"}
+        answers = dict.fromkeys(("chat", "tools", "answer", "final"), "{}")
         written = answers.get(form, "Answer: {}" if form.startswith("action") else "<solution>\n{}\n</solution>")
         return written.format(turn.answer.strip())
     code = turn.code.strip("\n")

@@ -13,6 +13,8 @@ text.
 | ``action_json`` | ``Action:`` and ``{"tool", "args"}`` | ``Answer:`` |
 | ``action_text`` | ``Action: tool, argument, … End Action`` | ``Answer:`` |
 | ``tools`` | native calls | a turn without a call |
+| ``answer`` | none | the turn |
+| ``final`` | none | what follows the last ``####`` or "answer is", or stands in the last ``\\boxed{}`` |
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ from typing import Any, Literal
 from rollout.bank.trajectory import ToolCall
 from rollout.environment import Action
 
-Form = Literal["tags", "chat", "fenced", "action_code", "action_json", "action_text", "tools"]
+Form = Literal["tags", "chat", "fenced", "action_code", "action_json", "action_text", "tools", "answer", "final"]
 
 _EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
 _SOLUTION = re.compile(r"<solution>((?:(?!<solution>).)*?)(?:</solution>|\Z)", re.DOTALL)
 _THOUGHT = re.compile(r"<(think|thought)>.*?(?:</\1>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"[ \t]{0,3}```[ \t]*(\w*)[^`]*")
 _KEYWORD = re.compile(r"^[ \t]*(Action|Answer)[ \t]*:", re.MULTILINE)
+_MARK = re.compile(r"####|answer is:?|answer:", re.IGNORECASE)
 _CODE_LANGUAGES = ("", "python", "py", "python3")
 
 
@@ -124,6 +127,32 @@ def split_arguments(text: str) -> list[str]:
     return [*parts, text[start:].strip()]
 
 
+def parse_final(text: str) -> Action:
+    """The answer at the end of a text that reasons: in the last ``\\boxed{}``, or after the last mark, else the text."""
+    said = _THOUGHT.sub("", text)
+    boxed = _boxed(said)
+    if boxed is not None:
+        return _answer(boxed)
+    marks = list(_MARK.finditer(said))
+    if not marks:
+        return _answer(said)
+    rest = said[marks[-1].end() :].strip()
+    return _answer(rest.partition("\n")[0].strip().removesuffix("."))
+
+
+def _boxed(text: str) -> str | None:
+    """The content of the last ``\\boxed{}`` whose braces are closed; None when there is none."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth, begin = 0, start + len("\\boxed{")
+    for index in range(begin, len(text)):
+        if text[index] == "}" and depth == 0:
+            return text[begin:index]
+        depth += (text[index] == "{") - (text[index] == "}")
+    return None
+
+
 def _proposal(text: str) -> Action | None:
     solutions = [body.strip() for body in _SOLUTION.findall(text)]
     return Action("proposal", "\n".join(solutions)) if solutions else None
@@ -188,4 +217,6 @@ _FORMS: dict[Any, Callable[[str], Action]] = {
     "action_json": parse_action_json,
     "action_text": parse_action_text,
     "tools": _answer,
+    "answer": _answer,
+    "final": parse_final,
 }

@@ -61,6 +61,8 @@ def _episode(messages: Iterable[Message], config: SelectConfig) -> list[dict[str
         turn: dict[str, Any] = {"role": message.role, "content": _with_reasoning(message, message.content, config)}
         if message.kind == "action" and reply and reply.cell and reply.cell.status != "ok":
             turn["weight"] = config.failed_cell_weight
+        if message.role == "assistant" and message.kind == "instruction":  # an example of the prompt
+            turn["weight"] = 0.0
         turns.append(turn)
     return turns
 

@@ -45,7 +45,11 @@ def bank_jobs(
 
 def _run(record: Trajectory, protocol: EpisodeProtocol) -> RecordedRun:
     """A trajectory as a recorded run. Its reference stays with the task."""
-    said = [number for number, message in enumerate(record.messages) if message.role == "assistant"]
+    said = [
+        number
+        for number, message in enumerate(record.messages)
+        if message.role == "assistant" and message.kind != "instruction"
+    ]
     return RecordedRun(
         family=record.task.family,
         task_id=record.task.id,

@@ -33,7 +33,7 @@ class ReplayEngine:
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> Completion:
         """The next recorded turn, with its native calls."""
-        said = sum(message.role == "assistant" for message in messages)
+        said = sum(message.role == "assistant" and message.kind != "instruction" for message in messages)
         if said >= len(self._turns):
             raise EngineError("model", f"{ENDED} after {said} turns")
         return Completion(

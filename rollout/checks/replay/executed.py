@@ -137,7 +137,7 @@ def _replies(trajectory: Trajectory) -> Iterator[Message | None]:
     """The message after each assistant turn; None at the end."""
     messages = trajectory.messages
     for number, message in enumerate(messages):
-        if message.role == "assistant":
+        if message.role == "assistant" and message.kind != "instruction":
             yield messages[number + 1] if number + 1 < len(messages) else None
 
 

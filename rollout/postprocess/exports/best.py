@@ -40,6 +40,10 @@ def by_prompt(trajectories: Iterable[Trajectory]) -> dict[tuple[str, ...], list[
 
 
 def first_turn(one: Trajectory) -> int:
-    """Index of the first assistant turn."""
-    turns = (index for index, message in enumerate(one.messages) if message.role == "assistant")
+    """Index of the first assistant turn that is no example."""
+    turns = (
+        index
+        for index, message in enumerate(one.messages)
+        if message.role == "assistant" and message.kind != "instruction"
+    )
     return next(turns, len(one.messages))
