@@ -90,8 +90,8 @@ class EpisodeProtocol(BaseModel):
     example: bool = Field(False, exclude_if=lambda value: not value)
     """Show the worked example of the task's family, when there is one."""
     shots: str = Field("", exclude_if=lambda value: not value)
-    """Solved questions that come first, each as a turn of the user and one of the assistant: the name of a shipped list,
-    such as `gsm8k`, or a YAML file. Empty: none."""
+    """Solved questions that come first, each as a turn of the user and one of the assistant: the name of a shipped
+    list, such as `gsm8k`, or a YAML file. Empty: none."""
     thought_tags: bool = Field(False, exclude_if=lambda value: not value)
     """Examples write thoughts between <thought> and </thought>."""
     last_step: str = Field("", exclude_if=lambda value: not value)

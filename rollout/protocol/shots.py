@@ -40,7 +40,9 @@ def read_shots(name: str) -> tuple[Shot, ...]:
         return TypeAdapter(tuple[Shot, ...]).validate_python(found)
     except OSError:
         known = ", ".join(shot_names())
-        raise ValueError(f"protocol.shots: {name!r} is neither a shipped list nor a file; choose from: {known}") from None
+        raise ValueError(
+            f"protocol.shots: {name!r} is neither a shipped list nor a file; choose from: {known}"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"protocol.shots: {path} is not YAML: {' '.join(str(error).split())}; correct it") from None
     except ValidationError as error:

@@ -128,7 +128,7 @@ def split_arguments(text: str) -> list[str]:
 
 
 def parse_final(text: str) -> Action:
-    """The answer at the end of a text that reasons: in the last ``\\boxed{}``, or after the last mark, else the text."""
+    """The answer of a text that reasons: in the last ``\\boxed{}``, or after the last mark, else the text."""
     said = _THOUGHT.sub("", text)
     boxed = _boxed(said)
     if boxed is not None:

@@ -73,7 +73,7 @@ async def test_solved_questions_are_turns_before_the_task() -> None:
 
 def test_shots_are_part_of_the_protocols_identity(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
-    own.write_text("- {question: 1 + 1?, answer: The answer is 2.}\n")
+    own.write_text("- {question: What is 1 + 1, answer: The answer is 2.}\n")
     assert protocol("gsm8k-8-shot", shots=str(own)).ref != protocol("gsm8k-8-shot").ref
     for shots, complaint in (("no-such", "neither a shipped list nor a file"), (str(tmp_path), "neither a shipped")):
         with pytest.raises(ValueError, match=complaint):
