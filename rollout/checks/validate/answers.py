@@ -67,6 +67,13 @@ def plain(value: float) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
+def _last_number(task: Task) -> Answers:
+    """The answer at the end of a text that reasons; a wrong one does not become right by the right one before it."""
+    value = _number(task)
+    right = (f"40 + 2 = 42, and 1,000.\nThe answer is {task.answer}.", f"It is ${task.answer}")
+    return Answers(right, tuple(f"First {task.answer}. The answer is {wrong}." for wrong in value.wrong))
+
+
 def _text(task: Task) -> Answers:
     return Answers((task.answer,), (f"not {task.answer}", "zebra 7919"))
 
@@ -179,6 +186,7 @@ def _reward(task: Task) -> Answers:
 _PROGRAM = "the data set's program | the program with `return None` for each return; text that is no program"
 FORMS: dict[str, AnswerForm] = {
     "number": AnswerForm(_number, "the number | the number and a tenth, at least 1, more; its negative"),
+    "last_number": AnswerForm(_last_number, "the number at the end of a text | as `number`, after the right one"),
     "text": AnswerForm(_text, "the text | `not` before it; other words"),
     "exact": AnswerForm(_text, "the text | `not` before it; other words"),
     "short_answer": AnswerForm(_short_answer, "the answer | as `number` or `yes_no`; cut at its end; other words"),
