@@ -19,7 +19,12 @@ setup(
         "codeact_train": ["prepare/templates/*"],
         "eval": ["paper/published/*.yaml", "templates/*"],
         "launch": ["submit/templates/*"],
-        "rollout": ["protocol/examples/*.yaml", "protocol/library/*.yaml", "protocol/shots/*.yaml"],
+        "rollout": [
+            "protocol/examples/*.yaml",
+            "protocol/examples/built_in/*.yaml",
+            "protocol/library/*.yaml",
+            "protocol/shots/*.yaml",
+        ],
         "sandbox": ["containers/*", "containers/*/*"],
     },
     install_requires=[

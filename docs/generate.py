@@ -24,8 +24,9 @@ PACKAGES = ("sandbox", "codeact_train", "codeact_train.prepare", "codeact_train.
 NOTE = "<!-- Written by docs/generate.py; do not edit. -->\n\n"
 FAMILIES = """The families that read a data set. `codeact tasks list` shows which data are on this machine,
 `codeact tasks fetch FAMILY` downloads them, `codeact tasks validate FAMILY` judges their answers without a model. The
-family `procedural` makes its tasks and needs no data. A task has the same id and the same content digest in every run.
-Rows that are no tasks are counted by reason. [Add a task family](../how-to/add-a-task-family.md) says how to bring one.
+families `procedural` and `tool_suite` make their tasks and need no data. A task has the same id and the same content
+digest in every run. Rows that are no tasks are counted by reason. [Add a task
+family](../how-to/add-a-task-family.md) says how to bring one.
 """
 BENCHMARKS = """What a checkpoint can be measured on, besides any set of tasks. A benchmark fixes its tasks, protocols
 and how completions are drawn; `codeact benchmarks list` shows them, `codeact benchmarks validate` checks them without

@@ -35,6 +35,15 @@ if TYPE_CHECKING:
         EvalResult,
         read_results,
     )
+    from eval.study.actions import (
+        ActionStudy,
+    )
+    from eval.study.config import (
+        StudyConfig,
+    )
+    from eval.study.measure import (
+        measure_actions,
+    )
     from eval.sweep import (
         evaluate_checkpoints,
         evaluate_servers,
@@ -45,6 +54,7 @@ if TYPE_CHECKING:
     )
 
 _MODULES = {
+    "ActionStudy": "study.actions",
     "BENCHMARKS": "benchmarks",
     "Benchmark": "benchmarks",
     "BenchmarkSpec": "benchmarks.spec",
@@ -52,11 +62,13 @@ _MODULES = {
     "EvalResult": "results",
     "EvaluateConfig": "config",
     "ExportOptions": "export",
+    "StudyConfig": "study.config",
     "Table": "tables",
     "evaluate_checkpoints": "sweep",
     "evaluate_servers": "sweep",
     "export_files": "export",
     "export_table": "export",
+    "measure_actions": "study.measure",
     "paper_tables": "paper",
     "read_results": "results",
     "render_tables": "tables",
@@ -65,17 +77,20 @@ _MODULES = {
 }
 __all__ = [
     "BENCHMARKS",
+    "ActionStudy",
     "Benchmark",
     "BenchmarkSpec",
     "CheckpointRef",
     "EvalResult",
     "EvaluateConfig",
     "ExportOptions",
+    "StudyConfig",
     "Table",
     "evaluate_checkpoints",
     "evaluate_servers",
     "export_files",
     "export_table",
+    "measure_actions",
     "paper_tables",
     "read_results",
     "render_tables",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from eval.benchmarks import Benchmark
-from rollout import Sampling, WorkerConfig
+from rollout import EpisodeProtocol, Sampling, WorkerConfig
 
 
 class EvaluateConfig(BaseModel):
@@ -21,6 +21,9 @@ class EvaluateConfig(BaseModel):
     """Workers that run episodes."""
     base: bool = True
     """Also measure the model that training started from."""
+    base_protocols: tuple[EpisodeProtocol, ...] = Field((), exclude_if=lambda value: not value)
+    """Protocols under which that model is measured, too, because it may not know the tags of the run's: `fenced`, or
+    the run's with a worked example, `{extends: run, example: every}`. The report shows each as a row."""
     engines: tuple[str, ...] = ()
     """Also measure these servers of the section `engines`; their results are in `eval/engines` of the run folder."""
     seed: int = 0

@@ -55,7 +55,7 @@ def evaluate_checkpoints(
     engine: Mapping[str, Any],
     judge: JudgeSpec | None = None,
 ) -> list[EvalResult]:
-    """Measures every checkpoint on every benchmark.
+    """Measures every checkpoint on every benchmark, and the base model also under ``base_protocols``.
 
     Args:
         out: ``results/`` and ``bank/`` are written below it.
@@ -72,6 +72,13 @@ def evaluate_checkpoints(
         measurements = [
             _Measurement(config, protocol, checkpoint, benchmark, out, judge) for benchmark in config.benchmarks
         ]
+        if checkpoint.epoch == 0:
+            measurements += [
+                _Measurement(config, other, checkpoint, benchmark, out, judge)
+                for other in config.base_protocols
+                for benchmark in config.benchmarks
+                if benchmark.protocol_or(other) is other and other.ref != protocol.ref
+            ]
         missing = [one for one in measurements if not one.path.exists()]
         if missing:
             with serve(checkpoint) as server:

@@ -40,15 +40,15 @@ def collect(config: LoopConfig) -> str:
     folder = RunDir(config.run)
     folder.check_protocol(config.protocol)
     base = base_checkpoint(config) if config.collect.needs_model else None
-    servers = _running(config, config.collect.engine_names)
+    servers = running_servers(config, config.collect.engine_names)
     if base:
         servers["model"] = ServerSpec(name=base.digest, base_urls=(), model=base.name)
     with ExitStack() as running:
-        judge = _judge(config)
+        judge = judge_of(config)
         if not is_complete(config.collect, config.protocol, folder.bank, servers, judge):
             running.enter_context(ray_session(config.ray.address))
             if base:
-                servers["model"] = running.enter_context(_serving(config, base))
+                servers["model"] = running.enter_context(serving(config, base))
         reasons = collect_trajectories(config.collect, config.protocol, folder.bank, servers, judge)
     counted = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return f"{sum(reasons.values())} episodes in {folder.bank}: {counted}"
@@ -90,7 +90,7 @@ def train(config: LoopConfig) -> str:
     with tempfile.TemporaryDirectory(prefix="codeact-job-") as scratch:  # the trainer writes train/job.json
         job = torchrun.job_file(Path(scratch), resolve_model(config.model), folder.corpus, folder.train, config.train)
         torchrun.run(job, config.launch, config.train)
-    return f"{len(exported(config))} epochs exported to {folder.exports}"
+    return f"{len(exported(config.run))} epochs exported to {folder.exports}"
 
 
 def export(config: LoopConfig, out: Path) -> str:
@@ -108,8 +108,8 @@ def evaluate(config: LoopConfig) -> str:
     """Base model and exports → results."""
     folder = RunDir(config.run)
     checkpoints = [base_checkpoint(config)] if config.evaluate.base else []
-    checkpoints += exported(config)
-    others, judge = _running(config, config.evaluate.engines), _judge(config)
+    checkpoints += exported(config.run)
+    others, judge = running_servers(config, config.evaluate.engines), judge_of(config)
     if not checkpoints and not others:
         raise ValueError(f"evaluate: no export in {folder.exports}; run `codeact train` first")
     with ExitStack() as running:
@@ -119,7 +119,7 @@ def evaluate(config: LoopConfig) -> str:
 
         def measured(checkpoint: CheckpointRef) -> AbstractContextManager[ServerSpec]:
             session()
-            return _serving(config, checkpoint)
+            return serving(config, checkpoint)
 
         description = config.serve.description()
         results = evaluate_checkpoints(
@@ -203,24 +203,24 @@ def check_engines(config: LoopConfig) -> None:
     Raises:
         ValueError: an environment variable is not set.
     """
-    _running(config, [*config.collect.engine_names, *config.evaluate.engines])
+    running_servers(config, [*config.collect.engine_names, *config.evaluate.engines])
 
 
-def _running(config: LoopConfig, names: Iterable[str]) -> dict[str, ServerSpec]:
+def running_servers(config: LoopConfig, names: Iterable[str]) -> dict[str, ServerSpec]:
     """Those of the named engines that are servers of the section ``engines``. Raises ``ValueError`` without a key."""
     return {name: running_server(name, config.engines[name]) for name in names if name in config.engines}
 
 
-def _judge(config: LoopConfig) -> JudgeSpec | None:
+def judge_of(config: LoopConfig) -> JudgeSpec | None:
     """The engine of ``judge.engine``. Raises ``ValueError`` without its key."""
     name = config.judge.engine
     return JudgeSpec(running_server(name, config.engines[name]), config.judge.sampling) if name else None
 
 
-def exported(config: LoopConfig) -> list[CheckpointRef]:
+def exported(run: Path) -> list[CheckpointRef]:
     """The exports of a run, ordered by epoch."""
     found = []
-    for manifest in RunDir(config.run).exports.glob("epoch-*/export.json"):
+    for manifest in RunDir(run).exports.glob("epoch-*/export.json"):
         path = manifest.parent
         export = read_json_object(manifest, f"remove {path}, or export the checkpoint again", "digest", "epoch")
         found.append(CheckpointRef(name=path.name, digest=export["digest"], epoch=export["epoch"], path=str(path)))
@@ -228,7 +228,8 @@ def exported(config: LoopConfig) -> list[CheckpointRef]:
 
 
 @contextmanager
-def _serving(config: LoopConfig, checkpoint: CheckpointRef) -> Iterator[ServerSpec]:
+def serving(config: LoopConfig, checkpoint: CheckpointRef) -> Iterator[ServerSpec]:
+    """A server of a checkpoint, as long as the block."""
     log = RunDir(config.run).logs / f"serve-{checkpoint.name}.log"
     with serve(Path(checkpoint.path), config.serve, log, checkpoint.name) as url:
         yield ServerSpec(name=checkpoint.digest, base_urls=(url,), model=checkpoint.name, tokenizer=checkpoint.path)

@@ -138,6 +138,7 @@ TASK_FAMILIES = Registry(
         "reasoning_gym": "rollout.families.reasoning_gym:generate",
         "strategyqa": "rollout.families.strategyqa:generate",
         "theoremqa": "rollout.families.theoremqa:generate",
+        "tool_suite": "rollout.families.tool_suite:generate",
         "wikitablequestions": "rollout.families.wikitablequestions:generate",
     },
 )

@@ -89,6 +89,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "tables": "",
         "paper": "results tables",
         "export": "report results stats tables",
+        "study": "benchmarks config paper results stats sweep tables",
     },
     "launch": {
         "console": "",
@@ -105,7 +106,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "stages": "config console inputs publish run_dir serve submit",
         "loop": "config console run_dir stages",
         "prompts": "",
-        "cli": "config console inputs loop mixture output_files plan prompts publish run_dir serve stages submit",
+        "study": "config run_dir stages",
+        "cli": "config console inputs loop mixture output_files plan prompts publish run_dir serve stages study submit",
     },
 }
 PUBLIC = {

@@ -25,6 +25,7 @@ BENCHMARKS = Registry(
         "mint": "eval.benchmarks.mint:MINT",
         **{f"mint-k{k}": f"eval.benchmarks.mint:MINT_K{k}" for k in range(1, 5)},
         "procedural-heldout": "eval.benchmarks:procedural_heldout",
+        "tool_suite": "eval.benchmarks.tool_suite:TOOL_SUITE",
     },
 )
 """Benchmark name → a :class:`BenchmarkSpec`, or ``tasks() -> list[Task]``, the same tasks in the same order at each

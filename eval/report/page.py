@@ -21,6 +21,7 @@ from pygments.lexers import YamlLexer
 
 from eval.report import corpus, data, training
 from eval.report.charts import Chart, Series, line_chart
+from eval.report.fair_base import FairBase, with_base_rows
 from eval.report.run import Run
 from eval.report.success import (
     Block,
@@ -56,13 +57,14 @@ class SuiteView:
     charts: list[Chart]
     comparisons: list[Comparison]
     engine: list[tuple[str, str]]
+    fair_base: FairBase | None
 
 
 def context(run: Run) -> dict[str, Any]:
     """Values for both templates."""
     return {
         "run": run,
-        "views": [_view(suite, run.transcripts) for suite in suites(run.results)],
+        "views": [_view(suite, fair, run.transcripts) for suite, fair in with_base_rows(suites(run.results))],
         "training": training.summarise(run.metrics),
         "collection": data.collection(run.bank),
         "collection_span_s": data.span_s(run.bank) if run.bank else None,
@@ -96,7 +98,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _view(suite: Suite, transcripts: dict[str, Trajectory]) -> SuiteView:
+def _view(suite: Suite, fair_base: FairBase | None, transcripts: dict[str, Trajectory]) -> SuiteView:
     rows = slices(suite)
     return SuiteView(
         suite=suite,
@@ -107,6 +109,7 @@ def _view(suite: Suite, transcripts: dict[str, Trajectory]) -> SuiteView:
         charts=_success_charts(suite, rows),
         comparisons=comparisons(suite, transcripts),
         engine=_engine(suite),
+        fair_base=fair_base,
     )
 
 

@@ -15,6 +15,7 @@ from launch.cli.parity import prove_app
 from launch.cli.records import records_app
 from launch.cli.results import results_app
 from launch.cli.sandbox import sandbox_app, serve_sandbox
+from launch.cli.study import study_app
 from launch.cli.tasks import tasks_app
 from sandbox import __version__
 
@@ -49,6 +50,7 @@ serve_app.command("sandbox")(serve_sandbox)
 app.add_typer(sandbox_app, name="sandbox", rich_help_panel="Servers and kernels")
 app.add_typer(bank_app, name="bank", rich_help_panel="Stages of the loop")
 app.add_typer(results_app, name="results", rich_help_panel="Stages of the loop")
+app.add_typer(study_app, name="study", rich_help_panel="Stages of the loop")
 app.add_typer(tasks_app, name="tasks", rich_help_panel="Before a run")
 app.add_typer(benchmarks_app, name="benchmarks", rich_help_panel="Before a run")
 app.add_typer(prove_app, name="prove", rich_help_panel="Before a run")

@@ -38,7 +38,8 @@ def _staged(stage: Callable[[configs.LoopConfig], str], config: configs.LoopConf
     done(sentence, time.monotonic() - started)
 
 
-def _loaded(file: Path, overrides: list[str] | None, print_config: bool) -> configs.LoopConfig:
+def loaded(file: Path, overrides: list[str] | None, print_config: bool) -> configs.LoopConfig:
+    """The configuration of a verb; with ``--print-config`` it is printed, and the command ends."""
     config = configs.load(file, overrides or [])
     if print_config:
         typer.echo(configs.dump(config), nl=False)
@@ -52,7 +53,7 @@ def _with_parity(overrides: list[str] | None, parity: str | None) -> list[str]:
 
 def serve_model(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
     """Serve `model` over an OpenAI-compatible HTTP API with the settings of `serve`; Ctrl-C ends it."""
-    config = _loaded(file, overrides, print_config)
+    config = loaded(file, overrides, print_config)
     from launch.inputs.resolve_model import resolve_model
     from launch.run_dir import RunDir
     from launch.serve import serve_until_stopped
@@ -66,7 +67,7 @@ def loop(
     file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False, parity: Parity = None
 ) -> None:
     """Run everything: collect, select, prepare, train, evaluate, report."""
-    config = _loaded(file, _with_parity(overrides, parity), print_config)
+    config = loaded(file, _with_parity(overrides, parity), print_config)
     from eval import terminal_report
     from launch.loop import run_loop
 
@@ -86,7 +87,7 @@ def collect(
     from launch.cli import collect_plan as verb
 
     verb.check_options(plan=plan, of_plan={"--json": json, "--prices": prices is not None})
-    config = _loaded(file, overrides, print_config)
+    config = loaded(file, overrides, print_config)
     if plan:
         verb.plan_collection(config, prices, as_json=json)
     else:
@@ -97,7 +98,7 @@ def collect(
 
 def select(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
     """Filter trajectories into training records and count the reasons for dropping the others."""
-    config = _loaded(file, overrides, print_config)
+    config = loaded(file, overrides, print_config)
     from launch import stages
 
     _staged(stages.select, config)
@@ -107,7 +108,7 @@ def prepare(
     file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False, parity: Parity = None
 ) -> None:
     """Tokenise and pack the records, set the loss weight of each token, write the corpus and its ledger."""
-    config = _loaded(file, _with_parity(overrides, parity), print_config)
+    config = loaded(file, _with_parity(overrides, parity), print_config)
     from launch import stages
 
     _staged(stages.prepare, config)
@@ -134,7 +135,7 @@ def train(
     if file is None:
         raise ValueError("train: no configuration; give a YAML file, for example configs/demo.yaml")
     overrides = _with_parity(overrides, parity)
-    config = _loaded(file, overrides, print_config)
+    config = loaded(file, overrides, print_config)
     if plan:
         verb.plan(config, shlex.join([str(file), *overrides]), packs, as_json=json, with_dry_run=dry_run)
     elif slurm:
@@ -153,7 +154,7 @@ def export(
     print_config: PrintConfig = False,
 ) -> None:
     """Write the newest checkpoint as a Hugging Face folder (train does this at the end of each epoch)."""
-    config = _loaded(file, overrides, print_config)
+    config = loaded(file, overrides, print_config)
     from launch import stages
 
     done(stages.export(config, out.expanduser()))
@@ -161,7 +162,7 @@ def export(
 
 def evaluate(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
     """Run the held-out tasks with the base model and the export of every epoch."""
-    config = _loaded(file, overrides, print_config)
+    config = loaded(file, overrides, print_config)
     from launch import stages
 
     _staged(stages.evaluate, config)
@@ -169,7 +170,7 @@ def evaluate(file: ConfigFile, overrides: Overrides = None, print_config: PrintC
 
 def report(file: ConfigFile, overrides: Overrides = None, print_config: PrintConfig = False) -> None:
     """Write report.html and report.md of a run and print the latter."""
-    config = _loaded(file, overrides, print_config)
+    config = loaded(file, overrides, print_config)
     from eval import terminal_report
     from launch import stages
 

@@ -6,13 +6,14 @@ Contract: settings only; reading files and overrides is :mod:`launch.config.load
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
 from codeact_train import PrepareConfig, Settings, TrainConfig, UserPath
-from eval import EvaluateConfig
+from eval import EvaluateConfig, StudyConfig
 from launch.config.launch import LaunchConfig
+from launch.config.run_protocol import with_run_protocol
 from launch.inputs.resolve_model import BUILT_IN
 from launch.serve import ServeConfig
 from rollout import ENGINES, CollectConfig, EpisodeProtocol, JudgeConfig, SelectConfig
@@ -58,10 +59,17 @@ class LoopConfig(Settings):
     """Where the training job runs."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """The checkpoint sweep."""
+    study: StudyConfig = StudyConfig()
+    """The study of action formats."""
     serve: ServeConfig = ServeConfig()
     """The model server of collection and evaluation."""
     ray: RayConfig = RayConfig()
     """The Ray session of collection and evaluation."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_run_protocol(cls, values: Any) -> Any:
+        return with_run_protocol(values)
 
     @model_validator(mode="after")
     def _check_engines(self) -> LoopConfig:

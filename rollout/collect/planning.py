@@ -97,7 +97,7 @@ class Collection:
         if name in self.servers:
             return self.servers[name]
         if name == "expert":
-            return ExpertSpec(error_share=source.error_share)
+            return ExpertSpec(error_share=source.error_share, form=self.protocol.form)
         assert name != "model", "the engine 'model' needs a server"
         describe = ENGINES.get(name)
         try:

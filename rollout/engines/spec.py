@@ -44,6 +44,8 @@ class ExpertSpec(BaseModel):
     shared: ClassVar[bool] = False
     error_share: float = Field(0.15, ge=0.0, le=1.0)
     """Share of the tasks on which it makes a plain mistake first."""
+    form: str = "tags"
+    """Form of the protocol, for experts that know several."""
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class ExpertSpec(BaseModel):
 
     def build(self, task: Task) -> Engine:
         """An engine for this one task."""
-        return ExpertEngine(task, self.name, self.error_share)
+        return ExpertEngine(task, self.name, self.error_share, self.form)
 
 
 class ServerSpec(BaseModel):

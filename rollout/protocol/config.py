@@ -87,8 +87,9 @@ class EpisodeProtocol(BaseModel):
     """Form `tools`: offer Python as a further tool, beside the functions of the task."""
     instructions_role: Literal["system", "user"] = Field("system", exclude_if=lambda value: value == "system")
     """`user`: instructions, example and task are one user message, as in the paper."""
-    example: bool = Field(False, exclude_if=lambda value: not value)
-    """Show the worked example of the task's family, when there is one."""
+    example: bool | Literal["every"] = Field(False, exclude_if=lambda value: not value)
+    """Show the worked example of the task's family, when there is one: `true` for the families of the paper, `every`
+    also for those that this project made, such as `procedural`."""
     shots: str = Field("", exclude_if=lambda value: not value)
     """Solved questions that come first, each as a turn of the user and one of the assistant: the name of a shipped
     list, such as `gsm8k`, or a YAML file. Empty: none."""
@@ -125,7 +126,7 @@ class EpisodeProtocol(BaseModel):
         # Protocols from before checkpoints existed have no such key; their digest must stay the same.
         rules = self.model_dump(exclude=None if self.checkpoint else {"checkpoint"})
         if self.example:
-            rules["examples"] = examples_digest()
+            rules["examples"] = examples_digest(every=self.example == "every")
         if self.shots:
             rules["shots"] = digest_of([shot.model_dump() for shot in read_shots(self.shots)])
         return ProtocolRef(name=self.name, digest=digest_of(rules))
@@ -152,7 +153,7 @@ class EpisodeProtocol(BaseModel):
         Parts that share a message have a line ``---`` between them, as in the paper.
         """
         parts = [self.system(tools)]
-        example = find_example(family, kind) if self.example else None
+        example = find_example(family, kind, self.example == "every") if self.example else None
         if example is not None:
             parts.append(example.render(self.form, self.thought_tags, self))
         if self.instructions_role == "user":

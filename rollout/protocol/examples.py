@@ -1,5 +1,9 @@
 """Worked examples of protocols: one a task family, one a kind of ALFWorld, as YAML files in ``examples/``.
 
+Those of the paper's families are in the folder itself: ``example: true`` shows them, and their digest is part of the
+digest of the paper's protocol. Those of families that this project made are in ``examples/built_in/``;
+``example: every`` shows both.
+
 Contract: an :class:`Example` is a task with the turns that solve it. A turn has a thought and either a cell with the
 observation that it gives, or an answer with its verdict. :meth:`Example.render` writes it in the form of a protocol.
 Every example can be run without a model (:mod:`rollout.checks.validate.examples`); this module runs nothing. An example
@@ -98,22 +102,26 @@ def _act(turn: ExampleTurn, form: Form) -> str:
     return f"<execute>\n{code}\n</execute>"
 
 
+def read_examples(every: bool = True) -> tuple[Example, ...]:
+    """The shipped examples, by name: those of the paper's families, and with ``every`` those of the others."""
+    return (*_read(EXAMPLES), *(_read(EXAMPLES / "built_in") if every else ()))
+
+
 @cache
-def read_examples() -> tuple[Example, ...]:
-    """Every shipped example, by name."""
+def _read(folder: Path) -> tuple[Example, ...]:
     return tuple(
         Example.model_validate({"name": path.stem, **yaml.safe_load(path.read_text(encoding="utf-8"))})
-        for path in sorted(EXAMPLES.glob("*.yaml"))
+        for path in sorted(folder.glob("*.yaml"))
     )
 
 
-def find_example(family: str, kind: str) -> Example | None:
-    """The example for tasks of a kind, or None."""
-    fitting = [example for example in read_examples() if family in example.families]
+def find_example(family: str, kind: str, every: bool = False) -> Example | None:
+    """The example for tasks of a kind, or None; with ``every`` also those of families that this project made."""
+    fitting = [example for example in read_examples(every) if family in example.families]
     return next((example for example in fitting if example.kinds is None or kind in example.kinds), None)
 
 
 @cache
-def examples_digest() -> str:
-    """Digest of all examples, part of the digest of the protocols that show them."""
-    return digest_of([example.model_dump() for example in read_examples()])
+def examples_digest(every: bool = False) -> str:
+    """Digest of the examples, part of the digest of the protocols that show them."""
+    return digest_of([example.model_dump() for example in read_examples(every)])
