@@ -123,6 +123,7 @@ TASK_FAMILIES = Registry(
     "task family",
     {
         "alfworld": "rollout.families.alfworld:generate",
+        "apibank": "rollout.families.apibank:generate",
         "apps": "rollout.families.apps:generate",
         "dbbench": "rollout.families.dbbench:generate",
         "folder": "rollout.families.folder:generate",
@@ -148,6 +149,7 @@ GRADERS = Registry(
     "codeact.graders",
     "grader",
     {
+        "apibank": "rollout.graders.apibank:apibank",
         "choice": "rollout.graders.choice:choice",
         "denotation": "rollout.graders.denotation:denotation",
         "environment": "rollout.graders.short:environment",
@@ -182,3 +184,11 @@ KERNEL_SOURCES = Registry(
     {"local": "rollout.kernel_source:open_local", "service": "rollout.kernel_source:open_service"},
 )
 """Kernel source name → ``async open(config, protocol, token) -> KernelSource`` (:mod:`rollout.kernel_source`)."""
+
+ENVIRONMENTS = Registry(
+    "codeact.environments",
+    "environment",
+    {"one_call": "rollout.codeact.one_call:OneCallEnvironment"},
+)
+"""Environment name → ``open(task, kernels, protocol) -> Environment``, for families whose tasks are no conversations
+with code: a family names one, and does not import it."""

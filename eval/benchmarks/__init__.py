@@ -17,6 +17,8 @@ BENCHMARKS = Registry(
     "codeact.benchmarks",
     "benchmark",
     {
+        "apibank": "eval.benchmarks.apibank:level1",
+        "apibank-level2": "eval.benchmarks.apibank:level2",
         "gsm8k": "eval.benchmarks.text:GSM8K",
         "humaneval": "eval.benchmarks.text:HUMANEVAL",
         "m3tooleval": "eval.benchmarks.m3tooleval:M3TOOLEVAL",

@@ -13,6 +13,8 @@ Contract: :data:`LEGACY` has, under the name of a grader, a function with its si
 - ``unit_tests``: the code of the prompt does not precede the answer, so HumanEval's answers fail without its imports;
   10 s are for all tests together.
 - ``stdin_tests``: 11 s are for all tests together, and no tests is a pass (:mod:`rollout.graders.code`).
+- ``apibank``: the call that regular expressions find; the tokens of agenda and reminders are not compared
+  (:mod:`rollout.graders.apibank`).
 - ``math``: :mod:`rollout.graders.legacy_math`; ``number``: as ``short_answer``.
 - ``m3tooleval``: the rule of M3ToolEval (:func:`rollout.graders.m3tooleval.legacy_m3tooleval`).
 
@@ -29,6 +31,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from rollout.graders.apibank import legacy_apibank
 from rollout.graders.code import legacy_stdin_tests, legacy_unit_tests
 from rollout.graders.legacy_math import math_answer
 from rollout.graders.m3tooleval import legacy_m3tooleval
@@ -155,6 +158,7 @@ def _same_list(value: Any, answer: list[float]) -> bool:
 
 
 LEGACY: dict[str, Grader] = {
+    "apibank": legacy_apibank,
     "choice": choice,
     "m3tooleval": legacy_m3tooleval,
     "last_number": last_digits,

@@ -24,7 +24,7 @@ from rollout.protocol.wording import output_text, tool_lines
 from sandbox import CellResult
 
 SEPARATOR = "\n---\n"
-RUNS_CODE: frozenset[Form] = frozenset(("tags", "chat", "fenced", "action_code"))
+RUNS_CODE: frozenset[Form] = frozenset(("tags", "chat", "fenced", "action_code", "call_code"))
 """Forms whose actions are code."""
 
 
@@ -81,8 +81,9 @@ class EpisodeProtocol(BaseModel):
     no_output: str = "[no output]"
     """Observation of a cell that printed nothing."""
     form: Form = Field("tags", exclude_if=lambda value: value == "tags")
-    """How a turn says what it does: `tags`, `chat`, `fenced`, `action_code`, `action_json`, `action_text`, `tools`
-    (native calls), `answer` or `final` (no actions); see the how-to about protocols."""
+    """How a turn says what it does: `tags`, `chat`, `fenced`, `action_code`, `action_json`, `action_text`, `call_code`,
+    `call_json`, `call_text` (one call, API-Bank), `tools` (native calls), `answer` or `final` (no actions); see the
+    how-to about protocols."""
     python_tool: bool = Field(True, exclude_if=lambda value: value)
     """Form `tools`: offer Python as a further tool, beside the functions of the task."""
     instructions_role: Literal["system", "user"] = Field("system", exclude_if=lambda value: value == "system")

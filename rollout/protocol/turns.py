@@ -12,6 +12,7 @@ text.
 | ``action_code`` | ``Action:`` and code | ``Answer:`` |
 | ``action_json`` | ``Action:`` and ``{"tool", "args"}`` | ``Answer:`` |
 | ``action_text`` | ``Action: tool, argument, … End Action`` | ``Answer:`` |
+| ``call_code``, ``call_json``, ``call_text`` | – | one call (:mod:`rollout.protocol.calls`) |
 | ``tools`` | native calls | a turn without a call |
 | ``answer`` | none | the turn |
 | ``final`` | none | what follows the last ``####`` or "answer is", or stands in the last ``\\boxed{}`` |
@@ -26,8 +27,12 @@ from typing import Any, Literal
 
 from rollout.bank.trajectory import ToolCall
 from rollout.environment import Action
+from rollout.protocol.calls import parse_call_code, parse_call_json, parse_call_text
 
-Form = Literal["tags", "chat", "fenced", "action_code", "action_json", "action_text", "tools", "answer", "final"]
+Form = Literal[
+    "tags", "chat", "fenced", "action_code", "action_json", "action_text", "call_code", "call_json", "call_text",
+    "tools", "answer", "final",
+]  # fmt: skip
 
 _EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
 _SOLUTION = re.compile(r"<solution>((?:(?!<solution>).)*?)(?:</solution>|\Z)", re.DOTALL)
@@ -216,6 +221,9 @@ _FORMS: dict[Any, Callable[[str], Action]] = {
     "action_code": parse_action_code,
     "action_json": parse_action_json,
     "action_text": parse_action_text,
+    "call_code": lambda text: parse_call_code(text, _fenced_cells(text) or _tagged_cells(text)),
+    "call_json": parse_call_json,
+    "call_text": parse_call_text,
     "tools": _answer,
     "answer": _answer,
     "final": parse_final,

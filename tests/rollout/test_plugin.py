@@ -115,7 +115,10 @@ def test_a_part_that_cannot_be_loaded_names_its_package() -> None:
             {"collect": {"workers": {"kernel_source": "x"}}},
             "kernel source; known: local, service; .*codeact.kernel_sources",
         ),
-        ({"evaluate": {"benchmarks": [{"name": "x"}]}}, "'x' is not a registered benchmark; known: procedural-heldout"),
+        (
+            {"evaluate": {"benchmarks": [{"name": "x"}]}},
+            "'x' is not a registered benchmark; known: .*procedural-heldout",
+        ),
         ({"collect": {"sources": [{"engine_options": {"a": 1}}]}}, "the engine 'expert' has none"),
         ({"collect": {"workers": {"kernel_options": {"a": 1}}}}, "the kernel source 'local' has none"),
         ({"collect": {"workers": {"kernel_source": "service"}}}, "needs the address in service"),

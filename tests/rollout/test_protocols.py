@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -17,7 +17,7 @@ from rollout.protocol import parse_turn, protocol_names
 from rollout.protocol.turns import Form, split_arguments
 from tests.helpers.episodes import Says
 
-FORMS: tuple[Form, ...] = ("tags", "chat", "fenced", "action_code", "action_json", "action_text", "tools")
+FORMS: tuple[Form, ...] = get_args(Form)
 BUDGET = Budget(3, 1)
 
 
@@ -38,6 +38,7 @@ def test_the_shipped_default_is_the_default() -> None:
 def test_every_shipped_protocol_has_its_own_name_and_digest() -> None:
     shipped = {name: protocol(name) for name in protocol_names()}
     assert set(shipped) >= {
+        "apibank-code", "apibank-json", "apibank-text",
         "chat", "codeact", "direct", "fenced", "m3tooleval", "m3tooleval-json", "m3tooleval-text", "mint", "tools",
     }  # fmt: skip
     assert [one.name for one in shipped.values()] == list(shipped)
@@ -61,7 +62,7 @@ def test_a_file_extends_a_protocol_by_name_and_keys_extend_a_file(tmp_path: Path
         ("- 1", "is not a mapping"),
         ("a: [", "is not YAML"),
         ("extends: 3", "not the name of a protocol"),
-        ("extends: nowhere", "neither a shipped protocol nor a file; choose from: chat, codeact"),
+        ("extends: nowhere", "neither a shipped protocol nor a file; choose from: apibank-code, "),
         ("extends: mine.yaml", "is a circle"),
         ("max_step: 3", "Extra inputs"),
     ],
@@ -118,7 +119,10 @@ def test_plain_arguments_come_apart_at_commas(parts: list[str]) -> None:
     assert split_arguments(", ".join(parts)) == [part.strip() for part in parts]
 
 
-@pytest.mark.parametrize("piece", ["<execute>", "```python\n", "Action: {", "'", "<think>", "[", "Action: f, '"])
+@pytest.mark.parametrize(
+    "piece",
+    ["<execute>", "```python\n", "Action: {", "'", "<think>", "[", "Action: f, '", "[f(", "[Action: f, k: '"],
+)
 def test_long_turns_take_linear_time(piece: str) -> None:
     started = time.process_time()
     for form in FORMS:

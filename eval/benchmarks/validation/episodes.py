@@ -77,13 +77,24 @@ async def _gold(check: Check, task: Task, protocol: EpisodeProtocol, kernels: Ke
 
 
 async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
-    """One episode, whose turns are the wrong answers."""
+    """One episode, whose turns are the wrong answers; an expert that has ``wrong_turns`` gets an episode for each."""
+    wrong_turns: Callable[[str], list[str]] | None = getattr(task.expert, "wrong_turns", None)
+    if wrong_turns is not None:
+        for turn in wrong_turns(protocol.form):
+            await _propose(check, task, protocol, kernels, [turn])
+        return
     answers = answers_of(task).wrong
     turns = [answer_turn(protocol.form, answer) for answer in answers]
     turns = [turn for turn in turns if protocol.parse(turn).kind == "proposal"]  # an empty text is none everywhere
-    if not (number := len(turns)):
-        return
-    check.wrong += number
+    if turns:
+        await _propose(check, task, protocol, kernels, turns)
+
+
+async def _propose(
+    check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource, turns: Sequence[str]
+) -> None:
+    """An episode with these turns, none of which may solve the task."""
+    check.wrong += (number := len(turns))
     patient = protocol.model_copy(update={"max_steps": number, "max_proposals": number})
     played = await run_episode(task, Proposes(turns), kernels, patient, Sampling())
     if played.outcome.error:
@@ -104,7 +115,7 @@ class Proposes:
 
     async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
         """The next turn."""
-        said = sum(message.role == "assistant" for message in messages)
+        said = sum(message.role == "assistant" and message.kind != "instruction" for message in messages)
         if said >= len(self.turns):
             raise EngineError("model", "every answer has been proposed")
         text = self.turns[said]

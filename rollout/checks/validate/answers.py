@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rollout.checks.validate.values import near_misses, written
+from rollout.families.apibank.dialogue import Call
+from rollout.families.apibank.players import wrong_records
 from rollout.families.base import Task
 from rollout.graders.m3tooleval import expected_values
 
@@ -175,6 +177,12 @@ def _value(task: Task) -> Answers:
     return Answers(tuple(dict.fromkeys(right)), tuple(near_misses(first, decimals)))
 
 
+def _call(task: Task) -> Answers:
+    record = json.loads(task.answer)
+    call = Call(record["api_name"], record["input"], record["output"], record["exception"])
+    return Answers((task.answer,), tuple(wrong_records(call)))
+
+
 def _reasoning_gym(task: Task) -> Answers:
     return Answers((json.loads(task.answer)["answer"],), ("zebra 7919",))
 
@@ -199,6 +207,7 @@ FORMS: dict[str, AnswerForm] = {
     "unit_tests": AnswerForm(_program, _PROGRAM),
     "stdin_tests": AnswerForm(_program, _PROGRAM),
     "m3tooleval": AnswerForm(_value, "the value in several forms | another number, text, order, length or sign; cut"),
+    "apibank": AnswerForm(_call, "the recorded call | another API; each argument changed; one missing; none; two"),
     "reasoning_gym": AnswerForm(_reasoning_gym, "the generator's answer | other words"),
     "environment": AnswerForm(_reward, "none: success comes from the environment | an answer"),
 }
