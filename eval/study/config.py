@@ -35,6 +35,7 @@ class StudyConfig(BaseModel):
     benchmarks: Annotated[tuple[StudyBenchmark, ...], Field(min_length=1)] = (
         StudyBenchmark(name="m3tooleval"),
         StudyBenchmark(name="tool_suite"),
+        StudyBenchmark(name="apibank"),
     )
     """The benchmarks. One whose data are not on this machine is named and left out."""
     samples: int = Field(1, gt=0)

@@ -98,14 +98,14 @@ def _near(number: float, expected: float, decimals: int | None = None) -> bool:
 
 def _structure(answer: str) -> Any:
     """The list, tuple or dictionary that a text is, in Python's or JSON's form; None for anything else."""
-    text = _unquoted(answer)
-    if len(text) > LONGEST_STRUCTURE:
+    if len(answer) > LONGEST_STRUCTURE:
         return None
-    for read in (ast.literal_eval, json.loads):
-        with suppress(*_UNREADABLE):
-            value = read(text)
-            if isinstance(value, list | tuple | dict):
-                return value
+    for text in (answer, _unquoted(answer)):  # 'a', 'b' is a tuple, and its outer quotes are no pair
+        for read in (ast.literal_eval, json.loads):
+            with suppress(*_UNREADABLE):
+                value = read(text)
+                if isinstance(value, list | tuple | dict):
+                    return value
     return None
 
 

@@ -20,7 +20,8 @@ def written(value: Any, decimals: int | None) -> list[str]:
     if isinstance(value, float):
         return [repr(value) if decimals is None else f"{value:.{decimals}f}", repr(value)]
     if isinstance(value, list | tuple):
-        return [repr(value), repr(list(value)), ", ".join(map(repr, value))]
+        alone = [", ".join(map(repr, value))] if len(value) > 1 else []
+        return [repr(value), repr(list(value)), *alone]
     return [repr(value), repr(dict(reversed(value.items())))]
 
 
@@ -31,10 +32,11 @@ def near_misses(value: Any, decimals: int | None) -> list[str]:
     if isinstance(value, bool):
         return [str(not value), "maybe", str(int(value))]
     if isinstance(value, int):
-        return [str(value + 1), str(value * 10), str(-value)]
+        return [str(value + 1), *([str(value * 10), str(-value)] if value else [])]
     if isinstance(value, float):
         cut = [] if value.is_integer() else [str(int(value))]  # the reference accepts it
-        return [f"{round(value, 2) + 0.01:.2f}", repr(value * 1.1), repr(-value), *cut]
+        scaled = [repr(value * 1.1), repr(-value)] if value else []
+        return [f"{round(value, 2) + 0.01:.2f}", *scaled, *cut]
     if isinstance(value, list | tuple):
         kind = type(value)
         turned, changed = kind(reversed(value)), kind([*value[:-1], _other(value[-1])])
