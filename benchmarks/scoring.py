@@ -1,11 +1,11 @@
 """How fast a benchmark is scored: GSM8K with a scripted model, and stored episodes without any model.
 
-    python benchmarks/scoring.py gsm8k [--data-root DIR] [--tasks 1319]
+    python benchmarks/scoring.py gsm8k [--data-root DIR]
     python benchmarks/scoring.py stored [--episodes 100000] [--turns 4]
 
-``gsm8k`` measures the test split through the sweep: a server in a process of its own answers each question, every
-fourth one wrongly, under the protocol ``tools`` without Python, so that no episode needs a kernel. The rival is a plain
-loop over the same tasks: one request after another, the same grader, nothing stored.
+``gsm8k`` measures the registered benchmark through the sweep: a server in a process of its own answers each question,
+every fourth one wrongly. Its protocol has no code, so no episode takes a kernel. The rival is a plain loop over these
+tasks: one request after another, the same grader, nothing stored.
 
 ``stored`` scores episodes that are in the evaluation bank already: ids, verdicts and the result file. The rival is a
 plain loop that reads the same lines with ``json`` and counts.
@@ -19,15 +19,18 @@ import argparse
 import http.client
 import json
 import multiprocessing
-import re
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from eval import Benchmark, EvalResult, EvaluateConfig, evaluate_servers
 from rollout import (
@@ -41,7 +44,6 @@ from rollout import (
     TaskSet,
     Trajectory,
     WorkerConfig,
-    load_tasks,
     ray_session,
 )
 from rollout.bank.store import write_bank
@@ -52,26 +54,24 @@ from rollout.graders import judge
 MOST_S = 60.0
 WRONG_EVERY = 4
 PROTOCOL = EpisodeProtocol.model_validate({"extends": "tools", "python_tool": False, "max_steps": 1})
-QUESTION = re.compile(r"Task:\n(.*)\Z", re.DOTALL)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("gsm8k", "stored"))
     parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--tasks", type=int, default=1319)
     parser.add_argument("--episodes", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=4)
     chosen = parser.parse_args()
-    found = gsm8k(chosen.data_root, chosen.tasks) if chosen.what == "gsm8k" else stored(chosen.episodes, chosen.turns)
+    found = gsm8k(chosen.data_root) if chosen.what == "gsm8k" else stored(chosen.episodes, chosen.turns)
     print(json.dumps(found))
     return int(not (found["score_is_right"] and found["seconds"] <= MOST_S))
 
 
-def gsm8k(data_root: Path | None, count: int) -> dict[str, Any]:
+def gsm8k(data_root: Path | None) -> dict[str, Any]:
     """The whole measurement, from the tasks to the result file, Ray included."""
-    chosen = TaskSet(family="gsm8k", split="test", count=count, data_root=data_root)
-    tasks = load_tasks(chosen)
+    benchmark = Benchmark(name="gsm8k", data_root=data_root)
+    tasks = benchmark.load()
     wanted = sum(number % WRONG_EVERY != 0 for number in range(len(tasks)))
     port, server = serve({task.prompt: answer(number, task) for number, task in enumerate(tasks)})
     try:
@@ -80,8 +80,8 @@ def gsm8k(data_root: Path | None, count: int) -> dict[str, Any]:
         loop_s = time.monotonic() - started
         spec = ServerSpec(name="scripted", base_urls=(f"http://127.0.0.1:{port}/v1",), model="scripted")
         started = time.monotonic()
-        with tempfile.TemporaryDirectory() as out, ray_session():
-            result = measure(Benchmark(name="gsm8k", tasks=chosen), spec, Path(out))
+        with processor_time() as processor, tempfile.TemporaryDirectory() as out, ray_session():
+            result = measure(benchmark, spec, Path(out))
         seconds = time.monotonic() - started
     finally:
         server.terminate()
@@ -90,6 +90,8 @@ def gsm8k(data_root: Path | None, count: int) -> dict[str, Any]:
     return {
         "tasks": len(tasks),
         "seconds": round(seconds, 1),
+        "processor_s": round(sum(processor.values()), 1),
+        "load": round(psutil.getloadavg()[0], 1),
         "plain_loop_s": round(loop_s, 1),
         "ratio": round(seconds / loop_s, 2),
         "solved": right,
@@ -130,6 +132,37 @@ def measure(benchmark: Benchmark, spec: ServerSpec, out: Path) -> EvalResult:
     config = EvaluateConfig(benchmarks=(benchmark,), workers=workers, base=False)
     (result,) = evaluate_servers(config, PROTOCOL, {"scripted": spec}, out, lambda: None)
     return result
+
+
+@contextmanager
+def processor_time() -> Iterator[dict[int, float]]:
+    """Processor seconds of this process and all below it, by process, looked up twice a second."""
+    found: dict[int, float] = {}
+    before: dict[int, float] = {}
+    ended = threading.Event()
+
+    def look() -> None:
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+            with suppress(psutil.Error):
+                used = process.cpu_times()
+                total = used.user + used.system
+                found[process.pid] = total - before.setdefault(process.pid, total if first else 0.0)
+
+    def watch() -> None:
+        while not ended.wait(0.5):
+            look()
+
+    first = True
+    look()
+    first = False
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        look()
+        ended.set()
+        watcher.join()
 
 
 def made_tasks(count: int) -> list[Task]:
@@ -211,8 +244,8 @@ def _serve(answers: dict[str, str], ports: multiprocessing.Queue[int]) -> None:
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            question = QUESTION.search(asked["messages"][-1]["content"])
-            message = {"role": "assistant", "content": answers[question[1]] if question else ""}
+            question = asked["messages"][-1]["content"].removeprefix("Task:\n")
+            message = {"role": "assistant", "content": answers[question]}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
             reply = {"id": "c", "object": "chat.completion", "model": "scripted", "choices": [choice], "usage": usage}

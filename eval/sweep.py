@@ -163,12 +163,13 @@ class _Measurement:
                 f"{title}: {lost_sentence(lost, len(jobs))}; finished episodes are kept: mend the cause, then the same "
                 "command runs the others"
             )
-        wanted = {job.id(self._protocol) for job in jobs}
+        ids = [job.id(self._protocol) for job in jobs]
+        wanted = set(ids)
         done, isolation = {}, ""  # without the transcripts: those of 100,000 episodes take gigabytes of memory
         for record in read_trajectories(bank):
             if record.id in wanted and not record.lost:
                 done[record.id], isolation = self._episode(record), record.isolation
-        episodes = [done[job.id(self._protocol)] for job in jobs]
+        episodes = [done[id] for id in ids]
         write_result(
             self.path.parent,
             EvalResult(

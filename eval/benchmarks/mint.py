@@ -25,8 +25,9 @@ def _with_turns(k: int) -> BenchmarkSpec:
         groups=dict.fromkeys(IN_DOMAIN, "mint_id") | dict.fromkeys(OUT_OF_DOMAIN, "mint_od"),
         defects=(
             "The published average in domain is mostly ALFWorld (134 of 277 tasks); the report shows each set.",
-            "Answers of mathematics are compared with 5 % tolerance, of HotpotQA as substrings; ours are stricter, and "
-            "`evaluate.workers.legacy_verdicts` shows the reference's verdicts beside ours.",
+            "The reference compares numbers within 5 % of the signed reference, which no negative number passes, and "
+            "looks for words as a substring. Here signs and whole words count. `evaluate.workers.legacy_verdicts` "
+            "keeps the reference's verdicts beside ours.",
         ),
     )
 
