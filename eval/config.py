@@ -28,5 +28,8 @@ class EvaluateConfig(BaseModel):
     """Also measure these servers of the section `engines`; their results are in `eval/engines` of the run folder."""
     seed: int = 0
     """Seed of the decoding."""
+    max_unscored_share: float = Field(0.0, ge=0.0, lt=0.5, exclude_if=lambda value: value == 0)
+    """Largest share of tasks that may stay without a verdict, because their server, kernel or grader failed, when a
+    result is written. It lists them, and evaluating again runs them."""
     parity_tolerance: float = Field(0.01, gt=0.0)
     """Largest mean difference of log-probabilities between server and transformers; above it, nothing is measured."""

@@ -1,8 +1,9 @@
 """Results: what one checkpoint did on one benchmark, stored as one file.
 
 Contract: one file per (checkpoint digest × benchmark digest × protocol digest × sampling × seed), named by the digest
-of that key and written atomically. A result whose file exists is not computed again. A damaged file, or one under
-another key's name, is a ``ValueError`` that says which file to delete. ``docs/reference/files.md`` documents the form.
+of that key and written atomically. A result whose file exists is not computed again, unless tasks of it have
+no verdict yet. A damaged file, or one under another key's name, is a ``ValueError`` that says which file to delete.
+``docs/reference/files.md`` documents the form.
 Cost: one read and one validation per file, about 0.1 ms per episode.
 
 Does not do: run episodes (``eval.sweep``), compare checkpoints (``eval.stats``).
@@ -22,6 +23,10 @@ from pydantic import Field, ValidationError, model_validator
 from rollout import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, digest_of, write_atomically
 
 NO_PLACE: Mapping[str, str] = MappingProxyType({})
+SHOWN_CAUSES = 3
+"""Causes that a sentence names."""
+SHOWN_CHARS = 160
+"""Longest part of a cause in a sentence."""
 
 
 class CheckpointRef(StoredModel):
@@ -105,6 +110,14 @@ def legacy_success(trajectory: Trajectory) -> bool | None:
     return by_environment or any(given.legacy == "right" for given in verdicts)
 
 
+class UnscoredEpisode(StoredModel):
+    """A task without a verdict, because its server, kernel or grader failed. It is no failure of the model."""
+
+    task_id: str
+    reason: str
+    """The message of the last attempt."""
+
+
 class EvalResult(StoredModel):
     """One checkpoint on one benchmark under one protocol, sampling and seed: every task exactly once."""
 
@@ -121,17 +134,21 @@ class EvalResult(StoredModel):
     episodes: tuple[EpisodeResult, ...]
     judge: str | None = Field(None, exclude_if=lambda value: value is None)
     """Name of the engine that may have judged the episodes."""
+    unscored: tuple[UnscoredEpisode, ...] = Field((), exclude_if=lambda value: not value)
+    """Tasks without a verdict. They are not among `episodes`, and no rate counts them; evaluating again runs them."""
 
     @model_validator(mode="after")
     def _every_task_once(self) -> EvalResult:
-        counts = Counter(episode.task_id for episode in self.episodes)
+        counts = Counter(episode.task_id for episode in (*self.episodes, *self.unscored))
         twice = [task for task, count in counts.items() if count > 1]
         if twice:
             raise ValueError(f"episodes: task {twice[0]!r} occurs {counts[twice[0]]} times; keep one episode per task")
-        if len(self.episodes) != self.benchmark.tasks:
+        if counts.total() != self.benchmark.tasks:
             raise ValueError(
-                f"episodes: {len(self.episodes)} for a benchmark of {self.benchmark.tasks} tasks; finish the evaluation"
+                f"episodes: {counts.total()} for a benchmark of {self.benchmark.tasks} tasks; finish the evaluation"
             )
+        if not self.episodes:
+            raise ValueError("episodes: no task has a verdict, so there is no score; evaluate again")
         return self
 
     @property
@@ -139,6 +156,16 @@ class EvalResult(StoredModel):
         """Number of episodes that the reference system's rules call solved; None unless all were judged by them."""
         verdicts = [episode.legacy_success for episode in self.episodes]
         return None if None in verdicts else sum(map(bool, verdicts))
+
+    @property
+    def without_verdict(self) -> str:
+        """``2 of 60 without a verdict: 2 × server gone``; empty when every task has one."""
+        if not self.unscored:
+            return ""
+        causes = Counter(" ".join(one.reason.split())[:SHOWN_CHARS] for one in self.unscored).most_common()
+        named = "; ".join(f"{count} × {cause}" for cause, count in causes[:SHOWN_CAUSES])
+        more = f"; and {len(causes) - SHOWN_CAUSES} other causes" if len(causes) > SHOWN_CAUSES else ""
+        return f"{len(self.unscored)} of {self.benchmark.tasks} without a verdict: {named}{more}"
 
     @property
     def key(self) -> str:

@@ -1,10 +1,14 @@
 """The sweep: every checkpoint on every benchmark; nothing is computed twice.
 
-Contract: a result file exists only when all of its episodes are done. Finished episodes of an unfinished result are in
-the evaluation bank and are not run again. All checkpoints get the same prompts, limits and decoding. Before a
-checkpoint is measured, the server's log-probabilities are compared with those of transformers (:mod:`eval.parity`), so
-that a wrong export or server is not measured. The caller decides how a checkpoint is served. An episode that is lost to
-the infrastructure is no result: the sweep stops, and running it again runs what is missing.
+Contract: a result file exists only when its episodes are done, but for ``evaluate.max_unscored_share``. Finished
+episodes of an unfinished result are in the evaluation bank and are not run again. All checkpoints get the same prompts,
+limits and decoding. Before a checkpoint is measured, the server's log-probabilities are compared with those of
+transformers (:mod:`eval.parity`), so that a wrong export or server is not measured. The caller decides how a checkpoint
+is served.
+
+An episode whose server, kernel or grader failed at every attempt has no score and is never counted as a failure. More
+of them than ``max_unscored_share`` stop the sweep; fewer are listed in the result. The same command runs them again and
+replaces the result.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from eval.results import (
     CheckpointRef,
     EpisodeResult,
     EvalResult,
+    UnscoredEpisode,
     read_result,
     result_key,
     result_path,
@@ -64,8 +69,8 @@ def evaluate_checkpoints(
         judge: for the tasks and protocols that need one.
 
     Raises:
-        ValueError: the probabilities of a server differ from those of the checkpoint, or episodes were lost to the
-            infrastructure.
+        ValueError: the probabilities of a server differ from those of the checkpoint, or too many episodes were
+            lost to the infrastructure.
     """
     results = []
     for checkpoint in checkpoints:
@@ -79,7 +84,7 @@ def evaluate_checkpoints(
                 for benchmark in config.benchmarks
                 if benchmark.protocol_or(other) is other and other.ref != protocol.ref
             ]
-        missing = [one for one in measurements if not one.path.exists()]
+        missing = [one for one in measurements if not one.complete]
         if missing:
             with serve(checkpoint) as server:
                 parity = require_parity(server.base_urls[0], Path(checkpoint.path), tolerance=config.parity_tolerance)
@@ -108,7 +113,7 @@ def evaluate_servers(
         judge: for the tasks and protocols that need one.
 
     Raises:
-        ValueError: episodes were lost to the infrastructure.
+        ValueError: too many episodes were lost to the infrastructure.
     """
     results = []
     for name, server in servers.items():
@@ -116,7 +121,7 @@ def evaluate_servers(
         engine = {"backend": "running server", "model": server.model, "tokenizer": server.tokenizer}
         for benchmark in config.benchmarks:
             measurement = _Measurement(config, protocol, model, benchmark, out, judge)
-            if not measurement.path.exists():
+            if not measurement.complete:
                 session()
                 measurement.measure(server, engine)
             results.append(read_result(measurement.path))
@@ -149,27 +154,29 @@ class _Measurement:
         )
         self.path = result_path(out / "results", key)
 
+    @property
+    def complete(self) -> bool:
+        """Whether there is a result in which every task has a verdict."""
+        return self.path.exists() and not read_result(self.path).unscored
+
     def measure(self, server: ServerSpec, engine: dict[str, Any]) -> None:
         """Runs the missing episodes, then writes the result."""
-        started, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
+        started, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.monotonic()
         jobs = [
             EpisodeJob(task, server, self._sampling, self._config.seed, judge)
             for task, judge in zip(self._tasks, self._judges, strict=True)
         ]
         bank = self._out / "bank"
         title = f"evaluate {self._checkpoint.name}"
-        if lost := run_missing(jobs, self._config.workers, self._protocol, bank, title):
-            raise ValueError(
-                f"{title}: {lost_sentence(lost, len(jobs))}; finished episodes are kept: mend the cause, then the same "
-                "command runs the others"
-            )
+        lost = run_missing(jobs, self._config.workers, self._protocol, bank, title)
+        self._check_share(lost, title)
         ids = [job.id(self._protocol) for job in jobs]
         wanted = set(ids)
         done, isolation = {}, ""  # without the transcripts: those of 100,000 episodes take gigabytes of memory
         for record in read_trajectories(bank):
             if record.id in wanted and not record.lost:
                 done[record.id], isolation = self._episode(record), record.isolation
-        episodes = [done[id] for id in ids]
+        earlier = read_result(self.path) if self.path.exists() else None
         write_result(
             self.path.parent,
             EvalResult(
@@ -182,12 +189,28 @@ class _Measurement:
                 engine=engine,
                 judge=self._judge,
                 isolation=isolation,
-                started_at=started.isoformat(timespec="seconds"),
-                wall_s=round(time.monotonic() - clock, 3),
-                episodes=tuple(episodes),
+                started_at=earlier.started_at if earlier else started,
+                wall_s=round(time.monotonic() - clock + (earlier.wall_s if earlier else 0.0), 3),
+                episodes=tuple(done[id] for id in ids if id not in lost),
+                unscored=tuple(
+                    UnscoredEpisode(task_id=self._place(job.task.ref).get("task_id", job.task.id), reason=lost[id])
+                    for job, id in zip(jobs, ids, strict=True)
+                    if id in lost
+                ),
             ),
         )
 
     def _episode(self, record: Trajectory) -> EpisodeResult:
         legacy = self._config.workers.legacy_verdicts
         return EpisodeResult.from_trajectory(record, legacy=legacy, place=self._place(record.task))
+
+    def _check_share(self, lost: Mapping[str, str], title: str) -> None:
+        """Raises ValueError when too many episodes have no verdict for a result."""
+        share, tasks = self._config.max_unscored_share, len(self._tasks)
+        if len(lost) <= share * tasks:
+            return
+        allowed = f", more than evaluate.max_unscored_share={share:g} allows" if share else ""
+        raise ValueError(
+            f"{title}: {lost_sentence(lost, tasks)}{allowed}; finished episodes are kept: mend the cause, then the "
+            "same command runs the others"
+        )

@@ -17,7 +17,7 @@ from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
 from codeact_train.system.failures import read_json_object
 from codeact_train.system.folders import EXPORT, check_replaceable
-from eval import CheckpointRef, evaluate_checkpoints, evaluate_servers, write_report
+from eval import CheckpointRef, EvalResult, evaluate_checkpoints, evaluate_servers, write_report
 from launch.config import LoopConfig
 from launch.console import say
 from launch.inputs.resolve_model import resolve_model
@@ -127,8 +127,13 @@ def evaluate(config: LoopConfig) -> str:
         )
         where = folder.evaluation / "engines"
         results += evaluate_servers(config.evaluate, config.protocol, others, where, session, judge)
-    shares = (f"{r.checkpoint.name} {sum(e.success for e in r.episodes)}/{len(r.episodes)}" for r in results)
-    return f"solved: {', '.join(shares)}"
+    return f"solved: {', '.join(map(_solved, results))}"
+
+
+def _solved(result: EvalResult) -> str:
+    """``base 3/60``, with what has no verdict."""
+    without = f" ({result.without_verdict})" if result.unscored else ""
+    return f"{result.checkpoint.name} {sum(e.success for e in result.episodes)}/{len(result.episodes)}{without}"
 
 
 def report(config: LoopConfig) -> str:

@@ -90,6 +90,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "paper": "results tables",
         "export": "report results stats tables",
         "study": "benchmarks config paper results stats sweep tables",
+        "forging": "",
     },
     "launch": {
         "console": "",
@@ -125,7 +126,7 @@ PUBLIC = {
         "rollout",
         *(f"rollout.{package}" for package in ("checks.replay", "checks.validate", "engines", "families", "servers")),
     },
-    "eval": {"eval", "eval.benchmarks.validation"},
+    "eval": {"eval", "eval.benchmarks.validation", "eval.forging"},
     "sandbox": {
         "sandbox",
         "sandbox.service",

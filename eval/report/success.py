@@ -109,9 +109,9 @@ class Suite:
 
     @property
     def best(self) -> EvalResult | None:
-        """The epoch that solves most tasks; of several, the earliest."""
+        """The epoch that solves the largest share of its tasks; of several, the earliest."""
         trained = [result for result in self.results if result.checkpoint.epoch > 0]
-        return max(trained, key=_solved, default=None)
+        return max(trained, key=_share, default=None)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def headline(suite: Suite) -> Headline | None:
     changes = [_compare(base, epoch) for epoch in epochs]
     adjusted = holm([change.p_value for change in changes])
     position = epochs.index(best)
-    rival = max((epoch for epoch in epochs if epoch is not best), key=_solved, default=None)
+    rival = max((epoch for epoch in epochs if epoch is not best), key=_share, default=None)
     over_rival = _compare(rival, best) if rival else None
     return Headline(
         base=_rate(base),
@@ -170,14 +170,14 @@ def headline(suite: Suite) -> Headline | None:
 
 
 def slices(suite: Suite) -> list[Slice]:
-    """All tasks, then the groups, then the kinds; only rows that have tasks."""
-    episodes = suite.first.episodes
+    """All tasks, then the groups, then the kinds; only rows in which every checkpoint has tasks with a verdict."""
+    episodes = [episode for result in suite.results for episode in result.episodes]
     rows: list[tuple[str, str, Belongs]] = [("All tasks", "all", EVERY)]
     groups = sorted({episode.group for episode in episodes}, key=group_order)
     rows += [(group_name(group), group, having(group=group)) for group in groups]
     kinds = sorted({episode.kind for episode in episodes})
     rows += [(f"Kind: {kind}", "kind", having(kind=kind)) for kind in kinds]
-    return [_slice(suite, *row) for row in rows]
+    return [_slice(suite, *row) for row in rows if all(any(map(row[2], one.episodes)) for one in suite.results)]
 
 
 def effort(result: EvalResult) -> Effort:
@@ -204,13 +204,15 @@ def effort(result: EvalResult) -> Effort:
 
 def _slice(suite: Suite, name: str, level: str, belongs: Belongs) -> Slice:
     rates = [_rate(result, belongs) for result in suite.results]
-    change = _compare(suite.base, suite.best, belongs) if suite.base and suite.best else None
+    change = None
+    if suite.base and suite.best and _pairs(suite.base, suite.best, belongs):
+        change = _compare(suite.base, suite.best, belongs)
     legacy = [_legacy_rate(result, belongs) for result in suite.results]
     return Slice(name, level, rates[0].n, rates, change, legacy)
 
 
-def _solved(result: EvalResult) -> int:
-    return sum(episode.success for episode in result.episodes)
+def _share(result: EvalResult) -> float:
+    return sum(episode.success for episode in result.episodes) / len(result.episodes)
 
 
 def _rate(result: EvalResult, belongs: Belongs = EVERY) -> Rate:
@@ -226,18 +228,25 @@ def _legacy_rate(result: EvalResult, belongs: Belongs) -> Rate | None:
 
 
 def _compare(before: EvalResult, after: EvalResult, belongs: Belongs = EVERY) -> Paired:
-    """Matches episodes by task: both results hold every task of the benchmark once."""
-    outcome = {episode.task_id: episode.success for episode in after.episodes}
-    pairs = [(e.success, outcome[e.task_id]) for e in before.episodes if belongs(e)]
+    """Matches episodes by task; a task without a verdict in either result does not count."""
+    pairs = _pairs(before, after, belongs)
     return compare_paired([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+def _pairs(before: EvalResult, after: EvalResult, belongs: Belongs) -> list[tuple[bool, bool]]:
+    outcome = {episode.task_id: episode.success for episode in after.episodes}
+    return [(e.success, outcome[e.task_id]) for e in before.episodes if belongs(e) and e.task_id in outcome]
 
 
 @dataclass(frozen=True)
 class Block:
-    """Tasks of one kind and group: one row for each checkpoint, with ``(solved, tooltip)`` for each task."""
+    """Tasks of one kind and group: one row for each checkpoint, with ``(solved, tooltip)`` for each task.
+
+    ``solved`` is None for a task without a verdict.
+    """
 
     name: str
-    rows: list[tuple[str, list[tuple[bool, str]]]]
+    rows: list[tuple[str, list[tuple[bool | None, str]]]]
 
 
 def by_reason(reasons: Iterable[Reason]) -> dict[str, int]:
@@ -250,14 +259,21 @@ def grid(suite: Suite) -> list[Block]:
     """Every task at every checkpoint; within a block, the tasks solved most often come first."""
     outcomes = [{e.task_id: e for e in result.episodes} for result in suite.results]
     blocks: dict[tuple[tuple[int, str], str], list[str]] = {}
-    for episode in suite.first.episodes:
-        blocks.setdefault((group_order(episode.group), episode.kind), []).append(episode.task_id)
+    known = {episode.task_id: episode for result in reversed(suite.results) for episode in result.episodes}
+    for task in dict.fromkeys(episode.task_id for result in suite.results for episode in result.episodes):
+        blocks.setdefault((group_order(known[task].group), known[task].kind), []).append(task)
     out = []
     for ((_, group), kind), tasks in sorted(blocks.items()):
-        tasks.sort(key=lambda task: (-sum(outcome[task].success for outcome in outcomes), task))
+        tasks.sort(key=lambda task: (-sum(task in o and o[task].success for o in outcomes), task))
         rows = [
-            (result.checkpoint.name, [(o[t].success, f"{t}: {o[t].reason.replace('_', ' ')}") for t in tasks])
+            (result.checkpoint.name, [_square(task, o.get(task)) for task in tasks])
             for result, o in zip(suite.results, outcomes, strict=True)
         ]
         out.append(Block(f"{kind} · {group_name(group).lower()}", rows))
     return out
+
+
+def _square(task: str, episode: EpisodeResult | None) -> tuple[bool | None, str]:
+    if episode is None:
+        return None, f"{task}: no verdict"
+    return episode.success, f"{task}: {episode.reason.replace('_', ' ')}"

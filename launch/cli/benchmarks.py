@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from launch.cli.paper_tables import paper
 from launch.cli.tasks import NOT_AS_IT_SHOULD_BE, DataRootOption
+from launch.console import say
 
 benchmarks_app = typer.Typer(
     no_args_is_help=True, help="Look at benchmarks and check how they score.", rich_markup_mode="markdown"
@@ -64,6 +66,37 @@ def validate(
     typer.echo(json.dumps([check.as_dict() for check in checks], indent=1) if as_json else table(checks))
     if not all(check.ok for check in checks):
         raise typer.Exit(NOT_AS_IT_SHOULD_BE)
+
+
+@benchmarks_app.command()
+def forge(
+    tier: Annotated[
+        Literal["T3", "T2", "T1"] | None,
+        typer.Option("--tier", help="Isolation of the kernels; by default the best of this machine."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")] = False,
+) -> None:
+    """Let cheating agents play whole episodes; exit code 1 when one is scored, or when an honest agent is refused.
+
+    The agents write rewards, patch graders and tools, look for the answer, pass tests without code, forge states,
+    persuade the judge, and avoid their verdict. docs/eval.md lists them.
+    """
+    from eval.forging import HEAD, row, run_battery, summary
+    from sandbox import SandboxError, choose_tier
+
+    try:
+        chosen = choose_tier(tier, ())
+        say(f"tier {chosen}")
+        if not as_json:
+            typer.echo(HEAD)
+        attempts = asyncio.run(run_battery(chosen, on_attempt=lambda one: None if as_json else typer.echo(row(one))))
+    except SandboxError as error:
+        raise ValueError(str(error)) from None
+    if as_json:
+        typer.echo(json.dumps({"tier": chosen, "attempts": [one.model_dump() for one in attempts]}, indent=1))
+    say(summary(attempts))
+    if any(one.fault for one in attempts):
+        raise typer.Exit(1)
 
 
 benchmarks_app.command()(paper)

@@ -1,7 +1,8 @@
 """The environment of the code-writing agent: actions are cells in a kernel, answers are graded.
 
-Contract: an episode owns its kernel and destroys it. Grading happens on the host from the proposed text alone; neither
-the answer nor the grader enters the kernel. A grader's reward of 1 or more solves the task; a smaller one is the
+Contract: an episode owns its kernel and destroys it. Grading happens on the host from the proposed text, or from
+a state that a fresh kernel reads (:mod:`rollout.codeact.state`); neither the answer nor the grader enters a kernel of
+the model. A grader's reward of 1 or more solves the task; a smaller one is the
 reward of the last answer that the protocol allows.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from rollout.bank.trajectory import CellOutcome, GivenVerdict, Grading, Message, Outcome, ToolCall
 from rollout.codeact.direct_calls import PYTHON, DirectCalls, native_tools
+from rollout.codeact.state import StateCheck
 from rollout.environment import Action, Budget, CannotForkError, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
 from rollout.graders import Verdict, judge_async
@@ -33,6 +35,7 @@ class CodeActEnvironment:
         self._kernel: EpisodeKernel | None = None
         self._toolset = task.toolset.fresh() if task.toolset else None
         self._verdicts: tuple[GivenVerdict, ...] = ()
+        self._state = StateCheck(task, kernels, protocol.cell_timeout_s)
         self.tools: Mapping[str, Callable[..., Any]] = self._toolset.functions() if self._toolset else {}
 
     @property
@@ -66,7 +69,7 @@ class CodeActEnvironment:
             await self._toolset.open()
         if not (self._protocol.runs_code or self._task.check):
             return
-        self._kernel = await self._kernels.acquire(tools=self.tools)
+        self._kernel = await self._kernels.acquire(tools={**self.tools, **self._state.tools()})
         if not self._task.setup:
             return
         result = await self._kernel.run(self._task.setup, timeout_s=self._protocol.cell_timeout_s)
@@ -81,7 +84,7 @@ class CodeActEnvironment:
     async def step(self, action: Action, budget: Budget) -> Observation | Outcome:
         """Runs a cell or calls, grades a proposal, or explains the format after a turn without either."""
         if action.kind == "proposal":
-            return await self._answer(await self._state(action.body), budget)
+            return await self._answer(await self._graded(action.body), budget)
         if action.kind == "invalid":
             if budget.invalid_left <= 0:
                 return ended("max_invalid")
@@ -123,6 +126,7 @@ class CodeActEnvironment:
         if self._kernel is not None and not isinstance(self._kernel, ForkingKernel):
             raise CannotForkError(f"kernels of the kind {type(self._kernel).__name__} have no fork")
         branch = copy.copy(self)
+        branch._state = StateCheck(self._task, self._kernels, self._protocol.cell_timeout_s)
         if self._toolset is not None:
             try:
                 branch._toolset = self._toolset.fork()
@@ -134,7 +138,7 @@ class CodeActEnvironment:
         if self._kernel is None:  # a protocol without actions in code
             return branch
         try:
-            branch._kernel = await self._kernel.fork(tools=branch.tools)
+            branch._kernel = await self._kernel.fork(tools={**branch.tools, **branch._state.tools()})
         except BaseException:
             if branch._toolset is not None:
                 branch._toolset.close()
@@ -150,13 +154,12 @@ class CodeActEnvironment:
             if self._toolset is not None:
                 self._toolset.close()
 
-    async def _state(self, proposed: str) -> str:
-        """What is graded: the answer, or what the task's check prints. A check that fails prints nothing."""
+    async def _graded(self, proposed: str) -> str:
+        """The answer, or what the check of the task prints about the state."""
         if not self._task.check:
             return proposed
         assert self._kernel is not None, "step before reset"
-        result = await self._kernel.run(self._task.check, timeout_s=self._protocol.cell_timeout_s)
-        return result.stdout.strip() if result.status == "ok" else ""
+        return await self._state.read(self._kernel)
 
     async def _answer(self, proposed: str, budget: Budget) -> Observation | Outcome:
         verdict = await judge_async(self._task.grader, proposed, self._task.answer, kernels=self._kernels)

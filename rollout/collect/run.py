@@ -61,23 +61,23 @@ def collect_trajectories(
         ValueError: too many episodes were lost to the infrastructure.
     """
     wanted: set[str] = set()
-    lost: Counter[str] = Counter()
+    lost: dict[str, str] = {}
     for jobs in Collection(config, protocol, servers, judge).phases(bank):
         ids = {id for job in jobs for id in job.ids(protocol)}
         lost_now = run_missing(jobs, config.workers, protocol, bank, "collect")
-        if lost_now.total() > config.max_infra_share * len(ids):
+        if len(lost_now) > config.max_infra_share * len(ids):
             raise ValueError(
                 f"collect.max_infra_share: {lost_sentence(lost_now, len(ids))}, more than "
                 f"{config.max_infra_share:.0%}; finished episodes are kept: mend the cause, then the same command runs "
                 "the others"
             )
         wanted |= ids
-        lost += lost_now
+        lost |= lost_now
     reasons: Counter[str] = Counter(
         record.outcome.reason for record in read_trajectories(bank) if record.id in wanted and not record.lost
     )
     if lost:
-        reasons[LOST] = lost.total()
+        reasons[LOST] = len(lost)
     return reasons
 
 
@@ -86,16 +86,16 @@ LOST = "lost to the infrastructure"
 
 def run_missing(
     jobs: Sequence[Job], workers: WorkerConfig, protocol: EpisodeProtocol, bank: Path, title: str
-) -> Counter[str]:
+) -> dict[str, str]:
     """Runs the jobs whose trajectories are not in the bank and appends each when it finishes.
 
     Returns:
-        Number of episodes lost to the infrastructure, by the message of their error. They are not in the bank.
+        The episodes that were lost to the infrastructure, id → message of the error. They are not in the bank.
 
     Raises:
         OutageError: no episode can be run.
     """
-    lost: Counter[str] = Counter()
+    lost: dict[str, str] = {}
     with TrajectoryStore(bank) as store:
         missing = [left for job in jobs if (left := job.without(store.ids, protocol)) is not None]
         if not missing:
@@ -104,7 +104,7 @@ def run_missing(
         with progress(title, sum(len(job.ids(protocol)) for job in missing)) as advance:
             for trajectory in run_jobs(missing, workers, protocol):
                 if trajectory.lost and trajectory.outcome.error:
-                    lost[trajectory.outcome.error.message] += 1
+                    lost[trajectory.id] = trajectory.outcome.error.message
                 else:
                     store.append(trajectory)
                 done, solved = done + 1, solved + trajectory.outcome.success
@@ -112,7 +112,7 @@ def run_missing(
     return lost
 
 
-def lost_sentence(lost: Counter[str], jobs: int) -> str:
+def lost_sentence(lost: Mapping[str, str], jobs: int) -> str:
     """How many episodes were lost, and the most frequent cause."""
-    cause, _ = lost.most_common(1)[0]
-    return f"{lost.total()} of {jobs} episodes were lost to the infrastructure ({cause})"
+    ((cause, _),) = Counter(lost.values()).most_common(1)
+    return f"{len(lost)} of {jobs} episodes were lost to the infrastructure ({cause})"

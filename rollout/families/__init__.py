@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rollout.families.base import Demonstration, Task, TaskFamily, TaskSet, Toolset, load_tasks
+from rollout.families.base import Demonstration, Snapshot, Task, TaskFamily, TaskSet, Toolset, load_tasks
 from rollout.families.calling_expert import Call, CallingExpert, Player, answer_turn, call_turn, cell_turn
 from rollout.families.data import DataFamily, DataRoot, MissingDataError
 from rollout.families.task_list import read_task_list, task_list_lines
@@ -21,6 +21,7 @@ __all__ = [
     "Demonstration",
     "MissingDataError",
     "Player",
+    "Snapshot",
     "Task",
     "TaskFamily",
     "TaskSet",

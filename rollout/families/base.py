@@ -73,6 +73,19 @@ class Toolset:
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """How the state that a check looks at leaves the model's kernel.
+
+    Attributes:
+        take: an expression that is evaluated in the model's kernel; its value is bytes, at most 32 MiB.
+        restore: code that runs in a fresh kernel, where ``snapshot`` is these bytes; the check follows it.
+    """
+
+    take: str
+    restore: str
+
+
+@dataclass(frozen=True)
 class Task:
     """One task. ``group`` says how it relates to training, such as ``trained`` or ``unseen_tool``; reports show it."""
 
@@ -99,8 +112,11 @@ class Task:
     environment: Callable[..., Environment] | None = field(default=None, compare=False)
     """``factory(task, kernels, protocol)``; None is :class:`rollout.codeact.environment.CodeActEnvironment`."""
     check: str = ""
-    """Code that runs in the kernel when an answer is proposed. What it prints is graded in place of the answer: for
-    tasks whose answer is a state, such as a changed table."""
+    """Code that runs when an answer is proposed, in the model's kernel or after ``snapshot``. What it prints is graded
+    in place of the answer: for tasks whose answer is a state, such as a changed table."""
+    snapshot: Snapshot | None = field(default=None, compare=False)
+    """Hands the state over to a fresh kernel, where the check runs; the model's kernel may have changed what the check
+    uses. It is no part of the digest, because it changes no right answer."""
 
     @property
     def ref(self) -> TaskRef:

@@ -1,8 +1,8 @@
 """DBBench of AgentBench: questions about a table in a database, and changes of it (arXiv 2308.03688, section 3.2).
 
 The database is sqlite in the kernel; every column is TEXT, as in the original, which runs MySQL. A change is judged by
-the whole table: when the model says that it is done, code in the kernel prints the digest of the rows, and the grader
-compares it with that of the published statement's result.
+the whole table: when the model says that it is done, its kernel hands the database over to a fresh one, which prints
+the digest of the rows. The grader compares it with that of the published statement's result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from rollout.families.base import Demonstration, Task
+from rollout.families.base import Demonstration, Snapshot, Task
 from rollout.families.data import DataFamily, DataRoot, DataSource, FamilyInfo, Refused
 from rollout.families.wikitablequestions.table import distinct_names, quoted, sqlite_setup
 
@@ -35,6 +35,10 @@ _CHECK = """def _table_digest():
     rows = [[None if v is None else str(v) for v in row] for row in conn.execute({query!r})]
     return hashlib.sha256(json.dumps(sorted(map(json.dumps, rows))).encode()).hexdigest()
 print(_table_digest())"""
+_SNAPSHOT = Snapshot(
+    take="conn.serialize()",
+    restore="import sqlite3\nconn = sqlite3.connect(':memory:')\nconn.deserialize(snapshot)",
+)
 
 
 class DbBench(DataFamily):
@@ -98,6 +102,7 @@ class DbBench(DataFamily):
             answer=answer,
             setup=sqlite_setup(table.name, [(column, "TEXT") for column in table.columns], table.rows),
             check=_CHECK.format(query=table.query) if change else "",
+            snapshot=_SNAPSHOT if change else None,
             expert=partial(_demonstrate, statement) if statement else None,
         )
 

@@ -18,6 +18,10 @@ _PREAMBLE = re.compile(r"(?:so |thus |therefore |hence )?(?:the |my )?(?:final |
 _FORMULA = re.compile(r"\d\s*(?:\\?\*|\\cdot|\^)\s*\(?\\?[^\W\d_]|\d\s*\\?(?:π|pi\b)|[^\W\d_)]\s*(?:\\?\*|/|\^)\s*\d")
 """A number beside a name, such as ``2*pi`` or ``x/2``: its value is not that of the number."""
 _YEARS = (1000.0, 2100.0)
+_BETWEEN = re.compile(r"[,;\n|/]|\b(?:or|and)\b", re.IGNORECASE)
+_GUESSES = 3
+"""Items beyond those of the reference that make an answer a list of guesses."""
+_LONGEST_ITEM = 5
 
 
 def exact(proposed: str, reference: str) -> Verdict:
@@ -54,7 +58,8 @@ def short_answer(proposed: str, reference: str) -> Verdict:
 
     A number is right within 5 % of the reference and with its sign; a whole number from 1000 to 2100 may be a year and
     must be the same. Otherwise the words of the reference must follow one another in the answer as whole words,
-    without case, accents, punctuation or a leading article. ``yes`` and ``no`` count as the answer only.
+    without case, accents, punctuation or a leading article. A list of names that is longer than the reference by three
+    is a list of guesses. ``yes`` and ``no`` count as the answer only.
     """
     proposed = proposed[:LONGEST_SHORT_ANSWER]
     if (wanted := reference.strip().lower()) in ("yes", "no"):
@@ -70,6 +75,8 @@ def short_answer(proposed: str, reference: str) -> Verdict:
         else:
             near = abs(said - value) <= TOLERANCE * abs(value)
         return right(f"{said:g} is near {value:g}") if near else wrong(f"{said:g} is not {value:g}")
+    if _guesses(proposed, reference):
+        return wrong(f"{shown(proposed)} is a list of guesses")
     if holds(words(proposed), _without_article(words(reference))):
         return right("it has the words of the reference")
     return wrong(f"{shown(proposed)} does not have the words of {shown(reference)}")
@@ -85,6 +92,14 @@ def _plain_number(reference: str) -> float | None:
         return float(reference.replace(",", ""))
     except ValueError:
         return None
+
+
+def _guesses(proposed: str, reference: str) -> bool:
+    """Whether an answer lists short items, by three more than the reference has."""
+    items, known = (
+        [found for part in _BETWEEN.split(text) if (found := words(part))] for text in (proposed, reference)
+    )
+    return len(items) >= len(known) + _GUESSES and all(len(item) <= _LONGEST_ITEM for item in items)
 
 
 def _without_article(found: list[str]) -> list[str]:

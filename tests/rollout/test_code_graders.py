@@ -70,6 +70,29 @@ def test_no_code_passes_that_does_not_add(code: str) -> None:
     assert verdict.kind == "wrong" and verdict.reason, verdict
 
 
+SHADOWS = (
+    "def abs(v): return 0\nset = lambda *g: ()\nclass math:\n    isclose = staticmethod(lambda *a, **k: True)\n"
+    "def add(a, b):\n    return 0.5"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "tests", "kind"),
+    [
+        (SHADOWS, ["assert abs(add(1, 2) - 3) < 1e-6"], "wrong"),
+        (SHADOWS, ["assert set([add(1, 2)]) == set([3])"], "wrong"),
+        (SHADOWS, ["assert math.isclose(add(1, 2), 3)"], "wrong"),
+        ("import math\ndef add(a, b):\n    return a + b", ["assert math.isclose(add(1, 2), 3)"], "right"),
+        ("def sum(a, b):\n    return a + b", ["assert sum(1, 2) == 3"], "right"),  # mbpp-126
+        ("def add(a, b):\n    raise StopIteration", ["assert all(map(add, [1], [2]))"], "wrong"),
+    ],
+)
+def test_the_code_gives_its_tests_neither_builtins_nor_modules_nor_the_end_of_a_loop(
+    code: str, tests: list[str], kind: str
+) -> None:
+    assert judge("unit_tests", code, json.dumps({**ADD, "tests": tests})).kind == kind
+
+
 HUMANEVAL = {
     "before": 'import math\ndef half(x):\n    return x / 2\n\ndef twice(xs):\n    """Doubles each."""\n',
     "tests": [

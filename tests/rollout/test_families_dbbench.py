@@ -60,6 +60,10 @@ async def test_statements_are_translated_and_compare_as_mysql_does() -> None:
     [
         ("conn.execute(\"UPDATE '2 teams' SET Name = 'It''s\\nX' WHERE No = 1\")", True),
         ("conn.execute(\"UPDATE '2 teams' SET Name = 'It''s\\nX'\")", False),
+        (
+            "conn.execute(\"UPDATE '2 teams' SET Name = 'It''s\\nX' WHERE No = 1\")\nprint = conn.row_factory = None",
+            True,
+        ),
         ("conn.close()", False),
         ("del conn", False),
         ("pass", False),

@@ -16,6 +16,7 @@ from typing import Any
 
 from rollout.graders.code.compare import same_output, same_value, unordered_output
 from rollout.graders.code.kernels import OWN, Kernels
+from rollout.graders.code.names import offered_names
 from rollout.graders.code.subject import IN_KERNEL, Stopped, Subject, code_in
 from rollout.graders.processes import Ended
 from rollout.graders.verdict import Verdict, right, wrong
@@ -86,7 +87,8 @@ async def _unit_tests(kernels: Kernels, code: str, known: Mapping[str, Any], leg
         kernel = await kernels.acquire(tools={"_ask": _ask})
         try:
             await kernel.run(IN_KERNEL, timeout_s=30.0)
-            given = json.dumps([before, loaded.get("names", {}), known.get("entry_point")])
+            names = offered_names(loaded.get("names"), before, tests, known.get("entry_point"))
+            given = json.dumps([before, names, known.get("entry_point")])
             call = f"print(__import__('json').dumps(prepare(_ask, *__import__('json').loads({given!r}))))"
             ready = await kernel.run(call, timeout_s=limit_s + _MARGIN_S)
             if ready.status != "ok":

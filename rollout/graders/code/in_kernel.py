@@ -271,6 +271,8 @@ def request(operation: Any, handle: Any, given: Any, named: Any = None) -> Any:
     if "raised" in answer:
         name, message = answer["raised"]
         kind = getattr(builtins, name, None)
+        if name in ("StopIteration", "StopAsyncIteration") and operation != "next":  # it would end a loop of the test
+            kind = None
         if isinstance(kind, type) and issubclass(kind, Exception):
             raise kind(message)
         raise RuntimeError(f"{name}: {message}")
