@@ -82,7 +82,7 @@ def test_text(proposed: str, reference: str, right: bool) -> None:
         ("", "oslo", False),
         ("Bergen, Oslo, Hamar or Voss", "Oslo", False),  # guesses
         ("Bergen or Oslo", "Oslo", True),
-        ("red, green, blue and white", "green, blue, white", True),
+        ("red, green, blue, white", "green, blue, white", True),
     ],
 )
 def test_short_answer(proposed: str, reference: str, right: bool) -> None:
