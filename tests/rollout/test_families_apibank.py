@@ -20,6 +20,7 @@ from rollout.families.apibank.dialogue import Call
 from rollout.families.apibank.family import _FOLDERS, ApiBankData, _texts
 from rollout.families.apibank.legacy import reference_call
 from rollout.families.apibank.players import MakesRecordedCall
+from rollout.families.apibank.toolset import ApiBankTools
 from rollout.families.data import DataRoot
 from rollout.graders import judge
 from rollout.protocol import parse_turn
@@ -98,6 +99,11 @@ async def play(task: Task, turn: str, protocol: str, kernels: KernelSource | Non
 def expert(task: Task) -> MakesRecordedCall:
     assert isinstance(task.expert, MakesRecordedCall)
     return task.expert
+
+
+def tools_of(task: Task) -> ApiBankTools:
+    assert isinstance(task.toolset, ApiBankTools)
+    return task.toolset
 
 
 def gold(task: Task, protocol: str) -> str:
@@ -225,7 +231,7 @@ async def test_tools_are_found_by_search_on_level_2(small: Path) -> None:
     done = await play(search, '[{"action": "ToolSearcher", "keywords": "get the current date today"}]', "apibank-json")
     assert done.outcome.success  # a search that is not recorded, and finds the same tool
     assert '"name": "ToolSearcher"' in done.messages[0].content and "GetToday" not in done.messages[0].content
-    described = load(small)[0].toolset.scene.described  # type: ignore[union-attr]
+    described = tools_of(load(small)[0]).scene.described
     assert "The description of the data." in [one["description"] for one in described]
 
 
@@ -240,9 +246,7 @@ async def test_the_reference_reads_calls_with_expressions_and_forgets_earlier_on
         (queried, gold(queried, "apibank-json"), "apibank-json", "wrong"),
     ]
     for task, turn, protocol, verdict in turns:
-        tools = task.toolset
-        assert tools is not None
-        parsed = reference_call(turn, FORMS[protocol], tools.databases)  # type: ignore[attr-defined]
+        parsed = reference_call(turn, FORMS[protocol], tools_of(task).databases)
         assert judge("apibank", json.dumps({"parsed": parsed}), task.answer, legacy=True).kind == verdict, turn
     rules = EpisodeProtocol.model_validate("apibank-json")
     done = await play(queried, gold(queried, "apibank-json"), "apibank-json")
