@@ -254,6 +254,16 @@ async def test_the_reference_reads_calls_with_expressions_and_forgets_earlier_on
     assert done.grading and [(one.kind, one.legacy) for one in done.grading.verdicts] == [("right", "wrong")]
 
 
+@needs_data
+def test_the_reference_refuses_recorded_calls() -> None:
+    accepted: Counter[str] = Counter()
+    for task in load(DATA, "level1-reference"):
+        for protocol, form in FORMS.items():
+            parsed = reference_call(gold(task, protocol), form, tools_of(task).databases)
+            accepted[form] += judge("apibank", json.dumps({"parsed": parsed}), task.answer, legacy=True).kind == "right"
+    assert dict(accepted) == {"call_code": 391, "call_json": 391, "call_text": 359}
+
+
 async def test_another_protocol_is_refused_with_the_names_of_those_that_fit(small: Path) -> None:
     done = await play(load(small)[0], "x", "codeact")
     assert done.outcome.error is not None and "apibank-code, apibank-json or apibank-text" in done.outcome.error.message
