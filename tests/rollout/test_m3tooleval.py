@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rollout.bank.trajectory import Sampling, ToolCall
+from rollout.checks.validate import answers_of
 from rollout.codeact.direct_calls import DirectCalls
 from rollout.episode.loop import run_episode
 from rollout.families import Task, TaskSet, Toolset, load_tasks
@@ -227,3 +228,15 @@ def test_missing_files_and_other_files_are_named(tmp_path: Path) -> None:
     (folder / "web_pages.jsonl").write_text('{"name": "/", "content": "a"}')
     with pytest.raises(ValueError, match=r"tool_behaviour\.json the keys flights and hotels"):
         load_tasks(chosen)
+
+
+@needs_data
+def test_the_legacy_rule_refuses_five_right_answers_and_accepts_fifteen_wrong_ones(tasks: dict[str, Task]) -> None:
+    def legacy(name: str, text: str) -> str:
+        return judge("m3tooleval", text, tasks[name].answer, legacy=True).kind
+
+    made = {name: answers_of(task) for name, task in tasks.items()}
+    kinds = [legacy(name, answers.right[0]) for name, answers in made.items()]
+    assert (kinds.count("right"), kinds.count("wrong")) == (77, 5)
+    accepted = [text for name, one in made.items() for text in one.wrong if legacy(name, text) == "right"]
+    assert len(accepted) == 15 and {"0", "68", "380"} <= set(accepted)

@@ -39,8 +39,8 @@ class Trade(Toolset):
 
     def find_minimum(self, *args: float | list[float]) -> Any:
         """Returns the smallest of the arguments, which are numbers."""
-        return min(args)  # type: ignore[type-var]
+        return min(args)
 
     def find_maximum(self, *args: float | list[float]) -> Any:
         """Returns the largest of the arguments, which are numbers."""
-        return max(args)  # type: ignore[type-var]
+        return max(args)

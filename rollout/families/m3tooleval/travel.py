@@ -56,11 +56,11 @@ class Travel(Toolset):
 
     def max(self, *args: float | list[float]) -> float:
         """Returns the largest of the arguments, which are numbers."""
-        return max(*args)  # type: ignore[type-var, return-value]
+        return max(*args)  # type: ignore[return-value]
 
     def min(self, *args: float | list[float]) -> float:
         """Returns the smallest of the arguments, which are numbers."""
-        return min(*args)  # type: ignore[type-var, return-value]
+        return min(*args)  # type: ignore[return-value]
 
     def sum(self, *args: float) -> float:
         """Returns the sum of the arguments, which are numbers."""
