@@ -27,6 +27,8 @@ class Call:
 
 Player = Generator[Sequence[Call], list[Any], str]
 """Yields calls that do not need one another's results, is sent their results, and returns the answer."""
+_CODE, _CALLS = ("tags", "chat", "fenced", "action_code"), ("action_json", "action_text")
+"""Forms of protocols whose actions are code, and single calls."""
 _FENCED = "```python\n{}\n```"
 
 
@@ -49,8 +51,11 @@ class CallingExpert:
         return self._demonstrate("tags")
 
     def in_form(self, form: str) -> Callable[[bool], Demonstration] | None:
-        """The expert under a protocol of another form (:attr:`rollout.EpisodeProtocol.form`); None for native calls."""
-        if form == "tools":
+        """The expert under a protocol of another form (:attr:`rollout.EpisodeProtocol.form`).
+
+        None for native calls, for the one call of API-Bank, and for forms without actions.
+        """
+        if form not in (*_CODE, *_CALLS):
             return None
 
         def demonstrate(make_mistake: bool) -> Demonstration:
@@ -63,7 +68,7 @@ class CallingExpert:
         try:
             calls = next(playing)
             while True:
-                if form in ("action_json", "action_text"):
+                if form in _CALLS:
                     results = yield from self._one_by_one(calls, form)
                 else:
                     results = json.loads((yield cell_turn(form, _cell(calls))))
@@ -119,4 +124,6 @@ def answer_turn(form: str, answer: str) -> str:
     """A turn that proposes an answer."""
     if form.startswith("action_"):
         return f"Answer: {answer}"
-    return answer if form in ("chat", "tools") else f"<solution>{answer}</solution>"
+    if form == "final":
+        return f"#### {answer}"
+    return answer if form in ("chat", "tools", "answer") else f"<solution>{answer}</solution>"
