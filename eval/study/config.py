@@ -18,7 +18,7 @@ class StudyBenchmark(BaseModel):
 
     name: Annotated[str, AfterValidator(BENCHMARKS.check)]
     """A registered benchmark with protocols for `code`, `json` and `text`."""
-    tasks: int | None = Field(None, gt=0)
+    tasks: int | None = Field(None, ge=2)
     """Number of tasks, taken at even distances from all of them; null: all."""
     data_root: Path | None = None
     """Folder of data sets; null: that of the environment variable CODEACT_DATA, else ~/.cache/codeact/data."""

@@ -2,19 +2,24 @@
 
 import json
 import re
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import eval.sweep
+from eval import CheckpointRef, EvaluateConfig, StudyConfig, measure_actions
+from eval.parity import ParityReport
 from eval.results import EvalResult
 from eval.stats import compare_paired, wilson
 from eval.study.actions import FORMATS, ActionStudy, study_of
+from eval.study.config import StudyBenchmark
 from launch.cli import app
 from rollout import EpisodeProtocol, Sampling, Task, TaskSet, load_tasks
+from rollout.engines import ServerSpec
 from rollout.servers.scripted import Rule, Script, ScriptedBackend
 from tests.eval.test_results import episode, result
 from tests.helpers.local_episodes import run_here
@@ -89,6 +94,7 @@ def test_the_table_says_what_scripted_models_are(
 ) -> None:
     suite = load_tasks(TaskSet(family="tool_suite", split="test", count=82))
     chosen = [suite[index * 82 // 4] for index in range(4)]
+    there, absent = {"name": "tool_suite", "tasks": 4}, {"name": "m3tooleval", "data_root": str(tmp_path / "none")}
     engines = {
         name: {"base_urls": [serve_here(script(name, chosen, counts))], "model": name}
         for name, counts in SKILLS.items()
@@ -96,7 +102,7 @@ def test_the_table_says_what_scripted_models_are(
     config = {
         "run": str(tmp_path / "run"),
         "engines": engines,
-        "study": {"models": list(SKILLS), "benchmarks": [{"name": "tool_suite", "tasks": 4}]},
+        "study": {"models": list(SKILLS), "benchmarks": [there, absent]},
         "evaluate": {"workers": {"warm_kernels": 2, "kernel_memory_mib": 256}},
     }
     path = tmp_path / "study.yaml"
@@ -112,6 +118,7 @@ def test_the_table_says_what_scripted_models_are(
         assert tuple(scores[form]["solved"] for form in FORMATS) == counts
         assert [scores[form]["turns"] for form in FORMATS] == pytest.approx([(n + 10 * (4 - n)) / 4 for n in counts])
     assert bench["best_success"] == {"code": 2, "json": 2, "text": 1} and bench["tasks"] == 4
+    assert len(found["missing"]) == 1 and found["missing"][0].startswith("m3tooleval: ")
     assert bench["pairs"][0]["gained"] == 0 and bench["pairs"][0]["lost"] == 2
     assert json.loads((tmp_path / "run" / "eval" / "study" / "actions.json").read_text()) == found
 
@@ -139,3 +146,29 @@ def test_what_cannot_be_measured_is_one_sentence(changes: dict[str, Any], says: 
     done = CliRunner().invoke(app, ["study", "actions", str(path)])
     assert done.exit_code == 2 and says in " ".join(done.output.split())
     assert Sampling().temperature == 0
+
+
+def test_a_checkpoint_is_served_once_for_all_formats_and_samples(
+    tmp_path: Path, serve_here: Callable[[Any], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = serve_here(ScriptedBackend(Script(rules=(Rule(reply="Answer: 7919"),))))
+    served: list[str] = []
+
+    @contextmanager
+    def serve(checkpoint: CheckpointRef) -> Iterator[ServerSpec]:
+        served.append(checkpoint.name)
+        yield ServerSpec(name=checkpoint.digest, base_urls=(url,), model="scripted", api_key_env=None)
+
+    def agrees(url: str, folder: Path, *, tolerance: float) -> ParityReport:
+        return ParityReport(1, 0.0, 0.0, 0, tolerance)
+
+    monkeypatch.setattr(eval.sweep, "require_parity", agrees)
+    monkeypatch.setattr(eval.sweep, "run_missing", run_here)
+    config = StudyConfig(
+        benchmarks=(StudyBenchmark(name="tool_suite", tasks=2),), samples=2, sampling=Sampling(temperature=0.5)
+    )
+    models = [CheckpointRef(name=name, digest=name, epoch=0, path=".") for name in ("base", "trained")]
+    found = measure_actions(config, EvaluateConfig(), models, {}, tmp_path, serve, list, {})
+    assert served == ["base", "trained"] and found.samples == 2
+    scores = found.benchmarks[0].scores["base"]["code"]
+    assert (scores.solved, scores.episodes, scores.turns) == (0, 4, 10)
