@@ -127,13 +127,15 @@ def evaluate(config: LoopConfig) -> str:
         )
         where = folder.evaluation / "engines"
         results += evaluate_servers(config.evaluate, config.protocol, others, where, session, judge)
-    return f"solved: {', '.join(map(_solved, results))}"
+    others = {protocol.ref.digest for protocol in config.evaluate.base_protocols}
+    return f"solved: {', '.join(_solved(result, result.protocol.digest in others) for result in results)}"
 
 
-def _solved(result: EvalResult) -> str:
-    """``base 3/60``, with what has no verdict."""
+def _solved(result: EvalResult, other_protocol: bool) -> str:
+    """``base 3/60``, with the protocol if it is not the run's, and with what has no verdict."""
+    name = f"{result.checkpoint.name} ({result.protocol.name})" if other_protocol else result.checkpoint.name
     without = f" ({result.without_verdict})" if result.unscored else ""
-    return f"{result.checkpoint.name} {sum(e.success for e in result.episodes)}/{len(result.episodes)}{without}"
+    return f"{name} {sum(e.success for e in result.episodes)}/{len(result.episodes)}{without}"
 
 
 def report(config: LoopConfig) -> str:
