@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rollout.bank.trajectory import CellOutcome, GivenVerdict, Grading, Message, MessageKind, Outcome, Role
+from rollout.bank.trajectory import CellOutcome, GivenVerdict, Grading, Message, Outcome, Role
 from rollout.codeact.direct_calls import DirectCalls
 from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
 from rollout.families.apibank.legacy import reference_call
@@ -62,8 +62,8 @@ class OneCallEnvironment:
             spoken[0] = ("user", f"{self._instructions()}\n\n{spoken[0][1]}")
         else:
             spoken.insert(0, ("system", self._instructions()))
-        kinds: list[MessageKind] = ["instruction"] * (len(spoken) - 1) + ["task"]
-        return [Message(role=role, kind=kind, content=text) for (role, text), kind in zip(spoken, kinds, strict=True)]
+        messages = [Message(role=role, kind="instruction", content=text) for role, text in spoken]
+        return [*messages[:-1], messages[-1].model_copy(update={"kind": "task"})]
 
     async def reset(self) -> None:
         """Acquires a kernel when calls are code.
