@@ -259,7 +259,8 @@ def _benchmark(spec: Any) -> Iterator[str]:
     for one in sets:
         info = known[one.family].info if one.family in known else None
         sources = info.sources.get(one.split, ()) if info else ()
-        grader = f"`{info.graders.get(one.split, info.grader)}`" if info else ""
+        name = spec.grader or (info.graders.get(one.split, info.grader) if info else "")
+        grader = f"`{name}`" if name else ""
         files = ", ".join(f"`{source.files[0]}`" for source in sources if source.files)
         origins = ", ".join(dict.fromkeys(filter(None, map(_origin, sources))))
         yield f"| `{one.family}`, `{one.split}` | {grader} | {files} | {origins} |"
