@@ -113,12 +113,14 @@ def stored(count: int, turns: int) -> dict[str, Any]:
             with shard.open("rb") as lines:
                 solved += sum(json.loads(line)["outcome"]["success"] for line in lines)
         loop_s = time.monotonic() - started
-        started = time.monotonic()
+        started, used = time.monotonic(), time.process_time()
         result = measure(Benchmark(name="scoring", tasks=chosen), spec, Path(folder))
-        seconds = time.monotonic() - started
+        seconds, used = time.monotonic() - started, time.process_time() - used
     return {
         "episodes": len(result.episodes),
         "seconds": round(seconds, 1),
+        "processor_s": round(used, 1),
+        "load": round(psutil.getloadavg()[0], 1),
         "plain_loop_s": round(loop_s, 1),
         "ratio": round(seconds / loop_s, 2),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
