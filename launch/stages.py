@@ -127,8 +127,8 @@ def evaluate(config: LoopConfig) -> str:
         )
         where = folder.evaluation / "engines"
         results += evaluate_servers(config.evaluate, config.protocol, others, where, session, judge)
-    others = {protocol.ref.digest for protocol in config.evaluate.base_protocols}
-    return f"solved: {', '.join(_solved(result, result.protocol.digest in others) for result in results)}"
+    further = {protocol.ref.digest for protocol in config.evaluate.base_protocols}
+    return f"solved: {', '.join(_solved(result, result.protocol.digest in further) for result in results)}"
 
 
 def _solved(result: EvalResult, other_protocol: bool) -> str:

@@ -16,7 +16,7 @@ def with_run_protocol(values: Any) -> Any:
     """The values of a configuration with ``extends: run`` replaced."""
     evaluate = values.get("evaluate") if isinstance(values, dict) else None
     listed = evaluate.get("base_protocols") if isinstance(evaluate, dict) else None
-    if not isinstance(listed, list | tuple):
+    if not isinstance(evaluate, dict) or not isinstance(listed, list | tuple):
         return values
     try:
         run = EpisodeProtocol.model_validate(values.get("protocol", {})).model_dump()
