@@ -250,7 +250,8 @@ def _benchmark(spec: Any) -> Iterator[str]:
 
     sets = spec.tasks if isinstance(spec.tasks, tuple) else (spec.tasks,)
     drawn, known = spec.sampling, data_families()
-    yield f"{spec.title}. Licence: {spec.licence}. {spec.size:,} tasks of the original."
+    of = " of the original" if all(one.family in known for one in sets) else ", made here"
+    yield f"{spec.title}. Licence: {spec.licence}. {spec.size:,} tasks{of}."
     ways = ", ".join(f"{way}: `{protocol}`" for way, protocol in spec.protocols.items())
     yield f"\nProtocols: {ways}. Temperature {drawn.temperature:g}, at most {drawn.max_tokens:,} tokens a turn."
     if spec.samples > 1:
@@ -260,7 +261,7 @@ def _benchmark(spec: Any) -> Iterator[str]:
         info = known[one.family].info if one.family in known else None
         sources = info.sources.get(one.split, ()) if info else ()
         name = spec.grader or (info.graders.get(one.split, info.grader) if info else "")
-        grader = f"`{name}`" if name else ""
+        grader = f"`{name}`" if name else "that of the task"
         files = ", ".join(f"`{source.files[0]}`" for source in sources if source.files)
         origins = ", ".join(dict.fromkeys(filter(None, map(_origin, sources))))
         yield f"| `{one.family}`, `{one.split}` | {grader} | {files} | {origins} |"
