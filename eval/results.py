@@ -139,7 +139,7 @@ class EvalResult(StoredModel):
 
     @model_validator(mode="after")
     def _every_task_once(self) -> EvalResult:
-        counts = Counter(episode.task_id for episode in (*self.episodes, *self.unscored))
+        counts = Counter([*(one.task_id for one in self.episodes), *(one.task_id for one in self.unscored)])
         twice = [task for task, count in counts.items() if count > 1]
         if twice:
             raise ValueError(f"episodes: task {twice[0]!r} occurs {counts[twice[0]]} times; keep one episode per task")

@@ -18,7 +18,7 @@ from rollout.engines import Completion, Judge, JudgeSpec
 _MARK = re.compile(r"the marks (<[0-9a-f]{16}>)")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gullible:
     """The engine of the judge, and its description."""
 
