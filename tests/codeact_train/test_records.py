@@ -68,8 +68,8 @@ TEXTS: dict[str, bytes] = {
     "two_arrays": (json.dumps(RECORDS[:2]) + "\n" + json.dumps(RECORDS[2:])).encode(),
     "pretty": "".join(json.dumps(record, indent=2) + "\n" for record in RECORDS).encode(),
     "pretty_utf16_bom": "".join(json.dumps(record, indent=2) + "\n" for record in RECORDS).encode("utf-16"),
-    "gzip": gzip.compress(LINES.encode()),
-    "two_gzips": gzip.compress(LINES[:300].encode()) + gzip.compress(LINES[300:].encode()),
+    "gzip": gzip.compress(LINES.encode(), mtime=0),
+    "two_gzips": gzip.compress(LINES[:300].encode(), mtime=0) + gzip.compress(LINES[300:].encode()),
     "zstd": _zstd(LINES.encode()),
     "bzip2": bz2.compress(LINES.encode()),
     "xz": lzma.compress(LINES.encode()),
@@ -116,7 +116,7 @@ def test_progress_adds_up_to_the_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress(LINES.encode())[:-40], "cannot be decompressed"),
+        (gzip.compress(LINES.encode(), mtime=0)[:-40], "cannot be decompressed"),
         (_zstd(LINES.encode())[:-20], "cannot be decompressed"),
         (b"PK\x03\x04rest", "a zip archive; unpack it"),
         (LINES.encode("utf-16")[:-1], "not utf-16"),
