@@ -58,7 +58,6 @@ setup(
         "dev": [
             "pytest>=8",
             "pytest-asyncio>=0.24",
-            "pytest-xdist>=3.6",
             "hypothesis>=6",
             "ruff>=0.6",
             "mypy>=1.11",

@@ -13,20 +13,6 @@ import pytest
 from rollout.servers.server import ModelServer, bound_socket
 
 MakeLlama = Callable[..., Path]
-KERNELS = ("eval", "rollout", "sandbox", "test_arrows.py", "test_prose.py")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Two groups for ``-n 2 --dist loadgroup``: trainers of several processes in one worker, kernels in the other.
-
-    Tests of one group would disturb one another: trainers share the cores, kernels are counted.
-    """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group("kernels" if folder in KERNELS else "trainers"))
 
 
 @pytest.fixture(scope="session")
