@@ -24,6 +24,7 @@ from rollout.graders import math_text
 
 MOST_DIGITS = 20_000
 MOST_PARTS = 2_000
+_SMALL = 1e-4
 _BASE = re.compile(r"([0-9A-Z]+)_\{?(?:\\text\{)?\s*(\w+)\s*\}*")
 _EXHAUSTED = (MemoryError, RecursionError, OverflowError)
 _exhausted: list[BaseException] = []
@@ -79,6 +80,8 @@ def compare(proposed: str, reference: str) -> tuple[str, str]:
         if size := _too_large(expression):
             return "none", size
     if verify(wanted, found, float_rounding=6, numeric_precision=15, timeout_seconds=None, raise_on_error=True):
+        if len(wanted) == len(found) == 1 and _differ_in_size(wanted[0], found[0]):
+            return "wrong", "it does not equal the reference"
         return "right", "it equals the reference"
     for left in wanted:
         for right in found:
@@ -88,12 +91,22 @@ def compare(proposed: str, reference: str) -> tuple[str, str]:
     return "wrong", "it does not equal the reference"
 
 
+def _differ_in_size(wanted: Any, found: Any) -> bool:
+    """Whether two numbers that both are 0 in six decimals, as math-verify compares them, are of another size."""
+    if not all(isinstance(one, Basic) and getattr(one, "is_number", False) for one in (wanted, found)):
+        return False
+    largest = max(abs(wanted.evalf(15)), abs(found.evalf(15)))
+    return bool(0 < largest < _SMALL) and (wanted - found).equals(0) is False
+
+
 def _read(answer: str) -> list[Any]:
     """What math-verify makes of an answer: expressions, never its text."""
     latex = math_text.to_latex(answer)
+    # of LaTeX that it cannot read, the plain reader would take a number out of its middle
+    forms = [LatexExtractionConfig()] if "\\" in latex else [LatexExtractionConfig(), ExprExtractionConfig()]
     found = parse(
         f"${latex}$",
-        [LatexExtractionConfig(), ExprExtractionConfig()],
+        forms,
         fallback_mode="no_fallback",
         parsing_timeout=None,
         raise_on_error=True,

@@ -24,6 +24,7 @@ _WORDS |= {"inch", "feet", "foot", "ft", "miles", "mile", "meters", "meter", "ho
 _WORDS |= {"percent", "mph", "lbs", "pounds", "grams", "people", "ways", "radians", "days", "years", "points"}
 _UNIT = re.compile(r"(?<=[\d})])\s*(?:[a-z]+(?:\s+[a-z]+)?)\s*(?:\^\{?[23]\}?)?$")
 _SHORT_FRACTION = re.compile(r"\\frac\s*(\d)\s*(\d)(?!\d)")
+_MACRO_FRACTION = re.compile(r"\\frac\s*(\\[a-zA-Z]+)\s*(\d)(?!\d)")
 _HALF_FRACTION = re.compile(r"\\frac\s*(\{[^{}]*\})\s*(\d)|\\frac\s*(\d)\s*(\{[^{}]*\})")
 _PLAIN_FUNCTION = re.compile(r"(?<![\\a-zA-Z])(sin|cos|tan|log|ln|exp|pi|infty|alpha|theta)(?![a-zA-Z])")
 _PROSE = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
@@ -87,6 +88,7 @@ def normalise(answer: str) -> str:
     text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(?<=\d)\s*%$", "", text)
     text = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
+    text = _MACRO_FRACTION.sub(r"\\frac{\1}{\2}", text)
     text = _HALF_FRACTION.sub(lambda m: f"\\frac{m[1]}{{{m[2]}}}" if m[1] else f"\\frac{{{m[3]}}}{m[4]}", text)
     text = re.sub(r"\\sqrt\s*(\w)", r"\\sqrt{\1}", text)
     text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", text)
@@ -125,5 +127,5 @@ def to_latex(normalised: str) -> str:
     text = re.sub(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}", text)
     text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text)
     text = _PLAIN_FUNCTION.sub(r"\\\1", text)
-    text = re.sub(r"\s+(?:and|or)\s+", ",", text)
+    text = re.sub(r"(?:\s*,)?\s+(?:and|or)\s+", ",", text)
     return text.replace("*", " \\cdot ")

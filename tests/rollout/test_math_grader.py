@@ -12,6 +12,13 @@ from rollout.graders.processes import Ended, GraderLimits, GraderProcesses
     ("proposed", "reference", "right"),
     [
         ("1/2", "\\frac{1}{2}", True),
+        ("\\frac{2}{2 \\cdot 2004!}", "\\frac{1}{2004!}", True),
+        ("\\frac{2}{2004!}", "\\frac{1}{2004!}", False),  # both are 0 in six decimals
+        ("\\sin(\\pi)", "0", True),
+        ("\\frac{\\pi}{4} + 2", "\\frac \\pi4 + 2", True),
+        ("\\frac \\pi5 + 2 - \\sqrt2", "\\frac \\pi4 + 2 - \\sqrt2", False),
+        ("-2, 7, -5", "7, -2, \\text{ and } -5", True),
+        ("8, -2, \\text{ and } -5", "7, -2, \\text{ and } -5", False),
         ("$\\dfrac12$", "\\frac{1}{2}", True),
         ("The answer is $\\frac{3}{4}$.", "\\frac{3}{4}", True),
         ("So it is \\boxed{\\frac{3}{4}}, as \\boxed{0.75}.", "\\frac{3}{4}", True),
