@@ -8,6 +8,7 @@ raise KeyboardInterrupt. The C library's ``system`` ignores interrupts while it 
 
 from __future__ import annotations
 
+import _signal  # signal's own functions make enum members of numbers and handlers, which is slow
 import errno
 import os
 import subprocess
@@ -15,7 +16,7 @@ import sys
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import IO, Any, TypeVar
 
 from IPython.core.magic import cell_magic, magics_class
@@ -38,6 +39,33 @@ def install() -> None:
 
 
 @contextmanager
+def _running(command: Any, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that is started, and ended when its block is interrupted.
+
+    An interrupt that arrives while it is started is raised afterwards: ``Popen`` would leave the process behind.
+    """
+    if current_thread() is not main_thread():  # interrupts are the main thread's
+        yield subprocess.Popen(command, **options)
+        return
+    arrived: list[int] = []
+    before = _signal.signal(_signal.SIGINT, lambda number, frame: arrived.append(number))
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        process = subprocess.Popen(command, **options)
+        _signal.signal(_signal.SIGINT, before)
+        with _ended_by_interrupts(process):
+            if arrived:
+                raise KeyboardInterrupt
+            yield process
+    except BaseException:
+        _signal.signal(_signal.SIGINT, before)
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        raise
+
+
+@contextmanager
 def _ended_by_interrupts(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Ends the process when its block is interrupted."""
     try:
@@ -52,8 +80,7 @@ def _ended_by_interrupts(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def run(command: str | bytes | os.PathLike[Any]) -> int:
     """Runs a command in a shell; returns its exit code, negative for a signal. Raises OSError when Linux refuses."""
-    process = subprocess.Popen(os.fsencode(command), shell=True, close_fds=False, restore_signals=False)
-    with _ended_by_interrupts(process):
+    with _running(os.fsencode(command), shell=True, close_fds=False, restore_signals=False) as process:
         return process.wait()
 
 
@@ -71,8 +98,7 @@ def run_with(command: Any, use: Callable[[subprocess.Popen[bytes]], T], stderr: 
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, shell=isinstance(command, str), stdin=pipe, stdout=pipe, stderr=stderr)
-    with _ended_by_interrupts(process):
+    with _running(command, shell=isinstance(command, str), stdin=pipe, stdout=pipe, stderr=stderr) as process:
         return use(process)
 
 
@@ -110,15 +136,16 @@ class Scripts(ScriptMagics):
         if args.bg:
             super().shebang(line, cell)
             return
+        text = (cell if cell.endswith("\n") else f"{cell}\n").encode("utf-8", "replace")
+        pipe, process = subprocess.PIPE, None
         try:
-            process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            with _running(words, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+                code = self._communicate(process, text, args.out, args.err)
         except OSError as error:
-            if error.errno != errno.ENOENT:
+            if process is not None or error.errno != errno.ENOENT:
                 raise
             print(f"Couldn't find program: {words[0]!r}")
             return
-        text = (cell if cell.endswith("\n") else f"{cell}\n").encode("utf-8", "replace")
-        code = self._communicate(process, text, args.out, args.err)
         if args.raise_error and code != 0:
             raise subprocess.CalledProcessError(code, text)
 

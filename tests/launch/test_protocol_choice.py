@@ -62,7 +62,7 @@ def test_the_whole_prompt_is_shown() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["procedural", "--protocol", "mnt"], "choose from: chat, codeact"),
+        (["procedural", "--protocol", "mnt"], "chat, codeact, complete-code"),
         (["nowhere"], "not a registered task family"),
         (["procedural", "--task", "none"], "has no such task; its first ids are"),
     ],

@@ -67,6 +67,29 @@ async def test_an_interrupt_ends_a_command(isolated: KernelPool, code: str) -> N
         await until_it_runs(kernel, anything=False)
 
 
+STARTED = {
+    "an exclamation mark": "!exec sleep 1000",
+    "os.system": "os.system('exec sleep 1000')",
+    "a script": "%%bash\nexec sleep 1000",
+    "a variable": "x = !exec sleep 1000",
+}
+INTERRUPTED = """import os, signal, subprocess
+class Interrupted(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGINT)
+subprocess.Popen = Interrupted"""
+
+
+@pytest.mark.parametrize("code", STARTED.values(), ids=STARTED)
+async def test_an_interrupt_while_a_command_starts_ends_it(isolated: KernelPool, code: str) -> None:
+    async with await isolated.acquire() as kernel:
+        await kernel.run(INTERRUPTED)
+        result = await kernel.run(code)
+        assert (result.status, result.error_name, result.state_survived) == ("error", "KeyboardInterrupt", True)
+        await until_it_runs(kernel, anything=False)
+
+
 async def test_a_program_in_its_own_session_or_deaf_to_interrupts_lives_on(isolated: KernelPool) -> None:
     own = "" if isolated.tier == "T1" else ", start_new_session=True"  # there it is denied
     async with await isolated.acquire() as kernel:
