@@ -57,44 +57,46 @@ def aggregate(result: EvalResult, model_id: str, organization: str, version: str
         },
         "eval_library": {"name": "codeact", "version": version},
         "model_info": _model(result, model_id),
-        "evaluation_results": [
-            {
-                "evaluation_result_id": _result_id(result, row.name),
-                "evaluation_name": _evaluation_name(result, row.name),
-                "source_data": {
-                    "dataset_name": result.benchmark.name,
-                    "source_type": "other",
-                    "additional_details": {"digest": result.benchmark.digest, "tasks": str(result.benchmark.tasks)},
+        "evaluation_results": [_slice(result, row) for row in rows],
+    }
+
+
+def _slice(result: EvalResult, row: Any) -> Json:
+    """One row of the report."""
+    return {
+        "evaluation_result_id": _result_id(result, row.name),
+        "evaluation_name": _evaluation_name(result, row.name),
+        "source_data": {
+            "dataset_name": result.benchmark.name,
+            "source_type": "other",
+            "additional_details": {"digest": result.benchmark.digest, "tasks": str(result.benchmark.tasks)},
+        },
+        "evaluation_timestamp": result.started_at,
+        "metric_config": {
+            "metric_id": "accuracy",
+            "metric_name": "Success rate",
+            "metric_kind": "accuracy",
+            "metric_unit": "proportion",
+            "lower_is_better": False,
+            "score_type": "continuous",
+            "min_score": 0.0,
+            "max_score": 1.0,
+        },
+        "score_details": {
+            "score": row.rates[0].interval.estimate,
+            "details": {"solved": str(row.rates[0].solved)}
+            | ({"solved_by_reference_rules": str(row.legacy[0].solved)} if row.legacy[0] else {}),
+            "uncertainty": {
+                "confidence_interval": {
+                    "lower": row.rates[0].interval.low,
+                    "upper": row.rates[0].interval.high,
+                    "confidence_level": LEVEL,
+                    "method": "wilson",
                 },
-                "evaluation_timestamp": result.started_at,
-                "metric_config": {
-                    "metric_id": "accuracy",
-                    "metric_name": "Success rate",
-                    "metric_kind": "accuracy",
-                    "metric_unit": "proportion",
-                    "lower_is_better": False,
-                    "score_type": "continuous",
-                    "min_score": 0.0,
-                    "max_score": 1.0,
-                },
-                "score_details": {
-                    "score": row.rates[0].interval.estimate,
-                    "details": {"solved": str(row.rates[0].solved)}
-                    | ({"solved_by_reference_rules": str(row.legacy[0].solved)} if row.legacy[0] else {}),
-                    "uncertainty": {
-                        "confidence_interval": {
-                            "lower": row.rates[0].interval.low,
-                            "upper": row.rates[0].interval.high,
-                            "confidence_level": LEVEL,
-                            "method": "wilson",
-                        },
-                        "num_samples": row.n,
-                    },
-                },
-                "generation_config": _generation(result),
-            }
-            for row in rows
-        ],
+                "num_samples": row.n,
+            },
+        },
+        "generation_config": _generation(result),
     }
 
 
