@@ -19,6 +19,8 @@ from sandbox.host.process import Process
 from sandbox.host.procfs import TICK_S, ProcessStat, children, read_stat
 
 MOST = 256
+_TO_GROUP = 4
+"""PIDFD_SIGNAL_PROCESS_GROUP of Linux 6.9: one signal for a whole group, so that no process is started in between."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,18 @@ def now() -> float:
 
 def interrupt(process: Process) -> Interrupted:
     """Sends SIGINT to the kernel and to its process group."""
-    process.signal(signal.SIGINT)
-    members = tuple(_group(process))
-    for member in members:
-        _send(member, signal.SIGINT)
-    return Interrupted(members)
+    members = {member.pid: member for member in _group(process)}
+    at_once = _alone_in_group(process) and _signal_group(process, signal.SIGINT)
+    if not at_once:
+        process.signal(signal.SIGINT)
+        for member in members.values():
+            _send(member, signal.SIGINT)
+    for member in _group(process):  # a shell may have started a program since
+        if member.pid not in members:
+            members[member.pid] = member
+            if not at_once:
+                _send(member, signal.SIGINT)
+    return Interrupted(tuple(members.values()))
 
 
 def kill_commands(process: Process, since: float) -> None:
@@ -86,6 +95,26 @@ def _group(process: Process) -> Iterator[ProcessStat]:
                 return
             if stat.group == own.group:
                 yield stat
+
+
+def _alone_in_group(process: Process) -> bool:
+    """Whether the kernel leads a process group without other kernels of its sandbox."""
+    root, own = process.root or process, read_stat(process.pid())
+    if own is None or own.group != own.pid:
+        return False
+    others = {root.pid(), *(fork.pid() for fork in root.forks)} - {own.pid}
+    return all(stat is None or stat.group != own.group for stat in map(read_stat, others))
+
+
+def _signal_group(process: Process, number: int) -> bool:
+    """Signals the group that the kernel leads; False where Linux cannot."""
+    try:
+        signal.pidfd_send_signal(process.pidfd, number, None, _TO_GROUP)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _send(member: ProcessStat, number: int) -> None:
