@@ -24,7 +24,7 @@ from rollout import (
     open_kernel_source,
     run_episode,
 )
-from rollout.checks.validate import Problem, answers_of
+from rollout.checks.validate import Finding, Problem, answers_of
 from rollout.engines import Completion, EngineError, ExpertSpec
 from rollout.families import answer_turn
 
@@ -64,16 +64,16 @@ async def play(check: Check, tasks: Sequence[Task], protocol: EpisodeProtocol) -
 async def _gold(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
     expert = expert_of(task, protocol.form)
     if expert is None:
-        check.without_gold += 1
+        check.without_answer += 1
         return
-    check.gold += 1
+    check.right += 1
     engine = ExpertSpec(error_share=0.0).build(replace(task, expert=expert))
     once = protocol.model_copy(update={"max_proposals": 1})
     played = await run_episode(task, engine, kernels, once, Sampling())
     check.accepted += played.outcome.success
     if not played.outcome.success:
         problem: Problem = "no verdict" if played.outcome.error else "right answer refused"
-        check.find(task.id, problem, _last_turn(played), _ended(played))
+        check.add(Finding(task.id, problem, _last_turn(played), _ended(played)))
 
 
 async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
@@ -98,10 +98,10 @@ async def _propose(
     patient = protocol.model_copy(update={"max_steps": number, "max_proposals": number})
     played = await run_episode(task, Proposes(turns), kernels, patient, Sampling())
     if played.outcome.error:
-        check.find(task.id, "no verdict", _last_turn(played), _ended(played))
+        check.add(Finding(task.id, "no verdict", _last_turn(played), _ended(played)))
     elif played.outcome.success:
         check.rejected += played.usage.proposals - 1
-        check.find(task.id, "wrong answer accepted", _last_turn(played), _ended(played))
+        check.add(Finding(task.id, "wrong answer accepted", _last_turn(played), _ended(played)))
     else:
         check.rejected += number
 

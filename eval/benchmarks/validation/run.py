@@ -58,13 +58,7 @@ def _by_grader(name: str, tasks: Sequence[Task]) -> Check:
     started, check = time.monotonic(), Check(name, tasks=len(tasks))
     with ThreadPoolExecutor(_THREADS) as threads:
         for report in threads.map(check_task, tasks):
-            check.gold += report.right
-            check.accepted += report.accepted
-            check.wrong += report.wrong
-            check.rejected += report.rejected
-            check.without_gold += report.without_answer
-            for found in report.findings:
-                check.add(found)
+            check.include(report)
     check.seconds = time.monotonic() - started
     return check
 

@@ -7,11 +7,12 @@ Cost: one call of the grader an answer; tests of code run in processes. Kernels 
 """
 
 from rollout.checks.validate.answers import Answers, answers_of
-from rollout.checks.validate.report import Finding, Problem, SplitReport, table
+from rollout.checks.validate.report import Counts, Finding, Problem, SplitReport, table
 from rollout.checks.validate.run import check_task, spread, validate_family
 
 __all__ = [
     "Answers",
+    "Counts",
     "Finding",
     "Problem",
     "SplitReport",

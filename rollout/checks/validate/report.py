@@ -22,16 +22,14 @@ class Finding:
     reason: str
 
 
-@dataclass
-class SplitReport:
-    """The check of one split. ``missing`` says which data are not on this machine; then nothing was checked."""
+@dataclass(kw_only=True)
+class Counts:
+    """What a check counts. ``missing`` says which data are not on this machine; then nothing was checked."""
 
-    family: str
-    split: str
     missing: str = ""
     tasks: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
     right: int = 0
+    """Right answers, or episodes of experts."""
     accepted: int = 0
     wrong: int = 0
     rejected: int = 0
@@ -47,6 +45,13 @@ class SplitReport:
         if len(self.findings) < KEPT:
             self.findings.append(found)
 
+    def include(self, other: Counts) -> None:
+        """Adds the counts of answers and the findings of another check."""
+        for name in ("right", "accepted", "wrong", "rejected", "without_answer"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for found in other.findings:
+            self.add(found)
+
     @property
     def ok(self) -> bool:
         """Nothing was found, or nothing could be checked."""
@@ -55,6 +60,28 @@ class SplitReport:
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         return {**asdict(self), "ok": self.ok, "seconds": round(self.seconds, 1)}
+
+    def shares(self) -> tuple[str, str]:
+        """The accepted right answers and the rejected wrong ones, in words."""
+        return f"{self.accepted:,} of {self.right:,}", f"{self.rejected:,} of {self.wrong:,}"
+
+    def lines(self, name: str) -> list[str]:
+        """One line a finding, each with ``name`` in front."""
+        lines = []
+        for found in self.findings:
+            line = f"{name}/{found.task}: {found.problem}: {' '.join(found.proposed.split())[:60]!r}"
+            lines.append(f"{line}: {found.reason}" if found.reason else line)
+        more = self.problems - len(self.findings)
+        return [*lines, f"{name}: {more:,} more problems"] if more else lines
+
+
+@dataclass
+class SplitReport(Counts):
+    """The check of one split; ``refused`` counts the rows that are no tasks, by reason."""
+
+    family: str
+    split: str
+    refused: dict[str, int] = field(default_factory=dict)
 
 
 def table(reports: Sequence[SplitReport]) -> str:
@@ -65,13 +92,6 @@ def table(reports: Sequence[SplitReport]) -> str:
             lines.append(f"| {report.family} | {report.split} | not on this machine | | | |")
             continue
         refused = ", ".join(f"{count:,} {reason}" for reason, count in sorted(report.refused.items())) or "0"
-        cells = (f"{report.accepted:,} of {report.right:,}", f"{report.rejected:,} of {report.wrong:,}")
-        lines.append(f"| {report.family} | {report.split} | {report.tasks:,} | {refused} | {cells[0]} | {cells[1]} |")
-    for report in reports:
-        for found in report.findings:
-            proposed = " ".join(found.proposed.split())[:60]
-            line = f"{report.family}/{report.split}/{found.task}: {found.problem}: {proposed!r}"
-            lines.append(f"{line}: {found.reason}" if found.reason else line)
-        if more := report.problems - len(report.findings):
-            lines.append(f"{report.family}/{report.split}: {more:,} more problems")
-    return "\n".join(lines)
+        cells = (report.family, report.split, f"{report.tasks:,}", refused, *report.shares())
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, *(line for one in reports for line in one.lines(f"{one.family}/{one.split}"))])

@@ -50,7 +50,7 @@ def _validate_split(family: DataFamily, split: str, data_root: Path | None, limi
     report.tasks, report.refused = len(tasks), dict(loaded.refused)
     with ThreadPoolExecutor(_THREADS) as threads:
         for checked in threads.map(check_task, tasks):
-            _count(report, checked)
+            report.include(checked)
     report.seconds = time.monotonic() - started
     return report
 
@@ -80,13 +80,3 @@ def check_task(task: Task) -> SplitReport:
             problem = "wrong answer accepted" if verdict.kind == "right" else "no verdict"
             report.add(Finding(task.id, problem, proposed, verdict.reason))
     return report
-
-
-def _count(report: SplitReport, checked: SplitReport) -> None:
-    report.right += checked.right
-    report.accepted += checked.accepted
-    report.wrong += checked.wrong
-    report.rejected += checked.rejected
-    report.without_answer += checked.without_answer
-    for found in checked.findings:
-        report.add(found)

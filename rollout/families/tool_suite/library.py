@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from random import Random
 from typing import Any
 
@@ -144,11 +145,10 @@ def _reservation(rng: Random, library: Library) -> Question | None:
     number, member = rng.choice(list(library.books)), rng.choice(list(library.loans))
     if not library.books[number]["free"]:
         return None
-    slip = library.fresh()
-    assert isinstance(slip, Library)
+    changed = copy.deepcopy(library)
     return Question(
         f"Reserve the book {number} for {member}. What is the number of the slip?",
-        slip.reserve(number, member),
+        changed.reserve(number, member),
         f'answer = reserve("{number}", "{member}")\nprint(answer)',
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from random import Random
 from typing import Any
@@ -162,11 +163,10 @@ def _enough_seats(rng: Random, railway: Railway) -> Question:
 
 def _ticket(rng: Random, railway: Railway) -> Question:
     number, passenger = _train(rng, railway)[0], rng.choice(NAMES)
-    copy = railway.fresh()
-    assert isinstance(copy, Railway)
+    changed = copy.deepcopy(railway)
     return Question(
         f"Book a seat of the train {number} for {passenger}. What is the number of the ticket?",
-        copy.book_seat(number, passenger),
+        changed.book_seat(number, passenger),
         f'answer = book_seat("{number}", "{passenger}")\nprint(answer)',
     )
 

@@ -6,25 +6,16 @@ in the database ``Recorded``, and raises ValueError for others.
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
-from collections.abc import Callable
 from typing import Any
 
 from rollout.families.apibank.apis.base import TODAY, World, api, filled, found, moment
+from rollout.families.arithmetic import evaluate
 
 RECORDED = "Recorded"
 """Database of the inputs and outputs of records: API → list of pairs."""
 CATALOGUE = "Catalogue"
 """Database of the descriptions that ``ToolSearcher`` returns: API → description."""
-LONGEST_FORMULA = 500
-_OPERATORS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
 
 
 @api("GetToday", ("date", "str", "The current date. Format: %Y-%m-%d"))
@@ -40,20 +31,11 @@ def get_today(world: World) -> str:
 )
 def calculate(world: World, formula: str) -> float:
     """Calculates with addition, subtraction, multiplication and division."""
+    text = filled("formula", formula)
     try:
-        return float(_value(ast.parse(filled("formula", formula)[:LONGEST_FORMULA], mode="eval").body))
-    except (SyntaxError, ArithmeticError, MemoryError, RecursionError, TypeError) as fault:
+        return float(evaluate(text))
+    except (TypeError, ValueError) as fault:
         raise ValueError(f"The formula is invalid: {fault}.") from None
-
-
-def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_value(node.operand)
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
-    raise TypeError("only numbers, +, -, *, / and brackets are allowed")
 
 
 @api(
