@@ -1,11 +1,21 @@
-"""Functions run by processes that form one process group, forked from this one."""
+"""Processes of a test: a process group that runs a function, and the children that a test has started."""
 
 import multiprocessing
 import traceback
 from collections.abc import Callable
 from typing import Any
 
+import psutil
+
 from codeact_train.distributed.fork_ranks import fork_ranks
+
+
+def running_child(module: str) -> psutil.Process:
+    """The child of this process that runs ``module``. Other children may end meanwhile."""
+    children = psutil.Process().children()
+    fields = {process.pid: process.info["cmdline"] for process in psutil.process_iter(["cmdline"])}
+    (child,) = [child for child in children if module in (fields.get(child.pid) or [])]
+    return child
 
 
 def in_world(size: int, function: Callable[..., Any], *arguments: Any) -> Any:

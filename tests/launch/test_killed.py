@@ -60,7 +60,8 @@ def trainer(tmp_path: Path) -> Path:
 
 def started(folder: Path) -> list[psutil.Process]:
     """The training processes, by the files they made."""
-    return [psutil.Process(int(path.stem)) for path in folder.glob("*.started") if psutil.pid_exists(int(path.stem))]
+    pids = {int(path.stem) for path in folder.glob("*.started")}
+    return [process for process in psutil.process_iter() if process.pid in pids]
 
 
 OURS = [sys.executable, "-c", LAUNCHER]

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psutil
 import pytest
 
 import launch.serve
 from launch.serve import ServeConfig, command, serve, serve_until_stopped
+from tests.helpers.processes import running_child
 
 SCRIPTED = ServeConfig(backend="scripted", start_timeout_s=120)
 
@@ -96,8 +96,7 @@ def test_serving_ends_with_a_sentence_when_the_server_dies(rules: Path, tmp_path
 
     def kill(url: str) -> None:
         urls.append(url)
-        (server,) = [child for child in psutil.Process().children() if "rollout.servers" in child.cmdline()]
-        server.kill()
+        running_child("rollout.servers").kill()
 
     with pytest.raises(ValueError, match="was killed by SIGKILL, which Linux sends when memory runs out"):
         serve_until_stopped(rules, SCRIPTED, tmp_path / "log", kill)

@@ -16,6 +16,7 @@ from rollout.engines import ExpertSpec
 from rollout.families.alfworld import generate
 from rollout.families.alfworld.game_file import GameFile, enumerate_names, read_demonstration, short_names
 from rollout.families.data import MissingDataError
+from tests.helpers.processes import running_child
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 ARCHIVE = DATA / "alfworld" / "alfworld_valid_unseen.tar.xz"
@@ -121,11 +122,13 @@ async def test_a_demonstration_wins_its_own_game_and_no_other(tasks: list[Task],
     moved = await asyncio.to_thread(lambda: [branch.functions()[name](to) for name, to in (("goto", "desk 1"),)])
     assert moved == ["On the desk 1, you see a bowl 1, a desklamp 1, a mug 1, and a pencil 1."]
     assert (await asyncio.to_thread(functions["look"])).startswith("You are facing the desk 2.")
+    host = running_child("rollout.families.alfworld.host")
+    games = host.children()
+    episodes = [process for process in host.children(recursive=True) if process not in games]
+    assert len(episodes) >= 2  # one for the episode, one for its branch
     branch.close()
-    host = next(child for child in psutil.Process().children() if "rollout.families.alfworld.host" in child.cmdline())
-    games = [child for child in host.children(recursive=True) if not child.children()]
     other.close()
-    assert not psutil.wait_procs(games, timeout=10)[1]  # only the process of the open episode had no children
+    assert not psutil.wait_procs(episodes, timeout=10)[1]
 
     lost = task.toolset.fresh()
     await lost.open()
