@@ -44,12 +44,18 @@ def measure_footprint() -> Footprint:
 
 def cgroup_folders(owner: int) -> list[Path]:
     """Cgroup folders of the kernels of a process's pools, in every hierarchy."""
-    return [folder for home in cgroup_homes(owner) for folder in home.glob("*/")]
+    return [Path(home, name) for home in cgroup_homes(owner) for name in next(os.walk(home), ("", [], []))[1]]
 
 
 def cgroup_homes(owner: int) -> list[Path]:
-    """Cgroup folders of a process's pools, in every hierarchy."""
-    return [home for root in _cgroup_roots() for home in root.glob(f"**/codeact-{owner}-*/")]
+    """Cgroup folders of a process's pools, in every hierarchy. Others may be removed at the same time."""
+    return [
+        Path(parent, name)
+        for root in _cgroup_roots()
+        for parent, names, _ in os.walk(root)
+        for name in names
+        if name.startswith(f"codeact-{owner}-")
+    ]
 
 
 def _cgroup_roots() -> list[Path]:

@@ -75,9 +75,12 @@ def _clean_up(config: dict[str, Any], owner: int) -> None:
     kill_descendants()
     remove_tree(config["base"])
     for folder in config["cgroups"]:
-        for path in (*Path(folder).glob("*/"), Path(folder)):
-            with suppress(OSError):
-                path.rmdir()
+        with suppress(OSError):  # the owner may remove it at the same time
+            for path in Path(folder).glob("*/"):
+                with suppress(OSError):
+                    path.rmdir()
+        with suppress(OSError):
+            Path(folder).rmdir()
     if select.select([owner], [], [], 0)[0]:
         for folder in config["owned"]:
             remove_tree(folder)

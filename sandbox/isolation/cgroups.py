@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +96,7 @@ class CgroupHome:
     def remove(self) -> None:
         """Removes the pool's folders and everything left in them."""
         for folder in self.folders:
-            for child in folder.glob("*/"):
-                remove_folder(child)
-            remove_folder(folder)
+            _remove_home(folder)
 
 
 def find(cpu: bool = False) -> CgroupHome | str:
@@ -159,9 +158,15 @@ def _remove_orphaned_homes(parent: Path) -> None:
     for folder in parent.glob("codeact-*-*/"):
         tag = tag_of(folder.name, "codeact")
         if tag is not None and is_abandoned(tag):
-            for child in folder.glob("*/"):
-                remove_folder(child)
-            remove_folder(folder)
+            _remove_home(folder)
+
+
+def _remove_home(home: Path) -> None:
+    """Removes the folders of a pool. Another process may remove them at the same time."""
+    with suppress(FileNotFoundError):
+        for child in home.glob("*/"):
+            remove_folder(child)
+    remove_folder(home)
 
 
 def remove_folder(folder: Path) -> None:

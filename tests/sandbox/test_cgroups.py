@@ -122,3 +122,19 @@ async def test_what_connections_buffer_is_counted() -> None:
     async with KernelPool(size=0, limits=limits, preload=(), tier="T3") as pool, await pool.acquire() as kernel:
         result = await kernel.run(BUFFER)
         assert result.status == "out_of_memory" or int(result.value or 999) <= 64 + 8, result
+
+
+def test_a_pool_is_removed_by_two_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard's supervisor and the owner both remove it; a pool that starts removes those of killed owners."""
+    home = tmp_path / "codeact-1-x"
+    home.mkdir()
+    scan = os.scandir
+
+    def removed_by_another(path: Path) -> object:
+        home.rmdir()
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", removed_by_another)
+    cgroups.CgroupHome((home,)).remove()
+    monkeypatch.undo()
+    assert not home.exists()
