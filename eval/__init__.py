@@ -35,6 +35,12 @@ if TYPE_CHECKING:
         EvalResult,
         read_results,
     )
+    from eval.scale import (
+        ScoreScale,
+    )
+    from eval.scores import (
+        mean_score,
+    )
     from eval.study.actions import (
         ActionStudy,
     )
@@ -62,12 +68,14 @@ _MODULES = {
     "EvalResult": "results",
     "EvaluateConfig": "config",
     "ExportOptions": "export",
+    "ScoreScale": "scale",
     "StudyConfig": "study.config",
     "Table": "tables",
     "evaluate_checkpoints": "sweep",
     "evaluate_servers": "sweep",
     "export_files": "export",
     "export_table": "export",
+    "mean_score": "scores",
     "measure_actions": "study.measure",
     "paper_tables": "paper",
     "read_results": "results",
@@ -84,12 +92,14 @@ __all__ = [
     "EvalResult",
     "EvaluateConfig",
     "ExportOptions",
+    "ScoreScale",
     "StudyConfig",
     "Table",
     "evaluate_checkpoints",
     "evaluate_servers",
     "export_files",
     "export_table",
+    "mean_score",
     "measure_actions",
     "paper_tables",
     "read_results",

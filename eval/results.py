@@ -18,8 +18,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
+from eval.scale import ScoreScale
 from rollout import ProtocolRef, Reason, Sampling, StoredModel, Trajectory, digest_of, write_atomically
 
 NO_PLACE: Mapping[str, str] = MappingProxyType({})
@@ -44,6 +45,8 @@ class BenchmarkRef(StoredModel):
     name: str
     digest: str
     tasks: int = Field(ge=1)
+    score: ScoreScale | None = Field(None, exclude_if=lambda value: value is None)
+    """The scale of its score, where the mean score is its figure; null: the share of solved tasks is."""
 
 
 class EpisodeResult(StoredModel):
@@ -65,6 +68,8 @@ class EpisodeResult(StoredModel):
     trajectory_id: str
     legacy_success: bool | None = Field(None, exclude_if=lambda value: value is None)
     """Whether the reference system's rules call it solved; null: they did not judge (`workers.legacy_verdicts`)."""
+    reward: FiniteFloat | None = Field(None, exclude_if=lambda value: value is None)
+    """Reward of the episode; null: 1 for a success, 0 otherwise."""
 
     @classmethod
     def from_trajectory(
@@ -93,6 +98,7 @@ class EpisodeResult(StoredModel):
                 "wall_s": trajectory.wall_s,
                 "trajectory_id": trajectory.id,
                 "legacy_success": legacy_success(trajectory) if legacy else None,
+                "reward": None if outcome.reward == float(outcome.success) else outcome.reward,
                 **place,
             }
         )
@@ -156,6 +162,20 @@ class EvalResult(StoredModel):
         """Number of episodes that the reference system's rules call solved; None unless all were judged by them."""
         verdicts = [episode.legacy_success for episode in self.episodes]
         return None if None in verdicts else sum(map(bool, verdicts))
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether scores say more than success: they are the benchmark's figure, or a reward is neither 0 nor 1."""
+        return self.benchmark.score is not None or any(one.reward is not None for one in self.episodes)
+
+    @property
+    def scale(self) -> ScoreScale:
+        """The scale of its scores: that of the benchmark, else 0 to 1."""
+        return self.benchmark.score or ScoreScale()
+
+    def score(self, episode: EpisodeResult) -> float:
+        """The score of one of its episodes."""
+        return self.scale.score(float(episode.success) if episode.reward is None else episode.reward)
 
     @property
     def without_verdict(self) -> str:

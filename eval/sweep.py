@@ -146,7 +146,10 @@ class _Measurement:
         self._judges = [judge_for(task, protocol, judge) for task in self._tasks]
         self._judge = next((one.name for one in self._judges if one), None)
         self._benchmark = BenchmarkRef(
-            name=benchmark.name, digest=benchmark_digest(self._tasks), tasks=len(self._tasks)
+            name=benchmark.name,
+            digest=benchmark_digest(self._tasks),
+            tasks=len(self._tasks),
+            score=benchmark.spec.score if benchmark.spec else None,
         )
         self._sampling = benchmark.sampling_or(config.sampling).model_copy(update={"seed": config.seed})
         key = result_key(

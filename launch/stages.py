@@ -17,7 +17,7 @@ from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
 from codeact_train.system.failures import read_json_object
 from codeact_train.system.folders import EXPORT, check_replaceable
-from eval import CheckpointRef, EvalResult, evaluate_checkpoints, evaluate_servers, write_report
+from eval import CheckpointRef, EvalResult, evaluate_checkpoints, evaluate_servers, mean_score, write_report
 from launch.config import LoopConfig
 from launch.console import say
 from launch.inputs.resolve_model import resolve_model
@@ -132,10 +132,11 @@ def evaluate(config: LoopConfig) -> str:
 
 
 def _solved(result: EvalResult, other_protocol: bool) -> str:
-    """``base 3/60``, with the protocol if it is not the run's, and with what has no verdict."""
+    """``base 3/60``, with the protocol if it is not the run's, the mean score, and what has no verdict."""
     name = f"{result.checkpoint.name} ({result.protocol.name})" if other_protocol else result.checkpoint.name
     without = f" ({result.without_verdict})" if result.unscored else ""
-    return f"{name} {sum(e.success for e in result.episodes)}/{len(result.episodes)}{without}"
+    score = f", mean score {mean_score(result).text}" if result.has_scores else ""
+    return f"{name} {sum(e.success for e in result.episodes)}/{len(result.episodes)}{score}{without}"
 
 
 def report(config: LoopConfig) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from eval.scale import ScoreScale
 from rollout import Sampling, Task, TaskRef, TaskSet, load_tasks
 
 GREEDY = Sampling(max_tokens=512)
@@ -32,6 +33,8 @@ class BenchmarkSpec:
         defects: known defects of the original, and what is done about each.
         size: number of tasks of the original.
         groups: family → row of the report, for tasks of several families; others are in the group of their task.
+        score: the scale of its score, where the mean score is its figure; None: the share of solved tasks is. The
+            rewards of its episodes are fractions of the scale.
     """
 
     title: str
@@ -44,6 +47,7 @@ class BenchmarkSpec:
     grader: str | None = None
     defects: tuple[str, ...] = field(default=())
     groups: Mapping[str, str] = field(default_factory=dict)
+    score: ScoreScale | None = None
 
     @property
     def task_sets(self) -> tuple[TaskSet, ...]:

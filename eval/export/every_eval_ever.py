@@ -15,12 +15,14 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from eval.report.success import slices, suites
+from eval.report.success import Slice, slices, suites
 from eval.results import EpisodeResult, EvalResult
-from eval.stats import LEVEL
+from eval.stats import LEVEL, Interval
 from rollout import Message, Trajectory
 
 SCHEMA_VERSION = "0.3.0"
+MEAN_SCORE = "mean score"
+"""The figure of a row that is not its rate of success."""
 Json = dict[str, Any]
 
 
@@ -57,14 +59,41 @@ def aggregate(result: EvalResult, model_id: str, organization: str, version: str
         },
         "eval_library": {"name": "codeact", "version": version},
         "model_info": _model(result, model_id),
-        "evaluation_results": [_slice(result, row) for row in rows],
+        "evaluation_results": [one for row in rows for one in _metrics(result, row)],
     }
 
 
-def _slice(result: EvalResult, row: Any) -> Json:
-    """One row of the report."""
+def _metrics(result: EvalResult, row: Slice) -> Iterator[Json]:
+    """One row of the report: the rate of success and, where there are scores, their mean."""
+    rate, legacy = row.rates[0], row.legacy[0]
+    yield _metric(
+        result,
+        row,
+        {"id": "accuracy", "name": "Success rate", "kind": "accuracy", "unit": "proportion", "low": 0.0, "high": 1.0},
+        {
+            "score": rate.interval.estimate,
+            "details": {"solved": str(rate.solved)}
+            | ({"solved_by_reference_rules": str(legacy.solved)} if legacy else {}),
+            "uncertainty": _uncertainty(rate.interval, "wilson", rate.n),
+        },
+    )
+    for mean in row.scores[:1]:
+        scale = mean.scale
+        yield _metric(
+            result,
+            row,
+            {"id": f"{_slug(result.benchmark.name)}.mean_score", "name": "Mean score", "kind": "mean_score",
+             "unit": "points", "low": scale.low, "high": scale.high},
+            {"score": mean.mean, "details": {"mean_of": scale.mean_of},
+             "uncertainty": _uncertainty(mean.interval, "bootstrap", mean.n)},
+            MEAN_SCORE,
+        )  # fmt: skip
+
+
+def _metric(result: EvalResult, row: Slice, metric: Json, score: Json, name: str = "") -> Json:
+    """One figure of a row. ``name`` distinguishes the figures of a row in ids."""
     return {
-        "evaluation_result_id": _result_id(result, row.name),
+        "evaluation_result_id": _result_id(result, row.name, name),
         "evaluation_name": _evaluation_name(result, row.name),
         "source_data": {
             "dataset_name": result.benchmark.name,
@@ -73,31 +102,25 @@ def _slice(result: EvalResult, row: Any) -> Json:
         },
         "evaluation_timestamp": result.started_at,
         "metric_config": {
-            "metric_id": "accuracy",
-            "metric_name": "Success rate",
-            "metric_kind": "accuracy",
-            "metric_unit": "proportion",
+            "metric_id": metric["id"],
+            "metric_name": metric["name"],
+            "metric_kind": metric["kind"],
+            "metric_unit": metric["unit"],
             "lower_is_better": False,
             "score_type": "continuous",
-            "min_score": 0.0,
-            "max_score": 1.0,
+            "min_score": metric["low"],
+            "max_score": metric["high"],
         },
-        "score_details": {
-            "score": row.rates[0].interval.estimate,
-            "details": {"solved": str(row.rates[0].solved)}
-            | ({"solved_by_reference_rules": str(row.legacy[0].solved)} if row.legacy[0] else {}),
-            "uncertainty": {
-                "confidence_interval": {
-                    "lower": row.rates[0].interval.low,
-                    "upper": row.rates[0].interval.high,
-                    "confidence_level": LEVEL,
-                    "method": "wilson",
-                },
-                "num_samples": row.n,
-            },
-        },
+        "score_details": score,
         "generation_config": _generation(result),
     }
+
+
+def _uncertainty(interval: Interval | None, method: str, samples: int) -> Json:
+    if interval is None:
+        return {"num_samples": samples}
+    limits = {"lower": interval.low, "upper": interval.high, "confidence_level": LEVEL, "method": method}
+    return {"confidence_interval": limits, "num_samples": samples}
 
 
 def with_episodes(content: Json, path: str, rows: int, checksum: str) -> Json:
@@ -122,7 +145,7 @@ def episode_line(result: EvalResult, episode: EpisodeResult, record: Trajectory,
         "evaluation_id": _evaluation_id(result, model_id),
         "model_id": model_id,
         "evaluation_name": result.benchmark.name,
-        "evaluation_result_id": _result_id(result, "All tasks"),
+        "evaluation_result_id": _result_id(result, "All tasks", MEAN_SCORE if result.benchmark.score else ""),
         "sample_id": episode.task_id,
         "interaction_type": "agentic",
         "input": {"raw": task, "reference": [grading.reference] if grading and grading.reference is not None else []},
@@ -130,7 +153,7 @@ def episode_line(result: EvalResult, episode: EpisodeResult, record: Trajectory,
         "messages": [_message(index, message) for index, message in enumerate(record.messages)],
         "answer_attribution": list(_answers(record)),
         "evaluation": {
-            "score": record.outcome.reward,
+            "score": result.score(episode) if result.benchmark.score else record.outcome.reward,
             "is_correct": episode.success,
             "num_turns": max(1, usage.steps),
             "tool_calls_count": usage.cells + usage.tool_calls,
@@ -227,8 +250,8 @@ def _evaluation_id(result: EvalResult, model_id: str) -> str:
     return f"{_slug(result.benchmark.name)}/{model_id}/{result.key}"
 
 
-def _result_id(result: EvalResult, row: str) -> str:
-    return f"{result.key}/{_slug(row)}"
+def _result_id(result: EvalResult, row: str, figure: str = "") -> str:
+    return "/".join([result.key, _slug(row), *([_slug(figure)] if figure else [])])
 
 
 def _evaluation_name(result: EvalResult, row: str) -> str:

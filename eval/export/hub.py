@@ -1,7 +1,8 @@
 """Results as ``.eval_results/NAME.yaml``, which the Hugging Face Hub shows on the page of a model.
 
 Contract: one file a benchmark, for one checkpoint. The Hub knows a benchmark by a data set and a task of it: those of
-:data:`HUB_TASKS`, or the ones that are given. Values are percentages.
+:data:`HUB_TASKS`, or the ones that are given. Values are percentages, or mean scores where these are the figure of a
+benchmark.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 import yaml
 
 from eval.results import EvalResult
+from eval.scores import mean_score
 
 HUB_TASKS: Mapping[str, str] = {"gsm8k": "openai/gsm8k:gsm8k"}
 """Benchmark → ``OWNER/DATASET:TASK`` of the Hub."""
@@ -50,9 +52,13 @@ def _entry(result: EvalResult, tasks: Mapping[str, str]) -> dict[str, object]:
         )
     solved = sum(one.success for one in result.episodes)
     decoding = "greedy" if result.sampling.temperature == 0 else f"temperature {result.sampling.temperature:g}"
+    value, notes = 100 * solved / len(result.episodes), f"{solved} of {len(result.episodes)} tasks, in percent"
+    if (scale := result.benchmark.score) is not None:
+        value = mean_score(result).mean
+        notes = f"mean score of {len(result.episodes)} tasks, from {scale.low:g} to {scale.high:g}"
     return {
         "dataset": {"id": dataset, "task_id": task},
-        "value": round(100 * solved / len(result.episodes), 2),
+        "value": round(value, 2),
         "date": result.started_at,
-        "notes": f"{solved} of {len(result.episodes)} tasks, in percent; protocol {result.protocol.name}, {decoding}",
+        "notes": f"{notes}; protocol {result.protocol.name}, {decoding}",
     }

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from eval.export.source import MeasuredRun
 from eval.results import EpisodeResult, EvalResult
+from eval.scores import mean_score
 from rollout import Message, Trajectory
 from sandbox import __version__
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalSample, EvalSpec
+    from inspect_ai.log import EvalSample, EvalScore, EvalSpec
 
 SCORER = "success"
+SCORE_SCORER = "score"
+"""The second scorer of a result with scores: the score of each episode, and their mean."""
 
 
 def check_installed() -> None:
@@ -36,10 +39,10 @@ def write_log(path: Path, run: MeasuredRun, result: EvalResult, bank: Path, mode
     Args:
         model: ``DEVELOPER/MODEL``.
     """
-    from inspect_ai.log import EvalLog, EvalMetric, EvalResults, EvalScore, EvalStats, write_eval_log
+    from inspect_ai.log import EvalLog, EvalResults, EvalStats, write_eval_log
 
     samples = [_sample(result, *one, model) for one in run.transcripts(result, bank)]
-    solved, count = sum(one.success for one in result.episodes), len(result.episodes)
+    count = len(result.episodes)
     started = datetime.datetime.fromisoformat(result.started_at.replace("Z", "+00:00"))
     ended = started + datetime.timedelta(seconds=result.wall_s)
     log = EvalLog(
@@ -48,20 +51,26 @@ def write_log(path: Path, run: MeasuredRun, result: EvalResult, bank: Path, mode
         results=EvalResults(
             total_samples=count,
             completed_samples=count,
-            scores=[
-                EvalScore(
-                    name=SCORER,
-                    scorer=SCORER,
-                    scored_samples=count,
-                    metrics={"accuracy": EvalMetric(name="accuracy", value=solved / count)},
-                )
-            ],
+            scores=_scores(result),
         ),
         stats=EvalStats(started_at=started.isoformat(), completed_at=ended.isoformat()),
         samples=samples,
     )
     write_eval_log(log, str(path), format="eval")
     return len(samples)
+
+
+def _scores(result: EvalResult) -> list[EvalScore]:
+    from inspect_ai.log import EvalMetric, EvalScore
+
+    count = len(result.episodes)
+    means = {SCORER: ("accuracy", sum(one.success for one in result.episodes) / count)}
+    if result.has_scores:
+        means[SCORE_SCORER] = ("mean", mean_score(result).mean)
+    return [
+        EvalScore(name=name, scorer=name, scored_samples=count, metrics={metric: EvalMetric(name=metric, value=value)})
+        for name, (metric, value) in means.items()
+    ]
 
 
 def _spec(run: MeasuredRun, result: EvalResult, model: str) -> EvalSpec:
@@ -125,7 +134,8 @@ def _sample(result: EvalResult, episode: EpisodeResult, record: Trajectory, mode
                 answer=given.proposed if given else None,
                 explanation=given.reason if given else episode.reason,
                 metadata=about,
-            )
+            ),
+            **({SCORE_SCORER: Score(value=result.score(episode))} if result.has_scores else {}),
         },
         model_usage={
             model: ModelUsage(

@@ -4,26 +4,42 @@ from __future__ import annotations
 
 from eval.export.source import MeasuredRun
 from eval.report.success import slices, suites
+from eval.scores import MeanScore
 from eval.tables import Cell, Table
 
 COLUMNS = (
     "checkpoint", "benchmark", "protocol", "tasks", "n", "solved", "success, %", "from", "to", "reference's rules, %",
     "seed",
 )  # fmt: skip
+SCORE_COLUMNS = ("score", "score from", "score to")
+"""Further columns of a run in which a benchmark has scores."""
 
 
 def results_table(run: MeasuredRun) -> Table:
     """All tasks, then groups, then kinds, as in the report. ``from`` and ``to`` are Wilson's interval at 95 %."""
+    results = [result for result, _ in run.results]
+    with_scores = any(result.has_scores for result in results)
     rows: list[tuple[Cell, ...]] = []
-    for suite in suites([result for result, _ in run.results]):
+    for suite in suites(results):
         for row in slices(suite):
-            for result, rate, legacy in zip(suite.results, row.rates, row.legacy, strict=True):
+            for index, (result, rate, legacy) in enumerate(zip(suite.results, row.rates, row.legacy, strict=True)):
                 interval = rate.interval
                 shares = [100 * value for value in (interval.estimate, interval.low, interval.high)]
                 by_reference = None if legacy is None else 100 * legacy.interval.estimate
+                score = _score_cells(row.scores[index] if row.scores else None) if with_scores else ()
                 rows.append(
                     (result.checkpoint.name, result.benchmark.name, result.protocol.name, row.name, rate.n, rate.solved,
-                     *shares, by_reference, result.seed)
+                     *shares, by_reference, result.seed, *score)
                 )  # fmt: skip
-    notes = ("Intervals: Wilson, 95 %. The reference's rules are the paper's graders, where they judged, too.",)
-    return Table(f"Results of {run.name}", COLUMNS, tuple(rows), notes)
+    notes = ["Intervals: Wilson, 95 %. The reference's rules are the paper's graders, where they judged, too."]
+    if with_scores:
+        notes.append("Scores: the mean on the benchmark's scale with a bootstrap interval, 95 %.")
+    columns = (*COLUMNS, *SCORE_COLUMNS) if with_scores else COLUMNS
+    return Table(f"Results of {run.name}", columns, tuple(rows), tuple(notes))
+
+
+def _score_cells(score: MeanScore | None) -> tuple[float | None, ...]:
+    if score is None:
+        return (None, None, None)
+    interval = score.interval
+    return (score.mean, interval.low if interval else None, interval.high if interval else None)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eval.paper.published import api_bank, m3tooleval, mint
 from eval.results import EvalResult, read_results
+from eval.scores import mean_score
 
 FORMATS = ("", "-json", "-text")
 """How the protocol's name ends for each format of Tables 2 and 3: CodeAct, JSON, text."""
@@ -25,8 +26,7 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "mint": (sum(mint().sets.values()),),
     "mmlu": (14_042,),
 }
-"""Benchmark → tasks that the paper measured. API-Bank has 389, of which the paper counts ten twice. Benchmarks that are
-not scored by solved tasks are not here."""
+"""Benchmark → tasks that the paper measured. API-Bank has 389, of which the paper counts ten twice."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class MeasuredModel:
         found = self.results.get(benchmark, ())
         return next((one for one in reversed(found) if protocol_end is None or _format(one) == protocol_end), None)
 
-    def success(self, benchmark: str, protocol_end: str | None = None) -> float | None:
-        """Percentage of solved tasks."""
+    def figure(self, benchmark: str, protocol_end: str | None = None) -> float | None:
+        """Percentage of solved tasks, or the mean score of a benchmark that is scored."""
         result = self.result(benchmark, protocol_end)
-        return None if result is None else solved_share(result)
+        return None if result is None else figure_of(result)
 
     def turns(self, benchmark: str, protocol_end: str) -> float | None:
         """Mean number of turns of an episode."""
@@ -73,8 +73,10 @@ class MeasuredModel:
         )
 
 
-def solved_share(result: EvalResult) -> float:
-    """Percentage of solved tasks."""
+def figure_of(result: EvalResult) -> float:
+    """Percentage of solved tasks, or the mean score where the benchmark has one."""
+    if result.benchmark.score is not None:
+        return mean_score(result).mean
     return 100 * sum(one.success for one in result.episodes) / len(result.episodes)
 
 

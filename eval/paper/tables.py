@@ -58,7 +58,7 @@ def format_table(table: FormatTable, models: Sequence[MeasuredModel]) -> Table:
     columns = ["Model", *table.formats, *([f"{name}, turns" for name in table.formats] if with_turns else [])]
     rows: list[tuple[Cell, ...]] = [(row.name, *row.success, *(row.turns or ())) for row in table.models]
     for model in models:
-        success = [model.success(table.benchmark, end) for end in FORMATS]
+        success = [model.figure(table.benchmark, end) for end in FORMATS]
         turns = [model.turns(table.benchmark, end) for end in FORMATS] if with_turns else []
         if any(value is not None for value in success):
             rows.append((model.name, *success, *turns))
@@ -118,7 +118,7 @@ def score_table(table: ScoreTable, models: Sequence[MeasuredModel]) -> Table:
 def measured_scores(model: MeasuredModel) -> dict[str, float]:
     """Column of Table 5 → the model's percentage, for the columns that it was measured on."""
     table = published.mint()
-    scores = {name: model.success(name, "") for name in HEADINGS if not name.startswith("mint_")}
+    scores = {name: model.figure(name, "") for name in HEADINGS if not name.startswith("mint_")}
     if (counts := model.mint(MOST_TURNS)) is not None:
         scores["mint_id"] = micro_average(counts.solved, counts.tasks, table.in_domain)
         scores["mint_od"] = micro_average(counts.solved, counts.tasks, table.out_of_domain)

@@ -9,11 +9,12 @@ that it is reported on, so its rate is biased upwards a little; the report says 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
 
 from eval.results import EpisodeResult, EvalResult
+from eval.scores import Belongs, MeanScore, mean_score, score_change
 from eval.stats import Interval, Paired, bootstrap_mean, compare_paired, holm, minimum_detectable_effect, wilson
 from rollout import Reason
 
@@ -36,9 +37,6 @@ def group_order(group: str) -> tuple[int, str]:
     """Sort key: built-in groups first."""
     known = list(GROUP_NAMES)
     return (known.index(group) if group in known else len(known), group)
-
-
-Belongs = Callable[[EpisodeResult], bool]
 
 
 def having(**fields: object) -> Belongs:
@@ -67,7 +65,8 @@ class Rate:
 class Slice:
     """One row of the success table: some of the tasks, their rate at each checkpoint, the change to the best epoch.
 
-    ``legacy`` are the rates by the reference system's rules, None for a checkpoint that they did not judge.
+    ``legacy`` are the rates by the reference system's rules, None for a checkpoint that they did not judge. ``scores``
+    are mean scores, empty where they say no more than success.
     """
 
     name: str
@@ -76,6 +75,8 @@ class Slice:
     rates: list[Rate]
     change: Paired | None
     legacy: list[Rate | None]
+    scores: list[MeanScore]
+    score_change: MeanScore | None
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,18 @@ class Suite:
 
     @property
     def best(self) -> EvalResult | None:
-        """The epoch that solves the largest share of its tasks; of several, the earliest."""
+        """The epoch with the highest figure: share of solved tasks or mean score. Of several, the earliest."""
         trained = [result for result in self.results if result.checkpoint.epoch > 0]
-        return max(trained, key=_share, default=None)
+        return max(trained, key=_figure, default=None)
+
+
+@dataclass(frozen=True)
+class ScoreHeadline:
+    """Mean scores of base and best epoch, where they are the benchmark's figure."""
+
+    base: MeanScore
+    best: MeanScore
+    change: MeanScore
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,7 @@ class Headline:
     rival_name: str | None
     over_rival: Paired | None
     detectable: float | None
+    scored: ScoreHeadline | None
 
 
 def suites(results: list[EvalResult]) -> list[Suite]:
@@ -154,7 +165,7 @@ def headline(suite: Suite) -> Headline | None:
     changes = [_compare(base, epoch) for epoch in epochs]
     adjusted = holm([change.p_value for change in changes])
     position = epochs.index(best)
-    rival = max((epoch for epoch in epochs if epoch is not best), key=_share, default=None)
+    rival = max((epoch for epoch in epochs if epoch is not best), key=_figure, default=None)
     over_rival = _compare(rival, best) if rival else None
     return Headline(
         base=_rate(base),
@@ -166,6 +177,7 @@ def headline(suite: Suite) -> Headline | None:
         rival_name=rival.checkpoint.name if rival else None,
         over_rival=over_rival,
         detectable=minimum_detectable_effect(over_rival.n, over_rival.discordance) if over_rival else None,
+        scored=_score_headline(base, best),
     )
 
 
@@ -208,10 +220,23 @@ def _slice(suite: Suite, name: str, level: str, belongs: Belongs) -> Slice:
     if suite.base and suite.best and _pairs(suite.base, suite.best, belongs):
         change = _compare(suite.base, suite.best, belongs)
     legacy = [_legacy_rate(result, belongs) for result in suite.results]
-    return Slice(name, level, rates[0].n, rates, change, legacy)
+    scores: list[MeanScore] = []
+    scored = None
+    if any(result.has_scores for result in suite.results):
+        scores = [mean_score(result, belongs) for result in suite.results]
+        scored = score_change(suite.base, suite.best, belongs) if suite.base and suite.best else None
+    return Slice(name, level, rates[0].n, rates, change, legacy, scores, scored)
 
 
-def _share(result: EvalResult) -> float:
+def _score_headline(base: EvalResult, best: EvalResult) -> ScoreHeadline | None:
+    change = score_change(base, best) if best.benchmark.score is not None else None
+    return ScoreHeadline(mean_score(base), mean_score(best), change) if change is not None else None
+
+
+def _figure(result: EvalResult) -> float:
+    """What the benchmark reports: its mean score, or the share of solved tasks."""
+    if result.benchmark.score is not None:
+        return mean_score(result).mean
     return sum(episode.success for episode in result.episodes) / len(result.episodes)
 
 

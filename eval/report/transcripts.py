@@ -18,8 +18,9 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from eval.report.success import Belongs, Suite, having
+from eval.report.success import Suite, having
 from eval.results import EpisodeResult
+from eval.scores import Belongs
 from rollout import Message, Trajectory
 
 MESSAGE_CHARS = 4000

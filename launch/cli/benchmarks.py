@@ -26,7 +26,8 @@ def list_benchmarks() -> None:
         part = BENCHMARKS.get(name)
         if isinstance(part, BenchmarkSpec):
             typer.echo(f"{name}: {part.title}; {part.licence}")
-            typer.echo(f"  {part.size:,} tasks; protocols: {', '.join(part.protocols)}")
+            scored = f"; scores from {part.score.low:g} to {part.score.high:g}" if part.score else ""
+            typer.echo(f"  {part.size:,} tasks{scored}; protocols: {', '.join(part.protocols)}")
         else:
             typer.echo(f"{name}: {(part.__doc__ or '').strip().splitlines()[0]}")
 
