@@ -256,7 +256,8 @@ def _benchmark(spec: Any) -> Iterator[str]:
     yield f"\nProtocols: {ways}. Temperature {drawn.temperature:g}, at most {drawn.max_tokens:,} tokens a turn."
     if spec.score is not None:
         over = " over the kinds of tasks" if spec.score.mean_of == "kinds" else ""
-        yield f"Its figure is the mean score{over}, from {spec.score.low:g} to {spec.score.high:g}."
+        role = "Beside its accuracy stands" if spec.score.beside else "Its figure is"
+        yield f"{role} the mean score{over}, from {spec.score.low:g} to {spec.score.high:g}."
     if spec.samples > 1:
         yield f"{spec.samples} episodes of each task."
     yield "\n| tasks | grader | read from | original |\n|---|---|---|---|"

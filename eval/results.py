@@ -169,6 +169,11 @@ class EvalResult(StoredModel):
         return self.benchmark.score is not None or any(one.reward is not None for one in self.episodes)
 
     @property
+    def scored(self) -> bool:
+        """Whether the mean score is the benchmark's figure, in place of the share of solved tasks."""
+        return self.benchmark.score is not None and not self.benchmark.score.beside
+
+    @property
     def scale(self) -> ScoreScale:
         """The scale of its scores: that of the benchmark, else 0 to 1."""
         return self.benchmark.score or ScoreScale()

@@ -22,6 +22,8 @@ class ScoreScale(StoredModel):
     """The score of a reward of 1."""
     mean_of: Literal["tasks", "kinds"] = Field("tasks", exclude_if=lambda value: value == "tasks")
     """`tasks`: every task counts alike. `kinds`: the mean of the means of the kinds of tasks."""
+    beside: bool = Field(False, exclude_if=lambda value: value is False)
+    """The share of solved tasks stays the benchmark's figure, and the mean score is shown beside it."""
 
     def score(self, reward: float) -> float:
         """The score of a reward."""

@@ -143,6 +143,8 @@ class _Measurement:
         protocol = benchmark.protocol_or(protocol)
         self._config, self._protocol, self._checkpoint, self._out = config, protocol, checkpoint, out
         self._tasks, self._place = benchmark.load(), benchmark.place
+        for task in self._tasks:
+            protocol.check_task(task.id, task.choices)
         self._judges = [judge_for(task, protocol, judge) for task in self._tasks]
         self._judge = next((one.name for one in self._judges if one), None)
         self._benchmark = BenchmarkRef(

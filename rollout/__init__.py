@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         regrade_bank,
     )
     from rollout.protocol import (
+        CHOICE_FORMS,
         EpisodeProtocol,
     )
     from rollout.registry import (
@@ -115,6 +116,7 @@ if TYPE_CHECKING:
     )
 
 _MODULES = {
+    "CHOICE_FORMS": "protocol",
     "Action": "environment",
     "Budget": "environment",
     "CollectConfig": "config",
@@ -184,6 +186,7 @@ _MODULES = {
     "write_atomically": "bank.files",
 }
 __all__ = [
+    "CHOICE_FORMS",
     "ENGINES",
     "GRADERS",
     "KERNEL_SOURCES",

@@ -26,8 +26,11 @@ BENCHMARKS = Registry(
         "mbpp": "eval.benchmarks.text:MBPP",
         "mint": "eval.benchmarks.mint:MINT",
         **{f"mint-k{k}": f"eval.benchmarks.mint:MINT_K{k}" for k in range(1, 5)},
+        "mmlu": "eval.benchmarks.mmlu:MMLU",
         "procedural-heldout": "eval.benchmarks:procedural_heldout",
         "tool_suite": "eval.benchmarks.tool_suite:TOOL_SUITE",
+        "wtq": "eval.benchmarks.wtq:WTQ",
+        "wtq-sqlite": "eval.benchmarks.wtq:WTQ_SQLITE",
     },
 )
 """Benchmark name → a :class:`BenchmarkSpec`, or ``tasks() -> list[Task]``, the same tasks in the same order at each

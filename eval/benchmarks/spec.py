@@ -33,7 +33,7 @@ class BenchmarkSpec:
         defects: known defects of the original, and what is done about each.
         size: number of tasks of the original.
         groups: family → row of the report, for tasks of several families; others are in the group of their task.
-        score: the scale of its score, where the mean score is its figure; None: the share of solved tasks is. The
+        score: the scale of its score, where the mean score is its figure or stands beside it; None: there is none. The
             rewards of its episodes are fractions of the scale.
     """
 

@@ -53,7 +53,8 @@ def _entry(result: EvalResult, tasks: Mapping[str, str]) -> dict[str, object]:
     solved = sum(one.success for one in result.episodes)
     decoding = "greedy" if result.sampling.temperature == 0 else f"temperature {result.sampling.temperature:g}"
     value, notes = 100 * solved / len(result.episodes), f"{solved} of {len(result.episodes)} tasks, in percent"
-    if (scale := result.benchmark.score) is not None:
+    if result.scored:
+        scale = result.scale
         value = mean_score(result).mean
         notes = f"mean score of {len(result.episodes)} tasks, from {scale.low:g} to {scale.high:g}"
     return {

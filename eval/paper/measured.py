@@ -75,7 +75,7 @@ class MeasuredModel:
 
 def figure_of(result: EvalResult) -> float:
     """Percentage of solved tasks, or the mean score where the benchmark has one."""
-    if result.benchmark.score is not None:
+    if result.scored:
         return mean_score(result).mean
     return 100 * sum(one.success for one in result.episodes) / len(result.episodes)
 

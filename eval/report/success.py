@@ -229,13 +229,13 @@ def _slice(suite: Suite, name: str, level: str, belongs: Belongs) -> Slice:
 
 
 def _score_headline(base: EvalResult, best: EvalResult) -> ScoreHeadline | None:
-    change = score_change(base, best) if best.benchmark.score is not None else None
+    change = score_change(base, best) if best.scored else None
     return ScoreHeadline(mean_score(base), mean_score(best), change) if change is not None else None
 
 
 def _figure(result: EvalResult) -> float:
     """What the benchmark reports: its mean score, or the share of solved tasks."""
-    if result.benchmark.score is not None:
+    if result.scored:
         return mean_score(result).mean
     return sum(episode.success for episode in result.episodes) / len(result.episodes)
 

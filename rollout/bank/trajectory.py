@@ -79,6 +79,9 @@ class Message(StoredModel):
     """Native calls of an assistant turn."""
     tool_results: tuple[Text, ...] | None = Field(None, exclude_if=lambda value: value is None)
     """Results of the native calls of the turn before, in their order; the content joins them."""
+    choices: dict[str, FiniteFloat | None] | None = Field(None, exclude_if=lambda value: value is None)
+    """The texts that an assistant turn was chosen from, each with its log-probability; null for one of which the server
+    gave none."""
 
 
 class TaskRef(StoredModel):

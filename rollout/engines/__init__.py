@@ -14,6 +14,8 @@ if TYPE_CHECKING:
         Engine,
         EngineError,
         EngineRefused,
+        Scores,
+        ScoringEngine,
     )
     from rollout.engines.config import (
         SECRET_FIELDS,
@@ -45,6 +47,8 @@ _MODULES = {
     "ExpertSpec": "spec",
     "Judge": "judge",
     "JudgeSpec": "judge",
+    "Scores": "base",
+    "ScoringEngine": "base",
     "ServerSpec": "spec",
     "current_judge": "judge",
     "judge_usage": "judge",
@@ -63,6 +67,8 @@ __all__ = [
     "ExpertSpec",
     "Judge",
     "JudgeSpec",
+    "Scores",
+    "ScoringEngine",
     "ServerSpec",
     "current_judge",
     "judge_usage",

@@ -7,9 +7,9 @@ another attempt can help (``infra``) or not (``model``). :class:`ContextFull` en
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from rollout.bank.trajectory import Message, Sampling, ToolCall
 
@@ -35,6 +35,38 @@ class Completion:
     tool_calls: tuple[ToolCall, ...] = ()
     """Native calls, when tools were offered."""
     cached_tokens: int = 0
+    choices: Mapping[str, float | None] | None = None
+    """The texts that this turn was chosen from, each with its log-probability (:class:`Scores`)."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How probable each of several texts is as the continuation of one prompt.
+
+    ``logprobs`` are natural log-probabilities in the order of the texts, of the tokens after those that all texts
+    share. None stands for a text of which the server gives none: it is less probable than each that has one.
+    ``prompt_tokens`` counts those of all requests, ``cached_tokens`` those of them that came from the server's cache.
+    """
+
+    logprobs: tuple[float | None, ...]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every text has a log-probability."""
+        return bool(self.logprobs) and None not in self.logprobs
+
+    @property
+    def some(self) -> bool:
+        """Whether a text has a log-probability, so that there is a most probable one."""
+        return any(value is not None for value in self.logprobs)
+
+    @property
+    def best(self) -> int:
+        """Place of the most probable text, of equal ones the first. Raises ValueError when none has a value."""
+        known = [(value, -place) for place, value in enumerate(self.logprobs) if value is not None]
+        return -max(known)[1]
 
 
 class Engine(Protocol):
@@ -63,6 +95,25 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Closes connections; the engine is not used afterwards."""
+
+
+@runtime_checkable
+class ScoringEngine(Engine, Protocol):
+    """An engine that also says how probable given texts are, for protocols of the forms ``choice``."""
+
+    async def score(self, prompt: str | Sequence[Message], texts: Sequence[str], *, session: str) -> Scores:
+        """How probable each of ``texts`` is after ``prompt``.
+
+        Args:
+            prompt: plain text, or a chat: then the texts begin the assistant's next turn.
+            texts: at least two, none the same.
+            session: as in :meth:`complete`.
+
+        Raises:
+            ContextFull: the prompt does not fit the model's context.
+            EngineRefused: the server gives no log-probabilities.
+            EngineError: anything else.
+        """
 
 
 class EngineError(Exception):

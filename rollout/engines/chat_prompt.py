@@ -42,6 +42,19 @@ class ChatPrompt:
                 ids.pop()
         return ids + self._encode(text)
 
+    def continued(self, prompt: str | Sequence[Message], texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of a prompt with each of the texts after it, encoded as a whole.
+
+        Args:
+            prompt: plain text, which gets the special tokens of the tokenizer, or a chat, whose next turn the texts
+                begin.
+        """
+        if isinstance(prompt, str):
+            return [list(self._tokenizer(prompt + text).input_ids) for text in texts]
+        chat = [{"role": message.role, "content": message.content} for message in prompt]
+        begun = str(self._tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        return [self._encode(begun + text) for text in texts]
+
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of sampled ids, without special tokens."""
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=True))

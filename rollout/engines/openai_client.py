@@ -8,27 +8,31 @@ A session stays on one server (rendezvous hashing: a lost server moves only its 
 retries infrastructure failures (no connection, timeout, 408, 409, 429, 5xx) after the time that ``Retry-After`` names,
 else with exponential back-off and jitter; then each further server is tried. Any answer of a server becomes a
 completion (:mod:`rollout.engines.replies`) or an :class:`EngineError` (:mod:`rollout.engines.faults`). A key never
-appears in a message.
+appears in a message. How the probabilities of given texts are asked for is in :mod:`rollout.engines.scoring`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
 import openai
 
 from rollout.bank.trajectory import Message, Sampling
-from rollout.engines.base import Completion, EngineError, EngineRefused
+from rollout.engines.base import Completion, EngineError, EngineRefused, Scores
 from rollout.engines.faults import error_of
 from rollout.engines.http_client import BoundedClient, timeouts
-from rollout.engines.replies import Request, completion_of, read_json
+from rollout.engines.replies import Json, Request, completion_of, read_json
+from rollout.engines.scoring import Scorer, as_ids, as_texts
 from rollout.engines.tool_calls import chat_messages
 
 if TYPE_CHECKING:
     from rollout.engines.chat_prompt import ChatPrompt
+
+T = TypeVar("T")
 
 NO_KEY = "none"
 """Servers without keys need none, but the ``openai`` client requires one."""
@@ -85,6 +89,7 @@ class OpenAIEngine:
             )
             for url in base_urls
         }
+        self._scorer = Scorer(model)
         self._prompt: ChatPrompt | None = None
         if tokenizer is not None:
             from rollout.engines.chat_prompt import ChatPrompt
@@ -107,12 +112,34 @@ class OpenAIEngine:
         """See :meth:`rollout.engines.base.Engine.complete`."""
         first_turn = all(message.role != "assistant" for message in messages)
         prompt_ids = self._prompt_ids(messages, first_turn) if self._prompt else None
+
+        async def ask(url: str) -> Completion:
+            request = Request(url, sampling.stop, prompt_ids, first_turn, bool(tools))
+            path, body = self._request(prompt_ids, messages, sampling, tools)
+            return completion_of(await self._send(url, first_turn, path, body), request)
+
+        return await self._on_a_server(session, ask)
+
+    async def score(self, prompt: str | Sequence[Message], texts: Sequence[str], *, session: str) -> Scores:
+        """See :meth:`rollout.engines.base.ScoringEngine.score`."""
+        encoded = as_ids(self._rendered(partial(self._prompt.continued, prompt, texts), True)) if self._prompt else None
+
+        async def ask(url: str) -> Scores:
+            send = partial(self._send, url, True)
+            if encoded is not None:
+                return await self._scorer.by_completion(send, url, encoded)
+            if isinstance(prompt, str):
+                return await self._scorer.by_completion(send, url, as_texts(prompt, texts))
+            return await self._scorer.by_chat(send, url, chat_messages(prompt), texts)
+
+        return await self._on_a_server(session, ask)
+
+    async def _on_a_server(self, session: str, ask: Callable[[str], Awaitable[T]]) -> T:
+        """What the first server that answers says; the servers are tried in the order of the session."""
         faults: list[EngineError] = []
         for url in servers_in_order(list(self._clients), session):
-            request = Request(url, sampling.stop, prompt_ids, first_turn, bool(tools))
             try:
-                body, content_type = await self._ask(self._clients[url], request, messages, sampling, tools)
-                return completion_of(read_json(body, content_type, url), request)
+                return await ask(url)
             except EngineError as fault:
                 if fault.kind != "infra":
                     raise self._without_secrets(fault) from None
@@ -127,29 +154,25 @@ class OpenAIEngine:
             await client.close()
 
     def _prompt_ids(self, messages: Sequence[Message], first_turn: bool) -> list[int]:
+        assert self._prompt is not None
+        return self._rendered(partial(self._prompt.ids, messages), first_turn)
+
+    def _rendered(self, render: Callable[[], T], first_turn: bool) -> T:
+        """What the chat template and the tokenizer make of a conversation."""
         from jinja2 import TemplateError
 
-        assert self._prompt is not None
         try:
-            return self._prompt.ids(messages)
+            return render()
         except (TemplateError, ValueError, TypeError) as error:
             said = f"the chat template cannot render the conversation: {error}"
             raise EngineRefused(said) if first_turn else EngineError("model", said) from error
 
-    async def _ask(
-        self,
-        client: openai.AsyncOpenAI,
-        request: Request,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        tools: Sequence[Mapping[str, Any]],
-    ) -> tuple[bytes, str]:
-        """Body and content type of a server's answer with a status of success."""
-        where = request.where
+    async def _send(self, where: str, first_turn: bool, path: str, body: Json) -> Json:
+        """The object that a server answers with a status of success."""
         try:
-            return await self._post(client, request.prompt_ids, messages, sampling, tools)
+            return read_json(*await self._post(self._clients[where], path, body), where)
         except openai.APIStatusError as error:
-            raise error_of(error.status_code, error.body, where, first_turn=request.first_turn) from error
+            raise error_of(error.status_code, error.body, where, first_turn=first_turn) from error
         except openai.APITimeoutError as error:
             raise EngineError("infra", f"no answer from {where}: the request timed out") from error
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
@@ -157,15 +180,19 @@ class OpenAIEngine:
         except (ValueError, TypeError, OSError) as error:
             raise EngineError("infra", f"no answer from {where}: {type(error).__name__}: {error}") from error
 
-    async def _post(
+    async def _post(self, client: openai.AsyncOpenAI, path: str, body: Json) -> tuple[bytes, str]:
+        """Body and content type of the reply, which ``client.post`` leaves unread; it retries as ``openai`` does."""
+        reply = await client.post(path, cast_to=httpx2.Response, body=body, options=_BEARER)
+        return reply.content, reply.headers.get("content-type", "").lower()
+
+    def _request(
         self,
-        client: openai.AsyncOpenAI,
         prompt_ids: Sequence[int] | None,
         messages: Sequence[Message],
         sampling: Sampling,
         tools: Sequence[Mapping[str, Any]],
-    ) -> tuple[bytes, str]:
-        """Sends the request; ``client.post`` leaves the reply unread, and its retries are those of ``openai``."""
+    ) -> tuple[str, Json]:
+        """Path and body of a request for a turn."""
         body: dict[str, Any] = {
             "model": self._model,
             "temperature": sampling.temperature,
@@ -174,16 +201,14 @@ class OpenAIEngine:
             "seed": sampling.seed,
             "stop": list(sampling.stop) or None,
         }
-        if prompt_ids is None:
-            body["messages"] = chat_messages(messages)
-            if tools:
-                body["tools"] = list(tools)
-        else:
+        if prompt_ids is not None:
             body |= {"prompt": list(prompt_ids), "logprobs": 0}
             body |= {"return_token_ids": True, "include_stop_str_in_output": True}
-        path = "/chat/completions" if prompt_ids is None else "/completions"
-        reply = await client.post(path, cast_to=httpx2.Response, body=body, options=_BEARER)
-        return reply.content, reply.headers.get("content-type", "").lower()
+            return "/completions", body
+        body["messages"] = chat_messages(messages)
+        if tools:
+            body["tools"] = list(tools)
+        return "/chat/completions", body
 
     def _without_secrets(self, fault: EngineError) -> EngineError:
         """The error with keys removed from what the server said."""

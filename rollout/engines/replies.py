@@ -67,7 +67,7 @@ def completion_of(reply: Json, request: Request) -> Completion:
         EngineRefused: the reply has no token ids although they were asked for.
         EngineError: the object is an error, or not a completion.
     """
-    choice = _choice(reply, request)
+    choice = first_choice(reply, request.where, first_turn=request.first_turn)
     finish = _finish(choice, request)
     if request.prompt_ids is None:
         text, reasoning = _chat_turn(choice, request)
@@ -83,12 +83,12 @@ def completion_of(reply: Json, request: Request) -> Completion:
         text=text,
         token_ids=token_ids,
         logprobs=logprobs,
-        prompt_tokens=_count(reply, "prompt_tokens", request.prompt_ids),
-        completion_tokens=_count(reply, "completion_tokens", token_ids),
+        prompt_tokens=count_of(reply, "prompt_tokens", request.prompt_ids),
+        completion_tokens=count_of(reply, "completion_tokens", token_ids),
         finish_reason=finish,
         reasoning=reasoning,
         tool_calls=calls,
-        cached_tokens=_cached(reply),
+        cached_tokens=cached_tokens(reply),
     )
 
 
@@ -107,17 +107,17 @@ def restore_stop(text: str, stop: Sequence[str], stop_reason: object) -> str:
     return text
 
 
-def _choice(reply: Json, request: Request) -> Json:
-    """The first choice. Without choices, the error that the object describes."""
+def first_choice(reply: Json, where: str, *, first_turn: bool = True) -> Json:
+    """The first choice. Raises :class:`EngineError` without choices: the error that the object describes."""
     choices = reply.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     described = first.get("error") if isinstance(first, dict) else reply.get("error") or _vllm_error(reply)
     if described:
         holder = described if isinstance(described, dict) else {"error": described}
-        raise error_of(status_in(holder), holder, request.where, first_turn=request.first_turn)
+        raise error_of(status_in(holder), holder, where, first_turn=first_turn)
     if not isinstance(first, dict):
         found = "no choices" if not choices else "choices that are no objects"
-        raise EngineError("infra", f"{request.where} answered with {found}")
+        raise EngineError("infra", f"{where} answered with {found}")
     return first
 
 
@@ -191,16 +191,17 @@ def _logprobs(choice: Json, count: int, request: Request) -> tuple[float, ...] |
     values = holder.get("token_logprobs") if isinstance(holder, dict) else holder
     if values is None or (isinstance(values, list) and (not values or None in values)):
         return None
-    if not isinstance(values, list) or len(values) != count or not all(map(_is_logprob, values)):
+    if not isinstance(values, list) or len(values) != count or not all(map(is_logprob, values)):
         raise EngineError("infra", f"{request.where} answered with log-probabilities that are not {count} numbers")
     return tuple(map(float, values))
 
 
-def _is_logprob(value: Any) -> bool:
+def is_logprob(value: Any) -> bool:
+    """Whether a value is a finite number."""
     return type(value) in (int, float) and -1e30 < value < 1e30 and math.isfinite(value)
 
 
-def _count(reply: Json, name: str, ids: Sequence[int] | None) -> int:
+def count_of(reply: Json, name: str, ids: Sequence[int] | None = None) -> int:
     """Tokens as the server counts them, else as many as there are ids, else 0."""
     usage = reply.get("usage")
     value = usage.get(name) if isinstance(usage, dict) else None
@@ -209,7 +210,7 @@ def _count(reply: Json, name: str, ids: Sequence[int] | None) -> int:
     return len(ids) if ids is not None else 0
 
 
-def _cached(reply: Json) -> int:
+def cached_tokens(reply: Json) -> int:
     """Prompt tokens from the server's cache, as OpenAI, vLLM (``prompt_tokens_details``) and DeepSeek report them."""
     usage = reply.get("usage")
     usage = usage if isinstance(usage, dict) else {}

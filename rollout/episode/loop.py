@@ -13,7 +13,7 @@ import asyncio
 import datetime
 import math
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -34,14 +34,16 @@ from rollout.bank.trajectory import (
     Usage,
     trajectory_id,
 )
+from rollout.codeact.choices import ChoiceEnvironment
 from rollout.codeact.environment import CodeActEnvironment
 from rollout.engines.base import Completion, ContextFull, Engine, EngineError, EngineRefused
 from rollout.engines.judge import Judge, judge_usage, judging
 from rollout.environment import Action, Budget, Environment, EnvironmentFault, Observation, ended
+from rollout.episode.asking import next_turn
 from rollout.episode.user_feedback import with_feedback
 from rollout.families.base import Task
 from rollout.kernel_source import KernelSource
-from rollout.protocol import EpisodeProtocol
+from rollout.protocol import CHOICE_FORMS, EpisodeProtocol
 from sandbox import SandboxError
 
 
@@ -158,7 +160,8 @@ async def continue_episode(
 
 def open_environment(task: Task, kernels: KernelSource, protocol: EpisodeProtocol) -> Environment:
     """The environment of a task, before its reset."""
-    return (task.environment or CodeActEnvironment)(task, kernels, protocol)
+    usual = ChoiceEnvironment if protocol.form in CHOICE_FORMS else CodeActEnvironment
+    return (task.environment or usual)(task, kernels, protocol)
 
 
 async def _converse(work: Assignment, transcript: Transcript, environment: Environment, begin: bool) -> Outcome:
@@ -174,8 +177,9 @@ async def _converse(work: Assignment, transcript: Transcript, environment: Envir
 
 async def _turns(work: Assignment, transcript: Transcript, environment: Environment) -> Outcome:
     while True:
-        tools = getattr(environment, "native_tools", ())
-        completion = await _complete(work.engine, transcript, work.sampling, work.id, tools)
+        transcript.asked_at = time.monotonic()
+        completion = await next_turn(work.engine, environment, transcript.messages, work.sampling, work.id)
+        transcript.asked_at = None
         outcome = await take_turn(environment, work.protocol, transcript, completion)
         if outcome is not None:
             return outcome
@@ -244,27 +248,6 @@ def fault_outcome(fault: Exception, work: Assignment) -> Outcome | None:
     return None
 
 
-async def _complete(
-    engine: Engine, transcript: Transcript, sampling: Sampling, identity: str, tools: Sequence[Mapping[str, Any]]
-) -> Completion:
-    """The next turn. An exception that is no :class:`EngineError` is a defect of the engine."""
-    if tools and not getattr(engine, "takes_tools", False):
-        raise EngineRefused(
-            f"protocol.form=tools: the engine {engine.name} has no native calls; use a chat server without a tokenizer "
-            "folder, or a protocol of another form"
-        )
-    offered: dict[str, Any] = {"tools": tools} if tools else {}
-    transcript.asked_at = time.monotonic()
-    try:
-        completion = await engine.complete(transcript.messages, sampling, session=identity, **offered)
-    except EngineError:
-        raise
-    except Exception as fault:  # an engine may come from another package
-        raise EngineError("infra", f"engine {engine.name}: {type(fault).__name__}: {fault}") from fault
-    transcript.asked_at = None
-    return completion
-
-
 async def take_turn(
     environment: Environment, protocol: EpisodeProtocol, transcript: Transcript, completion: Completion
 ) -> Outcome | None:
@@ -279,6 +262,7 @@ async def take_turn(
         logprobs=completion.logprobs,
         reasoning=completion.reasoning,
         tool_calls=calls or None,
+        choices=completion.choices,
     )
     transcript.count(
         steps=1,

@@ -111,6 +111,8 @@ class Task:
     """Called with ``make_mistake``: whether to make a plain mistake first and repair it."""
     environment: Callable[..., Environment] | None = field(default=None, compare=False)
     """``factory(task, kernels, protocol)``; None is :class:`rollout.codeact.environment.CodeActEnvironment`."""
+    choices: tuple[str, ...] = ()
+    """Continuations of the prompt: under protocols of the forms ``choice`` the most probable one is the answer."""
     check: str = ""
     """Code that runs when an answer is proposed, in the model's kernel or after ``snapshot``. What it prints is graded
     in place of the answer: for tasks whose answer is a state, such as a changed table."""
@@ -128,6 +130,8 @@ class Task:
             self.setup,
             self.toolset and self.toolset.description(),
         ]
+        if self.choices:
+            content.append({"choices": list(self.choices)})
         if self.check:
             content.append({"check": self.check})
         if self.environment is not None:

@@ -4,12 +4,13 @@ Contract: an :class:`EpisodeProtocol` holds the limits, the wording and the form
 files in ``library/``, worked examples in ``examples/``. Nothing here runs code or asks a model.
 """
 
-from rollout.protocol.config import EpisodeProtocol, UserFeedback
+from rollout.protocol.config import CHOICE_FORMS, EpisodeProtocol, UserFeedback
 from rollout.protocol.examples import Example, ExampleTurn, find_example, read_examples
 from rollout.protocol.library import protocol_names
 from rollout.protocol.turns import parse_tags, parse_turn
 
 __all__ = [
+    "CHOICE_FORMS",
     "EpisodeProtocol",
     "Example",
     "ExampleTurn",

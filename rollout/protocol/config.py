@@ -26,6 +26,8 @@ from sandbox import CellResult
 SEPARATOR = "\n---\n"
 RUNS_CODE: frozenset[Form] = frozenset(("tags", "chat", "fenced", "action_code", "call_code"))
 """Forms whose actions are code."""
+CHOICE_FORMS: frozenset[Form] = frozenset(("choice", "choice_text"))
+"""Forms whose turn is the most probable of the task's choices."""
 
 
 class UserFeedback(BaseModel):
@@ -82,8 +84,8 @@ class EpisodeProtocol(BaseModel):
     """Observation of a cell that printed nothing."""
     form: Form = Field("tags", exclude_if=lambda value: value == "tags")
     """How a turn says what it does: `tags`, `chat`, `fenced`, `action_code`, `action_json`, `action_text`, `call_code`,
-    `call_json`, `call_text` (one call, API-Bank), `tools` (native calls), `answer` or `final` (no actions); see the
-    how-to about protocols."""
+    `call_json`, `call_text` (one call, API-Bank), `tools` (native calls), `answer` or `final` (no actions), `choice` or
+    `choice_text` (the most probable of given texts, in a chat or after plain text); see the how-to about protocols."""
     python_tool: bool = Field(True, exclude_if=lambda value: value)
     """Form `tools`: offer Python as a further tool, beside the functions of the task."""
     instructions_role: Literal["system", "user"] = Field("system", exclude_if=lambda value: value == "system")
@@ -141,6 +143,14 @@ class EpisodeProtocol(BaseModel):
     def runs_code(self) -> bool:
         """Whether actions can be code, so that an episode needs a kernel."""
         return self.form in RUNS_CODE or (self.form == "tools" and self.python_tool)
+
+    def check_task(self, task_id: str, choices: Sequence[str]) -> None:
+        """Raises ValueError when the protocol needs choices and the task has none."""
+        if self.form in CHOICE_FORMS and len(choices) < 2:
+            raise ValueError(
+                f"protocol.form={self.form}: {task_id} has no choices to compare; take a protocol of another form, or "
+                "tasks that have some, such as those of mmlu with tasks.options: {shots: 5}"
+            )
 
     def parse(self, text: str) -> Action:
         """The action in an assistant turn (:mod:`rollout.protocol.turns`)."""

@@ -15,6 +15,7 @@ text.
 | ``call_code``, ``call_json``, ``call_text`` | – | one call (:mod:`rollout.protocol.calls`) |
 | ``tools`` | native calls | a turn without a call |
 | ``answer`` | none | the turn |
+| ``choice``, ``choice_text`` | none | the most probable of the task's choices (:mod:`rollout.codeact.choices`) |
 | ``final`` | none | what follows the last ``####`` or "answer is", or stands in the last ``\\boxed{}`` |
 """
 
@@ -31,7 +32,7 @@ from rollout.protocol.calls import parse_call_code, parse_call_json, parse_call_
 
 Form = Literal[
     "tags", "chat", "fenced", "action_code", "action_json", "action_text", "call_code", "call_json", "call_text",
-    "tools", "answer", "final",
+    "tools", "answer", "final", "choice", "choice_text",
 ]  # fmt: skip
 
 _EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
@@ -227,4 +228,6 @@ _FORMS: dict[Any, Callable[[str], Action]] = {
     "tools": _answer,
     "answer": _answer,
     "final": parse_final,
+    "choice": _answer,
+    "choice_text": _answer,
 }

@@ -1,11 +1,12 @@
 """The OpenAI-compatible HTTP routes over a :class:`~rollout.servers.backend.Backend`.
 
 Contract: ``/v1/models``, ``/v1/completions`` (text or token ids), ``/v1/chat/completions``, ``/health`` and
-``/openapi.json``. Requests take vLLM's ``return_token_ids`` and ``include_stop_str_in_output``; responses have vLLM's
-fields, so that one client serves both. An unsupported parameter is an error 400, never ignored. When a client
-disconnects, its request leaves the batch.
+``/openapi.json``. Requests take vLLM's ``return_token_ids``, ``return_tokens_as_token_ids`` and
+``include_stop_str_in_output``; responses have vLLM's fields, so that one client serves both. With ``echo`` and
+``logprobs``, the answer of ``/v1/completions`` begins with the prompt's tokens and their log-probabilities. An
+unsupported parameter is an error 400, never ignored. When a client disconnects, its request leaves the batch.
 
-Does not do: streaming, more than one choice, echo, prompt logprobs, authentication (bind it to the loopback address).
+Does not do: streaming, more than one choice, authentication (bind it to the loopback address).
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from rollout.servers.backend import Backend, Generation, GenerationRequest, cut_at_stop, first_stop
+from rollout.servers.backend import (
+    Backend,
+    Generation,
+    GenerationRequest,
+    ScoringBackend,
+    cut_at_stop,
+    first_stop,
+)
 
 CLIENT_CLOSED_REQUEST = 499
 
@@ -53,8 +61,10 @@ class CompletionRequest(_Request):
     """Body of ``/v1/completions``."""
 
     prompt: str | list[int]
-    max_tokens: int = Field(16, gt=0)
-    logprobs: Literal[0, 1] | None = None
+    max_tokens: int = Field(16, ge=0)
+    logprobs: int | None = Field(None, ge=0)
+    echo: bool = False
+    return_tokens_as_token_ids: bool = False
 
 
 class ChatRequest(_Request):
@@ -141,15 +151,57 @@ async def _disconnect(request: Request) -> None:
 
 async def _complete(backend: Backend, body: CompletionRequest) -> Response:
     prompt_ids = backend.codec.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
-    made = await _generate(backend, body, prompt_ids, body.max_tokens)
+    scorer = _scorer(backend, body)
+    _check_fits(backend, prompt_ids, body.max_tokens)
+    made = Generation((), (), "length")
+    if body.max_tokens:
+        top = body.logprobs if body.logprobs is not None and body.logprobs > 1 else 0
+        made = await _generate(backend, body, prompt_ids, body.max_tokens, top)
     choice: dict[str, Any] = {"index": 0, "text": _text(backend, body, made), "logprobs": None}
     choice |= _finish(backend, body, made)
+    echoed: list[int] = prompt_ids if body.echo else []
+    if body.echo:
+        choice["text"] = backend.codec.decode(prompt_ids) + choice["text"]
     if body.logprobs is not None:
-        tokens = [backend.codec.decode([token]) for token in made.token_ids]
-        choice["logprobs"] = {"tokens": tokens, "token_logprobs": made.logprobs, "top_logprobs": None}
+        before = [None, *await scorer.score(tuple(prompt_ids))] if scorer is not None and body.echo else []
+        choice["logprobs"] = {
+            "tokens": [_name(backend, body, token) for token in (*echoed, *made.token_ids)],
+            "token_logprobs": [*before, *made.logprobs],
+            "top_logprobs": _top(backend, body, len(echoed), made),
+        }
     if body.return_token_ids:
         choice |= {"token_ids": made.token_ids, "prompt_token_ids": prompt_ids}
     return _response("text_completion", backend, prompt_ids, made, choice)
+
+
+def _scorer(backend: Backend, body: CompletionRequest) -> ScoringBackend | None:
+    """The backend when it computes log-probabilities of given tokens. Raises BadRequest when it must and does not."""
+    if not body.max_tokens and not body.echo:
+        raise BadRequest("max_tokens: 0 is for echo; give at least 1")
+    scorer = backend if isinstance(backend, ScoringBackend) else None
+    if body.echo and body.logprobs is not None and scorer is None:
+        raise BadRequest("echo: this backend computes no log-probabilities of a prompt; take echo or logprobs out")
+    most = max(scorer.most_top if scorer else 1, 1)
+    if body.logprobs is not None and body.logprobs > most:
+        raise BadRequest(f"logprobs: this backend lists at most {most} tokens, not {body.logprobs}")
+    return scorer
+
+
+def _name(backend: Backend, body: CompletionRequest, token: int) -> str:
+    return f"token_id:{token}" if body.return_tokens_as_token_ids else backend.codec.decode([token])
+
+
+def _top(backend: Backend, body: CompletionRequest, echoed: int, made: Generation) -> list[Any] | None:
+    """The most probable tokens in the place of each; those of a prompt are not listed."""
+    if not made.top:
+        return None
+    listed: list[dict[str, float]] = []
+    for tokens in made.top:
+        by_name: dict[str, float] = {}
+        for token, logprob in tokens:  # the most probable first: it keeps a name that two tokens share
+            by_name.setdefault(_name(backend, body, token), logprob)
+        listed.append(by_name)
+    return [*[None] * echoed, *listed]
 
 
 async def _complete_chat(backend: Backend, body: ChatRequest) -> Response:
@@ -169,7 +221,16 @@ async def _complete_chat(backend: Backend, body: ChatRequest) -> Response:
     return _response("chat.completion", backend, prompt_ids, made, choice, extra)
 
 
-async def _generate(backend: Backend, body: _Request, prompt_ids: list[int], max_tokens: int) -> Generation:
+async def _generate(
+    backend: Backend, body: _Request, prompt_ids: list[int], max_tokens: int, top: int = 0
+) -> Generation:
+    _check_fits(backend, prompt_ids, max_tokens)
+    seed = uuid.uuid4().int % 2**31 if body.seed is None else body.seed
+    request = GenerationRequest(tuple(prompt_ids), max_tokens, body.temperature, body.top_p, seed, body.stops, top)
+    return await backend.generate(request)
+
+
+def _check_fits(backend: Backend, prompt_ids: list[int], max_tokens: int) -> None:
     if not prompt_ids:
         raise BadRequest("prompt: empty; give at least one token")
     if len(prompt_ids) + max_tokens > backend.context_length:
@@ -178,9 +239,6 @@ async def _generate(backend: Backend, body: _Request, prompt_ids: list[int], max
             f"the prompt has {len(prompt_ids)} and max_tokens is {max_tokens}",
             code="context_length_exceeded",
         )
-    seed = uuid.uuid4().int % 2**31 if body.seed is None else body.seed
-    request = GenerationRequest(tuple(prompt_ids), max_tokens, body.temperature, body.top_p, seed, body.stops)
-    return await backend.generate(request)
 
 
 def _text(backend: Backend, body: _Request, made: Generation) -> str:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 FinishReason = Literal["stop", "length"]
 
@@ -29,15 +29,22 @@ class GenerationRequest:
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    top: int = 0
+    """How many of the most probable tokens are listed at each place; at most :attr:`ScoringBackend.most_top`."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """Sampled token ids, the end token included, each with its raw (temperature 1) log-probability."""
+    """Sampled token ids, the end token included, each with its raw (temperature 1) log-probability.
+
+    ``top`` has, for each token, the most probable ones in its place with their log-probabilities, when they were asked
+    for.
+    """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: FinishReason
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
 
 
 class Codec(Protocol):
@@ -71,6 +78,17 @@ class Backend(Protocol):
     async def generate(self, request: GenerationRequest) -> Generation: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class ScoringBackend(Backend, Protocol):
+    """A backend that also computes log-probabilities of given tokens. ``most_top`` is the largest ``top`` it takes."""
+
+    @property
+    def most_top(self) -> int: ...
+
+    async def score(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
+        """The raw log-probability of each token but the first, after those before it."""
 
 
 class TokenizerCodec:

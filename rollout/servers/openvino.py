@@ -10,7 +10,12 @@ values are float16. Compared with transformers in float32, the log-probability o
 and 0.007 at most (SmolLM2-135M, 256 tokens, each the first choice of the reference); with 8-bit keys and values it
 would be 0.004 and 0.04. ``eval/parity.py`` checks every export.
 
-Does not do: GPUs (use vLLM), models without a faithful GGUF form (use ``transformers.py``).
+Log-probabilities of given tokens (:meth:`OpenVINOBackend.score`) come from a second pipeline, loaded at the first
+request for them: one with a prefix cache gives none for the tokens in its cache. Its keys and values are float32, and
+prompts are computed one after another.
+
+Does not do: more than one most probable token, GPUs (use vLLM), models without a faithful GGUF form (use
+``transformers.py``).
 """
 
 from __future__ import annotations
@@ -81,7 +86,9 @@ class _Request:
 
 
 class OpenVINOBackend:
-    """One openvino-genai pipeline. Only its own thread calls it."""
+    """One openvino-genai pipeline, and one for scores. Only its own thread calls them."""
+
+    most_top = 1
 
     def __init__(self, folder: Path, settings: OpenVINOSettings) -> None:
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -94,7 +101,9 @@ class OpenVINOBackend:
         self._gate = PrefixGate()
         self._waiting: deque[_Request] = deque()
         self._running: dict[int, _Request] = {}
-        self._pipeline: Any = _pipeline(cached_gguf(folder, settings.gguf_cache, self.digest), settings)
+        self._file, self._settings = cached_gguf(folder, settings.gguf_cache, self.digest), settings
+        self._pipeline: Any = _pipeline(self._file, settings)
+        self._scoring: Any = None
         self._thread = threading.Thread(target=self._run, name="openvino-pipeline", daemon=True)
         self._thread.start()
 
@@ -113,6 +122,12 @@ class OpenVINOBackend:
         except asyncio.CancelledError:
             self._inbox.put(lambda: self._cancel(queued))
             raise
+
+    async def score(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
+        """See :class:`~rollout.servers.backend.ScoringBackend`."""
+        done: Future[tuple[float, ...]] = Future()
+        self._inbox.put(lambda: self._score(token_ids, done))
+        return await asyncio.wrap_future(done)
 
     async def close(self) -> None:
         """Ends the thread after the current pass; requests in flight are not finished."""
@@ -178,17 +193,36 @@ class OpenVINOBackend:
             self._leave(request)
             request.handle.cancel()
 
+    def _score(self, token_ids: tuple[int, ...], done: Future[tuple[float, ...]]) -> None:
+        """Sets the log-probability of each token but the first."""
+        if not done.set_running_or_notify_cancel():
+            return
+        try:
+            if self._scoring is None:
+                self._scoring = _pipeline(self._file, self._settings, scores=True)
+            prompt = openvino.Tensor(np.array([token_ids], dtype=np.int64))
+            config = _generation_config(GenerationRequest(token_ids, max_tokens=1), self._end_tokens)
+            config.echo = True
+            handle = self._scoring.add_request(0, prompt, config)
+            while handle.get_status().name == "RUNNING":
+                self._scoring.step()
+            found = handle.read_all()[0].generated_log_probs
+        except RuntimeError as error:
+            done.set_exception(RuntimeError(f"the model failed: {error}"))
+            return
+        done.set_result(tuple(found[1 : len(token_ids)]))  # the first is a filler, the last that of a further token
 
-def _pipeline(file: Path, settings: OpenVINOSettings) -> Any:
+
+def _pipeline(file: Path, settings: OpenVINOSettings, *, scores: bool = False) -> Any:
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.cache_size = settings.cache_gib
     scheduler.max_num_batched_tokens = settings.max_batched_tokens
     scheduler.max_num_seqs = settings.max_sequences
-    scheduler.enable_prefix_caching = True
+    scheduler.enable_prefix_caching = not scores
     properties = {
         "INFERENCE_NUM_THREADS": settings.threads,
         "INFERENCE_PRECISION_HINT": "f32",
-        "KV_CACHE_PRECISION": "f16",
+        "KV_CACHE_PRECISION": "f32" if scores else "f16",
         "ENABLE_CPU_PINNING": False,  # the cores are shared with kernels and rollout workers
     }
     return openvino_genai.ContinuousBatchingPipeline(file, scheduler, "CPU", properties)

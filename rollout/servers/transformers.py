@@ -41,6 +41,8 @@ class TransformersSettings(BaseModel):
 class TransformersBackend:
     """One model, one thread."""
 
+    most_top = 100
+
     def __init__(self, folder: Path, settings: TransformersSettings) -> None:
         torch.set_num_threads(settings.threads)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="transformers")
@@ -59,6 +61,14 @@ class TransformersBackend:
         self.in_flight += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._generate, request)
+        finally:
+            self.in_flight -= 1
+
+    async def score(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
+        """See :class:`~rollout.servers.backend.ScoringBackend`."""
+        self.in_flight += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._score, token_ids)
         finally:
             self.in_flight -= 1
 
@@ -91,7 +101,22 @@ class TransformersBackend:
         ids = tuple(int(token) for token in new_t)
         stopped = ids[-1] in self._end_tokens or any(stop in self.codec.decode(ids) for stop in request.stop)
         reason: FinishReason = "stop" if stopped else "length"
-        return Generation(ids, tuple(float(value) for value in logprobs_t), reason)
+        listed = tuple(_most_probable(logprobs_v, request.top) for logprobs_v in logprobs_tv) if request.top else ()
+        return Generation(ids, tuple(float(value) for value in logprobs_t), reason, listed)
+
+    @torch.no_grad()
+    def _score(self, token_ids: tuple[int, ...]) -> tuple[float, ...]:
+        if len(token_ids) < 2:
+            return ()
+        ids_t = torch.tensor(token_ids)
+        logprobs_tv = self._model(ids_t[None, :-1]).logits[0].float().log_softmax(dim=-1)
+        return tuple(logprobs_tv.gather(1, ids_t[1:, None])[:, 0].tolist())
+
+
+def _most_probable(logprobs_v: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]:
+    """The ``count`` most probable tokens with their log-probabilities."""
+    values, ids = logprobs_v.topk(min(count, len(logprobs_v)))
+    return tuple(zip(ids.tolist(), values.tolist(), strict=True))
 
 
 def _config(folder: Path) -> PretrainedConfig:

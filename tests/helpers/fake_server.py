@@ -93,6 +93,10 @@ class BytesPrompt:
     def ids(self, messages: Sequence[Message]) -> list[int]:
         return list("".join(message.content for message in messages).encode())
 
+    def continued(self, prompt: str | Sequence[Message], texts: Sequence[str]) -> list[list[int]]:
+        begun = prompt if isinstance(prompt, str) else "".join(message.content for message in prompt)
+        return [list(f"{begun}{text}".encode()) for text in texts]
+
 
 def engine_on(transport: httpx2.AsyncBaseTransport, *, tokens: bool = False, **settings: Any) -> OpenAIEngine:
     """The client of a server that answers through ``transport``; with ``tokens``, on the route of token ids."""

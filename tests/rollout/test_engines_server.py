@@ -107,8 +107,10 @@ def test_routes_are_described_and_a_broken_body_is_an_error(tiny_server: str) ->
 
 
 def test_what_is_not_served_is_an_error(tiny_server: str) -> None:
-    with pytest.raises(openai.BadRequestError, match="echo"):
-        ask(tiny_server, echo=True)
+    with pytest.raises(openai.BadRequestError, match="lists at most 1 tokens, not 5"):
+        ask(tiny_server, logprobs=5)
+    with pytest.raises(openai.BadRequestError, match="0 is for echo"):
+        ask(tiny_server, max_tokens=0)
     with pytest.raises(openai.BadRequestError) as full:
         ask(tiny_server, max_tokens=4000)
     assert full.value.code == "context_length_exceeded"

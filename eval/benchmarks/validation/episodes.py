@@ -13,6 +13,7 @@ from typing import Any
 
 from eval.benchmarks.validation.report import Check
 from rollout import (
+    CHOICE_FORMS,
     EpisodeKernel,
     EpisodeProtocol,
     KernelSource,
@@ -25,7 +26,7 @@ from rollout import (
     run_episode,
 )
 from rollout.checks.validate import Finding, Problem, answers_of
-from rollout.engines import Completion, EngineError, ExpertSpec
+from rollout.engines import Completion, Engine, EngineError, ExpertSpec, Scores
 from rollout.families import answer_turn
 
 _AT_ONCE = 4
@@ -39,6 +40,13 @@ def expert_of(task: Task, form: str) -> Callable[[bool], Any] | None:
     if in_form is not None:
         return in_form(form)
     return task.expert if form == "tags" else None
+
+
+def can_play(task: Task, form: str) -> bool:
+    """Whether a task can be played under protocols of a form: it has an expert, or choices of which one is right."""
+    if form in CHOICE_FORMS:
+        return any(_is_gold(task, choice) for choice in task.choices)
+    return expert_of(task, form) is not None
 
 
 async def play(check: Check, tasks: Sequence[Task], protocol: EpisodeProtocol) -> None:
@@ -62,12 +70,11 @@ async def play(check: Check, tasks: Sequence[Task], protocol: EpisodeProtocol) -
 
 
 async def _gold(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
-    expert = expert_of(task, protocol.form)
-    if expert is None:
+    engine = _player(task, protocol)
+    if engine is None:
         check.without_answer += 1
         return
     check.right += 1
-    engine = ExpertSpec(error_share=0.0).build(replace(task, expert=expert))
     once = protocol.model_copy(update={"max_proposals": 1})
     played = await run_episode(task, engine, kernels, once, Sampling())
     check.accepted += played.outcome.success
@@ -76,8 +83,26 @@ async def _gold(check: Check, task: Task, protocol: EpisodeProtocol, kernels: Ke
         check.add(Finding(task.id, problem, _last_turn(played), _ended(played)))
 
 
+def _player(task: Task, protocol: EpisodeProtocol) -> Engine | None:
+    """An engine that solves the task; None when there is none."""
+    if not can_play(task, protocol.form):
+        return None
+    if protocol.form in CHOICE_FORMS:
+        return Prefers(next(choice for choice in task.choices if _is_gold(task, choice)))
+    return ExpertSpec(error_share=0.0).build(replace(task, expert=expert_of(task, protocol.form)))
+
+
+def _is_gold(task: Task, choice: str) -> bool:
+    return choice.strip() == (task.solution or task.answer)
+
+
 async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
-    """One episode, whose turns are the wrong answers; an expert that has ``wrong_turns`` gets an episode for each."""
+    """One episode, whose turns are the wrong answers; a wrong choice or one of ``wrong_turns`` gets an episode each."""
+    if protocol.form in CHOICE_FORMS:
+        for choice in task.choices:
+            if not _is_gold(task, choice):
+                await _propose(check, task, protocol, kernels, [choice], Prefers(choice))
+        return
     wrong_turns: Callable[[str], list[str]] | None = getattr(task.expert, "wrong_turns", None)
     if wrong_turns is not None:
         for turn in wrong_turns(protocol.form):
@@ -91,12 +116,17 @@ async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: K
 
 
 async def _propose(
-    check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource, turns: Sequence[str]
+    check: Check,
+    task: Task,
+    protocol: EpisodeProtocol,
+    kernels: KernelSource,
+    turns: Sequence[str],
+    engine: Engine | None = None,
 ) -> None:
     """An episode with these turns, none of which may solve the task."""
     check.wrong += (number := len(turns))
     patient = protocol.model_copy(update={"max_steps": number, "max_proposals": number})
-    played = await run_episode(task, Proposes(turns), kernels, patient, Sampling())
+    played = await run_episode(task, engine or Proposes(turns), kernels, patient, Sampling())
     if played.outcome.error:
         check.add(Finding(task.id, "no verdict", _last_turn(played), _ended(played)))
     elif played.outcome.success:
@@ -120,6 +150,25 @@ class Proposes:
             raise EngineError("model", "every answer has been proposed")
         text = self.turns[said]
         return Completion(text, None, None, prompt_tokens=0, completion_tokens=0, finish_reason="stop")
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+@dataclass
+class Prefers:
+    """An engine for which one text is more probable than all others."""
+
+    text: str
+    name: str = "prefers"
+
+    async def score(self, prompt: str | Sequence[Message], texts: Sequence[str], *, session: str) -> Scores:
+        """Texts that end with the preferred one have log-probability -1, others -9."""
+        return Scores(tuple(-1.0 if text.endswith(self.text) else -9.0 for text in texts))
+
+    async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
+        """Raises EngineError: this engine writes nothing."""
+        raise EngineError("model", "this engine only says which text it prefers")
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from eval.benchmarks import Benchmark
-from eval.benchmarks.validation.episodes import expert_of, play
+from eval.benchmarks.validation.episodes import can_play, play
 from eval.benchmarks.validation.report import GRADER, Check
 from rollout import EpisodeProtocol, Task
 from rollout.checks.validate import check_task, spread
@@ -64,9 +64,9 @@ def _by_grader(name: str, tasks: Sequence[Task]) -> Check:
 
 
 def _by_episodes(check: Check, tasks: Sequence[Task]) -> Iterator[Check]:
-    """Nothing when no task has an expert for the protocol."""
+    """Nothing when no task can be played under the protocol."""
     protocol = EpisodeProtocol.model_validate(check.protocol)
-    if not any(expert_of(task, protocol.form) for task in tasks):
+    if not any(can_play(task, protocol.form) for task in tasks):
         return
     started = time.monotonic()
     asyncio.run(play(check, tasks, protocol))
