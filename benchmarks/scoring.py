@@ -11,6 +11,8 @@ tasks: one request after another, the same grader, nothing stored.
 plain loop that reads the same lines with ``json`` and counts.
 
 Each prints one line of JSON; exit code 1 when it takes longer than 60 s or the score is not the known one.
+``reference_s`` is the time of a fixed piece of Python, the mean of before and after the measurement, and ``units`` the
+measured time in units of it: figures of several machines, and of busy hours of one, can be compared by them.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ from rollout.engines import ServerSpec
 from rollout.graders import judge
 
 MOST_S = 60.0
+REFERENCE_TURNS = 5_000_000
 WRONG_EVERY = 4
 PROTOCOL = EpisodeProtocol.model_validate({"extends": "tools", "python_tool": False, "max_steps": 1})
 
@@ -63,9 +66,20 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=100_000)
     parser.add_argument("--turns", type=int, default=4)
     chosen = parser.parse_args()
+    before = reference_work()
     found = gsm8k(chosen.data_root) if chosen.what == "gsm8k" else stored(chosen.episodes, chosen.turns)
+    reference_s = (before + reference_work()) / 2
+    found |= {"reference_s": round(reference_s, 3), "units": round(found["seconds"] / reference_s, 1)}
     print(json.dumps(found))
     return int(not (found["score_is_right"] and found["seconds"] <= MOST_S))
+
+
+def reference_work() -> float:
+    """Seconds of a loop of five million additions in this process."""
+    started, total = time.monotonic(), 0
+    for number in range(REFERENCE_TURNS):
+        total += number
+    return time.monotonic() - started
 
 
 def gsm8k(data_root: Path | None) -> dict[str, Any]:

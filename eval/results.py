@@ -11,7 +11,6 @@ Does not do: run episodes (``eval.sweep``), compare checkpoints (``eval.stats``)
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -228,13 +227,13 @@ def write_result(folder: Path, result: EvalResult) -> Path:
 def read_result(path: Path) -> EvalResult:
     """Reads one result file. Raises ``ValueError`` when it is damaged or has the name of another key."""
     try:
-        result = EvalResult.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        result = EvalResult.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         key = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(f"{path}: {key}: {first['msg']}; delete it and evaluate again") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a complete result file ({error}); delete it and evaluate again") from error
+        incomplete = first["type"] == "json_invalid"
+        what = f"not a complete result file ({first['msg']})" if incomplete else f"{key}: {first['msg']}"
+        raise ValueError(f"{path}: {what}; delete it and evaluate again") from error
     if path.stem != result.key:
         raise ValueError(f"{path}: holds the result of key {result.key}; delete it and evaluate again")
     return result

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,6 @@ from rollout import (
     digest_of,
     judge_for,
     lost_sentence,
-    read_trajectories,
     run_missing,
 )
 from rollout.engines import JudgeSpec, ServerSpec
@@ -128,6 +127,20 @@ def evaluate_servers(
     return results
 
 
+class _Found:
+    """The episodes of a measurement without their transcripts: those of 100,000 would take gigabytes of memory."""
+
+    def __init__(self, wanted: Collection[str], of: Callable[[Trajectory], EpisodeResult]) -> None:
+        self._wanted, self._of = wanted, of
+        self.episodes: dict[str, EpisodeResult] = {}
+        self.isolation = ""
+
+    def see(self, record: Trajectory) -> None:
+        """Keeps what the result needs of a record of the bank."""
+        if record.id in self._wanted:
+            self.episodes[record.id], self.isolation = self._of(record), record.isolation
+
+
 class _Measurement:
     """One checkpoint on one benchmark, measured or not."""
 
@@ -171,16 +184,11 @@ class _Measurement:
             EpisodeJob(task, server, self._sampling, self._config.seed, judge)
             for task, judge in zip(self._tasks, self._judges, strict=True)
         ]
-        bank = self._out / "bank"
-        title = f"evaluate {self._checkpoint.name}"
-        lost = run_missing(jobs, self._config.workers, self._protocol, bank, title)
-        self._check_share(lost, title)
         ids = [job.id(self._protocol) for job in jobs]
-        wanted = set(ids)
-        done, isolation = {}, ""  # without the transcripts: those of 100,000 episodes take gigabytes of memory
-        for record in read_trajectories(bank):
-            if record.id in wanted and not record.lost:
-                done[record.id], isolation = self._episode(record), record.isolation
+        found = _Found(set(ids), self._episode)
+        title = f"evaluate {self._checkpoint.name}"
+        lost = run_missing(jobs, self._config.workers, self._protocol, self._out / "bank", title, found.see)
+        self._check_share(lost, title)
         earlier = read_result(self.path) if self.path.exists() else None
         write_result(
             self.path.parent,
@@ -193,10 +201,10 @@ class _Measurement:
                 seed=self._config.seed,
                 engine=engine,
                 judge=self._judge,
-                isolation=isolation,
+                isolation=found.isolation,
                 started_at=earlier.started_at if earlier else started,
                 wall_s=round(time.monotonic() - clock + (earlier.wall_s if earlier else 0.0), 3),
-                episodes=tuple(done[id] for id in ids if id not in lost),
+                episodes=tuple(found.episodes[id] for id in ids if id not in lost),
                 unscored=tuple(
                     UnscoredEpisode(task_id=self._place(job.task.ref).get("task_id", job.task.id), reason=lost[id])
                     for job, id in zip(jobs, ids, strict=True)

@@ -10,6 +10,7 @@ through a file.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -74,6 +75,30 @@ def service_token(config: WorkerConfig) -> str | None:
     return os.environ[TOKEN]
 
 
+class KernelsOnDemand:
+    """A pool that starts with the first kernel: most episodes of a protocol without code take none."""
+
+    def __init__(self, pool: KernelPool) -> None:
+        self._pool, self._starting, self._started = pool, asyncio.Lock(), False
+
+    @property
+    def tier(self) -> str:
+        """See :attr:`KernelSource.tier`; it is known before the pool starts."""
+        return self._pool.tier
+
+    async def acquire(self, tools: Mapping[str, Callable[..., Any]]) -> EpisodeKernel:
+        """See :meth:`KernelSource.acquire`."""
+        async with self._starting:
+            if not self._started:
+                await self._pool.start()
+                self._started = True
+        return await self._pool.acquire(tools=tools)
+
+    async def close(self) -> None:
+        """See :meth:`KernelSource.close`."""
+        await self._pool.close()
+
+
 async def open_local(config: WorkerConfig, protocol: EpisodeProtocol, token: str | None) -> KernelSource:
     """A pool on this machine. Raises SandboxError."""
     pool = KernelPool(
@@ -83,6 +108,8 @@ async def open_local(config: WorkerConfig, protocol: EpisodeProtocol, token: str
         require=config.require,
         checkpoint=protocol.checkpoint,
     )
+    if not protocol.runs_code:
+        return KernelsOnDemand(pool)
     await pool.start()
     return pool
 

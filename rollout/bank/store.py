@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -120,20 +120,25 @@ def _write_shards(folder: Path, records: Iterable[Trajectory]) -> int:
 class TrajectoryStore:
     """A bank that is open for appending. Use it as a context manager.
 
+    Args:
+        see: called with the record of each episode that is done: those in the bank, then each that is appended.
+
     Raises:
         ValueError: another process writes the bank.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, see: Callable[[Trajectory], None] | None = None) -> None:
+        self.folder, self._see = folder, see
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = (folder / ".lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(f"bank: {folder} is being written by another process; wait for it or end it") from None
-        self.ids = {record.id for record in read_trajectories(folder) if not record.lost}
+        self.ids: set[str] = set()
         """Ids of the episodes that are done; those lost to the infrastructure are not."""
+        for record in read_trajectories(folder):
+            self._add(record)
         self._shard = self._open_last()
 
     def append(self, record: Trajectory) -> None:
@@ -149,8 +154,14 @@ class TrajectoryStore:
             self._shard.close()
             self._shard = self._open(self._count() + 1)
         self._write(record.model_dump_json().encode() + b"\n")
-        if not record.lost:
-            self.ids.add(record.id)
+        self._add(record)
+
+    def _add(self, record: Trajectory) -> None:
+        if record.lost:
+            return
+        self.ids.add(record.id)
+        if self._see is not None:
+            self._see(record)
 
     def _write(self, line: bytes) -> None:
         """Writes a whole line to disk, or none of it."""

@@ -10,7 +10,8 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 Role = Literal["system", "user", "assistant"]
 MessageKind = Literal["instruction", "task", "action", "observation", "proposal", "feedback", "invalid"]
@@ -34,7 +35,16 @@ def well_formed(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, BeforeValidator(well_formed)]
+class _WellFormed:
+    """Makes texts of Python well formed. Those of JSON are: its parser refuses half a surrogate pair."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = handler(source)
+        made = core_schema.no_info_before_validator_function(well_formed, text)
+        return core_schema.json_or_python_schema(json_schema=text, python_schema=made)
+
+
+Text = Annotated[str, _WellFormed()]
 """Free text of a model, a cell or a server."""
 
 
@@ -222,8 +232,10 @@ class Trajectory(StoredModel):
 
 def digest_of(value: Any, length: int = 16) -> str:
     """First ``length`` hex digits of the SHA-256 of a JSON-serialisable value, independent of key order."""
-    blob = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(blob.encode(errors="surrogatepass")).hexdigest()[:length]
+    return hashlib.sha256(_ENCODER.encode(value).encode(errors="surrogatepass")).hexdigest()[:length]
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
 def trajectory_id(

@@ -9,10 +9,11 @@ refused: the remaining ones would be a biased sample.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rollout.bank.store import TrajectoryStore, read_trajectories
+from rollout.bank.trajectory import Trajectory
 from rollout.collect.planning import Collection
 from rollout.config import CollectConfig, WorkerConfig
 from rollout.engines.judge import JudgeSpec
@@ -85,9 +86,17 @@ LOST = "lost to the infrastructure"
 
 
 def run_missing(
-    jobs: Sequence[Job], workers: WorkerConfig, protocol: EpisodeProtocol, bank: Path, title: str
+    jobs: Sequence[Job],
+    workers: WorkerConfig,
+    protocol: EpisodeProtocol,
+    bank: Path,
+    title: str,
+    see: Callable[[Trajectory], None] | None = None,
 ) -> dict[str, str]:
     """Runs the jobs whose trajectories are not in the bank and appends each when it finishes.
+
+    Args:
+        see: called with each record of the bank that is done, and with each that is appended.
 
     Returns:
         The episodes that were lost to the infrastructure, id → message of the error. They are not in the bank.
@@ -96,7 +105,7 @@ def run_missing(
         OutageError: no episode can be run.
     """
     lost: dict[str, str] = {}
-    with TrajectoryStore(bank) as store:
+    with TrajectoryStore(bank, see) as store:
         missing = [left for job in jobs if (left := job.without(store.ids, protocol)) is not None]
         if not missing:
             return lost

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, ClassVar, Protocol
@@ -123,6 +124,18 @@ class Task:
     @property
     def ref(self) -> TaskRef:
         """The task's identity as stored with every trajectory."""
+        return TaskRef(
+            family=self.family,
+            kind=self.kind,
+            split=self.split,
+            group=self.group,
+            id=self.id,
+            digest=self.digest,
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes when the prompt, data, tools or answer change."""
         content: list[Any] = [
             self.prompt,
             self.answer,
@@ -136,14 +149,7 @@ class Task:
             content.append({"check": self.check})
         if self.environment is not None:
             content.append(f"{self.environment.__module__}.{self.environment.__qualname__}")
-        return TaskRef(
-            family=self.family,
-            kind=self.kind,
-            split=self.split,
-            group=self.group,
-            id=self.id,
-            digest=digest_of(content),
-        )
+        return digest_of(content)
 
 
 class TaskFamily(Protocol):

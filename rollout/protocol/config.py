@@ -8,6 +8,7 @@ value that was added later is no part of the digest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -18,7 +19,7 @@ from rollout.bank.trajectory import Message, ProtocolRef, digest_of
 from rollout.environment import Action, Budget
 from rollout.protocol.examples import examples_digest, find_example
 from rollout.protocol.library import protocol_names, protocol_values
-from rollout.protocol.shots import Shot, read_shots
+from rollout.protocol.shots import read_shots
 from rollout.protocol.turns import Form, parse_turn
 from rollout.protocol.wording import output_text, tool_lines
 from sandbox import CellResult
@@ -126,13 +127,7 @@ class EpisodeProtocol(BaseModel):
     @property
     def ref(self) -> ProtocolRef:
         """Name and digest, as stored with trajectories and results."""
-        # Protocols from before checkpoints existed have no such key; their digest must stay the same.
-        rules = self.model_dump(exclude=None if self.checkpoint else {"checkpoint"})
-        if self.example:
-            rules["examples"] = examples_digest(every=self.example == "every")
-        if self.shots:
-            rules["shots"] = digest_of([shot.model_dump() for shot in read_shots(self.shots)])
-        return ProtocolRef(name=self.name, digest=digest_of(rules))
+        return _ref(self, tuple(map(type, vars(self).values())))
 
     @property
     def needs_judge(self) -> bool:
@@ -169,18 +164,11 @@ class EpisodeProtocol(BaseModel):
             parts.append(example.render(self.form, self.thought_tags, self))
         if self.instructions_role == "user":
             return (Message(role="user", kind="task", content=SEPARATOR.join([*parts, self.task(prompt)])),)
-        shots = read_shots(self.shots) if self.shots else ()
         head = Message(role="system", kind="instruction", content=SEPARATOR.join(parts))
         return (
             *([head] if head.content else []),
-            *(turn for shot in shots for turn in self._shot(shot)),
+            *(_shot_turns(self) if self.shots else ()),
             Message(role="user", kind="task", content=self.task(prompt)),
-        )
-
-    def _shot(self, shot: Shot) -> tuple[Message, Message]:
-        return (
-            Message(role="user", kind="instruction", content=self.task(shot.question)),
-            Message(role="assistant", kind="instruction", content=shot.answer),
         )
 
     def system(self, tools: Mapping[str, Callable[..., Any]]) -> str:
@@ -224,3 +212,25 @@ class EpisodeProtocol(BaseModel):
         if self.last_step and budget.steps_left <= 1:
             parts.append(f"\n{self.last_step}")
         return "".join(parts)
+
+
+@lru_cache(maxsize=256)
+def _ref(protocol: EpisodeProtocol, types: tuple[type, ...]) -> ProtocolRef:
+    """Name and digest; ``types`` keep apart 30 and 30.0, which are equal and have different digests."""
+    # Protocols from before checkpoints existed have no such key; their digest must stay the same.
+    rules = protocol.model_dump(exclude=None if protocol.checkpoint else {"checkpoint"})
+    if protocol.example:
+        rules["examples"] = examples_digest(every=protocol.example == "every")
+    if protocol.shots:
+        rules["shots"] = digest_of([shot.model_dump() for shot in read_shots(protocol.shots)])
+    return ProtocolRef(name=protocol.name, digest=digest_of(rules))
+
+
+@lru_cache(maxsize=16)
+def _shot_turns(protocol: EpisodeProtocol) -> tuple[Message, ...]:
+    """The solved questions as turns, which all prompts of the protocol share."""
+    return tuple(
+        Message(role=role, kind="instruction", content=content)
+        for shot in read_shots(protocol.shots)
+        for role, content in (("user", protocol.task(shot.question)), ("assistant", shot.answer))
+    )

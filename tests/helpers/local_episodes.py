@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rollout import EpisodeJob, EpisodeKernel, EpisodeProtocol, WorkerConfig, read_trajectories, run_episode
+from rollout import EpisodeJob, EpisodeKernel, EpisodeProtocol, Trajectory, WorkerConfig, run_episode
 from rollout.bank.store import TrajectoryStore
 from rollout.engines.base import Engine
 from sandbox import CellResult
@@ -33,16 +33,20 @@ class IdleKernels:
 
 
 def run_here(
-    jobs: Sequence[EpisodeJob], workers: WorkerConfig, protocol: EpisodeProtocol, bank: Path, title: str
+    jobs: Sequence[EpisodeJob],
+    workers: WorkerConfig,
+    protocol: EpisodeProtocol,
+    bank: Path,
+    title: str,
+    see: Callable[[Trajectory], None],
 ) -> Counter[str]:
     """In place of :func:`rollout.run_missing`: the episodes that are not in the bank, one after another."""
-    done = {record.id for record in read_trajectories(bank)}
 
     async def run() -> None:
         engines: dict[str, Engine] = {}
-        with TrajectoryStore(bank) as store:
+        with TrajectoryStore(bank, see) as store:
             for job in jobs:
-                if job.id(protocol) in done:
+                if job.id(protocol) in store.ids:
                     continue
                 if job.engine.name not in engines:
                     engines[job.engine.name] = job.engine.build(job.task)

@@ -1,7 +1,9 @@
 """Where episodes get their kernels: what a service must give, and that an episode goes on there, too."""
 
+from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 from pydantic import ValidationError
 
@@ -11,6 +13,7 @@ from rollout.episode.loop import run_episode
 from rollout.families.base import Task
 from rollout.kernel_source import TOKEN, open_kernel_source, service_token
 from rollout.protocol import EpisodeProtocol
+from sandbox import probe
 from tests.helpers.episodes import SERVICE_TOKEN, Says
 
 ADD = Task("f", "math", "train", "trained", "t-1", "What is x + 1?", "42", "number", setup="x = 41")
@@ -30,6 +33,24 @@ async def test_an_episode_goes_on_after_a_fatal_cell_on_a_service(service: str) 
         "Observation:\n42",
     ]
     assert done.outcome.success and done.isolation == pool.tier
+
+
+async def test_under_a_protocol_without_code_kernels_start_when_one_is_taken() -> None:
+    def running() -> int:
+        return len(psutil.Process().children())
+
+    before = running()
+    direct = EpisodeProtocol.model_validate("direct")
+    source = await open_kernel_source(WorkerConfig(warm_kernels=1, kernel_memory_mib=256), direct, None)
+    try:
+        answered = await run_episode(replace(ADD, setup=""), Says("42"), source, direct, Sampling())
+        assert answered.outcome.success and answered.isolation == source.tier == probe().tier
+        assert running() == before
+        kernel = await source.acquire({})
+        assert (await kernel.run("print(6 * 7)")).stdout == "42\n" and running() > before
+        await kernel.close()
+    finally:
+        await source.close()
 
 
 @pytest.mark.parametrize(

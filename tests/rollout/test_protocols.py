@@ -47,6 +47,14 @@ def test_every_shipped_protocol_has_its_own_name_and_digest() -> None:
     assert (mint.max_steps, mint.max_proposals, mint.countdown, mint.output_chars) == (5, 2, True, 2000)
 
 
+def test_a_changed_copy_has_a_digest_of_its_own_however_often_it_is_asked() -> None:
+    protocol = EpisodeProtocol(cell_timeout_s=30)
+    whole = protocol.model_copy(update={"cell_timeout_s": 30})  # is not checked, so it stays an integer
+    assert whole == protocol and whole.ref != protocol.ref == EpisodeProtocol(cell_timeout_s=30.0).ref
+    assert protocol.model_copy(update={"max_steps": 7}).ref != protocol.ref
+    assert protocol.model_copy(update={"name": "other"}).ref.name == "other"
+
+
 def test_a_file_extends_a_protocol_by_name_and_keys_extend_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("extends: mint\nname: mine\nmax_steps: 9\n")

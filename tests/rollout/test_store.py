@@ -41,6 +41,18 @@ def test_a_writer_killed_in_the_middle_of_a_record_costs_that_record_only(tmp_pa
     assert list(read_trajectories(folder)) == [record(0), record(1)]
 
 
+def test_each_record_that_is_done_is_shown_once_as_it_is_read_or_appended(tmp_path: Path) -> None:
+    with TrajectoryStore(tmp_path) as writer:
+        for one in (record(0), lost(1)):
+            writer.append(one)
+    shown: list[Trajectory] = []
+    with TrajectoryStore(tmp_path, shown.append) as writer:
+        assert shown == [record(0)]
+        for one in (lost(2), record(1)):
+            writer.append(one)
+    assert shown == [record(0), record(1)]
+
+
 def test_a_known_id_and_a_second_writer_are_refused(tmp_path: Path) -> None:
     with TrajectoryStore(tmp_path) as writer:
         writer.append(record(0))
