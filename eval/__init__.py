@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from eval.paper import (
         paper_tables,
     )
+    from eval.pass_at_k import (
+        pass_of,
+    )
     from eval.report import (
         terminal_report,
         write_report,
@@ -78,6 +81,7 @@ _MODULES = {
     "mean_score": "scores",
     "measure_actions": "study.measure",
     "paper_tables": "paper",
+    "pass_of": "pass_at_k",
     "read_results": "results",
     "render_tables": "tables",
     "terminal_report": "report",
@@ -102,6 +106,7 @@ __all__ = [
     "mean_score",
     "measure_actions",
     "paper_tables",
+    "pass_of",
     "read_results",
     "render_tables",
     "terminal_report",

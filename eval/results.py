@@ -46,12 +46,16 @@ class BenchmarkRef(StoredModel):
     tasks: int = Field(ge=1)
     score: ScoreScale | None = Field(None, exclude_if=lambda value: value is None)
     """The scale of its score, where the mean score is its figure; null: the share of solved tasks is."""
+    samples: int = Field(1, ge=1, exclude_if=lambda value: value == 1)
+    """Episodes of each task."""
 
 
 class EpisodeResult(StoredModel):
-    """Outcome of one task; the transcript is in ``eval/bank`` under ``trajectory_id``."""
+    """Outcome of one episode of a task; the transcript is in ``eval/bank`` under ``trajectory_id``."""
 
     task_id: str
+    sample: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
+    """Number of the episode, where a task has several."""
     kind: str
     group: str
     success: bool
@@ -72,18 +76,20 @@ class EpisodeResult(StoredModel):
 
     @classmethod
     def from_trajectory(
-        cls, trajectory: Trajectory, *, legacy: bool = False, place: Mapping[str, str] = NO_PLACE
+        cls, trajectory: Trajectory, *, legacy: bool = False, place: Mapping[str, str] = NO_PLACE, sample: int = 0
     ) -> EpisodeResult:
         """The result of a finished episode.
 
         Args:
             legacy: whether answers were also judged by the reference system's rules.
             place: id, kind and group of the task where they are not its own (:meth:`BenchmarkSpec.place`).
+            sample: number of the episode, where a task has several.
         """
         usage, outcome = trajectory.usage, trajectory.outcome
         return cls.model_validate(
             {
                 "task_id": trajectory.task.id,
+                "sample": sample,
                 "kind": trajectory.task.kind,
                 "group": trajectory.task.group,
                 "success": outcome.success,
@@ -116,15 +122,17 @@ def legacy_success(trajectory: Trajectory) -> bool | None:
 
 
 class UnscoredEpisode(StoredModel):
-    """A task without a verdict, because its server, kernel or grader failed. It is no failure of the model."""
+    """An episode without a verdict, because its server, kernel or grader failed. It is no failure of the model."""
 
     task_id: str
+    sample: int = Field(0, ge=0, exclude_if=lambda value: value == 0)
+    """Number of the episode, where a task has several."""
     reason: str
     """The message of the last attempt."""
 
 
 class EvalResult(StoredModel):
-    """One checkpoint on one benchmark under one protocol, sampling and seed: every task exactly once."""
+    """One checkpoint on one benchmark under one protocol, sampling and seed: every episode of each task once."""
 
     schema_version: Literal[1] = Field(1, alias="schema")
     checkpoint: CheckpointRef
@@ -144,17 +152,27 @@ class EvalResult(StoredModel):
 
     @model_validator(mode="after")
     def _every_task_once(self) -> EvalResult:
-        counts = Counter([*(one.task_id for one in self.episodes), *(one.task_id for one in self.unscored)])
-        twice = [task for task, count in counts.items() if count > 1]
-        if twice:
-            raise ValueError(f"episodes: task {twice[0]!r} occurs {counts[twice[0]]} times; keep one episode per task")
-        if counts.total() != self.benchmark.tasks:
+        each = self.benchmark.samples
+        places = [(one.task_id, one.sample) for one in self.episodes]
+        places += [(one.task_id, one.sample) for one in self.unscored]
+        counts = Counter(task for task, _ in places)
+        twice = next((place[0] for place, count in Counter(places).items() if count > 1), None)
+        if twice is not None:
+            kept = "one episode per task" if each == 1 else "one episode per task and sample"
+            raise ValueError(f"episodes: task {twice!r} occurs {counts[twice]} times; keep {kept}")
+        if counts.total() != self.expected:
+            of = f" of {each} episodes each" if each > 1 else ""
             raise ValueError(
-                f"episodes: {counts.total()} for a benchmark of {self.benchmark.tasks} tasks; finish the evaluation"
+                f"episodes: {counts.total()} for a benchmark of {self.benchmark.tasks} tasks{of}; finish the evaluation"
             )
         if not self.episodes:
             raise ValueError("episodes: no task has a verdict, so there is no score; evaluate again")
         return self
+
+    @property
+    def expected(self) -> int:
+        """Number of episodes, with and without a verdict."""
+        return self.benchmark.tasks * self.benchmark.samples
 
     @property
     def legacy_solved(self) -> int | None:
@@ -189,13 +207,19 @@ class EvalResult(StoredModel):
         causes = Counter(" ".join(one.reason.split())[:SHOWN_CHARS] for one in self.unscored).most_common()
         named = "; ".join(f"{count} × {cause}" for cause, count in causes[:SHOWN_CAUSES])
         more = f"; and {len(causes) - SHOWN_CAUSES} other causes" if len(causes) > SHOWN_CAUSES else ""
-        return f"{len(self.unscored)} of {self.benchmark.tasks} without a verdict: {named}{more}"
+        return f"{len(self.unscored)} of {self.expected} without a verdict: {named}{more}"
 
     @property
     def key(self) -> str:
         """Digest of everything that determines the result; equal keys mean the same computation."""
         return result_key(
-            self.checkpoint.digest, self.benchmark.digest, self.protocol.digest, self.sampling, self.seed, self.judge
+            self.checkpoint.digest,
+            self.benchmark.digest,
+            self.protocol.digest,
+            self.sampling,
+            self.seed,
+            self.judge,
+            self.benchmark.samples,
         )
 
 
@@ -206,10 +230,15 @@ def result_key(
     sampling: Sampling,
     seed: int,
     judge: str | None = None,
+    samples: int = 1,
 ) -> str:
     """The key of a result, known before it is computed."""
-    identity = [checkpoint_digest, benchmark_digest, protocol_digest, sampling.model_dump(), seed]
-    return digest_of([*identity, {"judge": judge}] if judge else identity)
+    identity: list[Any] = [checkpoint_digest, benchmark_digest, protocol_digest, sampling.model_dump(), seed]
+    if judge:
+        identity.append({"judge": judge})
+    if samples > 1:
+        identity.append({"samples": samples})
+    return digest_of(identity)
 
 
 def result_path(folder: Path, key: str) -> Path:

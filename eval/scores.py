@@ -53,15 +53,24 @@ def mean_score(result: EvalResult, belongs: Belongs = _every) -> MeanScore:
     Args:
         belongs: which episodes count.
     """
-    return _mean([(one.kind, result.score(one)) for one in result.episodes if belongs(one)], result.scale)
+    return _mean(list(_by_task(result, belongs).values()), result.scale)
 
 
 def score_change(before: EvalResult, after: EvalResult, belongs: Belongs = _every) -> MeanScore | None:
     """The change of the mean score on the tasks that both results have; None when there are none."""
-    scores = {one.task_id: after.score(one) for one in after.episodes}
-    pairs = [one for one in before.episodes if belongs(one) and one.task_id in scores]
-    changes = [(one.kind, scores[one.task_id] - before.score(one)) for one in pairs]
+    earlier, later = _by_task(before, belongs), _by_task(after, _every)
+    changes = [(kind, later[task][1] - score) for task, (kind, score) in earlier.items() if task in later]
     return _mean(changes, after.scale, difference=True) if changes else None
+
+
+def _by_task(result: EvalResult, belongs: Belongs) -> dict[str, tuple[str, float]]:
+    """Task → its kind, and the mean score of its episodes."""
+    kinds: dict[str, str] = {}
+    scores: dict[str, list[float]] = {}
+    for one in filter(belongs, result.episodes):
+        kinds[one.task_id] = one.kind
+        scores.setdefault(one.task_id, []).append(result.score(one))
+    return {task: (kinds[task], fmean(found)) for task, found in scores.items()}
 
 
 def _mean(values: Sequence[tuple[str, float]], scale: ScoreScale, *, difference: bool = False) -> MeanScore:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, stats
@@ -111,6 +111,37 @@ def compare_paired(before: Sequence[bool], after: Sequence[bool], level: float =
         difference=tango_interval(gained, lost, len(pairs), level),
         p_value=float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
     )
+
+
+def compare_shares(before: Sequence[float], after: Sequence[float]) -> Paired:
+    """Compares two checkpoints by the share of solved episodes of each task; position i is the same task in both.
+
+    Where every share is 0 or 1 this is :func:`compare_paired`. Otherwise *gained* and *lost* count tasks that are
+    solved more, or less, often; the p-value is that of the exact sign test, and the difference of the means has a
+    bootstrap interval over tasks (−1 to 1 for a single task).
+
+    Raises ``ValueError`` when the lengths differ or are zero.
+    """
+    if all(share in (0.0, 1.0) for share in (*before, *after)):
+        return compare_paired([share == 1.0 for share in before], [share == 1.0 for share in after])
+    pairs = list(zip(before, after, strict=True))
+    signs = compare_paired([b > a for b, a in pairs], [a > b for b, a in pairs])
+    changes = [a - b for b, a in pairs]
+    several = len(changes) > 1
+    tasks = [str(index) for index in range(len(changes))]
+    difference = bootstrap_mean(changes, tasks, seed=0) if several else Interval(changes[0], -1.0, 1.0)
+    return replace(signs, difference=difference)
+
+
+def pass_at_k(episodes: int, solved: int, k: int) -> float:
+    """Probability that at least one of ``k`` episodes of a task is solved, unbiased, from ``solved`` of ``episodes``.
+
+    1 − C(n − c, k) / C(n, k), in exact integers. Source: Chen et al., arXiv 2107.03374, equation 1.
+    Raises ``ValueError`` unless 0 <= solved <= episodes and 1 <= k <= episodes.
+    """
+    if not 0 <= solved <= episodes or not 1 <= k <= episodes:
+        raise ValueError(f"pass@{k}: it cannot be estimated from {solved} solved of {episodes} episodes")
+    return 1.0 - math.comb(episodes - solved, k) / math.comb(episodes, k)
 
 
 def tango_interval(gained: int, lost: int, n: int, level: float = LEVEL) -> Interval:

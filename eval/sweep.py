@@ -165,10 +165,22 @@ class _Measurement:
             digest=benchmark_digest(self._tasks),
             tasks=len(self._tasks),
             score=benchmark.spec.score if benchmark.spec else None,
+            samples=benchmark.episodes_each,
         )
         self._sampling = benchmark.sampling_or(config.sampling).model_copy(update={"seed": config.seed})
+        if self._benchmark.samples > 1 and self._sampling.temperature == 0:
+            raise ValueError(
+                f"evaluate.benchmarks: {benchmark.name} has samples={self._benchmark.samples}, all of which are the "
+                "same at temperature 0; set its sampling, such as {temperature: 0.2, max_tokens: 512}, or samples: 1"
+            )
         key = result_key(
-            checkpoint.digest, self._benchmark.digest, protocol.ref.digest, self._sampling, config.seed, self._judge
+            checkpoint.digest,
+            self._benchmark.digest,
+            protocol.ref.digest,
+            self._sampling,
+            config.seed,
+            self._judge,
+            self._benchmark.samples,
         )
         self.path = result_path(out / "results", key)
 
@@ -181,7 +193,8 @@ class _Measurement:
         """Runs the missing episodes, then writes the result."""
         started, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.monotonic()
         jobs = [
-            EpisodeJob(task, server, self._sampling, self._config.seed, judge)
+            EpisodeJob(task, server, self._sampling.model_copy(update={"seed": seed}), seed, judge)
+            for seed in range(self._config.seed, self._config.seed + self._benchmark.samples)
             for task, judge in zip(self._tasks, self._judges, strict=True)
         ]
         ids = [job.id(self._protocol) for job in jobs]
@@ -206,7 +219,11 @@ class _Measurement:
                 wall_s=round(time.monotonic() - clock + (earlier.wall_s if earlier else 0.0), 3),
                 episodes=tuple(found.episodes[id] for id in ids if id not in lost),
                 unscored=tuple(
-                    UnscoredEpisode(task_id=self._place(job.task.ref).get("task_id", job.task.id), reason=lost[id])
+                    UnscoredEpisode(
+                        task_id=self._place(job.task.ref).get("task_id", job.task.id),
+                        sample=job.seed - self._config.seed,
+                        reason=lost[id],
+                    )
                     for job, id in zip(jobs, ids, strict=True)
                     if id in lost
                 ),
@@ -215,15 +232,16 @@ class _Measurement:
 
     def _episode(self, record: Trajectory) -> EpisodeResult:
         legacy = self._config.workers.legacy_verdicts
-        return EpisodeResult.from_trajectory(record, legacy=legacy, place=self._place(record.task))
+        sample = record.seed - self._config.seed
+        return EpisodeResult.from_trajectory(record, legacy=legacy, place=self._place(record.task), sample=sample)
 
     def _check_share(self, lost: Mapping[str, str], title: str) -> None:
         """Raises ValueError when too many episodes have no verdict for a result."""
-        share, tasks = self._config.max_unscored_share, len(self._tasks)
-        if len(lost) <= share * tasks:
+        share, episodes = self._config.max_unscored_share, len(self._tasks) * self._benchmark.samples
+        if len(lost) <= share * episodes:
             return
         allowed = f", more than evaluate.max_unscored_share={share:g} allows" if share else ""
         raise ValueError(
-            f"{title}: {lost_sentence(lost, tasks)}{allowed}; finished episodes are kept: mend the cause, then the "
+            f"{title}: {lost_sentence(lost, episodes)}{allowed}; finished episodes are kept: mend the cause, then the "
             "same command runs the others"
         )

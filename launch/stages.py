@@ -17,7 +17,7 @@ from codeact_train.plan import validate
 from codeact_train.prepare import prepare as build_corpus
 from codeact_train.system.failures import read_json_object
 from codeact_train.system.folders import EXPORT, check_replaceable
-from eval import CheckpointRef, EvalResult, evaluate_checkpoints, evaluate_servers, mean_score, write_report
+from eval import CheckpointRef, EvalResult, evaluate_checkpoints, evaluate_servers, mean_score, pass_of, write_report
 from launch.config import LoopConfig
 from launch.console import say
 from launch.inputs.resolve_model import resolve_model
@@ -136,7 +136,9 @@ def _solved(result: EvalResult, other_protocol: bool) -> str:
     name = f"{result.checkpoint.name} ({result.protocol.name})" if other_protocol else result.checkpoint.name
     without = f" ({result.without_verdict})" if result.unscored else ""
     score = f", mean score {mean_score(result).text}" if result.has_scores else ""
-    return f"{name} {sum(e.success for e in result.episodes)}/{len(result.episodes)}{score}{without}"
+    passed = pass_of(result, result.benchmark.samples) if result.benchmark.samples > 1 else None
+    best_of = f" episodes, {passed.text}" if passed else ""
+    return f"{name} {sum(e.success for e in result.episodes)}/{len(result.episodes)}{best_of}{score}{without}"
 
 
 def report(config: LoopConfig) -> str:

@@ -45,13 +45,16 @@ class Benchmark(BaseModel):
     name: str = "procedural-heldout"
     """Shown in results; the digest of the tasks identifies the version."""
     tasks: TaskSet | None = None
-    """The tasks, each attempted once; null: those of the registered benchmark of this name."""
+    """The tasks; null: those of the registered benchmark of this name."""
     benchmark: str | None = Field(None, exclude_if=lambda value: value is None)
     """The registered benchmark, when `name` is another one, such as for a second protocol; null: `name`."""
     protocol: EpisodeProtocol | None = Field(None, exclude_if=lambda value: value is None)
     """The rules of its episodes; null: those of the registered benchmark, else the run's."""
     sampling: Sampling | None = Field(None, exclude_if=lambda value: value is None)
     """How completions are drawn; null: as the registered benchmark says, else `evaluate.sampling`."""
+    samples: int | None = Field(None, gt=0, exclude_if=lambda value: value is None)
+    """Episodes of each task, for pass@k; their seeds are that of `evaluate` and the numbers after it. Null: as the
+    registered benchmark says, else 1."""
     data_root: Path | None = Field(None, exclude_if=lambda value: value is None)
     """Folder of data sets; null: that of the environment variable CODEACT_DATA, else ~/.cache/codeact/data."""
     families: tuple[str, ...] | None = Field(None, exclude_if=lambda value: value is None)
@@ -112,6 +115,11 @@ class Benchmark(BaseModel):
         if self.protocol is not None:
             return self.protocol
         return EpisodeProtocol.model_validate(self.spec.protocol) if self.spec else protocol
+
+    @property
+    def episodes_each(self) -> int:
+        """Episodes of each task."""
+        return self.samples or (self.spec.samples if self.spec else 1)
 
     def sampling_or(self, sampling: Sampling) -> Sampling:
         """How its completions are drawn.

@@ -2,7 +2,7 @@
 
 The examples in their prompts are written for this project, so figures are not those of another harness's prompt. The
 paper samples HumanEval 200 times at temperature 0.2 and completes the raw prompt; here a chat model is asked for the
-whole function, once and greedily by default.
+whole function, once and greedily by default. `samples` and `sampling` of the configuration draw more, for pass@k.
 """
 
 from __future__ import annotations

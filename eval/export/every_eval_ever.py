@@ -64,8 +64,8 @@ def aggregate(result: EvalResult, model_id: str, organization: str, version: str
 
 
 def _metrics(result: EvalResult, row: Slice) -> Iterator[Json]:
-    """One row of the report: the rate of success and, where there are scores, their mean."""
-    rate, legacy = row.rates[0], row.legacy[0]
+    """One row of the report: the rate of success, the mean score where there are scores, and each pass@k."""
+    rate, legacy, each = row.rates[0], row.legacy[0], result.benchmark.samples
     yield _metric(
         result,
         row,
@@ -74,7 +74,7 @@ def _metrics(result: EvalResult, row: Slice) -> Iterator[Json]:
             "score": rate.interval.estimate,
             "details": {"solved": str(rate.solved)}
             | ({"solved_by_reference_rules": str(legacy.solved)} if legacy else {}),
-            "uncertainty": _uncertainty(rate.interval, "wilson", rate.n),
+            "uncertainty": _uncertainty(rate.interval, "wilson" if each == 1 else "bootstrap", rate.n),
         },
     )
     for mean in row.scores[:1]:
@@ -87,6 +87,17 @@ def _metrics(result: EvalResult, row: Slice) -> Iterator[Json]:
             {"score": mean.mean, "details": {"mean_of": scale.mean_of},
              "uncertainty": _uncertainty(mean.interval, "bootstrap", mean.n)},
             MEAN_SCORE,
+        )  # fmt: skip
+
+    for passed in filter(None, row.passes[0]):
+        yield _metric(
+            result,
+            row,
+            {"id": f"pass_at_{passed.k}", "name": f"pass@{passed.k}", "kind": "pass_at_k", "unit": "proportion",
+             "low": 0.0, "high": 1.0},
+            {"score": passed.estimate, "details": {"k": str(passed.k), "episodes_of_each_task": str(each)},
+             "uncertainty": _uncertainty(passed.interval, "bootstrap", passed.tasks)},
+            f"pass at {passed.k}",
         )  # fmt: skip
 
 
@@ -146,7 +157,7 @@ def episode_line(result: EvalResult, episode: EpisodeResult, record: Trajectory,
         "model_id": model_id,
         "evaluation_name": result.benchmark.name,
         "evaluation_result_id": _result_id(result, "All tasks", MEAN_SCORE if result.scored else ""),
-        "sample_id": episode.task_id,
+        "sample_id": episode.task_id if result.benchmark.samples == 1 else f"{episode.task_id}#{episode.sample}",
         "interaction_type": "agentic",
         "input": {"raw": task, "reference": [grading.reference] if grading and grading.reference is not None else []},
         "output": None,

@@ -52,7 +52,8 @@ def _entry(result: EvalResult, tasks: Mapping[str, str]) -> dict[str, object]:
         )
     solved = sum(one.success for one in result.episodes)
     decoding = "greedy" if result.sampling.temperature == 0 else f"temperature {result.sampling.temperature:g}"
-    value, notes = 100 * solved / len(result.episodes), f"{solved} of {len(result.episodes)} tasks, in percent"
+    counted = "tasks" if result.benchmark.samples == 1 else f"episodes, {result.benchmark.samples} a task"
+    value, notes = 100 * solved / len(result.episodes), f"{solved} of {len(result.episodes)} {counted}, in percent"
     if result.scored:
         scale = result.scale
         value = mean_score(result).mean

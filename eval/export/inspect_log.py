@@ -1,9 +1,9 @@
 """A result as a log of inspect, written by inspect itself (extra ``codeact[inspect]``).
 
-Contract: one log a checkpoint and benchmark; a sample is a task with the transcript of its episode, its epoch is the
-first one. The metadata of a sample's score has the kind and the group of its task, by which inspect can cluster. This
-module is the only one that imports ``inspect_ai``. Cost: the samples of a log are in memory together, as its writer
-wants them.
+Contract: one log a checkpoint and benchmark; a sample is a task with the transcript of its episode. Several episodes
+of a task are inspect's epochs, and pass@k are scores with its reducers. The metadata of a sample's score has the kind
+and the group of its task, by which inspect can cluster. This module is the only one that imports ``inspect_ai``. Cost:
+the samples of a log are in memory together, as its writer wants them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eval.export.source import MeasuredRun
+from eval.pass_at_k import pass_of, shown_ks
 from eval.results import EpisodeResult, EvalResult
 from eval.scores import mean_score
 from rollout import Message, Trajectory
@@ -67,17 +68,24 @@ def _scores(result: EvalResult) -> list[EvalScore]:
     means = {SCORER: ("accuracy", sum(one.success for one in result.episodes) / count)}
     if result.has_scores:
         means[SCORE_SCORER] = ("mean", mean_score(result).mean)
-    return [
+    scores = [
         EvalScore(name=name, scorer=name, scored_samples=count, metrics={metric: EvalMetric(name=metric, value=value)})
         for name, (metric, value) in means.items()
     ]
+    for passed in filter(None, (pass_of(result, k) for k in shown_ks(result.benchmark.samples))):
+        value = EvalMetric(name="accuracy", value=passed.estimate)
+        reducer = f"pass_at_{passed.k}"
+        scores.append(
+            EvalScore(name=SCORER, scorer=SCORER, reducer=reducer, scored_samples=count, metrics={"accuracy": value})
+        )
+    return scores
 
 
 def _spec(run: MeasuredRun, result: EvalResult, model: str) -> EvalSpec:
     from inspect_ai.log import EvalConfig, EvalDataset, EvalSpec
     from inspect_ai.model import GenerateConfig
 
-    sampling = result.sampling
+    sampling, tasks = result.sampling, list(dict.fromkeys(one.task_id for one in result.episodes))
     return EvalSpec(
         created=result.started_at,
         eval_id=result.key,
@@ -86,8 +94,8 @@ def _spec(run: MeasuredRun, result: EvalResult, model: str) -> EvalSpec:
         task_id=result.benchmark.digest,
         dataset=EvalDataset(
             name=result.benchmark.name,
-            samples=len(result.episodes),
-            sample_ids=[one.task_id for one in result.episodes],
+            samples=len(tasks),
+            sample_ids=tasks,
         ),
         model=model,
         model_generate_config=GenerateConfig(
@@ -97,7 +105,7 @@ def _spec(run: MeasuredRun, result: EvalResult, model: str) -> EvalSpec:
             stop_seqs=list(sampling.stop) or None,
             seed=result.seed,
         ),
-        config=EvalConfig(epochs=1),
+        config=EvalConfig(epochs=result.benchmark.samples),
         packages={"codeact": __version__},
         metadata={
             "run": run.name,
@@ -123,7 +131,7 @@ def _sample(result: EvalResult, episode: EpisodeResult, record: Trajectory, mode
         about["solved_by_reference_rules"] = episode.legacy_success
     return EvalSample(
         id=episode.task_id,
-        epoch=1,
+        epoch=episode.sample + 1,
         input=next((message.content for message in record.messages if message.kind == "task"), ""),
         target=(grading.reference or "") if grading else "",
         messages=[_message(message, model) for message in record.messages],
@@ -147,7 +155,7 @@ def _sample(result: EvalResult, episode: EpisodeResult, record: Trajectory, mode
         total_time=record.wall_s,
         started_at=record.started_at,
         uuid=record.id,
-        metadata={"seed": result.seed, "isolation": record.isolation},
+        metadata={"seed": record.seed, "isolation": record.isolation},
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from eval.export.source import MeasuredRun
+from eval.pass_at_k import PassAtK, shown_ks
 from eval.report.success import slices, suites
 from eval.scores import MeanScore
 from eval.tables import Cell, Table
@@ -16,9 +19,10 @@ SCORE_COLUMNS = ("score", "score from", "score to")
 
 
 def results_table(run: MeasuredRun) -> Table:
-    """All tasks, then groups, then kinds, as in the report. ``from`` and ``to`` are Wilson's interval at 95 %."""
+    """All tasks, then groups, then kinds, as in the report. ``from`` and ``to`` are the interval at 95 %."""
     results = [result for result, _ in run.results]
     with_scores = any(result.has_scores for result in results)
+    ks = sorted({k for result in results for k in shown_ks(result.benchmark.samples)})
     rows: list[tuple[Cell, ...]] = []
     for suite in suites(results):
         for row in slices(suite):
@@ -29,13 +33,31 @@ def results_table(run: MeasuredRun) -> Table:
                 score = _score_cells(row.scores[index] if row.scores else None) if with_scores else ()
                 rows.append(
                     (result.checkpoint.name, result.benchmark.name, result.protocol.name, row.name, rate.n, rate.solved,
-                     *shares, by_reference, result.seed, *score)
+                     *shares, by_reference, result.seed, *score, *_pass_cells(row.passes[index], ks))
                 )  # fmt: skip
     notes = ["Intervals: Wilson, 95 %. The reference's rules are the paper's graders, where they judged, too."]
     if with_scores:
         notes.append("Scores: the mean on the benchmark's scale with a bootstrap interval, 95 %.")
-    columns = (*COLUMNS, *SCORE_COLUMNS) if with_scores else COLUMNS
+    if ks:
+        notes.append(
+            "n and solved count episodes. Where a task has several, intervals are bootstrapped over tasks; pass@k is "
+            "the unbiased estimator, in percent."
+        )
+    passes = [name for k in ks for name in (f"pass@{k}", f"pass@{k} from", f"pass@{k} to")]
+    columns = (*COLUMNS, *(SCORE_COLUMNS if with_scores else ()), *passes)
     return Table(f"Results of {run.name}", columns, tuple(rows), tuple(notes))
+
+
+def _pass_cells(passes: Sequence[PassAtK | None], ks: Sequence[int]) -> list[float | None]:
+    """Each pass@k with its interval, in percent."""
+    found = {one.k: one for one in passes if one is not None}
+    cells: list[float | None] = []
+    for k in ks:
+        one = found.get(k)
+        interval = one.interval if one else None
+        cells.append(100 * one.estimate if one else None)
+        cells += [100 * interval.low, 100 * interval.high] if interval else [None, None]
+    return cells
 
 
 def _score_cells(score: MeanScore | None) -> tuple[float | None, ...]:

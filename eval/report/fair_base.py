@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eval.report.success import Rate, Suite
+from eval.report.rates import Rate, compare, rate_of
+from eval.report.success import Suite
 from eval.results import EvalResult
-from eval.stats import Paired, compare_paired, holm
+from eval.stats import Paired, holm
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ class FairBase:
 
 def with_base_rows(found: list[Suite]) -> list[tuple[Suite, FairBase | None]]:
     """The suites that the report has a section for, each with the base model's rows under other protocols."""
-    groups: dict[tuple[str, str, str, int], list[Suite]] = {}
+    groups: dict[tuple[str, str, str, int, int], list[Suite]] = {}
     for suite in found:
         first = suite.first
-        key = (first.benchmark.name, first.benchmark.digest, first.sampling.model_dump_json(), first.seed)
+        benchmark, sampling = first.benchmark, first.sampling.model_dump_json()
+        key = (benchmark.name, benchmark.digest, sampling, first.seed, benchmark.samples)
         groups.setdefault(key, []).append(suite)
     return [pair for group in groups.values() for pair in _of_group(group)]
 
@@ -66,7 +68,7 @@ def _of_group(group: list[Suite]) -> list[tuple[Suite, FairBase | None]]:
 
 
 def _fair_base(results: list[EvalResult], best: EvalResult | None) -> FairBase:
-    rates = [_rate(result) for result in results]
+    rates = [rate_of(result.episodes) for result in results]
     changes = [_change(result, best) for result in results] if best is not None else []
     adjusted = holm([change.p_value for change in changes])
     top = max(range(len(results)), key=lambda index: rates[index].interval.estimate)
@@ -87,11 +89,8 @@ def _fair_base(results: list[EvalResult], best: EvalResult | None) -> FairBase:
     )
 
 
-def _rate(result: EvalResult) -> Rate:
-    return Rate.from_counts(sum(episode.success for episode in result.episodes), len(result.episodes))
-
-
 def _change(before: EvalResult, after: EvalResult) -> Paired:
-    outcome = {episode.task_id: episode.success for episode in after.episodes}
-    pairs = [(episode.success, outcome[episode.task_id]) for episode in before.episodes if episode.task_id in outcome]
-    return compare_paired([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    compared = compare(before.episodes, after.episodes)
+    if compared is None:
+        raise ValueError("before, after: no tasks in common; evaluate both checkpoints on the same benchmark")
+    return compared

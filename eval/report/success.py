@@ -2,7 +2,8 @@
 
 Contract: results are compared only within a :class:`Suite`, that is, with the same benchmark, protocol, sampling and
 seed, and so on the same tasks under the same rules. Rates have Wilson intervals; changes against the base have Tango
-intervals and exact McNemar p-values, adjusted (Holm) for the number of epochs. The best epoch is chosen on the tasks
+intervals and exact McNemar p-values, adjusted (Holm) for the number of epochs; several episodes of a task count as
+:mod:`eval.report.rates` says. The best epoch is chosen on the tasks
 that it is reported on, so its rate is biased upwards a little; the report says so. This module does not render.
 """
 
@@ -13,9 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
 
+from eval.pass_at_k import PassAtK, pass_of, shown_ks
+from eval.report.rates import Rate, compare, rate_of, shares_of
 from eval.results import EpisodeResult, EvalResult
 from eval.scores import Belongs, MeanScore, mean_score, score_change
-from eval.stats import Interval, Paired, bootstrap_mean, compare_paired, holm, minimum_detectable_effect, wilson
+from eval.stats import Interval, Paired, bootstrap_mean, holm, minimum_detectable_effect
 from rollout import Reason
 
 GROUP_NAMES = {
@@ -48,25 +51,12 @@ EVERY = having()
 
 
 @dataclass(frozen=True)
-class Rate:
-    """``solved`` of ``n`` tasks with a 95 % interval."""
-
-    solved: int
-    n: int
-    interval: Interval
-
-    @classmethod
-    def from_counts(cls, solved: int, n: int) -> Rate:
-        """The rate with Wilson's interval."""
-        return cls(solved, n, wilson(solved, n))
-
-
-@dataclass(frozen=True)
 class Slice:
     """One row of the success table: some of the tasks, their rate at each checkpoint, the change to the best epoch.
 
     ``legacy`` are the rates by the reference system's rules, None for a checkpoint that they did not judge. ``scores``
-    are mean scores, empty where they say no more than success.
+    are mean scores, empty where they say no more than success. ``passes`` are the pass@k of each checkpoint,
+    by the k of :func:`eval.pass_at_k.shown_ks`.
     """
 
     name: str
@@ -77,6 +67,7 @@ class Slice:
     legacy: list[Rate | None]
     scores: list[MeanScore]
     score_change: MeanScore | None
+    passes: list[list[PassAtK | None]]
 
 
 @dataclass(frozen=True)
@@ -146,9 +137,10 @@ class Headline:
 
 def suites(results: list[EvalResult]) -> list[Suite]:
     """Groups results that may be compared; of two results for one checkpoint name the later counts."""
-    groups: dict[tuple[str, str, str, int], dict[str, EvalResult]] = {}
+    groups: dict[tuple[str, str, str, int, int], dict[str, EvalResult]] = {}
     for result in sorted(results, key=lambda r: r.started_at):
-        key = (result.benchmark.digest, result.protocol.digest, result.sampling.model_dump_json(), result.seed)
+        benchmark, sampling = result.benchmark, result.sampling.model_dump_json()
+        key = (benchmark.digest, result.protocol.digest, sampling, result.seed, benchmark.samples)
         groups.setdefault(key, {})[result.checkpoint.name] = result
     return [
         Suite(sorted(group.values(), key=lambda r: (r.checkpoint.epoch, r.checkpoint.name)))
@@ -195,7 +187,6 @@ def slices(suite: Suite) -> list[Slice]:
 def effort(result: EvalResult) -> Effort:
     """Cost and outcomes of one checkpoint's episodes."""
     episodes = result.episodes
-    solved = [episode for episode in episodes if episode.success]
     tasks = [episode.task_id for episode in episodes]
     columns: dict[str, list[float]] = {
         "cells": [e.cells for e in episodes],
@@ -205,10 +196,10 @@ def effort(result: EvalResult) -> Effort:
     }
     return Effort(
         checkpoint=result.checkpoint.name,
-        two_cells=Rate.from_counts(sum(e.cells >= 2 for e in episodes), len(episodes)),
-        solved_with_two_cells=Rate.from_counts(sum(e.cells >= 2 for e in solved), len(episodes)),
-        recovered=Rate.from_counts(sum(e.recovered for e in episodes), len(episodes)),
-        means={name: bootstrap_mean(v, tasks, seed=0) for name, v in columns.items()} if len(tasks) > 1 else {},
+        two_cells=rate_of(episodes, lambda e: e.cells >= 2),
+        solved_with_two_cells=rate_of(episodes, lambda e: e.success and e.cells >= 2),
+        recovered=rate_of(episodes, lambda e: e.recovered),
+        means={name: bootstrap_mean(v, tasks, seed=0) for name, v in columns.items()} if len(set(tasks)) > 1 else {},
         reasons=by_reason(episode.reason for episode in episodes),
         wall_s=result.wall_s,
     )
@@ -217,15 +208,17 @@ def effort(result: EvalResult) -> Effort:
 def _slice(suite: Suite, name: str, level: str, belongs: Belongs) -> Slice:
     rates = [_rate(result, belongs) for result in suite.results]
     change = None
-    if suite.base and suite.best and _pairs(suite.base, suite.best, belongs):
-        change = _compare(suite.base, suite.best, belongs)
+    if suite.base and suite.best:
+        change = compare(list(filter(belongs, suite.base.episodes)), suite.best.episodes)
     legacy = [_legacy_rate(result, belongs) for result in suite.results]
     scores: list[MeanScore] = []
     scored = None
     if any(result.has_scores for result in suite.results):
         scores = [mean_score(result, belongs) for result in suite.results]
         scored = score_change(suite.base, suite.best, belongs) if suite.base and suite.best else None
-    return Slice(name, level, rates[0].n, rates, change, legacy, scores, scored)
+    tasks = {episode.task_id for episode in filter(belongs, suite.results[0].episodes)}
+    passes = [[pass_of(result, k, belongs) for k in shown_ks(result.benchmark.samples)] for result in suite.results]
+    return Slice(name, level, len(tasks), rates, change, legacy, scores, scored, passes)
 
 
 def _score_headline(base: EvalResult, best: EvalResult) -> ScoreHeadline | None:
@@ -241,26 +234,21 @@ def _figure(result: EvalResult) -> float:
 
 
 def _rate(result: EvalResult, belongs: Belongs = EVERY) -> Rate:
-    chosen = [episode.success for episode in result.episodes if belongs(episode)]
-    return Rate.from_counts(sum(chosen), len(chosen))
+    return rate_of(list(filter(belongs, result.episodes)))
 
 
 def _legacy_rate(result: EvalResult, belongs: Belongs) -> Rate | None:
     if result.legacy_solved is None:
         return None
-    chosen = [bool(episode.legacy_success) for episode in result.episodes if belongs(episode)]
-    return Rate.from_counts(sum(chosen), len(chosen))
+    return rate_of(list(filter(belongs, result.episodes)), lambda episode: bool(episode.legacy_success))
 
 
-def _compare(before: EvalResult, after: EvalResult, belongs: Belongs = EVERY) -> Paired:
-    """Matches episodes by task; a task without a verdict in either result does not count."""
-    pairs = _pairs(before, after, belongs)
-    return compare_paired([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-
-
-def _pairs(before: EvalResult, after: EvalResult, belongs: Belongs) -> list[tuple[bool, bool]]:
-    outcome = {episode.task_id: episode.success for episode in after.episodes}
-    return [(e.success, outcome[e.task_id]) for e in before.episodes if belongs(e) and e.task_id in outcome]
+def _compare(before: EvalResult, after: EvalResult) -> Paired:
+    """Raises ValueError when no task has a verdict in both."""
+    compared = compare(before.episodes, after.episodes)
+    if compared is None:
+        raise ValueError("before, after: no tasks in common; evaluate both checkpoints on the same benchmark")
+    return compared
 
 
 @dataclass(frozen=True)
@@ -282,23 +270,36 @@ def by_reason(reasons: Iterable[Reason]) -> dict[str, int]:
 
 def grid(suite: Suite) -> list[Block]:
     """Every task at every checkpoint; within a block, the tasks solved most often come first."""
-    outcomes = [{e.task_id: e for e in result.episodes} for result in suite.results]
+    outcomes = [_by_task(result) for result in suite.results]
+    shares = [shares_of(result.episodes) for result in suite.results]
     blocks: dict[tuple[tuple[int, str], str], list[str]] = {}
     known = {episode.task_id: episode for result in reversed(suite.results) for episode in result.episodes}
     for task in dict.fromkeys(episode.task_id for result in suite.results for episode in result.episodes):
         blocks.setdefault((group_order(known[task].group), known[task].kind), []).append(task)
     out = []
     for ((_, group), kind), tasks in sorted(blocks.items()):
-        tasks.sort(key=lambda task: (-sum(task in o and o[task].success for o in outcomes), task))
+        tasks.sort(key=lambda task: (-sum(share.get(task, 0.0) for share in shares), task))
         rows = [
-            (result.checkpoint.name, [_square(task, o.get(task)) for task in tasks])
+            (result.checkpoint.name, [_square(task, o.get(task, [])) for task in tasks])
             for result, o in zip(suite.results, outcomes, strict=True)
         ]
         out.append(Block(f"{kind} · {group_name(group).lower()}", rows))
     return out
 
 
-def _square(task: str, episode: EpisodeResult | None) -> tuple[bool | None, str]:
-    if episode is None:
+def _by_task(result: EvalResult) -> dict[str, list[EpisodeResult]]:
+    """Task → its episodes."""
+    found: dict[str, list[EpisodeResult]] = {}
+    for episode in result.episodes:
+        found.setdefault(episode.task_id, []).append(episode)
+    return found
+
+
+def _square(task: str, episodes: list[EpisodeResult]) -> tuple[bool | None, str]:
+    """Whether at least half of the episodes are solved, and what happened."""
+    if not episodes:
         return None, f"{task}: no verdict"
-    return episode.success, f"{task}: {episode.reason.replace('_', ' ')}"
+    if len(episodes) == 1:
+        return episodes[0].success, f"{task}: {episodes[0].reason.replace('_', ' ')}"
+    solved = sum(episode.success for episode in episodes)
+    return 2 * solved >= len(episodes), f"{task}: {solved} of {len(episodes)} solved"

@@ -72,7 +72,7 @@ def comparisons(suite: Suite, bank: dict[str, Trajectory]) -> list[Comparison]:
     """The tasks that the rule above chooses, among those whose transcripts are in the bank."""
     asked = [result for result in (suite.base, suite.best) if result is not None]
     names = [result.checkpoint.name for result in asked]
-    episodes = [{episode.task_id: episode for episode in result.episodes} for result in asked]
+    episodes = [{one.task_id: one for one in reversed(result.episodes)} for result in asked]  # the first of a task
     attempts = [[by_task[task] for by_task in episodes] for task in sorted(set.intersection(*map(set, episodes)))]
     tasks = [tried for tried in attempts if all(one.trajectory_id in bank for one in tried)]
     return [_comparison(names, attempts, bank) for attempts in _chosen(tasks)]

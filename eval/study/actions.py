@@ -17,7 +17,7 @@ from typing import Any
 
 from eval.paper.formulas import best_counts
 from eval.results import EvalResult
-from eval.stats import Interval, bootstrap_mean, compare_paired, holm, wilson
+from eval.stats import Interval, bootstrap_mean, compare_shares, holm, wilson
 from eval.tables import Table, render_tables
 
 FORMATS = ("code", "json", "text")
@@ -156,12 +156,8 @@ def _score(results: Sequence[EvalResult]) -> Score:
 def _pair(model: str, first: str, second: str, shares: Mapping[str, Mapping[str, float]]) -> Pair:
     tasks = [task for task in shares[first] if task in shares[second]]
     before, after = ([shares[form][task] for task in tasks] for form in (first, second))
-    pairs = list(zip(before, after, strict=True))
-    paired = compare_paired([b > a for b, a in pairs], [a > b for b, a in pairs])
-    difference = paired.difference
-    if any(share not in (0.0, 1.0) for share in (*before, *after)):
-        difference = bootstrap_mean([a - b for b, a in pairs], tasks, seed=0)
-    return Pair(model, first, second, paired.gained, paired.lost, difference, paired.p_value, paired.p_value)
+    paired = compare_shares(before, after)
+    return Pair(model, first, second, paired.gained, paired.lost, paired.difference, paired.p_value, paired.p_value)
 
 
 def _scores_table(study: BenchmarkStudy, samples: int) -> Table:

@@ -2,8 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,9 @@ from eval import Benchmark, EvaluateConfig, evaluate_servers
 from eval.paper.measured import figure_of
 from eval.report.success import slices, suites
 from launch.cli import app
-from rollout import EpisodeProtocol, TaskSet, WorkerConfig, load_tasks, ray_session
+from rollout import EpisodeProtocol, TaskSet, load_tasks
 from rollout.engines import ServerSpec
+from tests.eval.test_unscored import run_here
 from tests.helpers.fake_server import http_server
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -80,21 +79,14 @@ def a_is_best(path: str, headers: dict[str, str], body: bytes) -> tuple[int, byt
     return 200, json.dumps({"choices": [choice], "usage": {"prompt_tokens": 5}}).encode()
 
 
-@pytest.fixture(scope="module")
-def session() -> Iterator[Callable[[], object]]:
-    with ray_session():
-        yield lambda: nullcontext()
-
-
 def test_a_measurement_has_the_accuracy_of_all_and_the_mean_of_subjects(
-    small: Path, tmp_path: Path, session: Callable[[], object]
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = EvaluateConfig(
-        benchmarks=(Benchmark(name="mmlu", data_root=small),), workers=WorkerConfig(warm_kernels=1, cpus_per_worker=0.5)
-    )
+    monkeypatch.setattr("rollout.collect.run.run_jobs", run_here)
+    config = EvaluateConfig(benchmarks=(Benchmark(name="mmlu", data_root=small),))
     with http_server(a_is_best) as url:
         server = ServerSpec(name="a-is-best", base_urls=(url,), model="m")
-        (result,) = evaluate_servers(config, EpisodeProtocol(), {"s": server}, tmp_path, session)
+        (result,) = evaluate_servers(config, EpisodeProtocol(), {"s": server}, tmp_path, lambda: None)
     assert [(one.kind, one.success) for one in result.episodes] == [
         ("high_school_sums", True), ("high_school_sums", False), ("high_school_sums", False), ("zoology", True),
     ]  # fmt: skip
