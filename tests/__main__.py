@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 TESTS = Path(__file__).parent
 TRAINER = TESTS / "codeact_train"
@@ -23,7 +24,8 @@ def main(options: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends both parts
     pytest = [sys.executable, "-m", "pytest", *options]
     with tempfile.TemporaryFile("w+", errors="replace") as output:
-        parts = {"trainer": subprocess.Popen([*pytest, str(TRAINER)], stdout=output, stderr=subprocess.STDOUT)}
+        parts: dict[str, subprocess.Popen[Any]] = {}
+        parts["trainer"] = subprocess.Popen([*pytest, str(TRAINER)], stdout=output, stderr=subprocess.STDOUT)
         try:
             command = [*pytest, str(TESTS), f"--ignore={TRAINER}"]
             others = subprocess.Popen(
