@@ -11,7 +11,7 @@ demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
 
 test: setup
-	CUDA_VISIBLE_DEVICES= $(BIN)/python -m tests -m "not slow and not gpu"
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-slow: setup
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -m slow
