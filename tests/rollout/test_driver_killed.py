@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.helpers.cgroups import cgroups_of
 from tests.helpers.sleepers import sleepers
 
 DRIVER = """
@@ -68,9 +69,7 @@ def test_a_killed_driver_leaves_no_process_no_folder_and_no_cgroup(tmp_path: Pat
             driver.wait()
 
             def left() -> list[object]:
-                cgroups = [
-                    found for worker in workers for found in Path("/sys/fs/cgroup").glob(f"**/codeact-{worker}-*")
-                ]
+                cgroups = [found for worker in workers for found in cgroups_of(worker)]
                 return [*sleepers(mark), *folders(temporary), *cgroups, *running(temporary), *filter(exists, workers)]
 
             until(lambda: not left(), 60)

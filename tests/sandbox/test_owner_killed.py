@@ -14,6 +14,7 @@ import pytest
 
 from sandbox import probe
 from sandbox.isolation.owned_folders import remove_abandoned
+from tests.helpers.cgroups import cgroups_of
 from tests.helpers.sleepers import appears, sleepers
 
 OWNER = """
@@ -56,14 +57,10 @@ async def test_nothing_stays_behind_a_sigkill(tier: str, victim: str) -> None:
         if dead:
             owner.wait()
         left = [pid for name, pid in pids.items() if name != "owner"]
-        while sleepers(mark) or base.exists() or _alive(left) or (dead and _cgroups(owner.pid)):
-            assert time.monotonic() < began + 30, (sleepers(mark), base.exists(), _alive(left), _cgroups(owner.pid))
+        while sleepers(mark) or base.exists() or _alive(left) or (dead and cgroups_of(owner.pid)):
+            assert time.monotonic() < began + 30, (sleepers(mark), base.exists(), _alive(left), cgroups_of(owner.pid))
             await asyncio.sleep(0.02)
         owner.kill()
-
-
-def _cgroups(owner: int) -> list[Path]:
-    return list(Path("/sys/fs/cgroup").glob(f"**/codeact-{owner}-*"))
 
 
 def _children(pid: int) -> list[int]:
