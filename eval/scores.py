@@ -56,6 +56,13 @@ def mean_score(result: EvalResult, belongs: Belongs = _every) -> MeanScore:
     return _mean(list(_by_task(result, belongs).values()), result.scale)
 
 
+def figure_of(result: EvalResult) -> float:
+    """What the benchmark reports: the percentage of solved episodes, or the mean score where it is scored."""
+    if result.scored:
+        return mean_score(result).mean
+    return 100 * sum(one.success for one in result.episodes) / len(result.episodes)
+
+
 def score_change(before: EvalResult, after: EvalResult, belongs: Belongs = _every) -> MeanScore | None:
     """The change of the mean score on the tasks that both results have; None when there are none."""
     earlier, later = _by_task(before, belongs), _by_task(after, _every)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eval.paper.published import api_bank, m3tooleval, mint
 from eval.results import EvalResult, read_results
-from eval.scores import mean_score
+from eval.scores import figure_of
 
 FORMATS = ("", "-json", "-text")
 """How the protocol's name ends for each format of Tables 2 and 3: CodeAct, JSON, text."""
@@ -71,13 +71,6 @@ class MeasuredModel:
         return MintCounts(
             Counter(one.kind for one in result.episodes if one.success), Counter(one.kind for one in result.episodes)
         )
-
-
-def figure_of(result: EvalResult) -> float:
-    """Percentage of solved tasks, or the mean score where the benchmark has one."""
-    if result.scored:
-        return mean_score(result).mean
-    return 100 * sum(one.success for one in result.episodes) / len(result.episodes)
 
 
 def _format(result: EvalResult) -> str:

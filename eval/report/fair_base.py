@@ -69,7 +69,7 @@ def _of_group(group: list[Suite]) -> list[tuple[Suite, FairBase | None]]:
 
 def _fair_base(results: list[EvalResult], best: EvalResult | None) -> FairBase:
     rates = [rate_of(result.episodes) for result in results]
-    changes = [_change(result, best) for result in results] if best is not None else []
+    changes = [compare(result.episodes, best.episodes) for result in results] if best is not None else []
     adjusted = holm([change.p_value for change in changes])
     top = max(range(len(results)), key=lambda index: rates[index].interval.estimate)
     return FairBase(
@@ -87,10 +87,3 @@ def _fair_base(results: list[EvalResult], best: EvalResult | None) -> FairBase:
         format_gain=rates[top].interval.estimate - rates[0].interval.estimate,
         skill_gain=changes[top].difference.estimate if changes else None,
     )
-
-
-def _change(before: EvalResult, after: EvalResult) -> Paired:
-    compared = compare(before.episodes, after.episodes)
-    if compared is None:
-        raise ValueError("before, after: no tasks in common; evaluate both checkpoints on the same benchmark")
-    return compared

@@ -50,10 +50,15 @@ def shares_of(episodes: Sequence[EpisodeResult]) -> dict[str, float]:
     return {task: fmean(solved) for task, solved in outcomes.items()}
 
 
-def compare(before: Sequence[EpisodeResult], after: Sequence[EpisodeResult]) -> Paired | None:
-    """Compares two checkpoints on the tasks that both have; None when there are none."""
+def have_common_tasks(before: Sequence[EpisodeResult], after: Sequence[EpisodeResult]) -> bool:
+    """Whether a task has an episode in both."""
+    return not {episode.task_id for episode in before}.isdisjoint(episode.task_id for episode in after)
+
+
+def compare(before: Sequence[EpisodeResult], after: Sequence[EpisodeResult]) -> Paired:
+    """Compares two checkpoints on the tasks that both have. Raises ValueError when there are none."""
     earlier, later = shares_of(before), shares_of(after)
     tasks = [task for task in earlier if task in later]
     if not tasks:
-        return None
+        raise ValueError("before, after: no tasks in common; evaluate both checkpoints on the same benchmark")
     return compare_shares([earlier[task] for task in tasks], [later[task] for task in tasks])

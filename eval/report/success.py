@@ -1,9 +1,8 @@
 """Success rates of the checkpoints and the confidence in them: the figures of the report.
 
 Contract: results are compared only within a :class:`Suite`, that is, with the same benchmark, protocol, sampling and
-seed, and so on the same tasks under the same rules. Rates have Wilson intervals; changes against the base have Tango
-intervals and exact McNemar p-values, adjusted (Holm) for the number of epochs; several episodes of a task count as
-:mod:`eval.report.rates` says. The best epoch is chosen on the tasks
+seed, and so on the same tasks under the same rules. Rates, changes against the base and their intervals are those of
+:mod:`eval.report.rates`; p-values are adjusted (Holm) for the number of epochs. The best epoch is chosen on the tasks
 that it is reported on, so its rate is biased upwards a little; the report says so. This module does not render.
 """
 
@@ -15,9 +14,9 @@ from dataclasses import dataclass
 from typing import get_args
 
 from eval.pass_at_k import PassAtK, pass_of, shown_ks
-from eval.report.rates import Rate, compare, rate_of, shares_of
+from eval.report.rates import Rate, compare, have_common_tasks, rate_of, shares_of
 from eval.results import EpisodeResult, EvalResult
-from eval.scores import Belongs, MeanScore, mean_score, score_change
+from eval.scores import Belongs, MeanScore, figure_of, mean_score, score_change
 from eval.stats import Interval, Paired, bootstrap_mean, holm, minimum_detectable_effect
 from rollout import Reason
 
@@ -103,7 +102,7 @@ class Suite:
     def best(self) -> EvalResult | None:
         """The epoch with the highest figure: share of solved tasks or mean score. Of several, the earliest."""
         trained = [result for result in self.results if result.checkpoint.epoch > 0]
-        return max(trained, key=_figure, default=None)
+        return max(trained, key=figure_of, default=None)
 
 
 @dataclass(frozen=True)
@@ -154,11 +153,11 @@ def headline(suite: Suite) -> Headline | None:
     if base is None or best is None:
         return None
     epochs = [result for result in suite.results if result.checkpoint.epoch > 0]
-    changes = [_compare(base, epoch) for epoch in epochs]
+    changes = [compare(base.episodes, epoch.episodes) for epoch in epochs]
     adjusted = holm([change.p_value for change in changes])
     position = epochs.index(best)
-    rival = max((epoch for epoch in epochs if epoch is not best), key=_figure, default=None)
-    over_rival = _compare(rival, best) if rival else None
+    rival = max((epoch for epoch in epochs if epoch is not best), key=figure_of, default=None)
+    over_rival = compare(rival.episodes, best.episodes) if rival else None
     return Headline(
         base=_rate(base),
         best=_rate(best),
@@ -209,7 +208,8 @@ def _slice(suite: Suite, name: str, level: str, belongs: Belongs) -> Slice:
     rates = [_rate(result, belongs) for result in suite.results]
     change = None
     if suite.base and suite.best:
-        change = compare(list(filter(belongs, suite.base.episodes)), suite.best.episodes)
+        earlier = list(filter(belongs, suite.base.episodes))
+        change = compare(earlier, suite.best.episodes) if have_common_tasks(earlier, suite.best.episodes) else None
     legacy = [_legacy_rate(result, belongs) for result in suite.results]
     scores: list[MeanScore] = []
     scored = None
@@ -226,13 +226,6 @@ def _score_headline(base: EvalResult, best: EvalResult) -> ScoreHeadline | None:
     return ScoreHeadline(mean_score(base), mean_score(best), change) if change is not None else None
 
 
-def _figure(result: EvalResult) -> float:
-    """What the benchmark reports: its mean score, or the share of solved tasks."""
-    if result.scored:
-        return mean_score(result).mean
-    return sum(episode.success for episode in result.episodes) / len(result.episodes)
-
-
 def _rate(result: EvalResult, belongs: Belongs = EVERY) -> Rate:
     return rate_of(list(filter(belongs, result.episodes)))
 
@@ -241,14 +234,6 @@ def _legacy_rate(result: EvalResult, belongs: Belongs) -> Rate | None:
     if result.legacy_solved is None:
         return None
     return rate_of(list(filter(belongs, result.episodes)), lambda episode: bool(episode.legacy_success))
-
-
-def _compare(before: EvalResult, after: EvalResult) -> Paired:
-    """Raises ValueError when no task has a verdict in both."""
-    compared = compare(before.episodes, after.episodes)
-    if compared is None:
-        raise ValueError("before, after: no tasks in common; evaluate both checkpoints on the same benchmark")
-    return compared
 
 
 @dataclass(frozen=True)

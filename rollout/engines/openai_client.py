@@ -26,7 +26,7 @@ from rollout.engines.base import Completion, EngineError, EngineRefused, Scores
 from rollout.engines.faults import error_of
 from rollout.engines.http_client import BoundedClient, timeouts
 from rollout.engines.replies import Json, Request, completion_of, read_json
-from rollout.engines.scoring import Scorer, as_ids, as_texts
+from rollout.engines.scoring import Scorer, Texts
 from rollout.engines.tool_calls import chat_messages
 
 if TYPE_CHECKING:
@@ -122,14 +122,16 @@ class OpenAIEngine:
 
     async def score(self, prompt: str | Sequence[Message], texts: Sequence[str], *, session: str) -> Scores:
         """See :meth:`rollout.engines.base.ScoringEngine.score`."""
-        encoded = as_ids(self._rendered(partial(self._prompt.continued, prompt, texts), True)) if self._prompt else None
+        encoded = None
+        if self._prompt:
+            encoded = Texts.encoded(self._rendered(partial(self._prompt.continued, prompt, texts), True))
 
         async def ask(url: str) -> Scores:
             send = partial(self._send, url, True)
             if encoded is not None:
                 return await self._scorer.by_completion(send, url, encoded)
             if isinstance(prompt, str):
-                return await self._scorer.by_completion(send, url, as_texts(prompt, texts))
+                return await self._scorer.by_completion(send, url, Texts.plain(prompt, texts))
             return await self._scorer.by_chat(send, url, chat_messages(prompt), texts)
 
         return await self._on_a_server(session, ask)

@@ -49,22 +49,22 @@ class Texts:
     shared: str | Sequence[int]
     names: Sequence[str] | None
 
+    @classmethod
+    def plain(cls, prompt: str, texts: Sequence[str]) -> Texts:
+        """A plain prompt, which the server encodes."""
+        return cls([prompt + text for text in texts], prompt, texts)
+
+    @classmethod
+    def encoded(cls, lists: Sequence[Sequence[int]]) -> Texts:
+        """Token ids of prompt and text, each encoded as a whole."""
+        shared = _shared(lists)
+        single = all(len(ids) == shared + 1 for ids in lists)
+        return cls(lists, lists[0][:shared], [f"token_id:{ids[-1]}" for ids in lists] if single else None)
+
     @property
-    def as_ids(self) -> bool:
+    def are_ids(self) -> bool:
         """Whether they are token ids."""
         return not isinstance(self.shared, str)
-
-
-def as_texts(prompt: str, texts: Sequence[str]) -> Texts:
-    """A plain prompt, which the server encodes."""
-    return Texts([prompt + text for text in texts], prompt, texts)
-
-
-def as_ids(lists: Sequence[Sequence[int]]) -> Texts:
-    """Token ids of prompt and text, each encoded as a whole."""
-    shared = _shared(lists)
-    single = all(len(ids) == shared + 1 for ids in lists)
-    return Texts(lists, lists[0][:shared], [f"token_id:{ids[-1]}" for ids in lists] if single else None)
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Scorer:
             EngineError: as :meth:`rollout.engines.base.Engine.complete`.
         """
         body = {"prompt": texts.shared, "max_tokens": 1, "temperature": 0.0}
-        if texts.as_ids:
+        if texts.are_ids:
             body["return_tokens_as_token_ids"] = True
         known, refused = Scores(()), ""
         if texts.names is not None:
@@ -100,8 +100,7 @@ class Scorer:
             return known
         self._first.clear()
         self._no_echo = False
-        raise EngineRefused(f"{where} does not say how probable {_shown(texts)} are: {refused or 'none is listed'}; "
-                            f"{_HELP}")  # fmt: skip
+        raise _unknown(where, None if texts.are_ids else texts.names, refused)
 
     async def by_chat(self, ask: Ask, where: str, messages: Sequence[Json], texts: Sequence[str]) -> Scores:
         """The scores of texts as the beginning of the next turn, in a chat that the server renders.
@@ -121,10 +120,7 @@ class Scorer:
         if known.some:
             return known
         self._first.clear()
-        raise EngineRefused(
-            f"{where} does not say how probable {', '.join(map(repr, texts))} are: {refused or 'none is listed'}; "
-            f"{_HELP}"
-        )
+        raise _unknown(where, texts, refused)
 
     async def _first_tokens(
         self, ask: Ask, path: str, body: Json, key: str, names: Sequence[str], *, strip: bool = False
@@ -156,7 +152,7 @@ class Scorer:
                 raise EngineRefused(str(fault)) from fault
             raise
         read = [_echo(reply, where) for reply in replies]
-        if texts.as_ids:
+        if texts.are_ids:
             start = len(texts.shared)
             ends = [len(ids) for ids in texts.whole]
         else:
@@ -215,5 +211,7 @@ def _shared(sequences: Sequence[Sequence[Any]]) -> int:
     return sum(1 for _ in takewhile(lambda items: len(set(items)) == 1, zip(*sequences, strict=False)))
 
 
-def _shown(texts: Texts) -> str:
-    return "the texts" if texts.as_ids else ", ".join(repr(name) for name in texts.names or ())
+def _unknown(where: str, texts: Sequence[str] | None, refused: str) -> EngineRefused:
+    """The refusal of a server that gives no log-probability of any text."""
+    shown = ", ".join(map(repr, texts)) if texts else "the texts"
+    return EngineRefused(f"{where} does not say how probable {shown} are: {refused or 'none is listed'}; {_HELP}")

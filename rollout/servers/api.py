@@ -152,11 +152,12 @@ async def _disconnect(request: Request) -> None:
 async def _complete(backend: Backend, body: CompletionRequest) -> Response:
     prompt_ids = backend.codec.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
     scorer = _scorer(backend, body)
-    _check_fits(backend, prompt_ids, body.max_tokens)
-    made = Generation((), (), "length")
     if body.max_tokens:
         top = body.logprobs if body.logprobs is not None and body.logprobs > 1 else 0
         made = await _generate(backend, body, prompt_ids, body.max_tokens, top)
+    else:
+        _check_fits(backend, prompt_ids, 0)
+        made = Generation((), (), "length")
     choice: dict[str, Any] = {"index": 0, "text": _text(backend, body, made), "logprobs": None}
     choice |= _finish(backend, body, made)
     echoed: list[int] = prompt_ids if body.echo else []

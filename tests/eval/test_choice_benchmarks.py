@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from eval import Benchmark, EvaluateConfig, evaluate_servers
-from eval.paper.measured import figure_of
 from eval.report.success import slices, suites
+from eval.scores import figure_of
 from launch.cli import app
 from rollout import EpisodeProtocol, TaskSet, load_tasks
 from rollout.engines import ServerSpec
