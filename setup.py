@@ -20,6 +20,7 @@ setup(
         "eval": ["paper/published/*.yaml", "templates/*"],
         "launch": ["submit/templates/*"],
         "rollout": [
+            "families/miniwob/page.js",
             "protocol/examples/*.yaml",
             "protocol/examples/built_in/*.yaml",
             "protocol/library/*.yaml",
@@ -72,6 +73,7 @@ setup(
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "flash": ["flash-attn>=2.8"],
         "inspect": ["inspect-ai>=0.3.285"],
+        "miniwob": ["miniwob>=1.1", "selenium>=4.40"],
         "mlflow": ["mlflow-skinny>=3.0"],
         "reasoning-gym": ["reasoning-gym>=0.1.19"],
         "vllm": ["vllm>=0.30"],

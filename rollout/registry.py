@@ -134,6 +134,7 @@ TASK_FAMILIES = Registry(
         "math": "rollout.families.math:generate",
         "math_word_problems": "rollout.families.math_word_problems:generate",
         "mbpp": "rollout.families.mbpp:generate",
+        "miniwob": "rollout.families.miniwob:generate",
         "mmlu": "rollout.families.mmlu:generate",
         "procedural": "rollout.families.procedural:generate",
         "reasoning_gym": "rollout.families.reasoning_gym:generate",

@@ -24,6 +24,7 @@ BENCHMARKS = Registry(
         "m3tooleval": "eval.benchmarks.m3tooleval:M3TOOLEVAL",
         "math": "eval.benchmarks.text:MATH",
         "mbpp": "eval.benchmarks.text:MBPP",
+        "miniwob": "eval.benchmarks.miniwob:MINIWOB",
         "mint": "eval.benchmarks.mint:MINT",
         **{f"mint-k{k}": f"eval.benchmarks.mint:MINT_K{k}" for k in range(1, 5)},
         "mmlu": "eval.benchmarks.mmlu:MMLU",

@@ -97,12 +97,16 @@ def _is_gold(task: Task, choice: str) -> bool:
 
 
 async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
-    """One episode, whose turns are the wrong answers; a wrong choice or one of ``wrong_turns`` gets an episode each."""
+    """One episode, whose turns are the wrong answers.
+
+    A wrong choice, one of ``wrong_turns`` and one of the experts of ``wrong_experts`` get an episode each.
+    """
     if protocol.form in CHOICE_FORMS:
         for choice in task.choices:
             if not _is_gold(task, choice):
                 await _propose(check, task, protocol, kernels, [choice], Prefers(choice))
         return
+    await _play_wrongly(check, task, protocol, kernels)
     wrong_turns: Callable[[str], list[str]] | None = getattr(task.expert, "wrong_turns", None)
     if wrong_turns is not None:
         for turn in wrong_turns(protocol.form):
@@ -113,6 +117,24 @@ async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: K
     turns = [turn for turn in turns if protocol.parse(turn).kind == "proposal"]  # an empty text is none everywhere
     if turns:
         await _propose(check, task, protocol, kernels, turns)
+
+
+async def _play_wrongly(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
+    """Episodes of experts that must not solve the task."""
+    wrong_experts: Callable[[], list[Callable[[bool], Any]]] = getattr(task.expert, "wrong_experts", list)
+    for wrong in wrong_experts():
+        expert = expert_of(replace(task, expert=wrong), protocol.form)
+        if expert is None:
+            continue
+        check.wrong += 1
+        engine = ExpertSpec(error_share=0.0).build(replace(task, expert=expert))
+        once = protocol.model_copy(update={"max_proposals": 1})
+        played = await run_episode(task, engine, kernels, once, Sampling())
+        if played.outcome.success or played.outcome.error:
+            problem: Problem = "wrong answer accepted" if played.outcome.success else "no verdict"
+            check.add(Finding(task.id, problem, _last_turn(played), _ended(played)))
+        else:
+            check.rejected += 1
 
 
 async def _propose(
