@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON312 ?= python3.12
 NEXT := .venv-next
 
-.PHONY: demo test test-slow test-gpu test-next lint types docs alfworld bench sandbox sandbox-bench sandbox-soak setup clean
+.PHONY: demo test test-slow test-gpu test-next lint types docs alfworld miniwob bench sandbox sandbox-bench sandbox-soak setup clean
 
 demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
@@ -43,6 +43,12 @@ docs: setup
 # textworld with its planner, for the games of the family alfworld. The planner is compiled: it needs CMake and g++.
 alfworld: setup
 	$(BIN)/python -m pip install -q -c constraints.txt -e .[alfworld]
+
+# The pages of the family miniwob, and a browser for them: from Debian, as root, where it is not there.
+miniwob: setup
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[miniwob]
+	command -v chromedriver > /dev/null || (apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver)
 
 bench: setup
 	$(BIN)/python benchmarks/train_throughput.py

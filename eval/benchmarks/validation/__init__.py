@@ -8,7 +8,8 @@ episodes that propose every wrong answer must stay unsolved.
 A new benchmark needs nothing here. Its grader needs a form in ``rollout/checks/validate/answers.py``, which says how
 right and wrong answers are made; its tasks may have experts, in other forms than tags by the method ``in_form``, as
 :class:`rollout.families.CallingExpert` has it. An expert whose method ``wrong_turns(form)`` lists wrong turns gets an
-episode for each of these, in place of the answers.
+episode for each of these, in place of the answers; experts of its method ``wrong_experts()`` are played, too, and must
+not solve the task.
 
 Cost: a call of the grader an answer; an episode takes tens of milliseconds, with a kernel where actions are code.
 """

@@ -1,7 +1,7 @@
 """Pages in progress, in browsers that processes of their own hold (:mod:`rollout.families.miniwob.host`).
 
-Contract: an episode has a browser for itself. When the episode ends well, the next one of this process gets that browser,
-with its page loaded again: there are as many browsers as episodes at the same time. A browser that dies, hangs or does
+Contract: an episode has a browser for itself. When it ends well, the next episode of this process gets that browser and
+loads its own page there, so there are as many browsers as episodes at the same time. A browser that dies, hangs or does
 not start is an ``EnvironmentFault`` of the kind ``infra``, and is never used again. Browsers end with this process,
 however that ends. Safe to use from several threads.
 

@@ -60,8 +60,8 @@ class MiniWob(DataFamily):
             "`test-reference` has the reference's rule.",
             "Pages give up after 10 to 30 s and pay less for slow work; here an agent may think for as long as the "
             "protocol allows, and the reward is that without a discount.",
-            "What is typed into `terminal` and `search-engine` becomes markup of the page, whose scripts could give the "
-            "reward; scripts in it do not run here, and leaving the page ends the task as failed.",
+            "What is typed into `terminal` becomes markup of the page, and a script in it could give the reward. Such "
+            "scripts do not run here, and leaving the page ends the task as failed.",
             "Animations and the delay of menus are off, and so is the clock of `terminal`: a seed shows the same page.",
             "`terminal` looks for the extension anywhere in a name, and so refuses to have `bash.sh` deleted.",
         ),

@@ -4,7 +4,7 @@ Started by :mod:`rollout.families.miniwob.client`, by its path, so that it impor
 has a network of its own without any interface but its loopback, where the kernel of the system allows that: the browser
 reaches nothing, and nothing but this process reaches the driver. The browser ends with this process, and this process
 when the other end of its socket is closed, also in the middle of a call: nothing is left after a killed worker. The
-profile is a locked folder in the temporary folder; a start removes those whose lock nobody holds.
+profile is in a locked folder below the temporary folder; a start removes folders whose lock is free.
 
 Messages are JSON, one a packet. After the start: ``{}`` or ``{"fault": sentence}``. ``{"page", "seed"}`` opens the page
 of a task and starts it; ``{"do", "element", "text"}`` acts on it. Each is answered with ``{"asks", "html", "done",
@@ -40,8 +40,6 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 
 MESSAGE = 2**20
-START_S = 120
-"""Longest start of the driver on a busy machine."""
 PAGE_S = 30
 """Longest load of a page, and longest script."""
 FOLDER = "codeact-miniwob-"
@@ -51,7 +49,7 @@ KEYS = {
     "home": Keys.HOME, "end": Keys.END, "pageup": Keys.PAGE_UP, "pagedown": Keys.PAGE_DOWN,
 }  # fmt: skip
 FLAGS = (
-    "--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en-US", "--window-size=500,500",
+    "--headless=new", "--remote-debugging-pipe", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en-US", "--window-size=500,500",
     "--force-device-scale-factor=1", "--no-first-run", "--disable-extensions", "--disable-background-networking",
     "--disable-component-update", "--disable-default-apps", "--disable-sync", "--disable-breakpad", "--mute-audio",
     "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9", "--proxy-bypass-list=<-loopback>",
@@ -185,7 +183,6 @@ def _started(chromium: str, driver: str, folder: Path) -> webdriver.Chrome:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "SE_"))}
     own = dict.fromkeys(("TMPDIR", "HOME"), str(folder)) | {"TZ": "UTC", "LANG": "C.UTF-8", "LANGUAGE": "en"}
     service = Service(driver, env=kept | own, popen_kw={"preexec_fn": _end_with_parent})
-    service._start_timeout = START_S
     started = webdriver.Chrome(options, service)
     started.set_page_load_timeout(PAGE_S)
     started.set_script_timeout(PAGE_S)
@@ -193,7 +190,7 @@ def _started(chromium: str, driver: str, folder: Path) -> webdriver.Chrome:
 
 
 def _end_with_parent() -> None:
-    """The driver ends with this process, and Chromium with the driver, which has the system arrange that."""
+    """The driver ends with this process, and Chromium with the driver, since they talk over a pipe."""
     _LIBC.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -221,7 +218,7 @@ def _own_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix=FOLDER))
     held = os.open(folder / "lock.new", os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(held, fcntl.LOCK_EX)
-    os.rename(folder / "lock.new", folder / "lock")  # never seen without its lock
+    (folder / "lock.new").rename(folder / "lock")  # never seen without its lock
     return folder
 
 

@@ -8,7 +8,8 @@ from rollout.families.miniwob.players.expert import PageExpert, Player
 __all__ = ["PLAYERS", "PageExpert", "expert_for"]
 
 PLAYERS: dict[str, Player] = {**clicks.PLAYERS, **forms.PLAYERS, **sites.PLAYERS}
-"""Page → its player. `click-checkboxes-soft` asks for words with the same meaning, and has none."""
+"""Page → its player. Two pages have none: `click-checkboxes-soft` asks for words of the same meaning, and
+`email-inbox-nl-turk` asks for all kinds of things in free words."""
 
 
 def expert_for(page: str) -> PageExpert | None:

@@ -118,7 +118,9 @@ def _click_menu(page: Page, hand: Hand) -> Play:
     *way, last = asked(page, "Select (.*)").split(">")
     for name in way:
         yield [hover(next(one for one in page.root.find("div") if one.text == name))]
-    leaves = [one for one in page.root.find("div") if one.parent and one.parent.tag == "li" and not one.parent.find("ul")]
+    leaves = [
+        one for one in page.root.find("div") if one.parent and one.parent.tag == "li" and not one.parent.find("ul")
+    ]
     if not way:  # a wrong item must be one that is in sight
         leaves = [one for one in leaves if one.shown]
     return [click(hand.pick(leaves, named(last)))]

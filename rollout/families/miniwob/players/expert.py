@@ -1,9 +1,9 @@
 """Plays a page in the form of a protocol, rightly or in one of three wrong ways.
 
 Contract: a :data:`Player` is sent the page after each group of calls, and returns the last group, which ends the task.
-Where actions are code a group is one cell; else each call is a turn. The wrong ways never solve a task: ``stops`` leaves
-out the last call, ``blank`` types nothing, ``other`` takes elements that are not asked for. An expert that has played
-and has not ended the task says so in an answer.
+Where actions are code a group is one cell; else each call is a turn. The wrong ways never solve a task: ``stops``
+leaves out the last call, ``blank`` types nothing, ``other`` takes elements that are not asked for. An expert that has
+played and has not ended the task proposes an answer.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class PageExpert:
             last = ended.value
         except GiveUp:
             pass
-        if self.wrong == "stops" or self.wrong and not hand.strayed:
+        if self.wrong is not None and (self.wrong == "stops" or not hand.strayed):
             last = last[:-1]
         if last:
             yield from _acted(form, last)

@@ -54,9 +54,8 @@ class Element:
         """The elements in it, in their order, with this tag, this class and this id, where they are given."""
         found = []
         for child in self.children:
-            if (not tag or child.tag == tag) and (not css or child.has_class(css)):
-                if not name or child.get("id") == name:
-                    found.append(child)
+            if tag in ("", child.tag) and name in ("", child.get("id")) and (not css or child.has_class(css)):
+                found.append(child)
             found += child.find(tag, css, name)
         return found
 
@@ -64,7 +63,7 @@ class Element:
         """The first of :meth:`find`. Raises LookupError when there is none."""
         found = self.find(tag, css, name)
         if not found:
-            raise LookupError(f"no {tag or 'element'} {css or name} on the page")
+            raise LookupError(f"the page has no element {tag or css or name}")
         return found[0]
 
 

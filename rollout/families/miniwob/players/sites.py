@@ -75,7 +75,7 @@ def _forward(mail: Element, to: str, hand: Hand) -> Play:
     return [hand.write(to, page.root.one("input", css="forward-sender")), click(page.root.one(name="send-forward"))]
 
 
-_SENT = r"(?:\b(?:by|from|that|mail) {0}\b|\b{0}(?:'s)? (?:sent|wrote|wants his|last|latest|e-?mail|message)|\b{0}'s\b|Ask {0}\b)"
+_SENT = r"(?:\b(?:by|from|that|mail|Ask) {0}\b|\b{0}'s\b|\b{0} (?:sent|wrote|wants his|last|latest|e-?mail|message))"
 """How requests in free words name the sender of a mail."""
 
 
