@@ -49,7 +49,8 @@ KEYS = {
     "home": Keys.HOME, "end": Keys.END, "pageup": Keys.PAGE_UP, "pagedown": Keys.PAGE_DOWN,
 }  # fmt: skip
 FLAGS = (
-    "--headless=new", "--remote-debugging-pipe", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en-US", "--window-size=500,500",
+    "--headless=new", "--remote-debugging-pipe", "--disable-gpu", "--disable-dev-shm-usage", "--lang=en-US",
+    "--window-size=500,500",
     "--force-device-scale-factor=1", "--no-first-run", "--disable-extensions", "--disable-background-networking",
     "--disable-component-update", "--disable-default-apps", "--disable-sync", "--disable-breakpad", "--mute-audio",
     "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9", "--proxy-bypass-list=<-loopback>",
