@@ -37,8 +37,9 @@ class Registry:
         self._loaded: dict[str, Any] = {}
 
     def names(self) -> list[str]:
-        """Every registered name, sorted."""
-        return sorted({*self._builtin, *self._loaded, *entry_points(group=self.group).names})
+        """Every registered name, sorted. Parts that were asked for as ``module:attribute`` are not registered."""
+        loaded = (name for name in self._loaded if ":" not in name)
+        return sorted({*self._builtin, *loaded, *entry_points(group=self.group).names})
 
     def add(self, name: str, part: Any) -> None:
         """Registers a part in this process only, for scripts and notebooks: Ray workers do not see it.

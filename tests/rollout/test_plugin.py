@@ -1,5 +1,6 @@
 """A package outside the tree (``tests/plugin``) adds one part of each kind; collection and evaluation run with them."""
 
+import json
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,6 +134,7 @@ def test_a_part_is_added_by_hand_once() -> None:
     registry = Registry("codeact.tests", "thing", {"built-in": "json:loads"})
     registry.add("mine", len)
     assert registry.get("mine") is len and registry.names() == ["built-in", "mine"]
+    assert registry.get("json:dumps") is json.dumps and registry.names() == ["built-in", "mine"]
     for taken in ("mine", "built-in"):
         with pytest.raises(ValueError, match="is registered already"):
             registry.add(taken, len)
