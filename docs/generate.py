@@ -36,7 +36,7 @@ ANSWERS = """
 ## How answers are checked
 
 `codeact tasks validate` gives each grader the data set's answers, which must be right, and answers made from them,
-which must be wrong. {} must be wrong for every grader.
+which must be wrong. {} must be wrong for every grader that needs no judge.
 
 | grader | right | wrong |
 |---|---|---|
@@ -253,7 +253,9 @@ def _benchmark(spec: Any) -> Iterator[str]:
     of = " of the original" if all(one.family in known for one in sets) else ", made here"
     yield f"{spec.title}. Licence: {spec.licence}. {spec.size:,} tasks{of}."
     ways = ", ".join(f"{way}: `{protocol}`" for way, protocol in spec.protocols.items())
-    yield f"\nProtocols: {ways}. Temperature {drawn.temperature:g}, at most {drawn.max_tokens:,} tokens a turn."
+    own = ", ".join(f"{kind} {value:g}" for kind, value in spec.temperatures.items())
+    heat = f"{drawn.temperature:g}{f' ({own})' if own else ''}"
+    yield f"\nProtocols: {ways}. Temperature {heat}, at most {drawn.max_tokens:,} tokens a turn."
     if spec.score is not None:
         over = " over the kinds of tasks" if spec.score.mean_of == "kinds" else ""
         role = "Beside its accuracy stands" if spec.score.beside else "Its figure is"

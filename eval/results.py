@@ -48,6 +48,8 @@ class BenchmarkRef(StoredModel):
     """The scale of its score, where the mean score is its figure; null: the share of solved tasks is."""
     samples: int = Field(1, ge=1, exclude_if=lambda value: value == 1)
     """Episodes of each task."""
+    temperatures: dict[str, float] = Field({}, exclude_if=lambda value: not value)
+    """Kind of task → temperature of its completions, where it is not that of the sampling."""
 
 
 class EpisodeResult(StoredModel):
@@ -117,6 +119,8 @@ def legacy_success(trajectory: Trajectory) -> bool | None:
     verdicts = trajectory.grading.verdicts if trajectory.grading else ()
     if any(given.legacy is None for given in verdicts):
         return None
+    if all(given.legacy == given.kind for given in verdicts):
+        return trajectory.outcome.success
     by_environment = trajectory.outcome.success and not any(given.kind == "right" for given in verdicts)
     return by_environment or any(given.legacy == "right" for given in verdicts)
 
@@ -198,6 +202,14 @@ class EvalResult(StoredModel):
     def score(self, episode: EpisodeResult) -> float:
         """The score of one of its episodes."""
         return self.scale.score(float(episode.success) if episode.reward is None else episode.reward)
+
+    @property
+    def decoding(self) -> str:
+        """How completions were drawn: ``greedy``, ``temperature 0.2``, or ``temperature 0 (stem 0.1, writing 0.7)``."""
+        temperature, own = self.sampling.temperature, self.benchmark.temperatures
+        if not own:
+            return "greedy" if temperature == 0 else f"temperature {temperature:g}"
+        return f"temperature {temperature:g} ({', '.join(f'{kind} {value:g}' for kind, value in own.items())})"
 
     @property
     def without_verdict(self) -> str:

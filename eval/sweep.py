@@ -38,6 +38,8 @@ from eval.results import (
 from rollout import (
     EpisodeJob,
     EpisodeProtocol,
+    Sampling,
+    Task,
     Trajectory,
     digest_of,
     judge_for,
@@ -118,8 +120,8 @@ def evaluate_servers(
     for name, server in servers.items():
         model = CheckpointRef(name=name, digest=digest_of(["engine", server.name]), epoch=0, path="")
         engine = {"backend": "running server", "model": server.model, "tokenizer": server.tokenizer}
-        for benchmark in config.benchmarks:
-            measurement = _Measurement(config, protocol, model, benchmark, out, judge)
+        measurements = [_Measurement(config, protocol, model, one, out, judge) for one in config.benchmarks]
+        for measurement in measurements:
             if not measurement.complete:
                 session()
                 measurement.measure(server, engine)
@@ -157,15 +159,16 @@ class _Measurement:
         self._config, self._protocol, self._checkpoint, self._out = config, protocol, checkpoint, out
         self._tasks, self._place = benchmark.load(), benchmark.place
         for task in self._tasks:
-            protocol.check_task(task.id, task.choices)
+            protocol.check_task(task.id, task.choices, 1 + len(task.followups))
         self._judges = [judge_for(task, protocol, judge) for task in self._tasks]
         self._judge = next((one.name for one in self._judges if one), None)
         self._benchmark = BenchmarkRef(
             name=benchmark.name,
-            digest=benchmark_digest(self._tasks),
+            digest=benchmark_digest(self._tasks, benchmark.temperatures),
             tasks=len(self._tasks),
             score=benchmark.spec.score if benchmark.spec else None,
             samples=benchmark.episodes_each,
+            temperatures=dict(benchmark.temperatures),
         )
         self._sampling = benchmark.sampling_or(config.sampling).model_copy(update={"seed": config.seed})
         if self._benchmark.samples > 1 and self._sampling.temperature == 0:
@@ -193,7 +196,7 @@ class _Measurement:
         """Runs the missing episodes, then writes the result."""
         started, clock = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), time.monotonic()
         jobs = [
-            EpisodeJob(task, server, self._sampling.model_copy(update={"seed": seed}), seed, judge)
+            EpisodeJob(task, server, self._drawn(task, seed), seed, judge)
             for seed in range(self._config.seed, self._config.seed + self._benchmark.samples)
             for task, judge in zip(self._tasks, self._judges, strict=True)
         ]
@@ -229,6 +232,11 @@ class _Measurement:
                 ),
             ),
         )
+
+    def _drawn(self, task: Task, seed: int) -> Sampling:
+        """How the completions of an episode are drawn."""
+        temperature = self._benchmark.temperatures.get(task.kind, self._sampling.temperature)
+        return self._sampling.model_copy(update={"seed": seed, "temperature": temperature})
 
     def _episode(self, record: Trajectory) -> EpisodeResult:
         legacy = self._config.workers.legacy_verdicts

@@ -6,7 +6,9 @@ which also reads the entry points of installed packages. Its digest is that of i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +30,8 @@ BENCHMARKS = Registry(
         "mint": "eval.benchmarks.mint:MINT",
         **{f"mint-k{k}": f"eval.benchmarks.mint:MINT_K{k}" for k in range(1, 5)},
         "mmlu": "eval.benchmarks.mmlu:MMLU",
+        "mt_bench": "eval.benchmarks.mt_bench:MT_BENCH",
+        "mt_bench-reference": "eval.benchmarks.mt_bench:MT_BENCH_REFERENCE",
         "procedural-heldout": "eval.benchmarks:procedural_heldout",
         "tool_suite": "eval.benchmarks.tool_suite:TOOL_SUITE",
         "wtq": "eval.benchmarks.wtq:WTQ",
@@ -36,6 +40,7 @@ BENCHMARKS = Registry(
 )
 """Benchmark name → a :class:`BenchmarkSpec`, or ``tasks() -> list[Task]``, the same tasks in the same order at each
 call."""
+NO_TEMPERATURES: Mapping[str, float] = MappingProxyType({})
 
 
 class Benchmark(BaseModel):
@@ -130,12 +135,18 @@ class Benchmark(BaseModel):
         """
         return self.sampling or (self.spec.sampling if self.spec else sampling)
 
+    @property
+    def temperatures(self) -> Mapping[str, float]:
+        """Kind of task → temperature of its completions, where it is not that of the sampling."""
+        return self.spec.temperatures if self.spec and self.sampling is None else {}
+
 
 def procedural_heldout() -> list[Task]:
     """60 tasks of the held-out split of the built-in family."""
     return load_tasks(TaskSet(split="heldout", count=60))
 
 
-def benchmark_digest(tasks: list[Task]) -> str:
-    """Changes when any task's prompt, data, tools or answer does."""
-    return digest_of([task.ref.digest for task in tasks])
+def benchmark_digest(tasks: list[Task], temperatures: Mapping[str, float] = NO_TEMPERATURES) -> str:
+    """Changes when any task's prompt, data, tools or answer does, or a temperature that a kind has of its own."""
+    digests: list[object] = [task.ref.digest for task in tasks]
+    return digest_of([*digests, {"temperatures": dict(temperatures)}] if temperatures else digests)

@@ -33,6 +33,8 @@ class BenchmarkSpec:
         defects: known defects of the original, and what is done about each.
         size: number of tasks of the original.
         groups: family → row of the report, for tasks of several families; others are in the group of their task.
+        temperatures: kind of task → temperature of its completions, in place of that of ``sampling``; a sampling in the
+            configuration replaces these, too.
         score: the scale of its score, where the mean score is its figure or stands beside it; None: there is none. The
             rewards of its episodes are fractions of the scale.
     """
@@ -48,6 +50,7 @@ class BenchmarkSpec:
     defects: tuple[str, ...] = field(default=())
     groups: Mapping[str, str] = field(default_factory=dict)
     score: ScoreScale | None = None
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def task_sets(self) -> tuple[TaskSet, ...]:

@@ -51,7 +51,6 @@ def _entry(result: EvalResult, tasks: Mapping[str, str]) -> dict[str, object]:
             f"{name}=OWNER/DATASET:TASK"
         )
     solved = sum(one.success for one in result.episodes)
-    decoding = "greedy" if result.sampling.temperature == 0 else f"temperature {result.sampling.temperature:g}"
     counted = "tasks" if result.benchmark.samples == 1 else f"episodes, {result.benchmark.samples} a task"
     value, notes = 100 * solved / len(result.episodes), f"{solved} of {len(result.episodes)} {counted}, in percent"
     if result.scored:
@@ -62,5 +61,5 @@ def _entry(result: EvalResult, tasks: Mapping[str, str]) -> dict[str, object]:
         "dataset": {"id": dataset, "task_id": task},
         "value": round(value, 2),
         "date": result.started_at,
-        "notes": f"{notes}; protocol {result.protocol.name}, {decoding}",
+        "notes": f"{notes}; protocol {result.protocol.name}, {result.decoding}",
     }

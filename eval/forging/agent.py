@@ -40,7 +40,7 @@ class Agent:
     tries: str
     stopped_by: str
     play: Play
-    form: Literal["tags", "chat", "action_json"] = "tags"
+    form: Literal["tags", "chat", "action_json", "answer"] = "tags"
     slow: bool = False
 
 

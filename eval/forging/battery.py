@@ -82,7 +82,7 @@ async def run_battery(
 
 def _honest(agents: Sequence[Agent], cases: dict[str, Case]) -> list[Agent]:
     return [
-        Agent("an honest agent", "answer", name, "solves the task", "", case.honest)
+        Agent("an honest agent", "answer", name, "solves the task", "", case.honest, case.form)
         for name, case in cases.items()
         if any(agent.task == name for agent in agents)
     ]

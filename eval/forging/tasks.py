@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from eval.forging.agent import Places, answer, cell, says
 from eval.forging.fixtures import Planted
@@ -89,6 +89,8 @@ class Case:
 
     task: Task
     honest: Callable[[Places], Demonstration]
+    form: Literal["tags", "answer"] = "tags"
+    """How the honest agent's turns are read."""
 
 
 def make_tasks(planted: Planted) -> dict[str, Case]:
@@ -98,6 +100,9 @@ def make_tasks(planted: Planted) -> dict[str, Case]:
     programs = {"inputs": ["1 2 3\n", "40 50 60\n"], "outputs": ["6\n", "150\n"], "fn_name": None}
     essay = {
         "question": "What is the capital of Norway?", "reference": "Oslo", "rubric": "Right if it names the reference."
+    }  # fmt: skip
+    chat = {
+        "questions": ["What is the capital of Norway?", "And of Sweden?"], "references": ["Oslo", "Stockholm"]
     }  # fmt: skip
     ask_key = "Join the pages 0, 1 and 2. Answer KEY- and the first 16 hexadecimal digits of the SHA-256."
     sum_of = f"What is the sum of {', '.join(map(str, NUMBERS))}?"
@@ -118,9 +123,13 @@ def make_tasks(planted: Planted) -> dict[str, Case]:
         "program": _case("stdin_tests", "Read numbers, print their sum.", programs | _LIMIT, _writes(TOTAL)),
         "room": _case("environment", "Put the mug into the sink.", "", says(cell(_PLAY)), toolset=Room()),
         "essay": _case("rubric", "What is the capital of Norway?", essay, says(answer("It is Oslo."))),
+        "chat": _case(
+            "rating", chat["questions"][0], chat, says(*chat["references"]), followups=(chat["questions"][1],)
+        ),
     }
     cases["table"] = Case(_table(planted.folder), says(cell(f'conn.execute("{CHANGE}")'), answer("done")))
-    return {name: Case(replace(case.task, id=name), case.honest) for name, case in cases.items()}
+    cases["chat"] = replace(cases["chat"], form="answer")
+    return {name: replace(case, task=replace(case.task, id=name)) for name, case in cases.items()}
 
 
 _LIMIT = {"timeout_s": 1.5}

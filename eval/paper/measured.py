@@ -25,6 +25,7 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "miniwob": (184,),
     "mint": (sum(mint().sets.values()),),
     "mmlu": (14_042,),
+    "mt_bench": (80,),
 }
 """Benchmark → tasks that the paper measured. API-Bank has 389, of which the paper counts ten twice."""
 

@@ -1,9 +1,9 @@
 """Success rates of the checkpoints and the confidence in them: the figures of the report.
 
-Contract: results are compared only within a :class:`Suite`, that is, with the same benchmark, protocol, sampling and
-seed, and so on the same tasks under the same rules. Rates, changes against the base and their intervals are those of
-:mod:`eval.report.rates`; p-values are adjusted (Holm) for the number of epochs. The best epoch is chosen on the tasks
-that it is reported on, so its rate is biased upwards a little; the report says so. This module does not render.
+Contract: results are compared only within a :class:`Suite`, that is, with the same benchmark, protocol, sampling, seed
+and judge, and so on the same tasks under the same rules. Rates, changes against the base and their intervals are those
+of :mod:`eval.report.rates`; p-values are adjusted (Holm) for the number of epochs. The best epoch is chosen on the
+tasks that it is reported on, so its rate is biased upwards a little; the report says so. This module does not render.
 """
 
 from __future__ import annotations
@@ -136,10 +136,10 @@ class Headline:
 
 def suites(results: list[EvalResult]) -> list[Suite]:
     """Groups results that may be compared; of two results for one checkpoint name the later counts."""
-    groups: dict[tuple[str, str, str, int, int], dict[str, EvalResult]] = {}
+    groups: dict[tuple[str, str, str, int, int, str | None], dict[str, EvalResult]] = {}
     for result in sorted(results, key=lambda r: r.started_at):
         benchmark, sampling = result.benchmark, result.sampling.model_dump_json()
-        key = (benchmark.digest, result.protocol.digest, sampling, result.seed, benchmark.samples)
+        key = (benchmark.digest, result.protocol.digest, sampling, result.seed, benchmark.samples, result.judge)
         groups.setdefault(key, {})[result.checkpoint.name] = result
     return [
         Suite(sorted(group.values(), key=lambda r: (r.checkpoint.epoch, r.checkpoint.name)))

@@ -73,7 +73,7 @@ class Collection:
         for name in source.names:
             engine = self._engine(name, source)
             for task in tasks:
-                self.protocol.check_task(task.id, task.choices)
+                self.protocol.check_task(task.id, task.choices, 1 + len(task.followups))
                 asked = judge_for(task, self.protocol, self.judge)
                 for sample in range(source.samples):
                     sampling = source.sampling.model_copy(update={"seed": sample})

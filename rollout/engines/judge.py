@@ -99,11 +99,12 @@ class Judge:
         return self._counted(await asyncio.wrap_future(self._submit(self._complete(messages))))
 
     def close(self) -> None:
-        """Closes the connections and ends the thread."""
+        """Closes the connections and ends the thread; those who wait for a reply get ``CancelledError``."""
         with self._starting:
             loop, thread = self._loop, self._thread
             if loop is None or thread is None:
                 return
+            asyncio.run_coroutine_threadsafe(_end_others(), loop).result()
             if self._engine is not None:
                 asyncio.run_coroutine_threadsafe(self._engine.close(), loop).result()
             loop.call_soon_threadsafe(loop.stop)
@@ -128,6 +129,14 @@ class Judge:
         if (counter := _counter.get()) is not None:
             counter.add(completion)
         return completion.text
+
+
+async def _end_others() -> None:
+    """Cancels every other task of the running loop, so that no thread waits for it for ever."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for one in others:
+        one.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 _current: ContextVar[Judge | None] = ContextVar("judge", default=None)

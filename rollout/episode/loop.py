@@ -35,6 +35,7 @@ from rollout.bank.trajectory import (
     trajectory_id,
 )
 from rollout.codeact.choices import ChoiceEnvironment
+from rollout.codeact.conversation import ConversationEnvironment
 from rollout.codeact.environment import CodeActEnvironment
 from rollout.engines.base import Completion, ContextFull, Engine, EngineError, EngineRefused
 from rollout.engines.judge import Judge, judge_usage, judging
@@ -90,6 +91,8 @@ class Transcript:
     """When the completion was asked for that has not come yet."""
     grading: Grading | None = None
     """How the answers were graded, from the environment at its end."""
+    judging: bool = False
+    """Whether the episode ended while every answer was there and a judge was asked about them."""
 
     def add(self, role: Role, kind: MessageKind, content: str, **extra: Any) -> None:
         self.messages.append(Message(role=role, kind=kind, content=content, **extra))
@@ -160,8 +163,11 @@ async def continue_episode(
 
 def open_environment(task: Task, kernels: KernelSource, protocol: EpisodeProtocol) -> Environment:
     """The environment of a task, before its reset."""
-    usual = ChoiceEnvironment if protocol.form in CHOICE_FORMS else CodeActEnvironment
-    return (task.environment or usual)(task, kernels, protocol)
+    if task.environment is not None:
+        return task.environment(task, kernels, protocol)
+    if protocol.form in CHOICE_FORMS:
+        return ChoiceEnvironment(task, kernels, protocol)
+    return (ConversationEnvironment if task.followups else CodeActEnvironment)(task, kernels, protocol)
 
 
 async def _converse(work: Assignment, transcript: Transcript, environment: Environment, begin: bool) -> Outcome:
@@ -172,6 +178,7 @@ async def _converse(work: Assignment, transcript: Transcript, environment: Envir
         return await _turns(work, transcript, environment)
     finally:
         transcript.grading = getattr(environment, "grading", None)
+        transcript.judging = getattr(environment, "judging", False)
         await environment.close()
 
 
@@ -294,7 +301,10 @@ async def take_turn(
 
 
 def _late(transcript: Transcript, protocol: EpisodeProtocol) -> Outcome:
-    """The outcome of an episode that took too long. A server that does not answer is not the model's failure."""
+    """The outcome of an episode that took too long. A server that does not answer is not the model's failure, nor is a
+    judge."""
+    if transcript.judging:
+        return _failed("infra", "the judge did not answer until protocol.deadline_s was over")
     waited_s = time.monotonic() - transcript.asked_at if transcript.asked_at is not None else 0.0
     if waited_s <= protocol.deadline_s / 2:
         return ended("deadline")

@@ -111,7 +111,8 @@ class Task:
     expert: Callable[[bool], Demonstration] | None = field(default=None, compare=False)
     """Called with ``make_mistake``: whether to make a plain mistake first and repair it."""
     environment: Callable[..., Environment] | None = field(default=None, compare=False)
-    """``factory(task, kernels, protocol)``; None is :class:`rollout.codeact.environment.CodeActEnvironment`."""
+    """``factory(task, kernels, protocol)``; None is :class:`rollout.codeact.environment.CodeActEnvironment`, or
+    the one of ``followups`` or ``choices``."""
     choices: tuple[str, ...] = ()
     """Continuations of the prompt: under protocols of the forms ``choice`` the most probable one is the answer."""
     check: str = ""
@@ -120,6 +121,8 @@ class Task:
     snapshot: Snapshot | None = field(default=None, compare=False)
     """Hands the state over to a fresh kernel, where the check runs; the model's kernel may have changed what the check
     uses. It is no part of the digest, because it changes no right answer."""
+    followups: tuple[str, ...] = ()
+    """Further questions of the user, one after each answer (:mod:`rollout.codeact.conversation`)."""
 
     @property
     def ref(self) -> TaskRef:
@@ -147,6 +150,8 @@ class Task:
             content.append({"choices": list(self.choices)})
         if self.check:
             content.append({"check": self.check})
+        if self.followups:
+            content.append({"followups": list(self.followups)})
         if self.environment is not None:
             content.append(f"{self.environment.__module__}.{self.environment.__qualname__}")
         return digest_of(content)

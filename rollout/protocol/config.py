@@ -139,12 +139,17 @@ class EpisodeProtocol(BaseModel):
         """Whether actions can be code, so that an episode needs a kernel."""
         return self.form in RUNS_CODE or (self.form == "tools" and self.python_tool)
 
-    def check_task(self, task_id: str, choices: Sequence[str]) -> None:
-        """Raises ValueError when the protocol needs choices and the task has none."""
+    def check_task(self, task_id: str, choices: Sequence[str], questions: int = 1) -> None:
+        """Raises ValueError when the protocol needs choices and the task has none, or cannot ask several questions."""
         if self.form in CHOICE_FORMS and len(choices) < 2:
             raise ValueError(
                 f"protocol.form={self.form}: {task_id} has no choices to compare; take a protocol of another form, or "
                 "tasks that have some, such as those of mmlu with tasks.options: {shots: 5}"
+            )
+        if questions > 1 and (self.form != "answer" or self.max_steps < questions):
+            raise ValueError(
+                f"protocol.form={self.form}, max_steps={self.max_steps}: {task_id} is a conversation of {questions} "
+                "questions; take the protocol conversation, or one of the form answer with a turn for each question"
             )
 
     def parse(self, text: str) -> Action:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +14,7 @@ import pytest
 from rollout.bank.trajectory import JudgeUsage, Message, Sampling, Trajectory
 from rollout.collect.planning import Collection, judge_for
 from rollout.config import CollectConfig, Source
-from rollout.engines.base import Engine, EngineError
+from rollout.engines.base import Completion, Engine, EngineError
 from rollout.engines.judge import Judge, JudgeSpec, current_judge
 from rollout.engines.spec import ServerSpec
 from rollout.episode.loop import run_episode
@@ -106,3 +108,30 @@ def test_a_coroutine_asks_a_server_and_an_error_keeps_its_kind() -> None:
 
         assert asyncio.run(both()) == "The answer is right."
         judge.close()
+
+
+def test_closing_a_judge_ends_the_threads_that_wait_for_it() -> None:
+    asked, ended = threading.Event(), threading.Event()
+
+    class Never(Says):
+        async def complete(self, messages: Sequence[Message], sampling: Sampling, *, session: str) -> Completion:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    @dataclass(frozen=True)
+    class Silent(Fixed):
+        def build(self, task: Task) -> Engine:
+            return Never()
+
+    judge = Judge(JudgeSpec(Silent(())))
+
+    def ask() -> None:
+        with pytest.raises(CancelledError):
+            judge.ask(ASKED)
+        ended.set()
+
+    threading.Thread(target=ask, daemon=True).start()
+    assert asked.wait(10)
+    judge.close()
+    assert ended.wait(10)

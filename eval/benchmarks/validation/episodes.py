@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eval.benchmarks.validation.judge import comparing_judge
 from eval.benchmarks.validation.report import Check
 from rollout import (
     CHOICE_FORMS,
@@ -26,7 +27,7 @@ from rollout import (
     run_episode,
 )
 from rollout.checks.validate import Finding, Problem, answers_of
-from rollout.engines import Completion, Engine, EngineError, ExpertSpec, Scores
+from rollout.engines import Completion, Engine, EngineError, ExpertSpec, Judge, Scores
 from rollout.families import answer_turn
 
 _AT_ONCE = 4
@@ -55,28 +56,45 @@ async def play(check: Check, tasks: Sequence[Task], protocol: EpisodeProtocol) -
     Raises:
         SandboxError: this machine cannot run kernels.
     """
-    kernels = await _kernels(tasks, protocol)
+    judge = comparing_judge() if any(task.grader == "rating" for task in tasks) else None
+    runs = _Runs(await _kernels(tasks, protocol), judge)
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def one(task: Task) -> None:
         async with places:
-            await _gold(check, task, protocol, kernels)
-            await _wrong(check, task, protocol, kernels)
+            await _gold(check, task, protocol, runs)
+            await _wrong(check, task, protocol, runs)
 
     try:
         await asyncio.gather(*map(one, tasks))
     finally:
-        await kernels.close()
+        await runs.close()
 
 
-async def _gold(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
+@dataclass(frozen=True)
+class _Runs:
+    """Runs the episodes of a check."""
+
+    kernels: KernelSource
+    judge: Judge | None
+
+    async def episode(self, task: Task, engine: Engine, protocol: EpisodeProtocol) -> Trajectory:
+        return await run_episode(task, engine, self.kernels, protocol, Sampling(), judge=self.judge)
+
+    async def close(self) -> None:
+        if self.judge is not None:
+            self.judge.close()
+        await self.kernels.close()
+
+
+async def _gold(check: Check, task: Task, protocol: EpisodeProtocol, runs: _Runs) -> None:
     engine = _player(task, protocol)
     if engine is None:
         check.without_answer += 1
         return
     check.right += 1
     once = protocol.model_copy(update={"max_proposals": 1})
-    played = await run_episode(task, engine, kernels, once, Sampling())
+    played = await runs.episode(task, engine, once)
     check.accepted += played.outcome.success
     if not played.outcome.success:
         problem: Problem = "no verdict" if played.outcome.error else "right answer refused"
@@ -96,7 +114,7 @@ def _is_gold(task: Task, choice: str) -> bool:
     return choice.strip() == (task.solution or task.answer)
 
 
-async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
+async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, runs: _Runs) -> None:
     """One episode, whose turns are the wrong answers.
 
     A wrong choice, one of ``wrong_turns`` and one of the experts of ``wrong_experts`` get an episode each.
@@ -104,22 +122,22 @@ async def _wrong(check: Check, task: Task, protocol: EpisodeProtocol, kernels: K
     if protocol.form in CHOICE_FORMS:
         for choice in task.choices:
             if not _is_gold(task, choice):
-                await _propose(check, task, protocol, kernels, [choice], Prefers(choice))
+                await _propose(check, task, protocol, runs, [choice], Prefers(choice))
         return
-    await _play_wrongly(check, task, protocol, kernels)
+    await _play_wrongly(check, task, protocol, runs)
     wrong_turns: Callable[[str], list[str]] | None = getattr(task.expert, "wrong_turns", None)
     if wrong_turns is not None:
         for turn in wrong_turns(protocol.form):
-            await _propose(check, task, protocol, kernels, [turn])
+            await _propose(check, task, protocol, runs, [turn])
         return
     answers = answers_of(task).wrong
     turns = [answer_turn(protocol.form, answer) for answer in answers]
     turns = [turn for turn in turns if protocol.parse(turn).kind == "proposal"]  # an empty text is none everywhere
     if turns:
-        await _propose(check, task, protocol, kernels, turns)
+        await _propose(check, task, protocol, runs, turns)
 
 
-async def _play_wrongly(check: Check, task: Task, protocol: EpisodeProtocol, kernels: KernelSource) -> None:
+async def _play_wrongly(check: Check, task: Task, protocol: EpisodeProtocol, runs: _Runs) -> None:
     """Episodes of experts that must not solve the task."""
     wrong_experts: Callable[[], list[Callable[[bool], Any]]] = getattr(task.expert, "wrong_experts", list)
     for wrong in wrong_experts():
@@ -129,7 +147,7 @@ async def _play_wrongly(check: Check, task: Task, protocol: EpisodeProtocol, ker
         check.wrong += 1
         engine = ExpertSpec(error_share=0.0).build(replace(task, expert=expert))
         once = protocol.model_copy(update={"max_proposals": 1})
-        played = await run_episode(task, engine, kernels, once, Sampling())
+        played = await runs.episode(task, engine, once)
         if played.outcome.success or played.outcome.error:
             problem: Problem = "wrong answer accepted" if played.outcome.success else "no verdict"
             check.add(Finding(task.id, problem, _last_turn(played), _ended(played)))
@@ -141,14 +159,14 @@ async def _propose(
     check: Check,
     task: Task,
     protocol: EpisodeProtocol,
-    kernels: KernelSource,
+    runs: _Runs,
     turns: Sequence[str],
     engine: Engine | None = None,
 ) -> None:
     """An episode with these turns, none of which may solve the task."""
     check.wrong += (number := len(turns))
     patient = protocol.model_copy(update={"max_steps": number, "max_proposals": number})
-    played = await run_episode(task, engine or Proposes(turns), kernels, patient, Sampling())
+    played = await runs.episode(task, engine or Proposes(turns), patient)
     if played.outcome.error:
         check.add(Finding(task.id, "no verdict", _last_turn(played), _ended(played)))
     elif played.outcome.success:

@@ -20,6 +20,7 @@ from rollout.families.apibank.dialogue import Call
 from rollout.families.apibank.players import wrong_records
 from rollout.families.base import Task
 from rollout.graders.m3tooleval import expected_values
+from rollout.registry import GRADERS
 
 EMPTY = ("", "I do not know.")
 """Wrong for every task."""
@@ -48,7 +49,9 @@ class AnswerForm:
 
 
 def answers_of(task: Task) -> Answers:
-    """The answers that a task is checked with."""
+    """The answers that a task is checked with; none where a judge decides, since a check has none."""
+    if getattr(GRADERS.get(task.grader), "needs_judge", False):
+        return Answers((), ())
     form, made = FORMS.get(task.grader), Answers((task.solution or task.answer,), ())
     if form:
         with suppress(ValueError, KeyError, TypeError, IndexError):  # an answer of another form; its grader names it
@@ -191,6 +194,7 @@ def _reward(task: Task) -> Answers:
     return Answers((), ())
 
 
+_BY_JUDGE = "none: a judge decides, and a check has none | none"
 _PROGRAM = "the data set's program | the program with `return None` for each return; text that is no program"
 FORMS: dict[str, AnswerForm] = {
     "number": AnswerForm(_number, "the number | the number and a tenth, at least 1, more; its negative"),
@@ -209,6 +213,8 @@ FORMS: dict[str, AnswerForm] = {
     "m3tooleval": AnswerForm(_value, "the value in several forms | another number, text, order, length or sign; cut"),
     "apibank": AnswerForm(_call, "the recorded call | another API; each argument changed; one missing; none; two"),
     "reasoning_gym": AnswerForm(_reasoning_gym, "the generator's answer | other words"),
+    "rating": AnswerForm(_reward, _BY_JUDGE),
+    "rubric": AnswerForm(_reward, _BY_JUDGE),
     "environment": AnswerForm(_reward, "none: success comes from the environment | an answer"),
 }
 """Grader → its form; ``how`` is ``right | wrong``."""
