@@ -126,6 +126,7 @@ TASK_FAMILIES = Registry(
         "alfworld": "rollout.families.alfworld:generate",
         "apibank": "rollout.families.apibank:generate",
         "apps": "rollout.families.apps:generate",
+        "bfcl": "rollout.families.bfcl:generate",
         "dbbench": "rollout.families.dbbench:generate",
         "folder": "rollout.families.folder:generate",
         "gsm8k": "rollout.families.gsm8k:generate",
@@ -153,6 +154,7 @@ GRADERS = Registry(
     "grader",
     {
         "apibank": "rollout.graders.apibank:apibank",
+        "calls": "rollout.graders.calls:calls",
         "choice": "rollout.graders.choice:choice",
         "denotation": "rollout.graders.denotation:denotation",
         "environment": "rollout.graders.short:environment",
@@ -192,7 +194,10 @@ KERNEL_SOURCES = Registry(
 ENVIRONMENTS = Registry(
     "codeact.environments",
     "environment",
-    {"one_call": "rollout.codeact.one_call:OneCallEnvironment"},
+    {
+        "described_calls": "rollout.codeact.described_calls:DescribedCallsEnvironment",
+        "one_call": "rollout.codeact.one_call:OneCallEnvironment",
+    },
 )
 """Environment name → ``open(task, kernels, protocol) -> Environment``, for families whose tasks are no conversations
 with code: a family names one, and does not import it."""

@@ -21,6 +21,7 @@ BENCHMARKS = Registry(
     {
         "apibank": "eval.benchmarks.apibank:level1",
         "apibank-level2": "eval.benchmarks.apibank:level2",
+        "bfcl": "eval.benchmarks.bfcl:BFCL",
         "gsm8k": "eval.benchmarks.text:GSM8K",
         "humaneval": "eval.benchmarks.text:HUMANEVAL",
         "m3tooleval": "eval.benchmarks.m3tooleval:M3TOOLEVAL",

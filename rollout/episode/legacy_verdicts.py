@@ -26,10 +26,12 @@ async def with_legacy_verdicts(
         return trajectory
     proposals = [message.content for message in trajectory.messages if message.kind == "proposal"]
     verdicts: list[GivenVerdict] = []
-    for content, given in zip(proposals, grading.verdicts, strict=False):  # an answer without a verdict ends an episode
+    for number, given in enumerate(grading.verdicts):  # an answer without a verdict ends an episode
         kind = given.kind
         if grading.grader in LEGACY:
-            proposed = protocol.parse(content).body if given.proposed is None else given.proposed
+            proposed = given.proposed
+            if proposed is None:
+                proposed = protocol.parse(proposals[number]).body
             kind = (await judge_async(grading.grader, proposed, task.answer, legacy=True, kernels=kernels)).kind
         verdicts.append(given.model_copy(update={"legacy": kind}))
     return trajectory.model_copy(update={"grading": grading.model_copy(update={"verdicts": tuple(verdicts)})})

@@ -15,6 +15,7 @@ Contract: :data:`LEGACY` has, under the name of a grader, a function with its si
 - ``stdin_tests``: 11 s are for all tests together, and no tests is a pass (:mod:`rollout.graders.code`).
 - ``apibank``: the call that regular expressions find; the tokens of agenda and reminders are not compared
   (:mod:`rollout.graders.apibank`).
+- ``calls``: that of BFCL's checker (:mod:`rollout.graders.legacy_calls`).
 - ``math``: :mod:`rollout.graders.legacy_math`; ``number``: as ``short_answer``.
 - ``m3tooleval``: the rule of M3ToolEval (:func:`rollout.graders.m3tooleval.legacy_m3tooleval`).
 
@@ -33,6 +34,7 @@ from typing import Any
 
 from rollout.graders.apibank import legacy_apibank
 from rollout.graders.code import legacy_stdin_tests, legacy_unit_tests
+from rollout.graders.legacy_calls import legacy_calls
 from rollout.graders.legacy_math import math_answer
 from rollout.graders.m3tooleval import legacy_m3tooleval
 from rollout.graders.verdict import Grader, Verdict, right, wrong
@@ -159,6 +161,7 @@ def _same_list(value: Any, answer: list[float]) -> bool:
 
 LEGACY: dict[str, Grader] = {
     "apibank": legacy_apibank,
+    "calls": legacy_calls,
     "choice": choice,
     "m3tooleval": legacy_m3tooleval,
     "last_number": last_digits,

@@ -25,7 +25,7 @@ from rollout.protocol.wording import output_text, tool_lines
 from sandbox import CellResult
 
 SEPARATOR = "\n---\n"
-RUNS_CODE: frozenset[Form] = frozenset(("tags", "chat", "fenced", "action_code", "call_code"))
+RUNS_CODE: frozenset[Form] = frozenset(("tags", "chat", "fenced", "action_code", "call_code", "calls_python"))
 """Forms whose actions are code."""
 CHOICE_FORMS: frozenset[Form] = frozenset(("choice", "choice_text"))
 """Forms whose turn is the most probable of the task's choices."""
@@ -85,8 +85,9 @@ class EpisodeProtocol(BaseModel):
     """Observation of a cell that printed nothing."""
     form: Form = Field("tags", exclude_if=lambda value: value == "tags")
     """How a turn says what it does: `tags`, `chat`, `fenced`, `action_code`, `action_json`, `action_text`, `call_code`,
-    `call_json`, `call_text` (one call, API-Bank), `tools` (native calls), `answer` or `final` (no actions), `choice` or
-    `choice_text` (the most probable of given texts, in a chat or after plain text); see the how-to about protocols."""
+    `call_json`, `call_text` (one call, API-Bank), `calls_python`, `calls_json` (all calls, BFCL), `tools` (native
+    calls), `answer` or `final` (no actions), `choice` or `choice_text` (the most probable of given texts, in a chat or
+    after plain text); see the how-to about protocols."""
     python_tool: bool = Field(True, exclude_if=lambda value: value)
     """Form `tools`: offer Python as a further tool, beside the functions of the task."""
     instructions_role: Literal["system", "user"] = Field("system", exclude_if=lambda value: value == "system")

@@ -13,6 +13,7 @@ text.
 | ``action_json`` | ``Action:`` and ``{"tool", "args"}`` | ``Answer:`` |
 | ``action_text`` | ``Action: tool, argument, … End Action`` | ``Answer:`` |
 | ``call_code``, ``call_json``, ``call_text`` | – | one call (:mod:`rollout.protocol.calls`) |
+| ``calls_python``, ``calls_json`` | – | all calls, or none (:mod:`rollout.protocol.call_lists`) |
 | ``tools`` | native calls | a turn without a call |
 | ``answer`` | none | the turn |
 | ``choice``, ``choice_text`` | none | the most probable of the task's choices (:mod:`rollout.codeact.choices`) |
@@ -28,11 +29,12 @@ from typing import Any, Literal
 
 from rollout.bank.trajectory import ToolCall
 from rollout.environment import Action
+from rollout.protocol.call_lists import parse_calls_json, parse_calls_python
 from rollout.protocol.calls import parse_call_code, parse_call_json, parse_call_text
 
 Form = Literal[
     "tags", "chat", "fenced", "action_code", "action_json", "action_text", "call_code", "call_json", "call_text",
-    "tools", "answer", "final", "choice", "choice_text",
+    "calls_python", "calls_json", "tools", "answer", "final", "choice", "choice_text",
 ]  # fmt: skip
 
 _EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
@@ -215,6 +217,11 @@ def _keyword(text: str, read: Callable[[str], Action]) -> Action:
     return read(body.partition("End Action")[0])
 
 
+def _calls_python(text: str) -> Action:
+    said = _THOUGHT.sub("", text)
+    return parse_calls_python(said, _fenced_cells(said) or _tagged_cells(said))
+
+
 _FORMS: dict[Any, Callable[[str], Action]] = {
     "tags": parse_tags,
     "chat": parse_chat,
@@ -225,6 +232,8 @@ _FORMS: dict[Any, Callable[[str], Action]] = {
     "call_code": lambda text: parse_call_code(text, _fenced_cells(text) or _tagged_cells(text)),
     "call_json": parse_call_json,
     "call_text": parse_call_text,
+    "calls_python": _calls_python,
+    "calls_json": lambda text: parse_calls_json(_THOUGHT.sub("", text)),
     "tools": _answer,
     "answer": _answer,
     "final": parse_final,

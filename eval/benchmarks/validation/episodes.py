@@ -31,6 +31,8 @@ from rollout.engines import Completion, Engine, EngineError, ExpertSpec, Judge, 
 from rollout.families import answer_turn
 
 _AT_ONCE = 4
+_LISTS = EpisodeProtocol(form="calls_json")
+"""Reads the turns of an engine with native calls."""
 
 
 def expert_of(task: Task, form: str) -> Callable[[bool], Any] | None:
@@ -88,10 +90,21 @@ class _Runs:
 
 
 async def _gold(check: Check, task: Task, protocol: EpisodeProtocol, runs: _Runs) -> None:
+    """The expert's episode; one that has ``right_turns`` gets an episode for each of these."""
+    right_turns: Callable[[str], list[str]] | None = getattr(task.expert, "right_turns", None)
+    if right_turns is not None and can_play(task, protocol.form):
+        for turn in right_turns(protocol.form):
+            await _solve(check, task, protocol, runs, _proposer([turn], protocol))
+        return
     engine = _player(task, protocol)
     if engine is None:
         check.without_answer += 1
         return
+    await _solve(check, task, protocol, runs, engine)
+
+
+async def _solve(check: Check, task: Task, protocol: EpisodeProtocol, runs: _Runs, engine: Engine) -> None:
+    """An episode that must solve the task."""
     check.right += 1
     once = protocol.model_copy(update={"max_proposals": 1})
     played = await runs.episode(task, engine, once)
@@ -166,7 +179,7 @@ async def _propose(
     """An episode with these turns, none of which may solve the task."""
     check.wrong += (number := len(turns))
     patient = protocol.model_copy(update={"max_steps": number, "max_proposals": number})
-    played = await runs.episode(task, engine or Proposes(turns), patient)
+    played = await runs.episode(task, engine or _proposer(turns, protocol), patient)
     if played.outcome.error:
         check.add(Finding(task.id, "no verdict", _last_turn(played), _ended(played)))
     elif played.outcome.success:
@@ -212,6 +225,31 @@ class Prefers:
 
     async def close(self) -> None:
         """Nothing to release."""
+
+
+@dataclass
+class CallsNatively:
+    """An engine with native calls: it says the given turns, and a JSON list of calls in one is made natively."""
+
+    turns: Sequence[str]
+    name: str = "calls natively"
+    takes_tools: bool = True
+
+    async def complete(
+        self, messages: Sequence[Message], sampling: Sampling, *, session: str, tools: Sequence[Any] = ()
+    ) -> Completion:
+        """The next turn."""
+        said = await Proposes(self.turns).complete(messages, sampling, session=session)
+        calls = _LISTS.parse(said.text).calls if tools else ()
+        return replace(said, text="" if calls else said.text, tool_calls=calls)
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+def _proposer(turns: Sequence[str], protocol: EpisodeProtocol) -> Engine:
+    """An engine that says these turns."""
+    return CallsNatively(turns) if protocol.form == "tools" else Proposes(turns)
 
 
 class NoKernels:

@@ -19,6 +19,7 @@ from rollout.checks.validate.values import near_misses, written
 from rollout.families.apibank.dialogue import Call
 from rollout.families.apibank.players import wrong_records
 from rollout.families.base import Task
+from rollout.families.bfcl.players import record, right_calls, wrong_calls
 from rollout.graders.m3tooleval import expected_values
 from rollout.registry import GRADERS
 
@@ -186,6 +187,13 @@ def _call(task: Task) -> Answers:
     return Answers((task.answer,), tuple(wrong_records(call)))
 
 
+def _calls(task: Task) -> Answers:
+    known = json.loads(task.answer)
+    right = right_calls(known["functions"], known["calls"])
+    wrong = wrong_calls(known["functions"], known["calls"])
+    return Answers(tuple(map(record, right)), tuple(map(record, wrong)))
+
+
 def _reasoning_gym(task: Task) -> Answers:
     return Answers((json.loads(task.answer)["answer"],), ("zebra 7919",))
 
@@ -212,6 +220,11 @@ FORMS: dict[str, AnswerForm] = {
     "stdin_tests": AnswerForm(_program, _PROGRAM),
     "m3tooleval": AnswerForm(_value, "the value in several forms | another number, text, order, length or sign; cut"),
     "apibank": AnswerForm(_call, "the recorded call | another API; each argument changed; one missing; none; two"),
+    "calls": AnswerForm(
+        _calls,
+        "every accepted value, calls in another order | an argument missing, changed, of another type or invented; "
+        "another function; a call too many or too few",
+    ),
     "reasoning_gym": AnswerForm(_reasoning_gym, "the generator's answer | other words"),
     "rating": AnswerForm(_reward, _BY_JUDGE),
     "rubric": AnswerForm(_reward, _BY_JUDGE),

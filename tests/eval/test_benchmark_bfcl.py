@@ -1,0 +1,45 @@
+"""BFCL as a registered benchmark: every possible answer is accepted in each form, made wrong ones in none."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from eval.benchmarks import Benchmark
+from launch.cli import app
+from rollout import EpisodeProtocol, Sampling
+
+DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
+needs_data = pytest.mark.skipif(
+    not (DATA / "bfcl").is_dir(), reason=f"needs BFCL in {DATA}/bfcl (CODEACT_DATA names another folder)"
+)
+
+
+def test_the_benchmark_fixes_protocols_and_sampling() -> None:
+    spec = Benchmark(name="bfcl").spec
+    assert spec is not None and spec.sampling == Sampling(max_tokens=512)
+    forms = {name: EpisodeProtocol.model_validate(one).form for name, one in spec.protocols.items()}
+    assert forms == {"json": "calls_json", "code": "calls_python", "tools": "tools"}
+
+
+@needs_data
+def test_the_original_has_1240_requests_in_five_categories() -> None:
+    tasks = Benchmark(name="bfcl", data_root=DATA).load()
+    counts = {kind: sum(task.group == kind for task in tasks) for kind in sorted({task.group for task in tasks})}
+    assert counts == {"irrelevance": 240, "multiple": 200, "parallel": 200, "parallel_multiple": 200, "simple": 400}
+    assert len({task.id for task in tasks}) == 1240
+
+
+@needs_data
+@pytest.mark.parametrize("limit", [5, pytest.param(1240, marks=pytest.mark.slow)])
+def test_possible_answers_are_accepted_in_each_form_and_wrong_ones_refused(limit: int) -> None:
+    command = ["benchmarks", "validate", "bfcl", "--data-root", str(DATA), "--limit", str(limit), "--json"]
+    result = CliRunner().invoke(app, command)
+    checks = json.loads(result.stdout)
+    assert result.exit_code == 0, checks
+    assert [check["way"] for check in checks] == ["grader", "code", "json", "tools"]
+    for check in checks:
+        assert check["tasks"] == limit and check["without_answer"] == 0
+        assert check["accepted"] == check["right"] >= limit and check["rejected"] == check["wrong"] > 5 * limit
