@@ -59,6 +59,7 @@ setup(
         "dev": [
             "pytest>=8",
             "pytest-asyncio>=0.24",
+            "pytest-xdist>=3.6",  # `make test` runs the files of tests in two processes
             "hypothesis>=6",
             "ruff>=0.6",
             "mypy>=1.11",

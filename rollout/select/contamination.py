@@ -2,8 +2,8 @@
 
 Contract: an episode is dropped when its task is an evaluation task (by family, split and id, or by digest), or when
 ``words`` consecutive words of an evaluation prompt occur in one of its messages. Prompts of fewer words are matched as
-a whole; those of fewer than ``MIN_WORDS`` are too common and not compared. Runs of words that more than
-``MAX_PROMPTS`` prompts of a set share are boilerplate and ignored. The instructions of an episode are not compared.
+a whole; those of fewer than ``MIN_WORDS`` are too common and not compared. Runs of words in the prompts of more than
+``MAX_TASKS`` tasks of a set are boilerplate and ignored. The instructions of an episode are not compared.
 Rule and numbers: Brown et al. 2020, "Language Models are Few-Shot Learners", appendix C.
 
 Cost: 16 bytes of memory per run of words of the prompts; one hash per run of words of the episodes.
@@ -11,6 +11,7 @@ Cost: 16 bytes of memory per run of words of the prompts; one hash per run of wo
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from rollout.select.turns import said
 from rollout.select.words import ngram_hashes, word_hashes, words_of
 
 MIN_WORDS = 8
-MAX_PROMPTS = 10
+MAX_TASKS = 10
 
 Runs = tuple[NDArray[np.uint64], NDArray[np.int64]]
 """Hashes in ascending order, and the number of the set of each."""
@@ -70,14 +71,15 @@ class Contamination:
 def _prompt_runs(tasks: list[Task], words: int) -> dict[int, NDArray[np.uint64]]:
     """The runs of words of the prompts of one set, by their length, without boilerplate."""
     by_length: dict[int, list[NDArray[np.uint64]]] = {}
-    for prompt in {task.prompt for task in tasks}:
+    for prompt, count in Counter(task.prompt for task in tasks).items():
         hashes = word_hashes(words_of(prompt))
-        if len(hashes) >= MIN_WORDS:
-            by_length.setdefault(min(words, len(hashes)), []).append(np.unique(ngram_hashes(hashes, words)))
+        if len(hashes) >= MIN_WORDS and count <= MAX_TASKS:
+            runs = np.unique(ngram_hashes(hashes, words))
+            by_length.setdefault(min(words, len(hashes)), []).extend([runs] * count)
     found = {}
     for length, runs in by_length.items():
         values, counts = np.unique(np.concatenate(runs), return_counts=True)
-        found[length] = values[counts <= MAX_PROMPTS]
+        found[length] = values[counts <= MAX_TASKS]
     return found
 
 

@@ -14,15 +14,17 @@ from tests.helpers.episodes import scripted_episode
 ANSWER = ("proposal", "<solution>1</solution>", None)
 QUESTION = "A farmer sells nineteen crates of pears on Monday and twice as many on Tuesday; how many crates in total?"
 SHORT = "How many legs have three spiders and two cats?"
+SAME = "Look at the page that is open in the browser and do on it what it asks for, step by step."
+PACKAGES = ("miniwob/", "scienceworld/")  # tasks of packages that may be installed
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data root with a test split of GSM8K: two questions, and a boilerplate that twelve tasks share."""
+    """A data root with a test split of GSM8K: three questions, a boilerplate of twelve tasks, and one prompt of eleven."""
     folder = tmp_path / "data" / "gsm8k"
     folder.mkdir(parents=True)
     shared = "Answer the following question with one number and nothing else than this one number please: {}"
-    questions = [QUESTION, SHORT, "Why?", *(shared.format(n) for n in range(12))]
+    questions = [QUESTION, SHORT, "Why?", *(shared.format(n) for n in range(12)), *[SAME] * 11]
     rows = [json.dumps({"question": text, "answer": "#### 57"}) for text in questions]
     (folder / "test.jsonl").write_text("\n".join(rows))
     return tmp_path / "data"
@@ -47,6 +49,7 @@ def asks(text: str, task: str = "1", family: str = "f") -> Trajectory:
         ("How many legs have three spiders and two", False),
         ("Why? " * 20, False),  # a prompt too short to compare
         ("Answer the following question with one number and nothing else than this one number please: x", False),
+        (SAME, False),
     ],
 )
 def test_thirteen_words_of_a_prompt_are_a_match(data: Path, text: str, found: bool) -> None:
@@ -77,7 +80,8 @@ def test_the_summary_names_what_was_compared_and_what_is_not_here(data: Path, tm
         bank.append(asks("Something else"))
     report = select_records(tmp_path / "bank", tmp_path / "r.jsonl", tmp_path / "s.json", config(data))
     found = report["decontamination"]
-    assert found["compared"] == {"gsm8k/test": 15} and "gsm8k/train" not in found["not_compared"]
+    of_files = {name: count for name, count in found["compared"].items() if not name.startswith(PACKAGES)}
+    assert of_files == {"gsm8k/test": 26} and "gsm8k/train" not in found["not_compared"]
     assert all("not " in reason for reason in found["not_compared"].values())
 
 
