@@ -10,11 +10,11 @@ NEXT := .venv-next
 demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
 
-# The files of tests are shared out to so many processes. Some tests use two cores themselves.
+# Processes that share the files of tests (tests/conftest.py). Some tests use two cores themselves.
 TEST_PROCESSES ?= 2
 
 test: setup
-	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -m "not slow and not gpu" -n $(TEST_PROCESSES) --dist loadfile
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -m "not slow and not gpu" -n $(TEST_PROCESSES)
 
 test-slow: setup
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -m slow

@@ -1,4 +1,8 @@
-"""What tests of several rooms need: a tiny Llama as a Hugging Face folder, and servers in this process."""
+"""What tests of several rooms need: a tiny Llama as a Hugging Face folder, and servers in this process.
+
+With several processes (``pytest -n 2``) the tests of the trainer run in one of them, before any other: they fork it,
+and a process with the threads of Ray or of a server cannot be forked safely. Other files are shared out one by one.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,19 @@ import pytest
 from rollout.servers.server import ModelServer, bound_socket
 
 MakeLlama = Callable[..., Path]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Shares out the tests. The largest part comes first, which is the trainer's."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            trainer = "tests/codeact_train"
+            return trainer if nodeid.startswith(f"{trainer}/") else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

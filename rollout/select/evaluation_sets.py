@@ -31,7 +31,7 @@ def evaluation_tasks(settings: DecontaminationSettings) -> EvaluationTasks:
     """The evaluation tasks of a configuration.
 
     Raises:
-        ValueError: a list or a set that the configuration names cannot be read, or ``all`` finds no files of a data set.
+        ValueError: a list or a set that the configuration names cannot be read, or ``all`` finds no files of data.
     """
     found = EvaluationTasks()
     for path in settings.lists:

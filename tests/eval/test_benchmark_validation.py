@@ -29,7 +29,7 @@ def run(*arguments: str) -> Any:
 def test_every_task_of_m3tooleval_is_solved_and_no_wrong_answer_is(way: str) -> None:
     result = run("m3tooleval", "--by", way, "--data-root", str(DATA), "--json")
     (check,) = json.loads(result.stdout)
-    assert result.exit_code == 0 and check["tasks"] == 82 and check["without_answer"] == 0
+    assert result.exit_code == 0 and check["tasks"] == 82 and check["without_answer"] == 0, result.stdout
     assert check["accepted"] == check["right"] >= 82 and check["rejected"] == check["wrong"] >= 4 * 82
 
 

@@ -20,7 +20,7 @@ PACKAGES = ("miniwob/", "scienceworld/")  # tasks of packages that may be instal
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data root with a test split of GSM8K: three questions, a boilerplate of twelve tasks, and one prompt of eleven."""
+    """A data root with a test split of GSM8K: three questions, a boilerplate of twelve tasks, a prompt of eleven."""
     folder = tmp_path / "data" / "gsm8k"
     folder.mkdir(parents=True)
     shared = "Answer the following question with one number and nothing else than this one number please: {}"
