@@ -208,12 +208,19 @@ def base_checkpoint(config: LoopConfig) -> CheckpointRef:
 
 
 def check_engines(config: LoopConfig) -> None:
-    """Checks that the servers of the section ``engines`` that the run uses have their keys.
+    """Checks that the servers of the section ``engines`` that the run uses have their keys, and that benchmarks which a
+    judge decides have one.
 
     Raises:
-        ValueError: an environment variable is not set.
+        ValueError: an environment variable is not set, or there is no judge.
     """
     running_servers(config, [*config.collect.engine_names, *config.evaluate.engines])
+    judged = [one.name for one in config.evaluate.benchmarks if one.needs_judge]
+    if judge_of(config) is None and judged:
+        raise ValueError(
+            f"judge.engine=null: a judge rates the answers of {', '.join(judged)} in evaluate.benchmarks; name an "
+            "engine of the section engines"
+        )
 
 
 def running_servers(config: LoopConfig, names: Iterable[str]) -> dict[str, ServerSpec]:

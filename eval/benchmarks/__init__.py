@@ -13,7 +13,19 @@ from types import MappingProxyType
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval.benchmarks.spec import BenchmarkSpec
-from rollout import EpisodeProtocol, Registry, Sampling, Task, TaskRef, TaskSet, digest_of, load_tasks
+from rollout import (
+    GRADERS,
+    TASK_FAMILIES,
+    DataFamily,
+    EpisodeProtocol,
+    Registry,
+    Sampling,
+    Task,
+    TaskRef,
+    TaskSet,
+    digest_of,
+    load_tasks,
+)
 
 BENCHMARKS = Registry(
     "codeact.benchmarks",
@@ -122,6 +134,16 @@ class Benchmark(BaseModel):
         if self.protocol is not None:
             return self.protocol
         return EpisodeProtocol.model_validate(self.spec.protocol) if self.spec else protocol
+
+    @property
+    def needs_judge(self) -> bool:
+        """Whether a judge decides its episodes, as far as that is known without its data."""
+        spec = self.spec
+        sets = (self.tasks,) if self.tasks else spec.task_sets if spec else ()
+        families = [(TASK_FAMILIES.get(one.family), one.split) for one in sets]
+        names = {family.grader(split) for family, split in families if isinstance(family, DataFamily)}
+        graders = [GRADERS.get(name) for name in ({spec.grader} if spec and spec.grader else names) if name]
+        return any(getattr(grader, "needs_judge", False) for grader in graders)
 
     @property
     def episodes_each(self) -> int:

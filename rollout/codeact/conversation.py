@@ -3,7 +3,8 @@
 Contract: the questions are the task's prompt and its ``followups``. Each turn of the model is its answer, without the
 thoughts in it; a turn without any is an empty answer. Nothing runs, and no kernel is used. After the last answer the
 task's grader judges each answer with those before it, all at once: it gets a JSON list of the answers so far. The
-reward is the mean over the answers, and the verdicts keep each one's. The episode is solved when every answer is right.
+reward is the mean over the questions, and the verdicts keep that of each answer. The episode is solved when every
+answer is right. When the context is full, the answers so far are judged, and those that are missing have no reward.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
-from rollout.bank.trajectory import GivenVerdict, Grading, Message, Outcome
+from rollout.bank.trajectory import GivenVerdict, Grading, Message, Outcome, Reason
 from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
 from rollout.graders import judge_async
@@ -76,8 +76,12 @@ class ConversationEnvironment:
             return Observation(self._task.followups[answered - 1], "feedback")
         return await self._judged()
 
-    async def _judged(self) -> Outcome:
-        task = self._task
+    async def end_early(self, reason: Reason) -> Outcome:
+        """The outcome when the model can write no more, as with a full context: what is missing has no reward."""
+        return await self._judged(reason)
+
+    async def _judged(self, reason: Reason | None = None) -> Outcome:
+        task, questions = self._task, 1 + len(self._task.followups)
         proposed = [json.dumps(self._answers[: end + 1], ensure_ascii=False) for end in range(len(self._answers))]
         self.judging = True
         verdicts = await asyncio.gather(
@@ -93,7 +97,8 @@ class ConversationEnvironment:
                 message = f"grader {task.grader} of {task.id}, answer {number}: {given.reason}"
                 raise EnvironmentFault(given.fault or "task", message)
         solved = all(given.kind == "right" for given in verdicts)
-        return ended("solved" if solved else "wrong_answer", fmean(given.reward for given in verdicts))
+        reward = sum(given.reward for given in verdicts) / questions
+        return ended(reason or ("solved" if solved else "wrong_answer"), reward)
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -13,7 +13,7 @@ import asyncio
 import datetime
 import math
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -28,6 +28,7 @@ from rollout.bank.trajectory import (
     Message,
     MessageKind,
     Outcome,
+    Reason,
     Role,
     Sampling,
     Trajectory,
@@ -46,6 +47,9 @@ from rollout.families.base import Task
 from rollout.kernel_source import KernelSource
 from rollout.protocol import CHOICE_FORMS, EpisodeProtocol
 from sandbox import SandboxError
+
+EndEarly = Callable[[Reason], Awaitable[Outcome]]
+"""What an environment may have: the outcome when the model can write no more and some of its work counts."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,13 @@ async def _converse(work: Assignment, transcript: Transcript, environment: Envir
 async def _turns(work: Assignment, transcript: Transcript, environment: Environment) -> Outcome:
     while True:
         transcript.asked_at = time.monotonic()
-        completion = await next_turn(work.engine, environment, transcript.messages, work.sampling, work.id)
+        try:
+            completion = await next_turn(work.engine, environment, transcript.messages, work.sampling, work.id)
+        except ContextFull:
+            end_early: EndEarly | None = getattr(environment, "end_early", None)
+            if end_early is None:
+                raise
+            return await end_early("context_full")
         transcript.asked_at = None
         outcome = await take_turn(environment, work.protocol, transcript, completion)
         if outcome is not None:

@@ -22,7 +22,9 @@ from eval.report import terminal_report
 from eval.report.success import suites
 from eval.results import read_results, write_result
 from eval.scale import ScoreScale
+from launch import stages
 from launch.cli import app
+from launch.config import validate
 from rollout import (
     EpisodeJob,
     EpisodeProtocol,
@@ -205,6 +207,16 @@ def test_without_a_judge_nothing_runs(small: Path, tmp_path: Path) -> None:
     assert refused.exit_code == 2 and servers.asked == 0
     assert "judge.engine=null: the grader 'rating' of 1 needs a judge; name an engine of the section engines" in said
     assert "Traceback" not in said and not list(tmp_path.glob("run/eval/**/*.json"))
+
+
+def test_a_loop_that_ends_with_a_judged_benchmark_needs_the_judge_before_it_starts(tmp_path: Path) -> None:
+    values = {"run": str(tmp_path / "run"), "evaluate": {"benchmarks": [{"name": "gsm8k"}, {"name": "mt_bench"}]}}
+    with pytest.raises(
+        ValueError, match=r"judge\.engine=null: a judge rates the answers of mt_bench in evaluate\.benchmarks"
+    ):
+        stages.check_engines(validate(values, "test"))
+    judge = {"engines": {"gpt": {"base_urls": ["http://127.0.0.1:1/v1"], "model": "m"}}, "judge": {"engine": "gpt"}}
+    stages.check_engines(validate(values | judge, "test"))
 
 
 def test_ten_times_the_score_is_in_the_papers_overall_score(tmp_path: Path) -> None:

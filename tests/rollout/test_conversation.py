@@ -14,7 +14,7 @@ from eval.results import legacy_success
 from rollout import EpisodeProtocol, Message, Sampling, Task, Trajectory, run_episode
 from rollout.collect.planning import Collection
 from rollout.config import CollectConfig, Source
-from rollout.engines.base import Completion, Engine, EngineError
+from rollout.engines.base import Completion, ContextFull, Engine, EngineError
 from rollout.engines.judge import Judge, JudgeSpec, judging
 from rollout.episode.legacy_verdicts import with_legacy_verdicts
 from rollout.families import TaskSet
@@ -192,6 +192,14 @@ async def test_an_empty_turn_is_an_answer_and_the_conversation_goes_on() -> None
     done = await episode(Says("", "It is 15."), Rates(7, 10))
     assert done.grading is not None and [given.reward for given in done.grading.verdicts] == [0.0, 1.0]
     assert done.outcome.reward == 0.5
+
+
+async def test_with_a_full_context_the_answers_so_far_keep_their_ratings() -> None:
+    done = await episode(Says("12", ContextFull("2,048 tokens")), Rates(10, 10))
+    assert (done.outcome.reason, done.outcome.success, done.outcome.error) == ("context_full", False, None)
+    assert done.outcome.reward == 0.5 and done.grading is not None and len(done.grading.verdicts) == 1
+    nothing = await episode(Says(ContextFull("2,048 tokens")), Rates(10, 10))
+    assert (nothing.outcome.reason, nothing.outcome.reward, nothing.grading) == ("context_full", 0.0, None)
 
 
 async def test_without_a_rating_the_episode_is_lost_and_has_no_score() -> None:
