@@ -74,8 +74,8 @@ def _prompt_runs(tasks: list[Task], words: int) -> dict[int, NDArray[np.uint64]]
     for prompt, count in Counter(task.prompt for task in tasks).items():
         hashes = word_hashes(words_of(prompt))
         if len(hashes) >= MIN_WORDS and count <= MAX_TASKS:
-            runs = np.unique(ngram_hashes(hashes, words))
-            by_length.setdefault(min(words, len(hashes)), []).extend([runs] * count)
+            own = np.unique(ngram_hashes(hashes, words))
+            by_length.setdefault(min(words, len(hashes)), []).extend([own] * count)
     found = {}
     for length, runs in by_length.items():
         values, counts = np.unique(np.concatenate(runs), return_counts=True)
