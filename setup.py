@@ -21,6 +21,7 @@ setup(
         "launch": ["submit/templates/*"],
         "rollout": [
             "families/miniwob/page.js",
+            "families/scienceworld/tasks.jsonl",
             "protocol/examples/*.yaml",
             "protocol/examples/built_in/*.yaml",
             "protocol/library/*.yaml",
@@ -77,6 +78,7 @@ setup(
         "miniwob": ["miniwob>=1.1", "selenium>=4.40"],
         "mlflow": ["mlflow-skinny>=3.0"],
         "reasoning-gym": ["reasoning-gym>=0.1.19"],
+        "scienceworld": ["scienceworld>=1.2.3"],
         "vllm": ["vllm>=0.30"],
         "wandb": ["wandb>=0.20"],
     },

@@ -141,6 +141,7 @@ TASK_FAMILIES = Registry(
         "mt_bench": "rollout.families.mt_bench:generate",
         "procedural": "rollout.families.procedural:generate",
         "reasoning_gym": "rollout.families.reasoning_gym:generate",
+        "scienceworld": "rollout.families.scienceworld:generate",
         "strategyqa": "rollout.families.strategyqa:generate",
         "theoremqa": "rollout.families.theoremqa:generate",
         "tool_suite": "rollout.families.tool_suite:generate",

@@ -46,6 +46,7 @@ BENCHMARKS = Registry(
         "mt_bench": "eval.benchmarks.mt_bench:MT_BENCH",
         "mt_bench-reference": "eval.benchmarks.mt_bench:MT_BENCH_REFERENCE",
         "procedural-heldout": "eval.benchmarks:procedural_heldout",
+        "scienceworld": "eval.benchmarks.scienceworld:SCIENCEWORLD",
         "tool_suite": "eval.benchmarks.tool_suite:TOOL_SUITE",
         "wtq": "eval.benchmarks.wtq:WTQ",
         "wtq-sqlite": "eval.benchmarks.wtq:WTQ_SQLITE",

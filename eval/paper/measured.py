@@ -26,6 +26,7 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "mint": (sum(mint().sets.values()),),
     "mmlu": (14_042,),
     "mt_bench": (80,),
+    "scienceworld": (270,),
 }
 """Benchmark → tasks that the paper measured. API-Bank has 389, of which the paper counts ten twice."""
 

@@ -119,6 +119,8 @@ def measured_scores(model: MeasuredModel) -> dict[str, float]:
     """Column of Table 5 → the model's percentage, for the columns that it was measured on."""
     table = published.mint()
     scores = {name: model.figure(name, "") for name in HEADINGS if not name.startswith("mint_")}
+    if (in_text := model.figure("scienceworld", "-text")) is not None:  # the paper's actions
+        scores["scienceworld"] = in_text
     if (counts := model.mint(MOST_TURNS)) is not None:
         scores["mint_id"] = micro_average(counts.solved, counts.tasks, table.in_domain)
         scores["mint_od"] = micro_average(counts.solved, counts.tasks, table.out_of_domain)

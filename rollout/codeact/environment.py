@@ -47,6 +47,11 @@ class CodeActEnvironment:
         return Grading(grader=self._task.grader, reference=reference, verdicts=self._verdicts)
 
     @property
+    def earned(self) -> float | None:
+        """Reward so far, from functions that give one (:meth:`rollout.families.base.Toolset.earned`)."""
+        return self._toolset.earned() if self._toolset else None
+
+    @property
     def native_tools(self) -> Sequence[Mapping[str, Any]]:
         """Descriptions of the functions for an engine with native calls; empty under other protocols."""
         if self._protocol.form != "tools":

@@ -97,6 +97,8 @@ class Transcript:
     """How the answers were graded, from the environment at its end."""
     judging: bool = False
     """Whether the episode ended while every answer was there and a judge was asked about them."""
+    earned: float | None = None
+    """Reward of an environment that says what the episode has earned, from its end."""
 
     def add(self, role: Role, kind: MessageKind, content: str, **extra: Any) -> None:
         self.messages.append(Message(role=role, kind=kind, content=content, **extra))
@@ -183,6 +185,7 @@ async def _converse(work: Assignment, transcript: Transcript, environment: Envir
     finally:
         transcript.grading = getattr(environment, "grading", None)
         transcript.judging = getattr(environment, "judging", False)
+        transcript.earned = getattr(environment, "earned", None)
         await environment.close()
 
 
@@ -218,6 +221,8 @@ async def _recorded(
                 raise
             outcome = failure
         asked = judge_usage()
+    if transcript.earned is not None and outcome.error is None:
+        outcome = outcome.model_copy(update={"reward": transcript.earned})
     if transcript.reward:
         outcome = outcome.model_copy(update={"reward": outcome.reward + transcript.reward})
     finished = _trajectory(work, transcript, outcome, isolation, started)

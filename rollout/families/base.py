@@ -65,6 +65,10 @@ class Toolset:
         """
         return None
 
+    def earned(self) -> float | None:
+        """Reward of the episode so far, which is that of the whole episode when it ends here; None: answers decide."""
+        return None
+
     def close(self) -> None:
         """Releases what the episode's copy holds. Called once, also after a failed or cancelled episode."""
 

@@ -84,10 +84,11 @@ class EpisodeProtocol(BaseModel):
     no_output: str = "[no output]"
     """Observation of a cell that printed nothing."""
     form: Form = Field("tags", exclude_if=lambda value: value == "tags")
-    """How a turn says what it does: `tags`, `chat`, `fenced`, `action_code`, `action_json`, `action_text`, `call_code`,
-    `call_json`, `call_text` (one call, API-Bank), `calls_python`, `calls_json` (all calls, BFCL), `tools` (native
-    calls), `answer` or `final` (no actions), `choice` or `choice_text` (the most probable of given texts, in a chat or
-    after plain text); see the how-to about protocols."""
+    """How a turn says what it does: `tags`, `chat`, `fenced`, `action_code`, `action_json`, `action_text`,
+    `action_command` (words for the function `act`), `call_code`, `call_json`, `call_text` (one call, API-Bank),
+    `calls_python`, `calls_json` (all calls, BFCL), `tools` (native calls), `answer` or `final` (no actions), `choice`
+    or `choice_text` (the most probable of given texts, in a chat or after plain text); see the how-to about
+    protocols."""
     python_tool: bool = Field(True, exclude_if=lambda value: value)
     """Form `tools`: offer Python as a further tool, beside the functions of the task."""
     instructions_role: Literal["system", "user"] = Field("system", exclude_if=lambda value: value == "system")
@@ -183,7 +184,7 @@ class EpisodeProtocol(BaseModel):
         text = self.instructions
         for place, limit in limits.items():
             text = text.replace(place, str(limit))
-        if not tools or self.form == "tools":
+        if not tools or self.form in ("tools", "action_command"):
             return text
         return "\n".join([text, self.tools_heading, *tool_lines(tools)])
 

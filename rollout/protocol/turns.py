@@ -12,6 +12,7 @@ text.
 | ``action_code`` | ``Action:`` and code | ``Answer:`` |
 | ``action_json`` | ``Action:`` and ``{"tool", "args"}`` | ``Answer:`` |
 | ``action_text`` | ``Action: tool, argument, … End Action`` | ``Answer:`` |
+| ``action_command`` | ``Action:`` and a command in words, for the function ``act`` | ``Answer:`` |
 | ``call_code``, ``call_json``, ``call_text`` | – | one call (:mod:`rollout.protocol.calls`) |
 | ``calls_python``, ``calls_json`` | – | all calls, or none (:mod:`rollout.protocol.call_lists`) |
 | ``tools`` | native calls | a turn without a call |
@@ -33,8 +34,8 @@ from rollout.protocol.call_lists import parse_calls_json, parse_calls_python
 from rollout.protocol.calls import parse_call_code, parse_call_json, parse_call_text
 
 Form = Literal[
-    "tags", "chat", "fenced", "action_code", "action_json", "action_text", "call_code", "call_json", "call_text",
-    "calls_python", "calls_json", "tools", "answer", "final", "choice", "choice_text",
+    "tags", "chat", "fenced", "action_code", "action_json", "action_text", "action_command", "call_code", "call_json",
+    "call_text", "calls_python", "calls_json", "tools", "answer", "final", "choice", "choice_text",
 ]  # fmt: skip
 
 _EXECUTE = re.compile(r"<execute>(.*?)</execute>", re.DOTALL)
@@ -108,6 +109,18 @@ def parse_action_text(text: str) -> Action:
         if not name.isidentifier():
             return Action("invalid")
         return Action("action", body.strip(), (ToolCall(id="", name=name, arguments=json.dumps({"": arguments})),))
+
+    return _keyword(text, read)
+
+
+def parse_action_command(text: str) -> Action:
+    """``Action:`` and a command of one line, which the function ``act`` of the task takes."""
+
+    def read(body: str) -> Action:
+        command = body.strip().partition("\n")[0].strip()
+        if not command:
+            return Action("invalid")
+        return Action("action", command, (ToolCall(id="", name="act", arguments=json.dumps([command])),))
 
     return _keyword(text, read)
 
@@ -229,6 +242,7 @@ _FORMS: dict[Any, Callable[[str], Action]] = {
     "action_code": parse_action_code,
     "action_json": parse_action_json,
     "action_text": parse_action_text,
+    "action_command": parse_action_command,
     "call_code": lambda text: parse_call_code(text, _fenced_cells(text) or _tagged_cells(text)),
     "call_json": parse_call_json,
     "call_text": parse_call_text,

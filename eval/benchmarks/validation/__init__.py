@@ -9,7 +9,8 @@ A new benchmark needs nothing here. Its grader needs a form in ``rollout/checks/
 right and wrong answers are made; its tasks may have experts, in other forms than tags by the method ``in_form``, as
 :class:`rollout.families.CallingExpert` has it. An expert whose method ``wrong_turns(form)`` lists wrong turns gets an
 episode for each of these, in place of the answers; experts of its method ``wrong_experts()`` are played, too, and must
-not solve the task.
+not solve the task. Where a right path may be longer than an episode, its method ``with_room(task)`` gives the task and
+a number of turns in which the path ends.
 
 Cost: a call of the grader an answer; an episode takes tens of milliseconds, with a kernel where actions are code.
 """

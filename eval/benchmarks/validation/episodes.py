@@ -107,6 +107,10 @@ async def _solve(check: Check, task: Task, protocol: EpisodeProtocol, runs: _Run
     """An episode that must solve the task."""
     check.right += 1
     once = protocol.model_copy(update={"max_proposals": 1})
+    with_room: Callable[[Task], tuple[Task, int]] | None = getattr(task.expert, "with_room", None)
+    if with_room is not None:
+        task, turns = with_room(task)
+        once = once.model_copy(update={"max_steps": max(turns, once.max_steps)})
     played = await runs.episode(task, engine, once)
     check.accepted += played.outcome.success
     if not played.outcome.success:
