@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTHON312 ?= python3.12
 NEXT := .venv-next
 
-.PHONY: demo test test-slow test-gpu test-next lint types docs alfworld miniwob bench sandbox sandbox-bench sandbox-soak setup clean
+.PHONY: demo test test-slow test-gpu test-next lint types docs alfworld miniwob scienceworld bench sandbox sandbox-bench sandbox-soak setup clean
 
 demo: setup
 	$(BIN)/codeact loop configs/demo.yaml
@@ -52,6 +52,12 @@ miniwob: setup
 	$(BIN)/python -m pip install -q -c constraints.txt -e .[miniwob]
 	command -v chromedriver > /dev/null || (apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver)
+
+# The simulator of the family scienceworld, and Java for it: from Debian, as root, where it is not there.
+scienceworld: setup
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[scienceworld]
+	command -v java > /dev/null || (apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends default-jre-headless)
 
 bench: setup
 	$(BIN)/python benchmarks/train_throughput.py

@@ -16,6 +16,8 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+from eval.benchmarks.validation import Check
+from eval.benchmarks.validation.episodes import play as play_check
 from launch.cli import app
 from rollout import EnvironmentFault, EpisodeProtocol, Message, Sampling, Task, Trajectory, run_episode
 from rollout.engines import Completion
@@ -99,7 +101,7 @@ def test_the_tasks_are_those_of_the_reference() -> None:
     assert per_kind["inclined-plane-friction-named-surfaces"] == 9 and max(per_kind.values()) == 10
     trained = list(generate.tasks("train"))
     assert len(trained) == 290 and not {one.id for one in tasks} & {one.id for one in trained}
-    assert task("boil/26").ref.digest == "DIGEST"
+    assert task("boil/26").ref.digest == "b1f5a695c3000f1b"
     assert "Your task is to boil gallium." in task("boil/26").prompt
 
 
@@ -130,26 +132,52 @@ def test_a_command_in_words_is_an_action() -> None:
 
 
 @needs_java
-@pytest.mark.parametrize("way", ["code", "text"])
-def test_gold_paths_solve_tasks_in_whole_episodes_and_wrong_paths_do_not(way: str) -> None:
-    (check,) = validated("--by", way, "--limit", "2")
-    assert (check["accepted"], check["right"]) == (2, 2) and check["rejected"] == check["wrong"] >= 10
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        ("print('Error: could not reserve memory'); sys.exit(1)", "Java does not start: it has ended, and said: Error"),
+        (
+            "import socket; s = socket.create_server(('127.0.0.1', 0)); "
+            "print('A note.', s.getsockname()[1], 'secret', sep='\\n', flush=True); sys.stdin.read()",
+            "did not answer for 0.2 s",
+        ),
+    ],
+)
+def test_java_that_does_not_start_or_hangs_is_one_sentence(
+    program: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_java()
+    fake = tmp_path / "java"
+    fake.write_text(
+        f"#!{sys.executable}\nimport os, sys\nprint(os.getpid(), file=open({str(fake)!r} + '.pid', 'w'))\n{program}\n"
+    )
+    fake.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setattr("rollout.families.scienceworld.machine.REPLY_S", 0.2)
+    with pytest.raises(EnvironmentFault, match=sentence) as fault:
+        Opened(OLDEST)
+    assert fault.value.kind == "infra"
+    assert not psutil.pid_exists(int(Path(f"{fake}.pid").read_text()))
+
+
+@needs_java
+@pytest.mark.parametrize(("way", "protocol"), [("code", "scienceworld"), ("text", "scienceworld-text")])
+def test_gold_paths_solve_tasks_in_whole_episodes_and_wrong_paths_do_not(way: str, protocol: str) -> None:
+    check = Check("scienceworld", way, protocol)
+    asyncio.run(play_check(check, [task(OLDEST), task(WIRES)], EpisodeProtocol.model_validate(protocol)))
+    assert (check.accepted, check.right) == (2, 2) and check.rejected == check.wrong >= 10
 
 
 @needs_java
 @pytest.mark.slow
 def test_every_gold_path_solves_its_task() -> None:
-    for check in validated():
+    result = CliRunner().invoke(app, ["benchmarks", "validate", "scienceworld", "--json"])
+    assert result.exit_code == 0, result.output
+    for check in json.loads(result.stdout):
         assert check["tasks"] == 270 and check["rejected"] == check["wrong"]
         if check["way"] != "grader":
             assert check["accepted"] == check["right"] == 270
-
-
-def validated(*arguments: str) -> list[dict[str, Any]]:
-    result = CliRunner().invoke(app, ["benchmarks", "validate", "scienceworld", "--json", *arguments])
-    assert result.exit_code == 0, result.output
-    checks: list[dict[str, Any]] = json.loads(result.stdout)
-    return checks
 
 
 @needs_java
@@ -184,6 +212,19 @@ def test_a_world_starts_alike_and_is_not_started_again() -> None:
             world.toolset.fork()
 
 
+@needs_java
+def test_another_process_without_the_secret_cannot_call_java() -> None:
+    from py4j.java_gateway import GatewayParameters, JavaGateway
+    from py4j.protocol import Py4JError
+
+    with Opened(OLDEST):
+        server = running_child(SERVER)
+        (port,) = {one.laddr.port for one in server.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
+        stranger = JavaGateway(gateway_parameters=GatewayParameters(port=port))
+        with pytest.raises(Py4JError):
+            stranger.jvm.System.currentTimeMillis()
+
+
 class EndsJava(Says):
     """An engine during whose second turn Java is killed."""
 
@@ -200,47 +241,6 @@ async def test_java_that_dies_is_no_score_and_the_next_episode_has_another() -> 
     assert lost.outcome.error.message.startswith(f"{OLDEST}: the Java process of the simulator failed")
     again = await play(task(OLDEST), *commands(["look around"]), *["Answer: done"] * 3)
     assert again.outcome.error is None and again.outcome.reason == "wrong_answer"
-
-
-@needs_java
-@pytest.mark.parametrize(
-    ("program", "sentence"),
-    [
-        ("print('Error: could not reserve memory'); sys.exit(1)", "Java does not start: it has ended, and said: Error"),
-        (
-            "import socket; s = socket.create_server(('127.0.0.1', 0)); "
-            "print('A note.', s.getsockname()[1], 'secret', sep='\\n', flush=True); sys.stdin.read()",
-            "did not answer for 0.2 s",
-        ),
-    ],
-)
-def test_java_that_does_not_start_or_hangs_is_one_sentence(
-    program: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    end_java()
-    fake = tmp_path / "java"
-    fake.write_text(f"#!{sys.executable}\nimport os, sys\nprint(os.getpid(), file=open({str(fake)!r} + '.pid', 'w'))\n{program}\n")
-    fake.chmod(0o700)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setattr("rollout.families.scienceworld.machine.REPLY_S", 0.2)
-    with pytest.raises(EnvironmentFault, match=sentence) as fault:
-        Opened(OLDEST)
-    assert fault.value.kind == "infra"
-    assert not psutil.pid_exists(int(Path(f"{fake}.pid").read_text()))
-
-
-@needs_java
-def test_another_process_without_the_secret_cannot_call_java() -> None:
-    from py4j.java_gateway import GatewayParameters, JavaGateway
-    from py4j.protocol import Py4JError
-
-    with Opened(OLDEST):
-        server = running_child(SERVER)
-        (port,) = {one.laddr.port for one in server.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
-        stranger = JavaGateway(gateway_parameters=GatewayParameters(port=port))
-        with pytest.raises(Py4JError):
-            stranger.jvm.System.currentTimeMillis()
 
 
 @needs_java
