@@ -1,10 +1,9 @@
 """The rule of BFCL's own checker, with its defects: for comparing scores.
 
 Kept: punctuation, blanks and operators are removed from texts, so "3.5" is "35" and "x^2-1" is "x21"; an empty list is
-accepted where an argument may be left out; 1 is True within objects; a list of floats that must be given refuses whole
-numbers; positional arguments are dropped; of several calls each answer takes the first that fits; a turn that cannot be
-read counts as no call. Calls in code are those that it made. Source: ``bfcl_eval/eval_checker/ast_eval`` (read, not
-copied).
+accepted where an argument may be left out; 1 is True within objects; positional arguments are dropped; of several calls
+each answer takes the first that fits; a turn that cannot be read counts as no call. Calls in code are those that it
+made. Source: ``bfcl_eval/eval_checker/ast_eval/ast_checker.py`` of ShishirPatil/gorilla (read, not copied).
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ def legacy_calls(proposed: str, reference: str) -> Verdict:
     described = {one["name"]: one["parameters"] for one in known["functions"]}
     left = list(made)
     for wanted in known["calls"]:
-        found = next((one for one in left if _fits(one, wanted, described)), None)
+        found = next((place for place, one in enumerate(left) if _fits(one, wanted, described)), None)
         if found is None:
             return wrong(f"no call fits {next(iter(wanted))}")
-        left.remove(found)
+        del left[found]
     return right()
 
 
@@ -94,11 +93,14 @@ def _typed(value: Any, accepted: Sequence[Any], expected: type, nested: type | N
     """Whether the type fits, and whether it is that of the answers and not that of the description."""
     own = next((type(one) for one in accepted if one != ""), None)
     items: Any = value
-    if type(value) is expected:
-        fits = nested is None or any(
+    fits = type(value) is expected and (
+        nested is None
+        or any(
             not isinstance(one, list) or all(_typed(part, one, nested, None)[0] for part in items) for one in accepted
         )
-        return fits, own not in (None, expected)
+    )
+    if fits:
+        return True, own not in (None, expected)
     return own is not None and type(value) is own, True
 
 

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 from eval.benchmarks import Benchmark
 from launch.cli import app
 from rollout import EpisodeProtocol, Sampling
+from rollout.checks.validate.answers import answers_of
+from rollout.graders import judge
 
 DATA = Path(os.environ.get("CODEACT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(
@@ -30,6 +32,15 @@ def test_the_original_has_1240_requests_in_five_categories() -> None:
     counts = {kind: sum(task.group == kind for task in tasks) for kind in sorted({task.group for task in tasks})}
     assert counts == {"irrelevance": 240, "multiple": 200, "parallel": 200, "parallel_multiple": 200, "simple": 400}
     assert len({task.id for task in tasks}) == 1240
+
+
+@needs_data
+def test_the_rule_of_the_original_refuses_5_right_answers_and_takes_480_that_cannot_be_read() -> None:
+    made = [(task, answers_of(task)) for task in Benchmark(name="bfcl", data_root=DATA).load()]
+    right = [judge("calls", text, task.answer, legacy=True).kind for task, answers in made for text in answers.right]
+    wrong = [judge("calls", text, task.answer, legacy=True).kind for task, answers in made for text in answers.wrong]
+    assert (len(right), right.count("right"), right.count("none")) == (2686, 2681, 0)
+    assert (len(wrong), wrong.count("right"), wrong.count("none")) == (22405, 480, 0)
 
 
 @needs_data

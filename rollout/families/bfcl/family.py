@@ -69,7 +69,7 @@ class Bfcl(DataFamily):
             "The original gives each possible answer the first call that fits it, so that a right list of calls can "
             "fail by its order; here calls and answers are assigned as a whole.",
             "The original refuses an argument that has its documented default where the answers do not name it, and "
-            "whole numbers in a list of floats. Here both are right.",
+            "one that the answers name and the description does not. Here both are right.",
             "The original accepts an empty list or text for an argument that may be left out, and 1 for true within "
             "objects. Here they are wrong.",
             "The original parses Python, so that calls with variables or in a loop are lost, and drops positional "

@@ -9,6 +9,7 @@ call makes none.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -182,7 +183,18 @@ def _another(value: Any, accepted: Sequence[Any] = ()) -> Any:
         return [*value, _another(value[-1]) if value else _ELSE]
     if isinstance(value, dict):
         return {**value, "invented_7919": 1}
-    return _ELSE
+    return _another_text(value) if isinstance(value, str) else _ELSE
+
+
+def _another_text(text: str) -> str:
+    """A near miss: another sign or another last digit, where there is one."""
+    if "+" in text:
+        return text.replace("+", "-", 1)
+    digits = list(re.finditer(r"\d", text))
+    if not digits:
+        return _ELSE
+    last = digits[-1]
+    return f"{text[: last.start()]}{(int(last[0]) + 1) % 10}{text[last.end() :]}"
 
 
 def _of_another_type(value: Any, schema: Mapping[str, Any]) -> list[Any]:
