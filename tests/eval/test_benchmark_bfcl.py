@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -43,14 +44,35 @@ def test_the_rule_of_the_original_refuses_5_right_answers_and_takes_480_that_can
     assert (len(wrong), wrong.count("right"), wrong.count("none")) == (22405, 480, 0)
 
 
-@needs_data
-@pytest.mark.parametrize("limit", [5, pytest.param(1240, marks=pytest.mark.slow)])
-def test_possible_answers_are_accepted_in_each_form_and_wrong_ones_refused(limit: int) -> None:
-    command = ["benchmarks", "validate", "bfcl", "--data-root", str(DATA), "--limit", str(limit), "--json"]
-    result = CliRunner().invoke(app, command)
-    checks = json.loads(result.stdout)
+def validated(*arguments: str) -> list[dict[str, Any]]:
+    result = CliRunner().invoke(app, ["benchmarks", "validate", "bfcl", "--data-root", str(DATA), "--json", *arguments])
+    checks: list[dict[str, Any]] = json.loads(result.stdout)
     assert result.exit_code == 0, checks
-    assert [check["way"] for check in checks] == ["grader", "code", "json", "tools"]
     for check in checks:
-        assert check["tasks"] == limit and check["without_answer"] == 0
-        assert check["accepted"] == check["right"] >= limit and check["rejected"] == check["wrong"] > 5 * limit
+        assert check["without_answer"] == 0 and check["accepted"] == check["right"] >= check["tasks"]
+        assert check["rejected"] == check["wrong"] > 5 * check["tasks"]
+    return checks
+
+
+@needs_data
+def test_possible_answers_are_accepted_in_each_form_and_wrong_ones_refused() -> None:
+    checks = validated("--limit", "5")
+    assert [check["way"] for check in checks] == ["grader", "code", "json", "tools"]
+
+
+@needs_data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("way", "tasks", "right", "wrong"),
+    [("grader", 1240, 2686, 22405), ("json", 1240, 2926, 9480), ("tools", 1240, 2926, 9240)],
+)
+def test_all_possible_answers_are_accepted(way: str, tasks: int, right: int, wrong: int) -> None:
+    (check,) = validated("--by", way)
+    assert (check["tasks"], check["accepted"], check["rejected"]) == (tasks, right, wrong)
+
+
+@needs_data
+@pytest.mark.slow
+def test_possible_answers_of_some_requests_are_accepted_in_code() -> None:
+    (check,) = validated("--by", "code", "--limit", "100")
+    assert check["tasks"] == 100
