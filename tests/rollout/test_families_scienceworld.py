@@ -171,13 +171,13 @@ def test_gold_paths_solve_tasks_in_whole_episodes_and_wrong_paths_do_not(way: st
 
 @needs_java
 @pytest.mark.slow
-def test_every_gold_path_solves_its_task() -> None:
-    result = CliRunner().invoke(app, ["benchmarks", "validate", "scienceworld", "--json"])
+def test_a_gold_path_of_each_kind_solves_its_task() -> None:
+    result = CliRunner().invoke(app, ["benchmarks", "validate", "scienceworld", "--json", "--limit", "43"])
     assert result.exit_code == 0, result.output
     for check in json.loads(result.stdout):
-        assert check["tasks"] == 270 and check["rejected"] == check["wrong"]
+        assert check["tasks"] == 43 and check["rejected"] == check["wrong"]
         if check["way"] != "grader":
-            assert check["accepted"] == check["right"] == 270
+            assert check["accepted"] == check["right"] == 43
 
 
 @needs_java
