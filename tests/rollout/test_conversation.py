@@ -121,7 +121,8 @@ def test_the_judge_reads_the_conversation_with_each_reference_before_its_answer(
     says = Says("Rating: [[3]]")
     rate(says, "It is 12.")
     ((instruction, question),) = says.seen
-    assert QUESTIONS[1] not in question.content and "eference" not in instruction.content + question.content
+    asked = (instruction.content + question.content).lower()
+    assert QUESTIONS[1] not in question.content and "reference" not in asked
 
 
 def test_an_answer_stays_between_its_marks() -> None:
