@@ -21,8 +21,10 @@ MakeLlama = Callable[..., Path]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Shares out the tests. The largest part comes first, which is the trainer's."""
+    """Shares out the tests in the order of the folders, which begins with the trainer's and ends with short files."""
     from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
