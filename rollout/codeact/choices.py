@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rollout.bank.trajectory import GivenVerdict, Grading, Message, Outcome
+from rollout.bank.trajectory import Grading, Message, Outcome
+from rollout.codeact.verdicts import Verdicts, outcome_of
 from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
-from rollout.graders import judge_async
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
 
@@ -35,7 +35,7 @@ class ChoiceEnvironment:
 
     def __init__(self, task: Task, kernels: KernelSource, protocol: EpisodeProtocol) -> None:
         self._task, self._kernels, self._protocol = task, kernels, protocol
-        self._given: GivenVerdict | None = None
+        self._verdicts = Verdicts(task, kernels)
         plain = protocol.form == "choice_text"
         self._question, _, self._lead = (task.prompt, "", "") if plain else task.prompt.rpartition("\n")
 
@@ -48,9 +48,7 @@ class ChoiceEnvironment:
     @property
     def grading(self) -> Grading | None:
         """The verdict, with what is needed to judge again; None before a choice."""
-        if self._given is None:
-            return None
-        return Grading(grader=self._task.grader, reference=self._task.answer, verdicts=(self._given,))
+        return self._verdicts.grading
 
     @property
     def reference(self) -> str:
@@ -83,14 +81,7 @@ class ChoiceEnvironment:
         """Grades the chosen text."""
         if action.kind != "proposal":
             return ended("max_invalid")
-        verdict = await judge_async(self._task.grader, action.body, self._task.answer, kernels=self._kernels)
-        self._given = GivenVerdict(
-            kind=verdict.kind, reason=verdict.reason, reward=verdict.reward, proposed=action.body
-        )
-        if verdict.kind == "none":
-            message = f"grader {self._task.grader} of {self._task.id}: {verdict.reason}"
-            raise EnvironmentFault(verdict.fault or "task", message)
-        return ended("solved" if verdict.kind == "right" else "wrong_answer", verdict.reward)
+        return outcome_of(await self._verdicts.judge(action.body))
 
     async def close(self) -> None:
         """Nothing to release."""

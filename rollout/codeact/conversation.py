@@ -9,15 +9,14 @@ answer is right. When the context is full, the answers so far are judged, and th
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rollout.bank.trajectory import GivenVerdict, Grading, Message, Outcome, Reason
+from rollout.bank.trajectory import Grading, Message, Outcome, Reason
+from rollout.codeact.verdicts import Verdicts
 from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
-from rollout.graders import judge_async
 from rollout.kernel_source import KernelSource
 from rollout.protocol import EpisodeProtocol
 
@@ -30,16 +29,14 @@ class ConversationEnvironment:
     def __init__(self, task: Task, kernels: KernelSource, protocol: EpisodeProtocol) -> None:
         self._task, self._kernels, self._protocol = task, kernels, protocol
         self._answers: list[str] = []
-        self._verdicts: tuple[GivenVerdict, ...] = ()
+        self._verdicts = Verdicts(task, kernels)
         self.judging = False
         """Whether every answer is there and the grader is at work: what takes time then is not the model's."""
 
     @property
     def grading(self) -> Grading | None:
         """The verdict on each answer, with what is needed to judge again; None before the last answer."""
-        if not self._verdicts:
-            return None
-        return Grading(grader=self._task.grader, reference=self._task.answer, verdicts=self._verdicts)
+        return self._verdicts.grading
 
     @property
     def reference(self) -> str:
@@ -81,21 +78,11 @@ class ConversationEnvironment:
         return await self._judged(reason)
 
     async def _judged(self, reason: Reason | None = None) -> Outcome:
-        task, questions = self._task, 1 + len(self._task.followups)
+        questions = 1 + len(self._task.followups)
         proposed = [json.dumps(self._answers[: end + 1], ensure_ascii=False) for end in range(len(self._answers))]
         self.judging = True
-        verdicts = await asyncio.gather(
-            *(judge_async(task.grader, one, task.answer, kernels=self._kernels) for one in proposed)
-        )
+        verdicts = await self._verdicts.judge_all(proposed)
         self.judging = False
-        self._verdicts = tuple(
-            GivenVerdict(kind=given.kind, reason=given.reason, reward=given.reward, proposed=one)
-            for given, one in zip(verdicts, proposed, strict=True)
-        )
-        for number, given in enumerate(verdicts, 1):
-            if given.kind == "none":
-                message = f"grader {task.grader} of {task.id}, answer {number}: {given.reason}"
-                raise EnvironmentFault(given.fault or "task", message)
         solved = all(given.kind == "right" for given in verdicts)
         reward = sum(given.reward for given in verdicts) / questions
         return ended(reason or ("solved" if solved else "wrong_answer"), reward)

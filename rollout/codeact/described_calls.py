@@ -12,10 +12,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rollout.bank.trajectory import CellOutcome, GivenVerdict, Grading, Message, Outcome, ToolCall
+from rollout.bank.trajectory import CellOutcome, Grading, Message, Outcome, ToolCall
+from rollout.codeact.verdicts import Verdicts, outcome_of
 from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
-from rollout.graders import judge_async
 from rollout.graders.calls import POSITIONAL
 from rollout.kernel_source import EpisodeKernel, KernelSource
 from rollout.protocol import EpisodeProtocol
@@ -39,7 +39,7 @@ class DescribedCallsEnvironment:
         self._kernel: EpisodeKernel | None = None
         self._made: list[dict[str, Any]] = []
         """The calls that cells have made, in their order."""
-        self._verdict: GivenVerdict | None = None
+        self._verdicts = Verdicts(task, kernels)
         self.tools: Mapping[str, Callable[..., Any]] = {
             native: self._function(native, name) for native, name in self._names.items()
         }
@@ -47,9 +47,7 @@ class DescribedCallsEnvironment:
     @property
     def grading(self) -> Grading | None:
         """The verdict, with what is needed to judge again; None before the turn."""
-        if self._verdict is None:
-            return None
-        return Grading(grader=self._task.grader, reference=self._task.answer, verdicts=(self._verdict,))
+        return self._verdicts.grading
 
     @property
     def reference(self) -> str:
@@ -159,11 +157,7 @@ class DescribedCallsEnvironment:
         return {"name": self._names.get(call.name, call.name) if native else call.name, "arguments": arguments}
 
     async def _judged(self, proposed: str) -> Outcome:
-        verdict = await judge_async(self._task.grader, proposed, self._task.answer)
-        self._verdict = GivenVerdict(kind=verdict.kind, reason=verdict.reason, reward=verdict.reward, proposed=proposed)
-        if verdict.kind == "none":
-            raise EnvironmentFault(verdict.fault or "task", f"grader of {self._task.id}: {verdict.reason}")
-        return ended("solved" if verdict.kind == "right" else "wrong_answer", verdict.reward)
+        return outcome_of(await self._verdicts.judge(proposed))
 
 
 def native_tool(function: Mapping[str, Any]) -> dict[str, Any]:

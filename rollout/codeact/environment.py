@@ -13,18 +13,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rollout.bank.trajectory import CellOutcome, GivenVerdict, Grading, Message, Outcome, ToolCall
+from rollout.bank.trajectory import CellOutcome, Grading, Message, Outcome, ToolCall
 from rollout.codeact.direct_calls import PYTHON, DirectCalls, native_tools
 from rollout.codeact.state import StateCheck
+from rollout.codeact.verdicts import Verdicts
 from rollout.environment import Action, Budget, CannotForkError, EnvironmentFault, Observation, ended
 from rollout.families.base import Task
-from rollout.graders import Verdict, judge_async
 from rollout.kernel_source import EpisodeKernel, ForkingKernel, KernelSource
 from rollout.protocol import EpisodeProtocol
 from sandbox import CellResult
-
-LONGEST_REFERENCE = 64 * 1024
-"""Characters of a reference that is stored with each trajectory."""
 
 
 class CodeActEnvironment:
@@ -34,17 +31,14 @@ class CodeActEnvironment:
         self._task, self._kernels, self._protocol = task, kernels, protocol
         self._kernel: EpisodeKernel | None = None
         self._toolset = task.toolset.fresh() if task.toolset else None
-        self._verdicts: tuple[GivenVerdict, ...] = ()
+        self._verdicts = Verdicts(task, kernels)
         self._state = StateCheck(task, kernels, protocol.cell_timeout_s)
         self.tools: Mapping[str, Callable[..., Any]] = self._toolset.functions() if self._toolset else {}
 
     @property
     def grading(self) -> Grading | None:
         """The verdicts so far, with what is needed to judge again; None before the first answer."""
-        if not self._verdicts:
-            return None
-        reference = self._task.answer if len(self._task.answer) <= LONGEST_REFERENCE else None
-        return Grading(grader=self._task.grader, reference=reference, verdicts=self._verdicts)
+        return self._verdicts.grading
 
     @property
     def earned(self) -> float | None:
@@ -167,18 +161,10 @@ class CodeActEnvironment:
         return await self._state.read(self._kernel)
 
     async def _answer(self, proposed: str, budget: Budget) -> Observation | Outcome:
-        verdict = await judge_async(self._task.grader, proposed, self._task.answer, kernels=self._kernels)
         in_tags = not self._task.check and self._protocol.form == "tags"
-        self._verdicts += (_given(verdict, None if in_tags else proposed),)
-        if verdict.kind == "none":
-            message = f"grader {self._task.grader} of {self._task.id}: {verdict.reason}"
-            raise EnvironmentFault(verdict.fault or "task", message)
+        verdict = await self._verdicts.judge(proposed, store=not in_tags)
         if verdict.kind == "right":
             return ended("solved", verdict.reward)
         if budget.proposals_left <= 0:
             return ended("wrong_answer", verdict.reward)
         return Observation(self._protocol.feedback(self._protocol.wrong_feedback, budget), "feedback")
-
-
-def _given(verdict: Verdict, proposed: str | None) -> GivenVerdict:
-    return GivenVerdict(kind=verdict.kind, reason=verdict.reason, reward=verdict.reward, proposed=proposed)

@@ -12,13 +12,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rollout.bank.trajectory import CellOutcome, GivenVerdict, Grading, Message, Outcome, Role
+from rollout.bank.trajectory import CellOutcome, Grading, Message, Outcome, Role
 from rollout.codeact.direct_calls import DirectCalls
+from rollout.codeact.verdicts import Verdicts, outcome_of
 from rollout.environment import Action, Budget, EnvironmentFault, Observation, ended
 from rollout.families.apibank.legacy import reference_call
 from rollout.families.apibank.toolset import ApiBankTools
 from rollout.families.base import Task
-from rollout.graders import judge_async
 from rollout.kernel_source import EpisodeKernel, KernelSource
 from rollout.protocol import EpisodeProtocol
 from rollout.protocol.calls import RENDER, render_call
@@ -40,15 +40,13 @@ class OneCallEnvironment:
         self._toolset = task.toolset.fresh()
         self._kernel: EpisodeKernel | None = None
         self._said = ""
-        self._verdict: GivenVerdict | None = None
+        self._verdicts = Verdicts(task, kernels)
         self.tools: Mapping[str, Callable[..., Any]] = self._toolset.functions()
 
     @property
     def grading(self) -> Grading | None:
         """The verdict, with what is needed to judge again; None before a call."""
-        if self._verdict is None:
-            return None
-        return Grading(grader=self._task.grader, reference=self._task.answer, verdicts=(self._verdict,))
+        return self._verdicts.grading
 
     @property
     def reference(self) -> str:
@@ -100,10 +98,7 @@ class OneCallEnvironment:
             },
             ensure_ascii=False,
         )
-        verdict = await judge_async(self._task.grader, proposed, self._task.answer)
-        self._verdict = GivenVerdict(kind=verdict.kind, reason=verdict.reason, reward=verdict.reward, proposed=proposed)
-        if verdict.kind == "none":
-            raise EnvironmentFault(verdict.fault or "task", f"grader of {self._task.id}: {verdict.reason}")
+        outcome = outcome_of(await self._verdicts.judge(proposed))
         shown = failed or results[-1]
         cell = CellOutcome(
             status=shown.status,
@@ -111,7 +106,6 @@ class OneCallEnvironment:
             seconds=round(sum(result.seconds for result in results), 4),
             tool_calls=len(self._toolset.calls),
         )
-        outcome = ended("solved" if verdict.kind == "right" else "wrong_answer", verdict.reward)
         return Observation(self._protocol.observation(shown, budget), cell=cell, outcome=outcome)
 
     async def close(self) -> None:
