@@ -43,13 +43,9 @@ class ReasoningGym(DataFamily):
         ),
     )
 
-    def is_here(self, split: str, data_root: Path | None = None) -> bool:
-        """Whether the package is installed."""
-        try:
-            _package()
-        except MissingDataError:
-            return False
-        return True
+    def check_installed(self) -> None:
+        """Looks for the package. Raises MissingDataError."""
+        _package()
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         package = _package()

@@ -164,10 +164,14 @@ class DataFamily(ABC):
         """Names of its splits."""
         return list(self.info.splits)
 
+    def check_installed(self) -> None:  # noqa: B027  # most families need nothing
+        """Raises MissingDataError when a package or program that the tasks need is not on this machine."""
+
     def is_here(self, split: str, data_root: Path | None = None) -> bool:
-        """Whether the files of a split are on this machine."""
+        """Whether the files of a split, and what its tasks need besides, are on this machine."""
         root = DataRoot(data_root)
         try:
+            self.check_installed()
             for source in self.info.sources.get(split, ()):
                 root.find(source)
         except MissingDataError:

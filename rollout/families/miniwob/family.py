@@ -8,11 +8,10 @@ browser are on this machine and starts nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data import DataFamily, DataRoot, FamilyInfo, MissingDataError, Refused
+from rollout.families.data import DataFamily, DataRoot, FamilyInfo, Refused
 from rollout.families.miniwob.installed import installed
 from rollout.families.miniwob.players import expert_for
 from rollout.families.miniwob.tools import WebPage
@@ -67,13 +66,9 @@ class MiniWob(DataFamily):
         ),
     )
 
-    def is_here(self, split: str, data_root: Path | None = None) -> bool:
-        """Whether package, browser and driver are installed."""
-        try:
-            installed()
-        except MissingDataError:
-            return False
-        return True
+    def check_installed(self) -> None:
+        """Looks for package, browser and driver. Raises MissingDataError."""
+        installed()
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         installed()

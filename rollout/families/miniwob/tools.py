@@ -8,13 +8,13 @@ reads from the browser; no text of an agent and no cell has a part in it. An ele
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar
 
 from rollout.bank.trajectory import Outcome
 from rollout.environment import ended
 from rollout.families.base import Toolset
 from rollout.families.miniwob.client import RunningPage
+from rollout.families.opening import opened
 
 LONGEST_TEXT = 2000
 """Characters that one call types."""
@@ -41,12 +41,7 @@ class WebPage(Toolset):
 
     async def open(self) -> None:
         """Opens the page. Raises EnvironmentFault when no browser shows it."""
-        opening = asyncio.ensure_future(asyncio.to_thread(RunningPage, self._page, f"{self._page}/{self._seed}"))
-        try:
-            self._running = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(lambda done: None if done.exception() else done.result().close())
-            raise
+        self._running = await opened(lambda: RunningPage(self._page, f"{self._page}/{self._seed}"))
 
     def outcome(self) -> Outcome | None:
         """Solved when the page gives its whole reward. A page that refuses gives 0. Raises EnvironmentFault."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rollout.families.base import Task
-from rollout.families.data import DataFamily, DataRoot, FamilyInfo, MissingDataError, Refused
+from rollout.families.data import DataFamily, DataRoot, FamilyInfo, Refused
 from rollout.families.scienceworld.expert import GoldPath
 from rollout.families.scienceworld.installed import installed
 from rollout.families.scienceworld.tools import COMMANDS, MOVES, House
@@ -63,13 +63,9 @@ class ScienceWorld(DataFamily):
         ),
     )
 
-    def is_here(self, split: str, data_root: Path | None = None) -> bool:
-        """Whether package and Java are installed."""
-        try:
-            installed()
-        except MissingDataError:
-            return False
-        return True
+    def check_installed(self) -> None:
+        """Looks for package and Java. Raises MissingDataError."""
+        installed()
 
     def read(self, split: str, root: DataRoot) -> Iterator[Task | Refused]:
         installed()

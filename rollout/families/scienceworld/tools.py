@@ -8,12 +8,12 @@ that ends otherwise is rewarded with the score so far. A command that would star
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar
 
 from rollout.bank.trajectory import Outcome
 from rollout.environment import ended
 from rollout.families.base import Toolset
+from rollout.families.opening import opened
 from rollout.families.scienceworld.client import SIMPLIFICATIONS, RunningWorld, start_world
 
 MOVES, COMMANDS = 100, 200
@@ -48,12 +48,7 @@ class House(Toolset):
 
     async def open(self) -> None:
         """Starts the world. Raises EnvironmentFault when there is none."""
-        opening = asyncio.ensure_future(asyncio.to_thread(start_world, self._task, self._variation))
-        try:
-            self._running = await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(lambda done: None if done.exception() else done.result().close())
-            raise
+        self._running = await opened(lambda: start_world(self._task, self._variation))
 
     def outcome(self) -> Outcome | None:
         """Solved at the full score. Raises EnvironmentFault when the simulator has failed."""
