@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rollout.families.miniwob.family import PAGES
 from rollout.families.miniwob.players import PLAYERS, expert_for
 from rollout.families.miniwob.players.page import Page
 from rollout.families.miniwob.tools import WebPage
+from tests.helpers.opened import Opened
 from tests.helpers.processes import running_child
 
 HOST = str(Path(client.__file__).with_name("host.py"))
@@ -37,27 +38,8 @@ def browsers() -> Iterator[None]:
     client.close_idle_browsers()
 
 
-class Opened:
-    """A page in the browser, as an episode opens it."""
-
-    def __init__(self, page: str, seed: int = 0) -> None:
-        self.toolset = WebPage(page, seed).fresh()
-        asyncio.run(self.toolset.open())
-        self.functions: dict[str, Callable[..., Any]] = self.toolset.functions()
-
-    def __enter__(self) -> "Opened":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.toolset.close()
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return self.functions[name]
-
-    @property
-    def outcome(self) -> tuple[str, float] | None:
-        outcome = self.toolset.outcome()
-        return None if outcome is None else (outcome.reason, outcome.reward)
+def opened(page: str, seed: int = 0) -> Opened:
+    return Opened(WebPage(page, seed))
 
 
 def test_tasks_are_pages_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +86,7 @@ def test_players_read_the_page_as_it_is_shown() -> None:
 
 @needs_browser
 def test_a_seed_makes_the_same_page_and_the_page_decides() -> None:
-    with Opened("click-test-2") as page:
+    with opened("click-test-2") as page:
         shown = page.look()
         assert shown.startswith('Click button ONE.\n<div ref=1 id="area"><button ref=2 id="subbtn"')
         for wrong, message in (
@@ -121,11 +103,11 @@ def test_a_seed_makes_the_same_page_and_the_page_decides() -> None:
         assert page.look() == shown and page.outcome is None
         assert page.click("//button[text()='ONE']") == "The page has ended the task."
         assert page.click(3) == "The page has ended the task." and page.outcome == ("solved", 1.0)
-    with Opened("click-test-2") as page:
+    with opened("click-test-2") as page:
         assert page.look() == shown
         page.click(3)
         assert page.outcome == ("failed", 0.0)
-    with Opened("click-test-2", seed=1) as page:
+    with opened("click-test-2", seed=1) as page:
         assert page.look() != shown
 
 
@@ -154,7 +136,7 @@ def validated(*arguments: str) -> list[dict[str, Any]]:
 
 @needs_browser
 def test_what_an_agent_types_is_no_script_and_leaving_the_page_ends_the_task() -> None:
-    with Opened("terminal") as page:
+    with opened("terminal") as page:
         page.click("//*[@id='terminal']")
         shown = page.type_text("<img src=x onerror='core.endEpisode(1)'>\n")
         assert 'onerror="core.endEpisode(1)"' in shown and page.outcome is None
@@ -164,7 +146,7 @@ def test_what_an_agent_types_is_no_script_and_leaving_the_page_ends_the_task() -
 
 @needs_browser
 def test_a_browser_that_is_killed_is_a_fault_and_nothing_of_it_is_left() -> None:
-    with Opened("click-test") as page:
+    with opened("click-test") as page:
         host = running_child(HOST)
         below = host.children(recursive=True)
         profile = next(word for one in below for word in one.cmdline() if word.startswith("--user-data-dir="))
@@ -177,7 +159,7 @@ def test_a_browser_that_is_killed_is_a_fault_and_nothing_of_it_is_left() -> None
         with pytest.raises(EnvironmentFault):
             page.toolset.outcome()
     assert not psutil.wait_procs(below, timeout=30)[1]
-    with Opened("click-test") as page:  # another browser; its start removes the folder of the killed one
+    with opened("click-test") as page:  # another browser; its start removes the folder of the killed one
         page.click("//button")
         assert page.outcome == ("solved", 1.0)
         host = running_child(HOST)

@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -29,6 +28,7 @@ from rollout.families.scienceworld.tools import House
 from rollout.protocol.turns import parse_turn
 from tests.helpers.episodes import Says
 from tests.helpers.fake_server import NoKernels
+from tests.helpers.opened import Opened
 from tests.helpers.processes import running_child
 
 TEXT = EpisodeProtocol.model_validate("scienceworld-text")
@@ -61,24 +61,10 @@ def gold_path(name: str) -> list[str]:
     return expert.commands()
 
 
-class Opened:
-    """A world as an episode opens it."""
-
-    def __init__(self, name: str) -> None:
-        toolset = task(name).toolset
-        assert toolset is not None
-        self.toolset = toolset.fresh()
-        asyncio.run(self.toolset.open())
-        self.functions: dict[str, Callable[..., Any]] = self.toolset.functions()
-
-    def __enter__(self) -> "Opened":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.toolset.close()
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return self.functions[name]
+def opened(name: str) -> Opened:
+    toolset = task(name).toolset
+    assert toolset is not None
+    return Opened(toolset)
 
 
 async def play(chosen: Task, *turns: str, protocol: EpisodeProtocol = TEXT) -> Trajectory:
@@ -156,7 +142,7 @@ def test_java_that_does_not_start_or_hangs_is_one_sentence(
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr("rollout.families.scienceworld.machine.REPLY_S", 0.2)
     with pytest.raises(EnvironmentFault, match=sentence) as fault:
-        Opened(OLDEST)
+        opened(OLDEST)
     assert fault.value.kind == "infra"
     assert not psutil.pid_exists(int(Path(f"{fake}.pid").read_text()))
 
@@ -200,7 +186,7 @@ async def test_a_path_scores_in_part_wherever_it_ends() -> None:
 
 @needs_java
 def test_a_world_starts_alike_and_is_not_started_again() -> None:
-    with Opened("find-animal/261") as world, Opened("find-animal/261") as other:
+    with opened("find-animal/261") as world, opened("find-animal/261") as other:
         assert world.look_around() == other.look_around()
         assert world.teleport("kitchen") == "You teleport to the kitchen."
         for command in ("reset task", " RESET  task", "reset\ttask"):
@@ -217,7 +203,7 @@ def test_another_process_without_the_secret_cannot_call_java() -> None:
     from py4j.java_gateway import GatewayParameters, JavaGateway
     from py4j.protocol import Py4JError
 
-    with Opened(OLDEST):
+    with opened(OLDEST):
         server = running_child(SERVER)
         (port,) = {one.laddr.port for one in server.net_connections("tcp") if one.status == psutil.CONN_LISTEN}
         stranger = JavaGateway(gateway_parameters=GatewayParameters(port=port))
